@@ -1,0 +1,55 @@
+/**
+ * The bus's door: a messenger. Whatever it loses, doubles or reorders, the next heartbeat mends; nobody may take a
+ * message's arrival as proof of anything but its sender's credential.
+ *
+ * B1. `publish` never blocks and may lose.
+ * B2. `request` ends in an answer or a ClusterError (`bus_timeout`, `bus_unreachable`); a time-out means unknown.
+ * B3. Messages of one publisher on one subject arrive in order, if they arrive.
+ * B4. `append` resolves when the piece is stored; that is the back-pressure on output.
+ * B5. Bodies are JSON. A handler gets them parsed but unchecked: the receiver validates with the schema in contract/wire.
+ */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+
+export interface Message {
+  readonly subject: string;
+  readonly body: unknown;
+  /** Present on a request. Answering twice, or too late, has no effect. */
+  readonly respond?: (body: unknown) => void;
+}
+
+export interface Subscription {
+  stop(): void;
+}
+
+export interface ReadOptions {
+  /** Go on with new pieces until `signal` aborts or the consumer breaks out; else end at the last piece stored now. */
+  readonly follow: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface Bus {
+  readonly connected: boolean;
+  onStatus(listener: (connected: boolean) => void): Subscription;
+  publish(subject: string, body: unknown): void;
+  request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
+  /** `pattern` may hold NATS wildcards. Handlers run in order of arrival and must not throw. */
+  subscribe(pattern: string, handle: (message: Message) => void): Subscription;
+  /** Appends one piece of output to the kept stream. */
+  append(subject: string, body: unknown): Promise<void>;
+  /** Kept pieces whose subject fits `pattern`, in the order they were stored. */
+  read(pattern: string, options: ReadOptions): AsyncIterable<unknown>;
+  /** Blobs are written once under a name and kept for a limited time. */
+  putBlob(name: string, bytes: Uint8Array): Promise<void>;
+  /** undefined when there is none of that name. */
+  getBlob(name: string): Promise<Uint8Array | undefined>;
+  close(): Promise<void>;
+}
+
+/** The server behind the bus, where this daemon runs it. */
+export interface BusServer {
+  readonly url: string;
+  readonly version: string;
+  /** Replaces the set of nodes that may connect; a removed node's connection is cut. Resolves when the server has taken it. */
+  authorize(nodes: readonly { id: NodeId; publicKey: string }[]): Promise<void>;
+  stop(): Promise<void>;
+}

@@ -1,0 +1,58 @@
+/**
+ * The coordinator's door: what the API may ask of the role that leads. Every method that changes something resolves
+ * after the change is committed; every method throws ClusterError with a code from the table, and nothing else.
+ */
+import type { ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
+import type { ClusterEvent } from "@openclaw-cluster/contract/events";
+import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import type { Json } from "@openclaw-cluster/contract/json";
+import type { Node } from "@openclaw-cluster/contract/node";
+import type { Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
+import type { Explanation } from "@openclaw-cluster/contract/placement";
+import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { OutputChunk } from "@openclaw-cluster/contract/wire";
+import type { ListFilter, TokenRow } from "../store/store.ts";
+
+export interface SubmitRequest {
+  /** The id of the token that asks; idempotency keys are its own. */
+  readonly owner: string;
+  /** The Idempotency-Key of the whole request, with the SHA-256 of its body (base64url). */
+  readonly idempotency?: { readonly key: string; readonly bodyHash: string };
+  readonly specs: readonly TaskSpec[];
+}
+
+export interface Coordinator {
+  /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
+  submit(request: SubmitRequest): Promise<readonly Submitted[]>;
+  plan(specs: readonly TaskSpec[]): readonly Explanation[];
+  task(id: TaskId): Promise<Task>;
+  /** As `task`, but answers when the task is terminal or after `ms`, whichever is first. */
+  waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task>;
+  list(filter: ListFilter, page: { before?: number; limit: number }): Promise<TaskPage>;
+  why(id: TaskId): Promise<Explanation>;
+  attempts(id: TaskId): Promise<readonly Attempt[]>;
+  /** state_conflict while it has none. */
+  result(id: TaskId): Promise<Json>;
+  logs(id: TaskId, options: { follow: boolean; attempt?: number; signal: AbortSignal }): AsyncIterable<OutputChunk>;
+  /** state_conflict when it is already over. */
+  cancel(id: TaskId): Promise<Task>;
+  retry(id: TaskId): Promise<Task>;
+  answer(id: TaskId, decision: "retry" | "fail"): Promise<Task>;
+  queue(limit: number): QueueView;
+  cluster(): Promise<ClusterView>;
+  health(): Health;
+  /** Events after the id given, in arrays as they were committed; starts with a `gap` event where some are gone. */
+  events(after: number | undefined, signal: AbortSignal): AsyncIterable<readonly ClusterEvent[]>;
+  nodes(): readonly Node[];
+  node(id: NodeId): Node;
+  nodeHealth(id: NodeId): Health;
+  enrol(request: { id: NodeId; publicKey: string }): Promise<Enrolled>;
+  patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node>;
+  drain(id: NodeId, draining: boolean): Promise<Node>;
+  shutdownNode(id: NodeId): Promise<Node>;
+  /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
+  token(hash: string): TokenRow | undefined;
+  /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,125 @@
+/**
+ * A task's life: the record the coordinator keeps of it, and the table of changes it may go through. Nothing else in
+ * the project sets a task's state.
+ *
+ * T1. Every change is in TRANSITIONS and raises `seq` by one.
+ * T2. succeeded, failed and cancelled are never left, but by a person's retry, which is a change of its own.
+ * T3. A record with a lease is leased, running or cancelling, and no other record has one.
+ * T4. `attempt` only grows; an attempt number is never given twice.
+ */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Json } from "@openclaw-cluster/contract/json";
+import type { BlobRef, Progress, Reason, TaskError, TaskState } from "@openclaw-cluster/contract/task";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { Placement } from "./scheduling/placement.ts";
+
+export interface Lease {
+  readonly node: NodeId;
+  /** The coordinator's term in which it was given. */
+  readonly epoch: number;
+  readonly offeredAt: number;
+  readonly startedAt?: number;
+}
+
+export interface TaskRecord {
+  readonly key: number;
+  readonly spec: TaskSpec;
+  readonly priority: number;
+  /** Who submitted it: the id of a token. */
+  readonly owner: string;
+  readonly createdAt: number;
+  readonly state: TaskState;
+  readonly reason: Reason;
+  readonly seq: number;
+  /** Attempts offered so far; the running one's number. */
+  readonly attempt: number;
+  /** Attempts that failed by themselves; those spend the retries. */
+  readonly failures: number;
+  /** Attempts that were lost with their node; limited on their own. */
+  readonly losses: number;
+  /** Since when it waits for a node; aging counts from here. */
+  readonly queuedAt: number;
+  /** When a scheduled task becomes due. */
+  readonly dueAt?: number;
+  readonly lease?: Lease;
+  /** The running turn has called a tool: a replay could act twice. */
+  readonly acted: boolean;
+  readonly placement?: Placement;
+  readonly progress?: Progress;
+  readonly startedAt?: number;
+  readonly endedAt?: number;
+  readonly result?: Json;
+  readonly resultBlob?: BlobRef;
+  readonly error?: TaskError;
+}
+
+/** from → to → the reasons that may cause it. */
+export const TRANSITIONS: { readonly [From in TaskState]: { readonly [To in TaskState]?: readonly Reason[] } } = {
+  scheduled: {
+    queued: ["due", "backoff_over"],
+    cancelled: ["cancel_requested"],
+    failed: ["deadline_passed", "queue_timeout"],
+  },
+  queued: {
+    leased: ["placed"],
+    cancelled: ["cancel_requested"],
+    failed: ["deadline_passed", "queue_timeout"],
+  },
+  leased: {
+    running: ["started"],
+    queued: ["refused_by_node", "node_lost"],
+    scheduled: ["attempt_failed"],
+    waiting: ["asked"],
+    succeeded: ["done"],
+    failed: ["attempts_spent", "node_losses_spent", "deadline_passed", "outcome_unknown"],
+    cancelling: ["cancel_requested"],
+    cancelled: ["cancel_confirmed"],
+  },
+  running: {
+    queued: ["node_lost", "refused_by_node"],
+    scheduled: ["attempt_failed"],
+    waiting: ["asked"],
+    succeeded: ["done"],
+    failed: ["attempts_spent", "node_losses_spent", "deadline_passed", "outcome_unknown"],
+    cancelling: ["cancel_requested"],
+    cancelled: ["cancel_confirmed"],
+  },
+  waiting: {
+    queued: ["answered_retry"],
+    failed: ["answered_fail", "deadline_passed"],
+    cancelled: ["cancel_requested"],
+  },
+  cancelling: {
+    cancelled: ["cancel_confirmed", "node_lost"],
+  },
+  succeeded: {},
+  failed: { queued: ["retried_by_hand"] },
+  cancelled: { queued: ["retried_by_hand"] },
+};
+
+/** A change outside the table is a bug of ours, not a caller's mistake: callers are refused before it comes to this. */
+export class TransitionError extends Error {
+  override name = "TransitionError";
+}
+
+type Change = Partial<Omit<TaskRecord, "key" | "spec" | "priority" | "owner" | "createdAt" | "state" | "reason" | "seq">>;
+
+/** The record after the change. The lease goes when the new state has none (T3); everything else stays unless changed. */
+export function transition(task: TaskRecord, to: TaskState, reason: Reason, change: Change = {}): TaskRecord {
+  if (!TRANSITIONS[task.state][to]?.includes(reason)) {
+    throw new TransitionError(`t${task.key}: ${task.state} → ${to} because of ${reason} is not in the table`);
+  }
+  const next = { ...task, ...change, state: to, reason, seq: task.seq + 1 };
+  if (to === "leased" || to === "running" || to === "cancelling") return next;
+  const { lease: _ended, ...unleased } = next;
+  return unleased;
+}
+
+export function isTerminal(state: TaskState): boolean {
+  return state === "succeeded" || state === "failed" || state === "cancelled";
+}
+
+/** Slots and memory that the task takes on its node. */
+export function demand(spec: TaskSpec): { slots: number; memoryMiB: number } {
+  return { slots: spec.require?.slots ?? 1, memoryMiB: spec.require?.memoryMiB ?? 0 };
+}

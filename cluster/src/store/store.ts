@@ -1,0 +1,138 @@
+/**
+ * The store's door: where the truth is kept. One coordinator writes at a time; its epoch is checked in every commit.
+ *
+ * S1. `commit` is atomic and durable: when it resolves, all of the batch survives power loss; when it rejects, none of
+ *     it is visible, or the process must end (an I/O error leaves the outcome unknown; see `StoreBroken`).
+ * S2. A commit under an epoch older than the newest claimed one is refused with `StoreFenced` and changes nothing.
+ * S3. Reads see every commit that resolved before they were called.
+ * S4. Task keys are given by the caller, grow, and are never reused; a spec is written once and never rewritten.
+ * S5. Batches may be split by an implementation with a limit on operations (etcd: 128), if S1 holds for what a caller
+ *     can see: `keys` and `created` become visible together.
+ *
+ * This door stays under fifteen methods; widening it needs a page in docs/decisions/.
+ */
+import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { Scope } from "@openclaw-cluster/contract/scopes";
+import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
+import type { Labels, TaskKind } from "@openclaw-cluster/contract/task-spec";
+import type { TaskRecord } from "../core/task.ts";
+
+/** An attempt that is over and is not told by the task's own record: a failed, refused or lost one before the last. */
+export interface AttemptRow {
+  readonly task: number;
+  readonly attempt: Attempt;
+}
+
+/** One accepted idempotency key. `runs` are [first key, count] pairs of the tasks that the submit made or found. */
+export interface SubmitKey {
+  readonly owner: string;
+  readonly key: string;
+  /** SHA-256 of the body, base64url. */
+  readonly bodyHash: string;
+  readonly runs: readonly (readonly [first: number, count: number])[];
+  readonly at: number;
+}
+
+export interface NodeRow {
+  readonly id: NodeId;
+  /** Public nkey, `U…`. */
+  readonly publicKey: string;
+  readonly state: "pending" | "approved" | "revoked";
+  readonly draining: boolean;
+  /** Set by an operator, laid over the node's own. */
+  readonly labels: Labels;
+  readonly slots?: number;
+  readonly registeredAt: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  /** As last reported. */
+  readonly facts?: NodeFacts;
+}
+
+export interface TokenRow {
+  readonly id: string;
+  /** SHA-256 of the secret, base64url. */
+  readonly hash: string;
+  readonly scope: Scope;
+  readonly name: string;
+  readonly createdAt: number;
+  readonly expiresAt?: number;
+}
+
+export interface Batch {
+  readonly epoch: number;
+  /** New tasks, keys ascending. */
+  readonly created?: readonly TaskRecord[];
+  /** Records whose state changed; the spec is not written again. At most one of each key. */
+  readonly changed?: readonly TaskRecord[];
+  readonly attempts?: readonly AttemptRow[];
+  readonly keys?: readonly SubmitKey[];
+  /** Replaced whole. */
+  readonly nodes?: readonly NodeRow[];
+  readonly tokens?: readonly TokenRow[];
+  readonly tokensRemoved?: readonly string[];
+}
+
+export interface Claim {
+  readonly cluster: ClusterId;
+  /** One more than any epoch before it. */
+  readonly epoch: number;
+}
+
+export interface Loaded {
+  /** Everything that is not terminal, keys ascending. */
+  readonly live: readonly TaskRecord[];
+  readonly nodes: readonly NodeRow[];
+  readonly tokens: readonly TokenRow[];
+  /** Tasks in each state, terminal ones included. */
+  readonly counts: Readonly<Partial<Record<TaskState, number>>>;
+  /** The greatest task key ever given; 0 for none. */
+  readonly lastKey: number;
+}
+
+export interface ListFilter {
+  readonly states?: readonly TaskState[];
+  readonly kind?: TaskKind;
+  readonly node?: NodeId;
+  readonly label?: readonly [name: string, value: string];
+  readonly name?: string;
+  readonly user?: string;
+}
+
+export interface Page {
+  /** Newest first. */
+  readonly tasks: readonly TaskRecord[];
+  /** Pass as `before` for the following page; absent at the end. A page can be short, even empty, and still have one. */
+  readonly next?: number;
+}
+
+export interface Store {
+  readonly kind: "ram" | "sqlite" | "etcd";
+  /** Takes the writer's seat: mints the cluster's id at the first call ever, and raises the epoch. */
+  claim(): Promise<Claim>;
+  load(): Promise<Loaded>;
+  commit(batch: Batch): Promise<void>;
+  task(key: number): Promise<TaskRecord | undefined>;
+  list(filter: ListFilter, page: { before?: number; limit: number }): Promise<Page>;
+  /** Ended attempts, first to last; the current one is in the task's record. */
+  attempts(key: number): Promise<readonly Attempt[]>;
+  submitKey(owner: string, key: string): Promise<SubmitKey | undefined>;
+  /** Deletes terminal tasks that ended before `endedBefore`, with all that hangs on them, and older submit keys; at most `limit` tasks. Returns how many. */
+  prune(options: { endedBefore: number; limit: number }): Promise<number>;
+  /** A consistent copy at `path`, taken while the store works. */
+  backup(path: string): Promise<void>;
+  /** Bytes on disk, where the store knows. */
+  bytes(): Promise<number | undefined>;
+  close(): Promise<void>;
+}
+
+/** Another coordinator has claimed the store: step down, change nothing. */
+export class StoreFenced extends Error {
+  override name = "StoreFenced";
+}
+
+/** The store's medium failed; what was written last is unknown. The process must end and start again (never retry a sync). */
+export class StoreBroken extends Error {
+  override name = "StoreBroken";
+}

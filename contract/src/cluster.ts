@@ -1,0 +1,39 @@
+/** The cluster as a whole, as `status`, `queue` and the health pages show it. */
+import { z } from "zod";
+import { ClusterId, NodeId, TaskId } from "./ids.ts";
+import { TaskKind } from "./task-spec.ts";
+import { TaskState } from "./task.ts";
+import { NodeState } from "./node.ts";
+
+export const ClusterView = z
+  .object({
+    id: ClusterId,
+    name: z.string(),
+    version: z.string(),
+    epoch: z.int(),
+    startedAt: z.int(),
+    coordinator: NodeId,
+    nodes: z.partialRecord(NodeState, z.int()),
+    tasks: z.partialRecord(TaskState, z.int()),
+    slots: z.int(),
+    slotsUsed: z.int(),
+    store: z.object({ kind: z.enum(["sqlite", "etcd", "ram"]), bytes: z.int().optional() }),
+    bus: z.object({ connected: z.boolean(), version: z.string().optional() }),
+  })
+  .meta({ id: "Cluster" });
+export type ClusterView = z.infer<typeof ClusterView>;
+
+export const Health = z.object({ status: z.enum(["ok", "degraded"]), problems: z.array(z.string()), checkedAt: z.int() }).meta({ id: "Health" });
+export type Health = z.infer<typeof Health>;
+
+/** What waits, first to be placed first. */
+export const QueueView = z
+  .object({
+    queued: z.int(),
+    scheduled: z.int(),
+    waiting: z.int(),
+    head: z.array(z.object({ id: TaskId, kind: TaskKind, name: z.string().optional(), priority: z.int(), waitedMs: z.int(), fairnessKey: z.string() })),
+    byPriority: z.record(z.string(), z.int()),
+  })
+  .meta({ id: "Queue" });
+export type QueueView = z.infer<typeof QueueView>;

@@ -1,0 +1,38 @@
+/**
+ * The event feed: what changed, in order. `id` grows by one for each event of one coordinator's term; after a restart
+ * the ids go on above the old ones (epoch · 2^32 + n), so that Last-Event-ID always means "after this".
+ */
+import { z } from "zod";
+import { NodeId, TaskId } from "./ids.ts";
+import { Json } from "./json.ts";
+import { Progress, Reason, TaskError, TaskState } from "./task.ts";
+import { NodeState } from "./node.ts";
+
+const base = { id: z.int(), at: z.int() };
+/** Results up to this many bytes ride in the event itself. */
+export const EVENT_RESULT_BYTES_MAX = 4_096;
+
+export const ClusterEvent = z
+  .discriminatedUnion("type", [
+    z.object({
+      ...base,
+      type: z.literal("task"),
+      task: TaskId,
+      state: TaskState,
+      reason: Reason,
+      seq: z.int(),
+      attempt: z.int(),
+      node: NodeId.optional(),
+      /** By the worker's clock. */
+      startedAt: z.int().optional(),
+      result: Json.optional(),
+      error: TaskError.optional(),
+    }),
+    z.object({ ...base, type: z.literal("progress"), task: TaskId, progress: Progress }),
+    z.object({ ...base, type: z.literal("node"), node: NodeId, state: NodeState, draining: z.boolean() }),
+    /** Events were dropped or are too old: read the present state again. */
+    z.object({ ...base, type: z.literal("gap") }),
+  ])
+  .meta({ id: "ClusterEvent" });
+export type ClusterEvent = z.infer<typeof ClusterEvent>;
+export type TaskEvent = Extract<ClusterEvent, { type: "task" }>;

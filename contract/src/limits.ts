@@ -1,0 +1,37 @@
+/**
+ * Every limit that a caller can meet, in one place. Bytes are UTF-8 bytes of JSON, times are milliseconds.
+ * The bus carries at most 1 MiB a message (nats-server's default `max_payload`); the limits below leave room for
+ * several tasks and an envelope in one message.
+ */
+export const LIMITS = {
+  /** One HTTP body. An array of 500 tasks of 16 KiB fits. */
+  bodyBytesMax: 8 * 1024 * 1024,
+  /** Tasks in one POST. */
+  submitTasksMax: 1_000,
+  /** One task's spec as JSON. */
+  specBytesMax: 256 * 1024,
+  /** A result kept with its task; a larger one travels as a blob. */
+  resultBytesInlineMax: 256 * 1024,
+  /** A result in the object store. */
+  resultBytesBlobMax: 64 * 1024 * 1024,
+  /** Names in `require.skills`, `require.models`, `require.nodes`. */
+  requireNamesMax: 32,
+  labelsMax: 32,
+  labelCharsMax: 128,
+  /** Tasks that wait or run; beyond it submits are answered with 429. */
+  liveTasksMax: 200_000,
+  /** What one attempt may print before its output is cut. */
+  outputBytesMax: 8 * 1024 * 1024,
+  outputBytesCeiling: 256 * 1024 * 1024,
+  /** One piece of output on the bus. */
+  outputChunkBytesMax: 64 * 1024,
+  /** The longest `?wait=`. */
+  waitMsMax: 60_000,
+  listMax: 500,
+  /** Events kept for `Last-Event-ID`; an older id is answered with a `gap` event. */
+  eventsKept: 20_000,
+  /** Open event and log streams. */
+  streamsMax: 256,
+  /** Losses of its node that a task survives before it fails (DESIGN §4). */
+  nodeLossesMax: 5,
+} as const;

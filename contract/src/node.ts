@@ -1,0 +1,77 @@
+/** What a node says about itself, and what the cluster shows of it. */
+import { z } from "zod";
+import { NodeId } from "./ids.ts";
+import { Arch, Labels, Os, TaskKind } from "./task-spec.ts";
+
+const Text = z.string().max(256);
+
+/** A skill as the node's OpenClaw reports it; `eligible` is OpenClaw's own verdict on this machine. */
+export const NodeSkill = z.object({ name: Text, eligible: z.boolean(), missing: z.array(Text).max(16).optional() });
+export type NodeSkill = z.infer<typeof NodeSkill>;
+
+export const NodeModel = z.object({ id: Text, provider: Text, contextWindow: z.int().optional() });
+export type NodeModel = z.infer<typeof NodeModel>;
+
+/** Slow facts, sent at connect and when they change. Lists are cut at their limit, never refused. */
+export const NodeFacts = z
+  .object({
+    hostname: Text,
+    os: Os,
+    arch: Arch,
+    cpus: z.int().min(1),
+    memoryMiB: z.int().min(0),
+    diskFreeMiB: z.int().min(0),
+    version: Text,
+    nodeVersion: Text,
+    kinds: z.array(TaskKind),
+    openclaw: z
+      .object({
+        version: Text,
+        reachable: z.boolean(),
+        agents: z.array(Text).max(256),
+        models: z.array(NodeModel).max(512),
+      })
+      .optional(),
+    skills: z.array(NodeSkill).max(512),
+    /** The node's policy in short, for placement only: the node itself decides (G7). */
+    policy: z.object({ kinds: z.array(TaskKind), agents: z.array(Text).max(256).optional(), commands: z.array(Text).max(256).optional() }),
+    labels: Labels,
+    slots: z.int().min(1).max(1_024),
+  })
+  .meta({ id: "NodeFacts" });
+export type NodeFacts = z.infer<typeof NodeFacts>;
+
+/** Fast facts, in each heartbeat. */
+export const NodeLoad = z.object({
+  /** Share of all cores that was busy since the last heartbeat, 0…1. */
+  cpu: z.number().min(0).max(1),
+  memoryFreeMiB: z.int().min(0),
+  diskFreeMiB: z.int().min(0),
+  running: z.int().min(0),
+  held: z.int().min(0),
+});
+export type NodeLoad = z.infer<typeof NodeLoad>;
+
+/** pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 15 s. offline: said goodbye. revoked. */
+export const NodeState = z.enum(["pending", "ready", "suspect", "lost", "offline", "revoked"]);
+export type NodeState = z.infer<typeof NodeState>;
+
+export const Node = z
+  .object({
+    id: NodeId,
+    state: NodeState,
+    draining: z.boolean(),
+    facts: NodeFacts.optional(),
+    /** The node's own labels with those set by an operator laid over them. */
+    labels: Labels,
+    slots: z.int(),
+    slotsUsed: z.int(),
+    memoryReservedMiB: z.int(),
+    load: NodeLoad.optional(),
+    registeredAt: z.int(),
+    lastSeenAt: z.int().optional(),
+    succeeded: z.int(),
+    failed: z.int(),
+  })
+  .meta({ id: "Node" });
+export type Node = z.infer<typeof Node>;

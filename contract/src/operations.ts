@@ -1,0 +1,83 @@
+/**
+ * Every HTTP operation, once: path, scope, and the schemas of what goes in and out. The API mounts this table, the
+ * OpenAPI document is generated from it, and the client takes its types from it. Paths stand under `/api/v1`.
+ */
+import { z } from "zod";
+import { ClusterView, Health, QueueView } from "./cluster.ts";
+import { NodeId, TaskId } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
+import { Node } from "./node.ts";
+import { Explanation } from "./placement.ts";
+import type { Scope } from "./scopes.ts";
+import { Attempt, Submitted, Task, TaskState } from "./task.ts";
+import { TaskKind, TaskSpec } from "./task-spec.ts";
+
+export interface Operation {
+  readonly method: "get" | "post" | "patch" | "delete";
+  readonly path: string;
+  readonly scope: Scope;
+  readonly summary: string;
+  readonly status: 200 | 202;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType;
+  /** The answer's schema; for a stream, that of one event's data. */
+  readonly reply: z.ZodType;
+  readonly stream?: true;
+}
+
+const TaskParams = z.object({ id: TaskId });
+const NodeParams = z.object({ id: NodeId });
+const Cursor = z.coerce.number().int().min(1).optional();
+const Limit = z.coerce.number().int().min(1).max(LIMITS.listMax).default(50);
+
+export const SubmitMany = z.strictObject({ tasks: z.array(TaskSpec).min(1).max(LIMITS.submitTasksMax) });
+export const SubmitBody = z.union([TaskSpec, SubmitMany]);
+
+export const TaskFilter = z.object({
+  state: z.union([TaskState, z.array(TaskState)]).optional(),
+  kind: TaskKind.optional(),
+  node: NodeId.optional(),
+  /** `name=value`. */
+  label: z.string().max(260).optional(),
+  name: z.string().max(128).optional(),
+  user: z.string().max(128).optional(),
+});
+export type TaskFilter = z.infer<typeof TaskFilter>;
+/** Newest first; `next` is the cursor of the following page. */
+export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional() });
+export type TaskPage = z.infer<typeof TaskPage>;
+
+/** A node that may connect: its public nkey (`U…`). The answer says where the bus is. */
+export const Enrol = z.strictObject({ id: NodeId, publicKey: z.string().regex(/^U[A-Z2-7]{55}$/), name: z.string().max(128).optional() });
+export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
+export type Enrolled = z.infer<typeof Enrolled>;
+
+export const OPERATIONS = {
+  submit: { method: "post", path: "/tasks", scope: "submitter", status: 202, summary: "Submit one task, or {tasks:[…]}; ?plan=true only says where it would run", query: z.object({ plan: z.stringbool().optional() }), body: SubmitBody, reply: z.union([Submitted, z.object({ tasks: z.array(Submitted) }), Explanation, z.object({ plans: z.array(Explanation) })]) },
+  listTasks: { method: "get", path: "/tasks", scope: "viewer", status: 200, summary: "Tasks, newest first", query: TaskFilter.extend({ cursor: Cursor, limit: Limit }), reply: TaskPage },
+  getTask: { method: "get", path: "/tasks/{id}", scope: "viewer", status: 200, summary: "One task; ?wait=30 answers when it ends, or after 30 s as it is", params: TaskParams, query: z.object({ wait: z.coerce.number().min(0).max(LIMITS.waitMsMax / 1000).optional() }), reply: Task },
+  why: { method: "get", path: "/tasks/{id}/why", scope: "viewer", status: 200, summary: "Why it runs where it runs, or why it waits", params: TaskParams, reply: Explanation },
+  attempts: { method: "get", path: "/tasks/{id}/attempts", scope: "viewer", status: 200, summary: "Every attempt, first to last", params: TaskParams, reply: z.object({ attempts: z.array(Attempt) }) },
+  result: { method: "get", path: "/tasks/{id}/result", scope: "viewer", status: 200, summary: "The result alone, also where it is too large to stand in the task", params: TaskParams, reply: z.json() },
+  logs: { method: "get", path: "/tasks/{id}/logs", scope: "viewer", status: 200, stream: true, summary: "Output as server-sent events; ?follow=true goes on until the task ends", params: TaskParams, query: z.object({ follow: z.stringbool().optional(), attempt: z.coerce.number().int().min(1).optional() }), reply: z.json() },
+  cancel: { method: "post", path: "/tasks/{id}/cancel", scope: "submitter", status: 202, summary: "Cancel it, in whatever state it is", params: TaskParams, reply: Task },
+  retry: { method: "post", path: "/tasks/{id}/retry", scope: "submitter", status: 202, summary: "Run a failed or cancelled task again", params: TaskParams, reply: Task },
+  answer: { method: "post", path: "/tasks/{id}/answer", scope: "submitter", status: 202, summary: "Decide on a task that waits for a person", params: TaskParams, body: z.strictObject({ decision: z.enum(["retry", "fail"]) }), reply: Task },
+  queue: { method: "get", path: "/queue", scope: "viewer", status: 200, summary: "What waits, in the order of placing", query: z.object({ limit: Limit }), reply: QueueView },
+  cluster: { method: "get", path: "/cluster", scope: "viewer", status: 200, summary: "The cluster in numbers", reply: ClusterView },
+  health: { method: "get", path: "/cluster/health", scope: "viewer", status: 200, summary: "What is wrong, if anything", reply: Health },
+  events: { method: "get", path: "/events", scope: "viewer", status: 200, stream: true, summary: "Everything that changes, as server-sent events; Last-Event-ID resumes", query: z.object({ task: TaskId.optional(), types: z.string().max(64).optional(), terminal: z.stringbool().optional() }), reply: z.json() },
+  nodes: { method: "get", path: "/nodes", scope: "viewer", status: 200, summary: "All nodes", reply: z.object({ nodes: z.array(Node) }) },
+  nodesOnline: { method: "get", path: "/nodes/online", scope: "viewer", status: 200, summary: "Nodes that are ready", reply: z.object({ nodes: z.array(Node) }) },
+  nodesWithSkill: { method: "get", path: "/nodes/skills/{skill}", scope: "viewer", status: 200, summary: "Ready nodes on which this skill is eligible", params: z.object({ skill: z.string().max(128) }), reply: z.object({ nodes: z.array(Node) }) },
+  enrol: { method: "post", path: "/nodes", scope: "admin", status: 200, summary: "Let a node's key in", body: Enrol, reply: Enrolled },
+  node: { method: "get", path: "/nodes/{id}", scope: "viewer", status: 200, summary: "One node", params: NodeParams, reply: Node },
+  nodeHealth: { method: "get", path: "/nodes/{id}/health", scope: "viewer", status: 200, summary: "Is this node well", params: NodeParams, reply: Health },
+  patchNode: { method: "patch", path: "/nodes/{id}", scope: "operator", status: 200, summary: "Set labels (null removes one) or slots", params: NodeParams, body: z.strictObject({ labels: z.record(z.string().min(1).max(128), z.string().max(128).nullable()).optional(), slots: z.int().min(1).max(1024).optional() }), reply: Node },
+  drain: { method: "post", path: "/nodes/{id}/drain", scope: "operator", status: 200, summary: "No new work for this node", params: NodeParams, reply: Node },
+  resume: { method: "post", path: "/nodes/{id}/resume", scope: "operator", status: 200, summary: "New work for this node again", params: NodeParams, reply: Node },
+  shutdownNode: { method: "post", path: "/nodes/{id}/shutdown", scope: "admin", status: 202, summary: "Ask the node's daemon to end in good order", params: NodeParams, reply: Node },
+} as const satisfies Record<string, Operation>;
+
+export type OperationName = keyof typeof OPERATIONS;

@@ -1,0 +1,100 @@
+/**
+ * The messages between coordinator and worker. All of them may be lost, doubled or late: every one names the attempt it
+ * speaks of as (task, attempt, epoch), and the receiver checks that against what it holds.
+ *
+ * W1. An offer may come twice; a worker that holds or has finished the attempt answers as before and runs nothing.
+ * W2. A report is a request: a finished attempt stays in the worker's spool until the answer names a verdict on it.
+ * W3. The coordinator commits before it answers a report.
+ */
+import { z } from "zod";
+import { NodeId, TaskId } from "./ids.ts";
+import { Json } from "./json.ts";
+import { NodeFacts, NodeLoad } from "./node.ts";
+import { BlobRef, Progress, TaskError } from "./task.ts";
+import { TaskSpec } from "./task-spec.ts";
+
+/** Which try of which task, under which coordinator's term. */
+export const AttemptRef = z.object({ task: TaskId, attempt: z.int().min(1), epoch: z.int().min(1) });
+export type AttemptRef = z.infer<typeof AttemptRef>;
+
+/** coordinator → worker, in arrays. */
+export const Offer = AttemptRef.extend({ spec: TaskSpec });
+export type Offer = z.infer<typeof Offer>;
+export const Offers = z.object({ epoch: z.int(), offers: z.array(Offer) });
+export type Offers = z.infer<typeof Offers>;
+
+/** coordinator → worker. `cancel`: stop this attempt, if you hold it. `report`: send a heartbeat and your spool now. */
+export const Control = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("cancel"), epoch: z.int(), attempts: z.array(AttemptRef) }),
+  z.object({ kind: z.literal("report"), epoch: z.int() }),
+  z.object({ kind: z.literal("shutdown"), epoch: z.int() }),
+]);
+export type Control = z.infer<typeof Control>;
+
+export const Outcome = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("succeeded"), result: Json.optional(), blob: BlobRef.optional() }),
+  z.object({ kind: z.literal("failed"), error: TaskError, retryAfterMs: z.int().min(0).optional() }),
+  z.object({ kind: z.literal("cancelled") }),
+  /** Never started: policy, no slot, no such executor, stopping. */
+  z.object({ kind: z.literal("refused"), error: TaskError }),
+]);
+export type Outcome = z.infer<typeof Outcome>;
+
+/** Times by the worker's clock, in ms since 1970. `runMs` by its monotonic clock. */
+export const Finished = AttemptRef.extend({
+  startedAt: z.int().optional(),
+  endedAt: z.int(),
+  runMs: z.number().min(0),
+  /** An agent turn called a tool, so that a replay could act twice. */
+  acted: z.boolean().optional(),
+  outcome: Outcome,
+});
+export type Finished = z.infer<typeof Finished>;
+
+export const Started = AttemptRef.extend({ at: z.int() });
+export const Progressed = AttemptRef.extend({ progress: Progress.optional(), acted: z.boolean().optional() });
+
+/** worker → coordinator, one for each turn of the worker's event loop that has news. */
+export const Report = z.object({
+  /** Counts the starts of this node's daemon, so that a report of an earlier life is told apart. */
+  boot: z.int().min(1),
+  started: z.array(Started),
+  progressed: z.array(Progressed),
+  finished: z.array(Finished),
+});
+export type Report = z.infer<typeof Report>;
+
+/** accepted: it counts. stale: another attempt or epoch holds the task. unknown: no such task. In the order of `finished`. */
+export const Verdict = z.enum(["accepted", "stale", "unknown"]);
+export type Verdict = z.infer<typeof Verdict>;
+export const ReportReply = z.object({ verdicts: z.array(Verdict) });
+export type ReportReply = z.infer<typeof ReportReply>;
+
+/** worker → coordinator every 2 s. `facts` with the first one and on change. `held`: offered, running or spooled here. */
+export const Heartbeat = z.object({
+  node: NodeId,
+  boot: z.int().min(1),
+  load: NodeLoad,
+  facts: NodeFacts.optional(),
+  held: z.array(AttemptRef),
+  /** The daemon is going down in good order: take its unstarted work back now. */
+  goodbye: z.boolean().optional(),
+});
+export type Heartbeat = z.infer<typeof Heartbeat>;
+
+/** One piece of what an attempt says. `text` of an agent, bytes of a command as UTF-8 text; tool events as data. */
+export const OutputStream = z.enum(["stdout", "stderr", "assistant", "tool", "note"]);
+export type OutputStream = z.infer<typeof OutputStream>;
+export const OutputChunk = z.object({
+  task: TaskId,
+  attempt: z.int().min(1),
+  /** Counts the chunks of one attempt from 0. */
+  n: z.int().min(0),
+  at: z.int(),
+  stream: OutputStream,
+  text: z.string(),
+  data: Json.optional(),
+  /** The attempt ended: nothing follows. */
+  last: z.boolean().optional(),
+});
+export type OutputChunk = z.infer<typeof OutputChunk>;
