@@ -33,7 +33,6 @@ export const QueueView = z
     scheduled: z.int(),
     waiting: z.int(),
     head: z.array(z.object({ id: TaskId, kind: TaskKind, name: z.string().optional(), priority: z.int(), waitedMs: z.int(), fairnessKey: z.string() })),
-    byPriority: z.record(z.string(), z.int()),
   })
   .meta({ id: "Queue" });
 export type QueueView = z.infer<typeof QueueView>;

@@ -12,7 +12,7 @@ export type TaskState = z.infer<typeof TaskState>;
 
 /** Why a task is in its state; one code for each change (core/task.ts holds the table). */
 export const Reason = z.enum([
-  "submitted", "delayed", "due", "placed", "started", "done", "attempt_failed", "attempts_spent", "refused_by_node",
+  "submitted", "delayed", "due", "placed", "started", "done", "attempt_failed", "attempts_spent", "not_retryable", "refused_by_node",
   "node_lost", "node_losses_spent", "outcome_unknown", "backoff_over", "asked", "answered_retry", "answered_fail",
   "cancel_requested", "cancel_confirmed", "queue_timeout", "deadline_passed", "retried_by_hand",
 ]);
@@ -33,7 +33,7 @@ export const Attempt = z
   .object({
     n: z.int().min(1),
     node: NodeId,
-    epoch: z.int(),
+    epoch: z.int().optional(),
     state: z.enum(["offered", "running", "unknown", "ended"]),
     outcome: z.enum(["succeeded", "failed", "cancelled", "refused", "lost"]).optional(),
     offeredAt: z.int(),

@@ -53,6 +53,7 @@ export interface Coordinator {
   shutdownNode(id: NodeId): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
   token(hash: string): TokenRow | undefined;
+  addToken(row: TokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;
 }

@@ -1,0 +1,76 @@
+/**
+ * What nodes say of themselves, and what their silence says. A heartbeat names everything its node holds; comparing that
+ * with the leases mends whatever the bus lost, doubled or delivered late.
+ *
+ * H1. An offer that a node does not hold is made again, as the same attempt.
+ * H2. An attempt that a node holds without a lease is cancelled there.
+ * H3. A node that restarted, or went silent for LOST_MS, has lost its leases.
+ */
+import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
+import type { Heartbeat } from "@openclaw-cluster/contract/wire";
+import { holds, lose } from "../core/settle.ts";
+import type { TaskRecord } from "../core/task.ts";
+import { toSchedulable, type NodeEntry } from "./registry.ts";
+import type { State } from "./state.ts";
+
+/** An offer may be on its way for this long before it is made again. */
+const REOFFER_MS = 3_000;
+
+export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat): void {
+  const rebooted = entry.boot !== undefined && entry.boot !== beat.boot;
+  const before = entry.liveness;
+  entry.boot = beat.boot;
+  entry.seenAt = state.clock.monotonic();
+  entry.seenWall = state.clock.wall();
+  entry.load = beat.load;
+  entry.liveness = beat.goodbye === true ? "offline" : "ready";
+  if (beat.facts !== undefined && !same(entry.facts, beat.facts)) {
+    entry.facts = beat.facts;
+    state.registry.update(entry.row.id, { facts: beat.facts });
+    state.ledger.scheduler.setNode(toSchedulable(entry));
+  } else if (before !== entry.liveness) {
+    state.ledger.scheduler.setNode(toSchedulable(entry));
+  } else {
+    state.ledger.scheduler.setLoad(entry.row.id, beat.load);
+  }
+  reconcile(state, entry, beat, rebooted);
+}
+
+function reconcile(state: State, entry: NodeEntry, beat: Heartbeat, rebooted: boolean): void {
+  const node = entry.row.id;
+  const now = state.clock.wall();
+  const held = new Set<number>();
+  for (const ref of beat.held) {
+    const task = state.ledger.get(taskKey(ref.task));
+    const its = task !== undefined && holds(task, ref) && task.lease?.node === node;
+    if (its) held.add(task.key);
+    if (!its || task.state === "cancelling") state.outgoing.cancel(node, ref);
+  }
+  for (const key of [...state.ledger.leasesOf(node)]) {
+    const task = state.ledger.get(key);
+    if (task === undefined || held.has(key)) continue;
+    if (task.state === "leased" && !rebooted && beat.goodbye !== true) {
+      if (now - (task.lease?.offeredAt ?? now) >= REOFFER_MS) state.outgoing.offer(task);
+    } else {
+      loseLease(state, task, task.state === "leased");
+    }
+  }
+}
+
+/** H3 for every lease of a node that has been silent for too long. */
+export function loseLeases(state: State, entry: NodeEntry): void {
+  for (const key of [...state.ledger.leasesOf(entry.row.id)]) {
+    const task = state.ledger.get(key);
+    // What was offered to a node that vanished may have started there, unseen.
+    if (task !== undefined) loseLease(state, task, task.state === "leased" && task.spec.onLost === undefined && task.spec.kind !== "agent");
+  }
+}
+
+function loseLease(state: State, task: TaskRecord, neverStarted: boolean): void {
+  state.log.info({ task: taskId(task.key), node: task.lease?.node, attempt: task.attempt }, "attempt lost with its node");
+  state.ledger.write(task, lose(task, state.clock.wall(), neverStarted));
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,240 @@
+/**
+ * Takes the lead: claims the store, rebuilds the ledger from it, listens on the bus, and keeps time. What callers may
+ * ask is in desk.ts; what happens to tasks is in core.
+ */
+import { Heartbeat, Report, type ReportReply } from "@openclaw-cluster/contract/wire";
+import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
+import type { Strategy } from "@openclaw-cluster/contract/task-spec";
+import type { Bus, BusServer, Message, Subscription } from "../bus/bus.ts";
+import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
+import { ring } from "../core/alarms.ts";
+import { Scheduler } from "../core/scheduling/scheduler.ts";
+import type { Claim, Loaded, Store } from "../store/store.ts";
+import type { Clock, Timer } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import { Feed } from "./feed.ts";
+import { applyHeartbeat, loseLeases } from "./heartbeats.ts";
+import { Intake } from "./intake.ts";
+import { Ledger } from "./ledger.ts";
+import { Outgoing } from "./outgoing.ts";
+import { placeQueued } from "./placing.ts";
+import { Registry, stateOf, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
+import { applyReport } from "./reports.ts";
+import type { State } from "./state.ts";
+import { Tokens } from "./tokens.ts";
+import { Turn } from "./turn.ts";
+
+export interface LeadParts {
+  readonly name: string;
+  readonly version: string;
+  /** The node whose daemon this coordinator runs in. */
+  readonly self: NodeId;
+  readonly store: Store;
+  readonly bus: Bus;
+  /** The server behind the bus, where this daemon runs it. */
+  readonly busServer?: Pick<BusServer, "authorize" | "version">;
+  /** Where workers find the bus. */
+  readonly busUrls: readonly string[];
+  readonly strategy: Strategy;
+  /** Finished tasks are kept this long. */
+  readonly retentionMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** The process must end: the store is broken or another coordinator leads. */
+  broken(error: unknown): void;
+}
+
+/** Silence and alarms are looked at this often, and sooner when an alarm says so. */
+const TICK_MS = 1_000;
+/** Alarms of one turn. */
+const ALARMS_MAX = 4_096;
+/** Counters of nodes are written back this often; they are statistics, not truth. */
+const COUNTERS_MS = 10_000;
+const PRUNE_MS = 60_000;
+const PRUNE_TASKS_MAX = 2_000;
+
+export class Lead {
+  readonly parts: LeadParts;
+  readonly claim: Claim;
+  readonly state: State;
+  readonly feed: Feed;
+  readonly turn: Turn;
+  readonly intake: Intake;
+  readonly tokens: Tokens;
+  readonly startedAt: number;
+  /** The last commit was refused for want of disk space. */
+  storageFull = false;
+  private readonly subscriptions: Subscription[] = [];
+  private timer: Timer | undefined;
+  private countersAt: number;
+  private prunedAt: number;
+
+  constructor(parts: LeadParts, claim: Claim, loaded: Loaded) {
+    this.parts = parts;
+    this.claim = claim;
+    this.feed = new Feed(claim.epoch);
+    const registry = new Registry(loaded.nodes);
+    this.state = {
+      epoch: claim.epoch,
+      clock: parts.clock,
+      random: parts.random,
+      log: parts.log,
+      registry,
+      outgoing: new Outgoing(parts.bus, this.feed, claim.epoch),
+      ledger: this.newLedger(registry, loaded),
+    };
+    this.turn = new Turn({
+      clock: parts.clock,
+      place: () => placeQueued(this.state),
+      commit: () => this.commit(),
+      rollBack: () => this.rollBack(),
+      broken: (error) => parts.broken(error),
+    });
+    this.intake = new Intake(this.state, parts.store, this.turn);
+    this.tokens = new Tokens(loaded.tokens);
+    this.startedAt = parts.clock.wall();
+    this.countersAt = this.prunedAt = parts.clock.monotonic();
+  }
+
+  /** Begins to listen and to place. A node that holds leases has LOST_MS to be heard. */
+  start(): void {
+    const { bus, clock } = this.parts;
+    this.subscriptions.push(
+      bus.subscribe(ANY_REPORT, (message) => this.onReport(message)),
+      bus.subscribe(ANY_HEARTBEAT, (message) => this.onHeartbeat(message)),
+    );
+    for (const entry of this.state.registry.all()) {
+      if (this.state.ledger.leasesOf(entry.row.id).size > 0) entry.seenAt = clock.monotonic();
+      this.state.outgoing.control(entry.row.id, { kind: "report", epoch: this.claim.epoch });
+    }
+    this.arm();
+    this.turn.wake();
+  }
+
+  async stop(): Promise<void> {
+    this.timer?.cancel();
+    for (const subscription of this.subscriptions) subscription.stop();
+    await this.turn.end();
+  }
+
+  /** Tells the scheduler and the listeners that a node is not what it was. */
+  nodeChanged(entry: NodeEntry): void {
+    this.state.ledger.scheduler.setNode(toSchedulable(entry));
+    const node = toNode(entry, this.state.ledger.scheduler.used(entry.row.id));
+    this.feed.publish([{ node }], this.parts.clock.wall());
+  }
+
+  private newLedger(registry: Registry, loaded: Loaded): Ledger {
+    const scheduler = new Scheduler({ strategy: this.parts.strategy });
+    for (const entry of registry.all()) scheduler.setNode(toSchedulable(entry));
+    return new Ledger(scheduler, loaded);
+  }
+
+  private async commit(): Promise<void> {
+    const { ledger, registry, outgoing } = this.state;
+    const written = ledger.take();
+    const keys = this.intake.takeKeys();
+    const nodes = registry.takeDirty();
+    const tokens = this.tokens.takeDirty();
+    if (written !== undefined || keys.length > 0 || nodes.length > 0 || tokens.length > 0) {
+      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodes, tokens });
+      this.storageFull = false;
+    }
+    outgoing.flush(written, this.parts.clock.wall());
+    this.arm();
+  }
+
+  /** M2: what memory says beyond the store is not true. The nodes' rows are written again with the next commit. */
+  private async rollBack(): Promise<void> {
+    const { registry, outgoing } = this.state;
+    this.storageFull = true;
+    outgoing.drop();
+    this.intake.drop();
+    for (const entry of registry.all()) registry.update(entry.row.id, {});
+    this.state.ledger = this.newLedger(registry, await this.parts.store.load());
+    this.parts.log.error("a commit was refused; the ledger was built again from the store");
+  }
+
+  private onReport({ subject, body, respond }: Message): void {
+    const parsed = Report.safeParse(body);
+    const node = senderOf(subject);
+    if (!parsed.success || this.state.registry.find(node)?.row.state !== "approved") {
+      this.parts.log.warn({ node, problem: parsed.error?.message }, "a report was dropped");
+      return;
+    }
+    let reply: ReportReply;
+    this.turn.add({
+      apply: () => {
+        reply = { verdicts: applyReport(this.state, node, parsed.data) };
+      },
+      committed: () => respond?.(reply),
+      // No answer: the worker keeps what it has and reports again.
+      failed: (error) => this.parts.log.warn({ node, code: error.code }, "a report was not accepted"),
+    });
+  }
+
+  private onHeartbeat({ subject, body }: Message): void {
+    const parsed = Heartbeat.safeParse(body);
+    const node = senderOf(subject);
+    const entry = this.state.registry.find(node);
+    if (!parsed.success || parsed.data.node !== node || entry?.row.state !== "approved") {
+      this.parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
+      return;
+    }
+    this.turn.add({
+      apply: () => {
+        const before = stateOf(entry);
+        applyHeartbeat(this.state, entry, parsed.data);
+        if (stateOf(entry) !== before) this.nodeChanged(entry);
+      },
+      committed: () => undefined,
+      failed: (error) => this.parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
+    });
+  }
+
+  private arm(): void {
+    const next = this.state.ledger.alarms.next();
+    const waitMs = next === undefined ? TICK_MS : Math.min(TICK_MS, Math.max(0, next - this.parts.clock.wall()));
+    this.timer?.cancel();
+    this.timer = this.parts.clock.after(waitMs, () => this.tick());
+  }
+
+  private tick(): void {
+    this.turn.add({
+      apply: () => this.keepTime(),
+      committed: () => undefined,
+      failed: () => this.arm(),
+    });
+    this.prune().catch((error: unknown) => this.parts.log.warn({ error }, "pruning failed; it is tried again"));
+  }
+
+  private keepTime(): void {
+    const { ledger, registry, clock } = this.state;
+    const now = clock.wall();
+    for (const key of ledger.alarms.due(now, ALARMS_MAX)) {
+      const task = ledger.get(key);
+      const settled = task && ring(task, now);
+      if (task === undefined || settled === undefined) continue;
+      if (task.lease !== undefined) {
+        this.state.outgoing.cancel(task.lease.node, { task: taskId(key), attempt: task.attempt, epoch: task.lease.epoch });
+      }
+      ledger.write(task, settled);
+    }
+    const silence = clock.monotonic();
+    for (const entry of registry.sweep(silence)) this.nodeChanged(entry);
+    for (const entry of registry.silent(silence)) loseLeases(this.state, entry);
+    if (silence - this.countersAt >= COUNTERS_MS) {
+      this.countersAt = silence;
+      registry.keepCounters();
+    }
+  }
+
+  /** Finished tasks beyond their retention go, a bounded number at a time. */
+  private async prune(): Promise<void> {
+    const { clock, store, retentionMs } = this.parts;
+    if (clock.monotonic() - this.prunedAt < PRUNE_MS) return;
+    this.prunedAt = clock.monotonic();
+    await store.prune({ endedBefore: clock.wall() - retentionMs, limit: PRUNE_TASKS_MAX });
+  }
+}

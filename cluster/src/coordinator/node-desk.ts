@@ -1,0 +1,138 @@
+/** What callers may ask of the coordinator about nodes and the cluster as a whole. */
+import type { ClusterView, Health } from "@openclaw-cluster/contract/cluster";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Node, NodeState } from "@openclaw-cluster/contract/node";
+import type { Enrolled } from "@openclaw-cluster/contract/operations";
+import type { Lead } from "./lead.ts";
+import { stateOf, toNode, type NodeEntry } from "./registry.ts";
+
+const DISK_LOW_MIB = 512;
+
+export class NodeDesk {
+  private readonly lead: Lead;
+
+  constructor(lead: Lead) {
+    this.lead = lead;
+  }
+
+  nodes(): readonly Node[] {
+    return [...this.registry.all()].map((entry) => this.view(entry)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  node(id: NodeId): Node {
+    return this.view(this.registry.get(id));
+  }
+
+  nodeHealth(id: NodeId): Health {
+    return this.verdict(this.problemsOf(this.registry.get(id)));
+  }
+
+  async enrol({ id, publicKey }: { id: NodeId; publicKey: string }): Promise<Enrolled> {
+    const { parts, turn, claim } = this.lead;
+    await turn.run(() => {
+      if (this.registry.enrol(id, publicKey, parts.clock.wall())) this.lead.nodeChanged(this.registry.get(id));
+    });
+    await this.authorize();
+    return { node: id, cluster: claim.cluster, busUrls: [...parts.busUrls], epoch: claim.epoch };
+  }
+
+  /** Lets exactly the approved nodes onto the bus. */
+  async authorize(): Promise<void> {
+    const approved = [...this.registry.all()].filter(({ row }) => row.state === "approved").map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
+    await this.lead.parts.busServer?.authorize(approved);
+  }
+
+  patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node> {
+    return this.change(id, (entry) => {
+      const labels = { ...entry.row.labels };
+      for (const [name, value] of Object.entries(patch.labels ?? {})) {
+        if (value === null) delete labels[name];
+        else labels[name] = value;
+      }
+      this.registry.update(id, { labels, ...(patch.slots !== undefined && { slots: patch.slots }) });
+    });
+  }
+
+  drain(id: NodeId, draining: boolean): Promise<Node> {
+    return this.change(id, () => this.registry.update(id, { draining }));
+  }
+
+  async shutdown(id: NodeId): Promise<Node> {
+    const node = this.node(id);
+    if (id === this.lead.parts.self) throw new ClusterError("state_conflict", `${id} runs the coordinator; stop it there with Ctrl-C or its service.`);
+    this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch });
+    return node;
+  }
+
+  async cluster(): Promise<ClusterView> {
+    const { parts, claim, state } = this.lead;
+    const nodes: Partial<Record<NodeState, number>> = {};
+    let slots = 0;
+    let slotsUsed = 0;
+    for (const node of this.nodes()) {
+      nodes[node.state] = (nodes[node.state] ?? 0) + 1;
+      if (node.state === "ready") slots += node.slots;
+      slotsUsed += node.slotsUsed;
+    }
+    const bytes = await parts.store.bytes();
+    return {
+      id: claim.cluster,
+      name: parts.name,
+      version: parts.version,
+      epoch: claim.epoch,
+      startedAt: this.lead.startedAt,
+      coordinator: parts.self,
+      nodes,
+      tasks: state.ledger.counts,
+      slots,
+      slotsUsed,
+      store: { kind: parts.store.kind, ...(bytes !== undefined && { bytes }) },
+      bus: { connected: parts.bus.connected, ...(parts.busServer !== undefined && { version: parts.busServer.version }) },
+    };
+  }
+
+  health(): Health {
+    const problems: string[] = [];
+    if (!this.lead.parts.bus.connected) problems.push("The coordinator has no connection to nats-server; it comes back by itself.");
+    if (this.lead.storageFull) problems.push("The store's disk is full: submits are refused until there is space.");
+    const entries = [...this.registry.all()];
+    if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining)) problems.push("No node is ready to take work.");
+    for (const entry of entries) {
+      if (entry.row.state === "approved" && entry.liveness !== "offline") problems.push(...this.problemsOf(entry));
+    }
+    return this.verdict(problems);
+  }
+
+  private get registry(): Lead["state"]["registry"] {
+    return this.lead.state.registry;
+  }
+
+  private view(entry: NodeEntry): Node {
+    return toNode(entry, this.lead.state.ledger.scheduler.used(entry.row.id));
+  }
+
+  private change(id: NodeId, apply: (entry: NodeEntry) => void): Promise<Node> {
+    return this.lead.turn.run(() => {
+      const entry = this.registry.get(id);
+      apply(entry);
+      this.lead.nodeChanged(entry);
+      return this.view(entry);
+    });
+  }
+
+  private problemsOf(entry: NodeEntry): string[] {
+    const { id } = entry.row;
+    const problems: string[] = [];
+    const state = stateOf(entry);
+    if (state !== "ready") problems.push(`${id} is ${state}.`);
+    if (entry.load !== undefined && entry.load.diskFreeMiB < DISK_LOW_MIB) problems.push(`${id} has only ${entry.load.diskFreeMiB} MiB of disk left.`);
+    if (entry.facts?.openclaw?.reachable === false) problems.push(`The OpenClaw Gateway of ${id} is down.`);
+    return problems;
+  }
+
+  private verdict(problems: readonly string[]): Health {
+    return { status: problems.length === 0 ? "ok" : "degraded", problems: [...problems], checkedAt: this.lead.parts.clock.wall() };
+  }
+}
+

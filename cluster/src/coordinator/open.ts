@@ -1,0 +1,67 @@
+/** Opens the coordinator: the lead, and the desks at which callers ask. */
+import { isTerminal } from "../core/task.ts";
+import type { Coordinator } from "./coordinator.ts";
+import { Lead, type LeadParts } from "./lead.ts";
+import { readLogs } from "./logs.ts";
+import { NodeDesk } from "./node-desk.ts";
+import { TaskDesk } from "./task-desk.ts";
+
+export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
+  const claim = await parts.store.claim();
+  const lead = new Lead(parts, claim, await parts.store.load());
+  const tasks = new TaskDesk(lead);
+  const nodes = new NodeDesk(lead);
+  await nodes.authorize();
+  lead.start();
+  parts.log.info({ cluster: claim.cluster, epoch: claim.epoch, live: lead.state.ledger.size }, "leading");
+
+  return {
+    cluster: () => nodes.cluster(),
+    health: () => nodes.health(),
+    nodes: () => nodes.nodes(),
+    node: (id) => nodes.node(id),
+    nodeHealth: (id) => nodes.nodeHealth(id),
+    enrol: (request) => nodes.enrol(request),
+    patchNode: (id, patch) => nodes.patch(id, patch),
+    drain: (id, draining) => nodes.drain(id, draining),
+    shutdownNode: (id) => nodes.shutdown(id),
+    submit: (request) => tasks.submit(request),
+    plan: (specs) => tasks.plan(specs),
+    task: (id) => tasks.task(id),
+    waitFor: (id, ms, signal) => tasks.waitFor(id, ms, signal),
+    list: (filter, page) => tasks.list(filter, page),
+    why: (id) => tasks.why(id),
+    attempts: (id) => tasks.attempts(id),
+    result: (id) => tasks.result(id),
+    cancel: (id) => tasks.cancel(id),
+    retry: (id) => tasks.retry(id),
+    answer: (id, decision) => tasks.answer(id, decision),
+    queue: (limit) => tasks.queue(limit),
+    events: (after, signal) => lead.feed.listen(after, signal),
+    async *logs(id, options) {
+      const { key } = await tasks.record(id);
+      const source = {
+        bus: parts.bus,
+        clock: parts.clock,
+        record: () => tasks.record(id),
+        over: (signal: AbortSignal) => over(lead, key, signal),
+      };
+      yield* readLogs(key, source, options);
+    },
+    token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
+    addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
+    stop: () => lead.stop(),
+  };
+}
+
+function over(lead: Lead, key: number, signal: AbortSignal): Promise<void> {
+  const task = lead.state.ledger.get(key);
+  if (task === undefined || isTerminal(task.state)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const stop = lead.state.outgoing.whenOver(key, resolve);
+    signal.addEventListener("abort", () => {
+      stop();
+      resolve();
+    });
+  });
+}

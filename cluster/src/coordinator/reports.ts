@@ -1,0 +1,62 @@
+/**
+ * What workers say of their attempts. Act three of a task's way: the result of a lease that still holds is settled, any
+ * other is told that it is stale.
+ */
+import { taskKey, type NodeId } from "@openclaw-cluster/contract/ids";
+import type { AttemptRef, Finished, Report, Verdict } from "@openclaw-cluster/contract/wire";
+import { holds, report as note, settle, start } from "../core/settle.ts";
+import type { TaskRecord } from "../core/task.ts";
+import type { State } from "./state.ts";
+
+/** A node that refused a task is passed over for tasks of that shape, at first for this long, then twice as long … */
+const PENALTY_MS = 1_000;
+/** … and no longer than this. */
+const PENALTY_MS_MAX = 60_000;
+
+/** Applies a report of `node`; the verdicts are in the order of `report.finished`. */
+export function applyReport(state: State, node: NodeId, report: Report): Verdict[] {
+  const now = state.clock.wall();
+  for (const started of report.started) {
+    const task = held(state, node, started);
+    if (task !== undefined) state.ledger.write(task, { task: start(task, started.at) });
+  }
+  for (const news of report.progressed) {
+    const task = held(state, node, news);
+    if (task === undefined) continue;
+    const next = note(task, { ...(news.progress !== undefined && { progress: news.progress }), ...(news.acted !== undefined && { acted: news.acted }) });
+    if (next.acted !== task.acted) state.ledger.write(task, { task: next });
+    else state.ledger.note(next);
+    if (news.progress !== undefined) state.outgoing.progress(next);
+  }
+  return report.finished.map((finished) => applyFinished(state, node, finished, now));
+}
+
+function applyFinished(state: State, node: NodeId, finished: Finished, now: number): Verdict {
+  const task = held(state, node, finished);
+  if (task === undefined) return taskKey(finished.task) <= state.ledger.lastKey ? "stale" : "unknown";
+  const { outcome } = finished;
+  const { scheduler } = state.ledger;
+  state.ledger.write(task, settle(task, finished, now, state.random()));
+  if (outcome.kind === "refused") {
+    // The node knows better than its facts: try others first, and this one again later.
+    scheduler.penalise(task, node, now + Math.min(PENALTY_MS_MAX, PENALTY_MS * 2 ** Math.min(task.attempt, 10)));
+  } else if (outcome.kind !== "cancelled") {
+    const succeeded = outcome.kind === "succeeded";
+    scheduler.observe(node, task.spec.kind, finished.runMs, succeeded);
+    countFor(state, node, succeeded);
+  }
+  return "accepted";
+}
+
+/** The task, if this node holds the lease that the message speaks of (L1). */
+function held(state: State, node: NodeId, ref: AttemptRef): TaskRecord | undefined {
+  const task = state.ledger.get(taskKey(ref.task));
+  return task !== undefined && holds(task, ref) && task.lease?.node === node ? task : undefined;
+}
+
+function countFor(state: State, node: NodeId, succeeded: boolean): void {
+  const entry = state.registry.find(node);
+  if (entry === undefined) return;
+  const { row } = entry;
+  entry.row = succeeded ? { ...row, succeeded: row.succeeded + 1 } : { ...row, failed: row.failed + 1 };
+}

@@ -1,0 +1,16 @@
+/** What the coordinator's parts share: the ledger (replaced whole after a failed commit), the registry, and what goes out. */
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Outgoing } from "./outgoing.ts";
+import type { Registry } from "./registry.ts";
+
+export interface State {
+  readonly epoch: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly outgoing: Outgoing;
+  ledger: Ledger;
+}

@@ -1,0 +1,145 @@
+/** What callers may ask of the coordinator about tasks: reads from the ledger and the store, changes through a turn. */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { taskId, taskKey, type TaskId } from "@openclaw-cluster/contract/ids";
+import type { Json } from "@openclaw-cluster/contract/json";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { QueueView } from "@openclaw-cluster/contract/cluster";
+import type { TaskPage } from "@openclaw-cluster/contract/operations";
+import type { Explanation } from "@openclaw-cluster/contract/placement";
+import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
+import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { answer, cancel, retryByHand } from "../core/settle.ts";
+import { isTerminal, type TaskRecord } from "../core/task.ts";
+import type { ListFilter } from "../store/store.ts";
+import type { SubmitRequest } from "./coordinator.ts";
+import type { Lead } from "./lead.ts";
+import { toAttempts, toTask } from "./views.ts";
+
+export class TaskDesk {
+  private readonly lead: Lead;
+
+  constructor(lead: Lead) {
+    this.lead = lead;
+  }
+
+  submit(request: SubmitRequest): Promise<readonly Submitted[]> {
+    return this.lead.intake.submit(request);
+  }
+
+  plan(specs: readonly TaskSpec[]): readonly Explanation[] {
+    const now = this.lead.parts.clock.wall();
+    return specs.map((spec) => this.ledger.scheduler.explain({ key: 0, spec, priority: priorityNumber(spec.priority), queuedAt: now, attempt: 0, failures: 0, losses: 0 }, now));
+  }
+
+  async task(id: TaskId): Promise<Task> {
+    return toTask(await this.record(id));
+  }
+
+  async waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task> {
+    const task = this.ledger.get(taskKey(id));
+    if (task !== undefined && ms > 0) {
+      await new Promise<void>((resolve) => {
+        const stop = this.lead.state.outgoing.whenOver(task.key, resolve);
+        const timer = this.lead.parts.clock.after(Math.min(ms, LIMITS.waitMsMax), resolve);
+        const leave = (): void => {
+          stop();
+          timer.cancel();
+          resolve();
+        };
+        signal.addEventListener("abort", leave, { once: true });
+      });
+    }
+    return this.task(id);
+  }
+
+  async list(filter: ListFilter, page: { before?: number; limit: number }): Promise<TaskPage> {
+    const { tasks, next } = await this.lead.parts.store.list(filter, page);
+    // The ledger is newer than the store by what is not worth a commit, such as progress.
+    const views = tasks.map((task) => toTask(this.ledger.get(task.key) ?? task));
+    return { tasks: views, ...(next !== undefined && { next }) };
+  }
+
+  async why(id: TaskId): Promise<Explanation> {
+    const task = await this.record(id);
+    const { scheduler } = this.ledger;
+    const now = this.lead.parts.clock.wall();
+    if (task.state === "queued" || task.state === "scheduled") return scheduler.explain(task, now);
+    const placed = scheduler.explainPlaced(task);
+    if (placed !== undefined) return placed;
+    return { sentence: `It is ${task.state} (${task.reason}) and was never placed.`, strategy: task.spec.strategy ?? this.lead.parts.strategy, candidates: [], refused: [], at: now };
+  }
+
+  async attempts(id: TaskId): Promise<readonly Attempt[]> {
+    const task = await this.record(id);
+    return toAttempts(task, await this.lead.parts.store.attempts(task.key));
+  }
+
+  async result(id: TaskId): Promise<Json> {
+    const task = await this.record(id);
+    if (task.state !== "succeeded") throw new ClusterError("state_conflict", `${id} is ${task.state}; only a succeeded task has a result.`);
+    if (task.resultBlob === undefined) return task.result ?? null;
+    const bytes = await this.lead.parts.bus.getBlob(task.resultBlob.blob);
+    if (bytes === undefined) throw new ClusterError("not_found", `The large result of ${id} is no longer kept.`);
+    return JSON.parse(Buffer.from(bytes).toString("utf8")) as Json;
+  }
+
+  cancel(id: TaskId): Promise<Task> {
+    return this.change(id, (task, now) => {
+      const next = cancel(task, now);
+      if (next?.lease !== undefined) {
+        this.lead.state.outgoing.cancel(next.lease.node, { task: id, attempt: next.attempt, epoch: next.lease.epoch });
+      }
+      return next;
+    });
+  }
+
+  retry(id: TaskId): Promise<Task> {
+    return this.change(id, retryByHand);
+  }
+
+  answer(id: TaskId, decision: "retry" | "fail"): Promise<Task> {
+    return this.change(id, (task, now) => answer(task, decision, now));
+  }
+
+  queue(limit: number): QueueView {
+    const { counts, scheduler } = this.ledger;
+    const now = this.lead.parts.clock.wall();
+    const head = scheduler.head(limit, now).map((task) => ({
+      id: taskId(task.key),
+      kind: task.spec.kind,
+      ...(task.spec.name !== undefined && { name: task.spec.name }),
+      priority: task.priority,
+      waitedMs: Math.max(0, now - task.queuedAt),
+      fairnessKey: task.spec.fairnessKey ?? task.spec.user ?? "",
+    }));
+    return { queued: scheduler.size, scheduled: counts.scheduled ?? 0, waiting: counts.waiting ?? 0, head };
+  }
+
+  /** The record as it is: live ones from the ledger, finished ones from the store. */
+  async record(id: TaskId): Promise<TaskRecord> {
+    const key = taskKey(id);
+    const task = this.ledger.get(key) ?? (await this.lead.parts.store.task(key));
+    if (task === undefined) throw new ClusterError("not_found", `There is no task ${id}.`);
+    return task;
+  }
+
+  private get ledger(): Lead["state"]["ledger"] {
+    return this.lead.state.ledger;
+  }
+
+  /** A person's change of one task; `decide` gives undefined where the present state does not allow it. */
+  private async change(id: TaskId, decide: (task: TaskRecord, now: number) => TaskRecord | undefined): Promise<Task> {
+    const stored = await this.record(id);
+    return this.lead.turn.run(() => {
+      const live = this.ledger.get(stored.key);
+      // Between the read and the turn a live task may have ended; then the store's record is older than the truth.
+      if (live === undefined && !isTerminal(stored.state)) throw new ClusterError("state_conflict", `${id} has just ended.`);
+      const task = live ?? stored;
+      const next = decide(task, this.lead.parts.clock.wall());
+      if (next === undefined) throw new ClusterError("state_conflict", `${id} is ${task.state} (${task.reason}).`);
+      if (live === undefined) this.ledger.revive(task, next);
+      else this.ledger.write(task, { task: next });
+      return toTask(next);
+    });
+  }
+}

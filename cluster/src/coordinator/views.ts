@@ -1,0 +1,51 @@
+/** From records, as the coordinator keeps them, to what a caller is shown. */
+import { taskId } from "@openclaw-cluster/contract/ids";
+import type { Attempt, Task } from "@openclaw-cluster/contract/task";
+import { isTerminal, type TaskRecord } from "../core/task.ts";
+
+export function toTask(task: TaskRecord): Task {
+  const node = nodeOf(task);
+  return {
+    id: taskId(task.key),
+    kind: task.spec.kind,
+    ...(task.spec.name !== undefined && { name: task.spec.name }),
+    state: task.state,
+    reason: task.reason,
+    seq: task.seq,
+    attempt: task.attempt,
+    ...(node !== undefined && { node }),
+    priority: task.priority,
+    ...(task.progress !== undefined && { progress: task.progress }),
+    ...(task.result !== undefined && { result: task.result }),
+    ...(task.resultBlob !== undefined && { resultBlob: task.resultBlob }),
+    ...(task.error !== undefined && { error: task.error }),
+    createdAt: task.createdAt,
+    ...(task.startedAt !== undefined && { startedAt: task.startedAt }),
+    ...(task.endedAt !== undefined && { endedAt: task.endedAt }),
+    spec: task.spec,
+  };
+}
+
+/** The rows that the store keeps, and the attempt that only the record tells of: one that runs, succeeded or was cancelled. */
+export function toAttempts(task: TaskRecord, rows: readonly Attempt[]): Attempt[] {
+  const attempts = [...rows];
+  if (task.attempt === 0 || rows.some((row) => row.n === task.attempt) || task.placement === undefined) return attempts;
+  const over = isTerminal(task.state);
+  attempts.push({
+    n: task.attempt,
+    node: task.placement.node,
+    ...(task.lease !== undefined && { epoch: task.lease.epoch }),
+    state: over ? "ended" : task.state === "leased" ? "offered" : "running",
+    ...(over && { outcome: task.state === "succeeded" ? "succeeded" as const : "cancelled" as const }),
+    offeredAt: task.placement.at,
+    ...(task.startedAt !== undefined && { startedAt: task.startedAt }),
+    ...(task.endedAt !== undefined && { endedAt: task.endedAt }),
+  });
+  return attempts;
+}
+
+/** Where it runs, or last ran. A queued task is nowhere, whatever became of its earlier attempts. */
+function nodeOf(task: TaskRecord): Task["node"] {
+  if (task.lease !== undefined) return task.lease.node;
+  return isTerminal(task.state) || task.state === "waiting" ? task.placement?.node : undefined;
+}
