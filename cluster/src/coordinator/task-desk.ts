@@ -7,8 +7,8 @@ import type { QueueView } from "@openclaw-cluster/contract/cluster";
 import type { TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
-import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
-import { answer, cancel, retryByHand } from "../core/settle.ts";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { answer, cancel, create, retryByHand } from "../core/settle.ts";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import type { ListFilter } from "../store/store.ts";
 import type { SubmitRequest } from "./coordinator.ts";
@@ -28,7 +28,7 @@ export class TaskDesk {
 
   plan(specs: readonly TaskSpec[]): readonly Explanation[] {
     const now = this.lead.parts.clock.wall();
-    return specs.map((spec) => this.ledger.scheduler.explain({ key: 0, spec, priority: priorityNumber(spec.priority), queuedAt: now, attempt: 0, failures: 0, losses: 0 }, now));
+    return specs.map((spec) => this.ledger.scheduler.explain({ ...create(0, spec, "", now), state: "queued" }, now));
   }
 
   async task(id: TaskId): Promise<Task> {

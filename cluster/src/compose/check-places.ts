@@ -1,0 +1,99 @@
+/** Doctor's checks of folders, disk and ports. */
+import { access, constants, stat, statfs } from "node:fs/promises";
+import { createServer } from "node:net";
+import path from "node:path";
+import type { Folders } from "../system/folders.ts";
+import { fail, ok, warn, type Check } from "./check.ts";
+
+const DISK_FAIL_MIB = 200;
+const DISK_WARN_MIB = 1_024;
+const ANSWERS_MS = 2_000;
+
+/** Writable, and closed to other users (Windows keeps its rights elsewhere). */
+export async function checkFolders(folders: Folders): Promise<Check> {
+  const name = "folders";
+  const open: string[] = [];
+  for (const folder of [folders.home, folders.data, folders.logs]) {
+    const found = await modeOf(folder);
+    if (found === undefined) continue;
+    if (!(await isWritable(folder))) return fail(name, `${folder} is not writable`, `Make it yours: chown -R "$USER" ${folder}`);
+    if ((found & 0o077) !== 0) open.push(`chmod 700 ${folder}`);
+  }
+  for (const secret of [folders.adminToken, folders.coordinatorToken, folders.nodeSeed]) {
+    if (((await modeOf(secret)) ?? 0) & 0o077) open.push(`chmod 600 ${secret}`);
+  }
+  if (open.length > 0 && process.platform !== "win32") {
+    return fail(name, "other users of this machine can read what is in them", `Close them: ${open.join("; ")}`);
+  }
+  const made = (await modeOf(folders.home)) !== undefined;
+  return ok(name, made ? folders.home : `${folders.home}, not made yet: \`start\` does that`);
+}
+
+export async function checkDisk(home: string): Promise<Check> {
+  const { bavail, bsize } = await statfs(await nearest(home));
+  const freeMiB = Math.floor((bavail * bsize) / 1_048_576);
+  const found = `${freeMiB} MiB free for ${home}`;
+  if (freeMiB >= DISK_WARN_MIB) return ok("disk", found);
+  const advice = "Free some space, or keep fewer finished tasks: `openclaw-cluster config set retention.days 7`.";
+  return freeMiB < DISK_FAIL_MIB ? fail("disk", found, advice) : warn("disk", found, advice);
+}
+
+/** Free, or held by a coordinator that runs already. */
+export async function checkPort(name: string, host: string, port: number): Promise<Check> {
+  if (port === 0) return ok(name, "a free one at each start");
+  const taken = await bindError(host, port);
+  if (taken === undefined) return ok(name, `${host}:${port} is free`);
+  if (taken !== "EADDRINUSE") return fail(name, `cannot listen at ${host}:${port} (${taken})`, "Choose another address in cluster.yaml.");
+  const holder = await whoAnswers(host, port);
+  if (holder !== undefined) return ok(name, `${host}:${port} is held by ${holder}`);
+  return warn(name, `${host}:${port} is taken by another program`, "Stop that program, or choose another port in cluster.yaml.");
+}
+
+/** A coordinator says so over HTTP; a nats-server speaks first and says INFO. */
+async function whoAnswers(host: string, port: number): Promise<string | undefined> {
+  try {
+    const answer = await fetch(`http://${host.includes(":") ? `[${host}]` : host}:${port}/healthz`, {
+      signal: AbortSignal.timeout(ANSWERS_MS),
+    });
+    return answer.ok && ((await answer.json()) as { status?: unknown }).status === "ok" ? "a running coordinator" : undefined;
+  } catch (error) {
+    // fetch met a server that does not speak HTTP; NATS greets with INFO, which its parser reports as the cause.
+    return isNatsGreeting(error) ? "a running nats-server" : undefined;
+  }
+}
+
+function isNatsGreeting(error: unknown): boolean {
+  const { cause } = error as { cause?: { data?: unknown; code?: unknown } };
+  return cause?.code === "HPE_INVALID_CONSTANT" && String(cause.data).startsWith("INFO {");
+}
+
+async function bindError(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(undefined)));
+  });
+}
+
+async function modeOf(file: string): Promise<number | undefined> {
+  try {
+    return (await stat(file)).mode;
+  } catch {
+    // Not there, or not to be looked at: the second shows itself when it is written to.
+    return undefined;
+  }
+}
+
+async function isWritable(folder: string): Promise<boolean> {
+  return access(folder, constants.W_OK | constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The folder itself, or the one above it that is there. */
+async function nearest(folder: string): Promise<string> {
+  let at = folder;
+  while ((await modeOf(at)) === undefined && path.dirname(at) !== at) at = path.dirname(at);
+  return at;
+}

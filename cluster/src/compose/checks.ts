@@ -1,0 +1,144 @@
+/**
+ * What `doctor` looks at on this machine. Each check says what it found and, where that is not well, what to do. A
+ * check changes nothing, asks no other machine and never throws.
+ */
+import { homedir } from "node:os";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { summary } from "../core/policy.ts";
+import { discoverGateway } from "../openclaw/discover.ts";
+import { resolveBinary } from "../system/binaries.ts";
+import { systemClock } from "../system/clock.ts";
+import { loadConfig, type ClusterConfig } from "../system/config.ts";
+import { cacheFolder, foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
+import { silentLog, type Log } from "../system/log.ts";
+import { compareVersions, isAtLeast } from "../system/version.ts";
+import { checkDisk, checkFolders, checkPort } from "./check-places.ts";
+import { openPolicyFile } from "../worker/policy-file.ts";
+import { fail, ok, warn, type Check } from "./check.ts";
+
+interface Machine {
+  readonly home: string;
+  readonly env: Environment;
+}
+
+const GATEWAY_ANSWERS_MS = 3_000;
+/** No clock is right that shows a time before this program was written. */
+const CLOCK_FLOOR = Date.UTC(2026, 0, 1);
+
+export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
+  const folders = foldersOf(home);
+  const settings = await loadConfig({ home, env }).then(
+    (config) => ({ config, check: ok("cluster.yaml", `${config.nodeId}, ${config.roles.join(" and ")}`) }),
+    (error: unknown) => ({
+      config: undefined,
+      check: fail("cluster.yaml", told(error), "Correct it as said; `openclaw-cluster config schema` describes every field."),
+    }),
+  );
+  const { config } = settings;
+  const parts = config === undefined ? [] : checkParts(config, env);
+  const found = await Promise.all([checkNode(), checkFolders(folders), checkDisk(home), ...parts]);
+  return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
+}
+
+function checkParts(config: ClusterConfig, env: Environment): Promise<Check>[] {
+  const { api, nats, roles, openclaw } = config;
+  const leads = roles.includes("coordinator");
+  return [
+    ...(leads ? [checkNats(config, env), checkPort("API port", api.host, api.port)] : []),
+    ...(leads && nats.port !== undefined ? [checkPort("NATS port", "127.0.0.1", nats.port)] : []),
+    ...(roles.includes("worker") && openclaw.enabled === "auto" ? [checkOpenClaw(config, env)] : []),
+  ];
+}
+
+async function checkNode(): Promise<Check> {
+  const { DatabaseSync } = await import("node:sqlite");
+  const database = new DatabaseSync(":memory:");
+  const { version } = database.prepare("SELECT sqlite_version() AS version").get() as { version: string };
+  // Builds below the range cut a text at its first NUL without a word.
+  const { kept } = database.prepare("SELECT ? AS kept").get("a\0b") as { kept: string };
+  database.close();
+  const found = `${process.versions.node} with SQLite ${version}`;
+  const advice = "Install Node.js 24.16 or newer in 24, or 26.1 or newer.";
+  if (!nodeInRange(process.versions.node) || kept !== "a\0b") return fail("Node.js", found, advice);
+  return sqliteIsSafe(version) ? ok("Node.js", found) : warn("Node.js", `${found}, which can damage its write-ahead log`, advice);
+}
+
+/** OpenClaw's own range. */
+export function nodeInRange(version: string): boolean {
+  const major = Number(version.split(".")[0]);
+  return major === 24 ? isAtLeast(version, "24.16.0") : major >= 26 && isAtLeast(version, "26.1.0");
+}
+
+/** The reset of the write-ahead log was mended in 3.51.3, and before that in two older lines. */
+export function sqliteIsSafe(version: string): boolean {
+  if (isAtLeast(version, "3.51.3")) return true;
+  return [["3.50.7", "3.51.0"] as const, ["3.44.6", "3.45.0"] as const].some(
+    ([from, below]) => isAtLeast(version, from) && compareVersions(version, below) < 0,
+  );
+}
+
+async function checkNats({ nats }: ClusterConfig, env: Environment): Promise<Check> {
+  const named = nats.binary === undefined ? env : { ...env, OPENCLAW_CLUSTER_NATS_BIN: nats.binary };
+  try {
+    const { path, version, source } = await resolveBinary("nats-server", {
+      cacheFolder: cacheFolder(env),
+      log: silentLog,
+      env: named,
+      offline: true,
+    });
+    return ok("nats-server", `${version}, ${path} (${source})`);
+  } catch (error) {
+    return warn("nats-server", told(error), "`start` fetches it by itself where there is a network.");
+  }
+}
+
+async function checkOpenClaw({ openclaw }: ClusterConfig, env: Environment): Promise<Check> {
+  try {
+    const token = openclaw.tokenFile === undefined ? undefined : await readSecret(openclaw.tokenFile);
+    const gateway = await discoverGateway({
+      env,
+      homedir: homedir(),
+      ...(openclaw.url !== undefined && { url: openclaw.url }),
+      ...(token !== undefined && { token }),
+    });
+    if (gateway.kind === "none")
+      return warn(
+        "OpenClaw",
+        gateway.reason,
+        "Agent and tool tasks go to other nodes; install OpenClaw here, or set openclaw.enabled to off.",
+      );
+    const health = new URL("/healthz", gateway.url.replace(/^ws/, "http"));
+    const answer = await fetch(health, { signal: AbortSignal.timeout(GATEWAY_ANSWERS_MS) });
+    await answer.body?.cancel();
+    return answer.ok
+      ? ok("OpenClaw", `Gateway at ${gateway.url}`)
+      : warn("OpenClaw", `the Gateway at ${gateway.url} answers ${answer.status}`, "Run `openclaw doctor`.");
+  } catch (error) {
+    return warn("OpenClaw", `its Gateway does not answer: ${told(error)}`, "Start it with `openclaw gateway`.");
+  }
+}
+
+/** Read by the worker's own reader, so that both judge alike. */
+function checkPolicy({ policy: file }: Folders): Check {
+  let broken: string | undefined;
+  const hears = { ...silentLog, error: ({ err }: { err: Error }) => void (broken = told(err)) } as unknown as Log;
+  const policy = openPolicyFile({ file, clock: systemClock, log: hears });
+  policy.close();
+  if (broken !== undefined) return fail("policy.yaml", `${file}: ${broken}`, "Until it is put right, everything is denied on this node.");
+  const { kinds } = summary(policy.current());
+  return kinds.length === 0
+    ? warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`)
+    : ok("policy.yaml", `may run here: ${kinds.join(", ")}`);
+}
+
+export function checkClock(now: number): Check {
+  const shown = new Date(now).toISOString();
+  return now >= CLOCK_FLOOR ? ok("clock", shown) : fail("clock", `it shows ${shown}`, "Set the clock; leases and time-outs depend on it.");
+}
+
+/** The first line, and the cause's where that says more (fetch hides the reason there). */
+function told(error: unknown): string {
+  if (error instanceof ClusterError) return error.detail;
+  const { message, cause } = error as Error;
+  return `${message}${cause instanceof Error ? `: ${cause.message}` : ""}`.split("\n", 1)[0] ?? "";
+}

@@ -1,0 +1,94 @@
+/**
+ * Wires a daemon: reads who this machine is, opens the roles it has, and closes them in the opposite order. The only
+ * room that names the real store, bus and executors.
+ */
+import { availableParallelism } from "node:os";
+import path from "node:path";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { systemClock, type Clock } from "../system/clock.ts";
+import { keepNodeId, type ClusterConfig } from "../system/config.ts";
+import { cacheFolder, foldersOf, logFile, makeFolders, type Environment, type Folders } from "../system/folders.ts";
+import { openLog, type Log } from "../system/log.ts";
+import { loadNodeKeys, type NodeKeys } from "../trust/keys.ts";
+import { openLeadRole } from "./lead-role.ts";
+import { openWorkRole } from "./work-role.ts";
+
+export interface DaemonOptions {
+  readonly config: ClusterConfig;
+  readonly home: string;
+  readonly env?: Environment;
+  /** One line for a person about a step that may take long. */
+  onProgress?(text: string): void;
+}
+
+export interface Daemon {
+  /** Where the API is, if this daemon leads. */
+  readonly apiUrl?: string;
+  readonly node: NodeId;
+  readonly roles: readonly string[];
+  /** In good order: offers go back, running attempts get time to end. */
+  stop(): Promise<void>;
+  /** Resolves with the reason when the daemon cannot go on; the process should then end. */
+  readonly failed: Promise<Error>;
+  /** Resolves when the coordinator asked this daemon to end in good order. */
+  readonly dismissed: Promise<void>;
+}
+
+/** What the roles of one daemon share. */
+export interface Ground {
+  readonly config: ClusterConfig;
+  readonly folders: Folders;
+  readonly env: Environment;
+  readonly cacheFolder: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly keys: NodeKeys;
+  readonly cpus: number;
+  progress(text: string): void;
+  fail(error: unknown): void;
+  leave(): void;
+}
+
+export const VERSION = "0.1.0";
+
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { config, home, env = process.env } = options;
+  const folders = foldersOf(home);
+  await makeFolders(folders);
+  await keepNodeId(home, config.nodeId);
+  const log = openLog({ level: config.log.level, file: logFile(folders, new Date()) });
+  const failed = Promise.withResolvers<Error>();
+  const dismissed = Promise.withResolvers<void>();
+  const ground: Ground = {
+    config,
+    folders,
+    env,
+    cacheFolder: cacheFolder(env),
+    clock: systemClock,
+    log,
+    keys: await loadNodeKeys(folders.nodeSeed),
+    cpus: availableParallelism(),
+    progress: (text) => options.onProgress?.(text),
+    fail: (error) => {
+      log.error({ err: error }, "the daemon cannot go on");
+      failed.resolve(error instanceof Error ? error : new Error(String(error)));
+    },
+    leave: () => dismissed.resolve(),
+  };
+  // Closed last to first, also when a later step of the start fails.
+  const open: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (let close = open.pop(); close !== undefined; close = open.pop()) await close();
+  };
+  try {
+    const lead = config.roles.includes("coordinator") ? await openLeadRole(ground, open) : undefined;
+    if (config.roles.includes("worker")) await openWorkRole(ground, lead, open);
+    log.info({ node: config.nodeId, roles: config.roles, version: VERSION, data: path.basename(folders.data) }, "up");
+    return { ...(lead !== undefined && { apiUrl: lead.apiUrl }), node: config.nodeId, roles: config.roles, stop, failed: failed.promise, dismissed: dismissed.promise };
+  } catch (error) {
+    log.error({ err: error }, "the start failed");
+    await stop();
+    throw error instanceof ClusterError ? error : new ClusterError("internal", `The start failed: ${String(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,78 @@
+/** Opens what a coordinator needs, bottom up: store, nats-server, its own connection, the coordinator, the API. */
+import path from "node:path";
+import { openApi } from "../api/api.ts";
+import { connectNats } from "../bus/nats.ts";
+import { startNatsServer } from "../bus/nats-server.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { openCoordinator } from "../coordinator/open.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import { resolveBinary } from "../system/binaries.ts";
+import { readSecret, writePrivateFile } from "../system/folders.ts";
+import { createNodeKeys } from "../trust/keys.ts";
+import { createToken, hashToken } from "../trust/token.ts";
+import { VERSION, type Ground } from "./compose.ts";
+
+export interface LeadRole {
+  readonly coordinator: Coordinator;
+  readonly apiUrl: string;
+}
+
+const DAY_MS = 86_400_000;
+
+export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {
+  const { config, folders, clock, log } = ground;
+  const store = await openSqliteStore({ path: path.join(folders.data, "cluster.db"), log });
+  open.push(() => store.close());
+
+  const binary = await resolveBinary("nats-server", { cacheFolder: ground.cacheFolder, log, env: withBinary(ground), onProgress: (text) => ground.progress(text) });
+  // The coordinator's key lives as long as its process: nobody else ever needs to know it.
+  const keys = createNodeKeys();
+  const server = await startNatsServer({
+    binary: binary.path,
+    folder: config.nats.dataFolder ?? path.join(folders.data, "nats"),
+    ...(config.nats.port !== undefined && { port: config.nats.port }),
+    coordinator: keys,
+    nodes: [],
+    log,
+    clock,
+  });
+  open.push(() => server.stop());
+
+  const bus = await connectNats({ urls: [server.url], seed: keys.seed, log });
+  open.push(() => bus.close());
+
+  const coordinator = await openCoordinator({
+    name: config.clusterName,
+    version: VERSION,
+    self: config.nodeId,
+    store,
+    bus,
+    busServer: server,
+    busUrls: [server.url],
+    strategy: config.strategy,
+    retentionMs: config.retention.days * DAY_MS,
+    clock,
+    random: Math.random,
+    log,
+    broken: (error) => ground.fail(error),
+  });
+  open.push(() => coordinator.stop());
+  await ensureAdminToken(ground, coordinator);
+
+  const api = await openApi({ coordinator, host: config.api.host, port: config.api.port, allowedHosts: config.api.allowedHosts, log, clock });
+  open.push(() => api.close());
+  return { coordinator, apiUrl: api.url };
+}
+
+function withBinary({ config, env }: Ground): Ground["env"] {
+  return config.nats.binary === undefined ? env : { ...env, OPENCLAW_CLUSTER_NATS_BIN: config.nats.binary };
+}
+
+/** The local administrator's token: made at the first start, and again when its file or its record is gone. */
+async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordinator): Promise<void> {
+  const secret = await readSecret(folders.adminToken);
+  if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
+  const token = createToken();
+  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", createdAt: clock.wall() });
+  await writePrivateFile(folders.adminToken, `${token.token}\n`);
+}

@@ -1,0 +1,49 @@
+/** BullMQ as a subject: Queue, QueueEvents and a Worker in a process of its own (bullmq-worker.ts). */
+import { Queue, QueueEvents, type Job } from "bullmq";
+import { nowMs, type Subject } from "./subject.ts";
+
+export const QUEUE = "bench";
+/** A queue without a worker. */
+const PARKED = "bench-parked";
+
+export async function openBullmqSubject(port: number): Promise<Subject> {
+  const connection = { host: "127.0.0.1", port };
+  const queue = new Queue(QUEUE, { connection });
+  const parked = new Queue(PARKED, { connection });
+  const events = new QueueEvents(QUEUE, { connection });
+  await Promise.all([queue.waitUntilReady(), parked.waitUntilReady(), events.waitUntilReady()]);
+  // A result can be announced before `add` has answered: what nobody waits for yet is kept.
+  const waiting = new Map<string, () => void>();
+  const early = new Set<string>();
+  events.on("completed", ({ jobId }) => {
+    const resolve = waiting.get(jobId);
+    if (resolve === undefined) early.add(jobId);
+    else {
+      waiting.delete(jobId);
+      resolve();
+    }
+  });
+  const done = (id: string): Promise<void> => (early.delete(id) ? Promise.resolve() : new Promise((resolve) => waiting.set(id, resolve)));
+  const job = (payload: string): { name: string; data: { payload: string } } => ({ name: "noop", data: { payload } });
+  const idOf = (added: Job): string => added.id as string;
+  return {
+    runOne: async (payload) => done(idOf(await queue.add("noop", { payload }))),
+    runArray: async (payloads) => {
+      const added = await queue.addBulk(payloads.map(job));
+      await Promise.all(added.map((one) => done(idOf(one))));
+    },
+    submitOne: async (payload) => void (await parked.add("noop", { payload })),
+    submitArray: async (payloads) => void (await parked.addBulk(payloads.map(job))),
+    timeOne: async (payload) => {
+      const from = nowMs();
+      const added = await queue.add("noop", { payload });
+      await done(idOf(added));
+      const resultMs = nowMs() - from;
+      const finished = await queue.getJob(idOf(added));
+      return { startMs: (finished?.processedOn ?? Number.NaN) - from, resultMs };
+    },
+    close: async () => {
+      await Promise.all([events.close(), queue.close(), parked.close()]);
+    },
+  };
+}

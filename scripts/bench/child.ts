@@ -1,0 +1,55 @@
+/** Processes of the benchmark: started with their output watched, ended by their own id. */
+import { spawn, type ChildProcess } from "node:child_process";
+
+const END_MS = 10_000;
+
+export interface Running {
+  readonly pid: number;
+  /** Resolves when a line of its output fits. Rejects when it ends first. */
+  says(pattern: RegExp): Promise<string>;
+  /** Everything it printed on stdout, when it has ended well. */
+  output(): Promise<string>;
+  end(signal?: NodeJS.Signals): Promise<void>;
+}
+
+export function run(program: string, argv: readonly string[], env: Record<string, string> = {}): Running {
+  const child = spawn(program, argv, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  const listeners = new Set<() => void>();
+  const heard = (): void => listeners.forEach((listener) => listener());
+  child.stdout.on("data", (text: Buffer) => ((stdout += text.toString()), heard()));
+  child.stderr.on("data", (text: Buffer) => ((stderr += text.toString()), heard()));
+  const gone = new Promise<number | null>((resolve) => child.once("close", (code) => (resolve(code), heard())));
+  const failure = (): Error => new Error(`${program} ${argv.join(" ")} ended:\n${stderr.slice(-2_000)}`);
+  return {
+    pid: child.pid as number,
+    says: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          const found = pattern.exec(stdout) ?? pattern.exec(stderr);
+          if (found === null && !isGone(child)) return;
+          listeners.delete(look);
+          if (found === null) reject(failure());
+          else resolve(found[1] ?? found[0]);
+        };
+        listeners.add(look);
+        look();
+      }),
+    output: async () => {
+      if ((await gone) !== 0) throw failure();
+      return stdout;
+    },
+    end: async (signal = "SIGTERM") => {
+      if (isGone(child)) return;
+      child.kill(signal);
+      const force = setTimeout(() => child.kill("SIGKILL"), END_MS);
+      await gone;
+      clearTimeout(force);
+    },
+  };
+}
+
+function isGone(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}

@@ -1,0 +1,111 @@
+/**
+ * A whole cluster in one process: the real coordinator and real workers on the ram store and the ram bus, with echo as
+ * the only kind. Folders of the workers are temporary; `stop` leaves nothing behind.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import { openRamNet, type RamNet } from "../../cluster/src/bus/ram.ts";
+import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
+import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
+import { DEFAULT_POLICY } from "../../cluster/src/core/policy.ts";
+import { echoExecutor } from "../../cluster/src/executors/echo.ts";
+import type { Executor } from "../../cluster/src/executors/executors.ts";
+import { openRamStore } from "../../cluster/src/store/ram.ts";
+import type { Store } from "../../cluster/src/store/store.ts";
+import { systemClock } from "../../cluster/src/system/clock.ts";
+import { silentLog } from "../../cluster/src/system/log.ts";
+import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
+
+export interface RamCluster {
+  readonly coordinator: Coordinator;
+  readonly store: Store;
+  readonly net: RamNet;
+  addWorker(id: string, facts?: Partial<NodeFacts>): Promise<Worker>;
+  /** The coordinator is gone without a word, and another starts on the same store. */
+  restartCoordinator(): Promise<Coordinator>;
+  stop(): Promise<void>;
+}
+
+export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
+  return {
+    hostname: "test",
+    os: "linux",
+    arch: "x64",
+    cpus: 2,
+    memoryMiB: 8_192,
+    diskFreeMiB: 50_000,
+    version: "0.0.0",
+    nodeVersion: process.version,
+    kinds: ["echo"],
+    skills: [],
+    policy: { kinds: ["echo"] },
+    labels: {},
+    slots: 4,
+    ...more,
+  };
+}
+
+export async function startRamCluster(options: { store?: Store } = {}): Promise<RamCluster> {
+  const store = options.store ?? openRamStore();
+  const net = openRamNet({ clock: systemClock });
+  const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
+  const workers: Worker[] = [];
+  const failures: unknown[] = [];
+  const lead = (): Promise<Coordinator> =>
+    openCoordinator({
+      name: "test",
+      version: "0.0.0",
+      self: NodeId.parse("lead"),
+      store,
+      bus: net.connect("coordinator"),
+      busUrls: ["ram:"],
+      strategy: "balanced",
+      retentionMs: 86_400_000,
+      clock: systemClock,
+      random: Math.random,
+      log: silentLog,
+      broken: (error) => failures.push(error),
+    });
+  let coordinator = await lead();
+  return {
+    store,
+    net,
+    get coordinator() {
+      return coordinator;
+    },
+    async addWorker(id, facts) {
+      const node = NodeId.parse(id);
+      const { cluster } = await coordinator.enrol({ id: node, publicKey: `U${id.toUpperCase().replaceAll(/[^A-Z2-7]/g, "A").padEnd(55, "A")}` });
+      const own = factsOf(facts);
+      const worker = await openWorker({
+        node,
+        cluster: cluster as never,
+        bus: net.connect(id),
+        clock: systemClock,
+        log: silentLog,
+        executors: new Map([["echo", echoExecutor({ clock: systemClock }) as Executor]]),
+        facts: async () => own,
+        policy: { current: () => DEFAULT_POLICY },
+        folder: path.join(folder, id),
+        slots: own.slots,
+      });
+      workers.push(worker);
+      return worker;
+    },
+    async restartCoordinator() {
+      await coordinator.stop();
+      coordinator = await lead();
+      return coordinator;
+    },
+    async stop() {
+      for (const worker of workers) await worker.stop({ graceMs: 0 });
+      await coordinator.stop();
+      await store.close();
+      await rm(folder, { recursive: true, force: true });
+      if (failures.length > 0) throw failures[0];
+    },
+  };
+}
