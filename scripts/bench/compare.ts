@@ -4,7 +4,7 @@
  * further column, before each answer, which is what ours does.
  */
 import { fileURLToPath } from "node:url";
-import { run } from "./child.ts";
+import { run } from "../child.ts";
 import { startCluster } from "./cluster-under-test.ts";
 import { clusterTarget, measure, type Mode, type Target } from "./measure.ts";
 import { median } from "./percentiles.ts";

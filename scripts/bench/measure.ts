@@ -1,7 +1,7 @@
 /** One measurement: a fresh submitter process in one mode, with what the servers spent meanwhile. */
 import { fileURLToPath } from "node:url";
 import type { ClusterUnderTest } from "./cluster-under-test.ts";
-import { run } from "./child.ts";
+import { run } from "../child.ts";
 import type { Figures } from "./submitter.ts";
 import { cpuMs } from "./usage.ts";
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { run, type Running } from "./child.ts";
+import { run, type Running } from "../child.ts";
 
 export type Sync = "everysec" | "always";
 

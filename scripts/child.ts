@@ -1,4 +1,4 @@
-/** Processes of the benchmark: started with their output watched, ended by their own id. */
+/** Processes of the demonstration and the benchmark: started with their output watched, ended by their own id. */
 import { spawn, type ChildProcess } from "node:child_process";
 
 const END_MS = 10_000;

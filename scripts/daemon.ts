@@ -1,0 +1,24 @@
+/** A daemon of the demonstration or the benchmark, started by the public command with settings of its own. */
+import { mkdir, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { run, type Running } from "./child.ts";
+
+const COMMAND = fileURLToPath(new URL("../cluster/bin/openclaw-cluster.ts", import.meta.url));
+
+export interface StartedDaemon {
+  readonly process: Running;
+  /** Of one that leads. */
+  readonly apiUrl: string | undefined;
+}
+
+/** Resolves when it is up; rejects with what it said when it is not. */
+export async function startDaemon(home: string, settings: object): Promise<StartedDaemon> {
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  // JSON is YAML.
+  await writeFile(path.join(home, "cluster.yaml"), JSON.stringify(settings, null, 2), { mode: 0o600 });
+  const daemon = run(process.execPath, [COMMAND, "start", "--home", home, "--json"]);
+  const said = JSON.parse(await daemon.says(/^(\{[^]*?^\})$/m)) as { ok?: boolean; apiUrl?: string; error?: { detail: string; hint: string } };
+  if (said.error !== undefined) throw new Error(`The daemon in ${home} did not start: ${said.error.detail} ${said.error.hint}`);
+  return { process: daemon, apiUrl: said.apiUrl };
+}
