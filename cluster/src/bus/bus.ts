@@ -10,6 +10,11 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 
+/** One message on the wire; nats-server's own default. */
+export const MESSAGE_BYTES_MAX = 1_048_576;
+/** A body's JSON; what is beyond it is refused with payload_too_large where it is sent. Leaves room for headers. */
+export const BODY_BYTES_MAX = MESSAGE_BYTES_MAX - 1_024;
+
 export interface Message {
   readonly subject: string;
   readonly body: unknown;
@@ -38,9 +43,9 @@ export interface Bus {
   append(subject: string, body: unknown): Promise<void>;
   /** Kept pieces whose subject fits `pattern`, in the order they were stored. */
   read(pattern: string, options: ReadOptions): AsyncIterable<unknown>;
-  /** Blobs are written once under a name and kept for a limited time. */
+  /** Written once under a name of `blobName` (subjects.ts), and kept for a week at most. A node writes under its own id only. */
   putBlob(name: string, bytes: Uint8Array): Promise<void>;
-  /** undefined when there is none of that name. */
+  /** undefined when there is none of that name. The coordinator's to call, as is `read`: a node gets `forbidden`. */
   getBlob(name: string): Promise<Uint8Array | undefined>;
   close(): Promise<void>;
 }
@@ -51,5 +56,7 @@ export interface BusServer {
   readonly version: string;
   /** Replaces the set of nodes that may connect; a removed node's connection is cut. Resolves when the server has taken it. */
   authorize(nodes: readonly { id: NodeId; publicKey: string }[]): Promise<void>;
+  /** A node has no connection any more: it closed, died, or was cut. A hint, tens of milliseconds old; ask before acting on it. */
+  onDisconnect?(listener: (node: NodeId) => void): Subscription;
   stop(): Promise<void>;
 }

@@ -1,7 +1,8 @@
 /**
- * Every subject on the bus. A node may publish only under `ocx.up.<its id>` and `ocx.out.<its id>`, and subscribe only
- * under `ocx.down.<its id>` and its own inbox; nats-config.ts turns these into allow-lists.
+ * Every subject on the bus. A node may publish only under `ocx.up`, `ocx.out` and `ocx.blob` with its own id as the next
+ * word, and subscribe only under `ocx.down.<its id>` and its own inbox; nats-config.ts turns these into allow-lists.
  */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 
 export const offersTo = (node: NodeId): string => `ocx.down.${node}.offers`;
@@ -15,7 +16,42 @@ export const ANY_HEARTBEAT = "ocx.up.*.heartbeat";
 export const ANY_OUTPUT = "ocx.out.>";
 export const outputOfTask = (task: TaskId, attempt?: number): string => `ocx.out.*.${task}.${attempt ?? "*"}`;
 
+/** The name of an attempt's blob. It starts with its writer, so that the server's allow-lists cover it too. */
+export const blobName = (node: NodeId, task: TaskId, attempt: number): string => `${node}.${task}.${attempt}`;
+export const ANY_BLOB = "ocx.blob.>";
+/** Blobs travel in numbered parts, closed by an `end` that says how many there are. */
+export function blobPart(name: string, part: number | "end"): string {
+  if (!/^[a-z0-9]{1,32}(\.[A-Za-z0-9_-]{1,40}){1,2}$/.test(name))
+    throw new ClusterError("bad_request", `${JSON.stringify(name)} is no blob's name`);
+  return `ocx.blob.${name}.${part}`;
+}
+
 /** The node that a message under `ocx.up` or `ocx.out` came from; the server's allow-lists make it trustworthy. */
 export function senderOf(subject: string): NodeId {
   return subject.split(".", 3)[2] as NodeId;
+}
+
+/** Where answers to a node's requests arrive. */
+export const inboxOf = (node: NodeId): string => `_INBOX_${node}`;
+/** In capitals, which no node's id can have. */
+export const COORDINATOR_INBOX = "_INBOX_COORDINATOR";
+
+/** What a node may publish and subscribe to; everything else is refused. */
+export function rightsOf(node: NodeId): { publish: readonly string[]; subscribe: readonly string[] } {
+  return {
+    publish: [`ocx.up.${node}.>`, `ocx.out.${node}.>`, `ocx.blob.${node}.>`],
+    subscribe: [`ocx.down.${node}.>`, `${inboxOf(node)}.>`],
+  };
+}
+
+/** NATS's own rule: `*` stands for one word, `>` at the end for one or more. */
+export function subjectFits(subject: string, pattern: string): boolean {
+  const words = subject.split(".");
+  const wanted = pattern.split(".");
+  for (const [i, word] of wanted.entries()) {
+    if (word === ">") return words.length > i;
+    if (word !== "*" && word !== words[i]) return false;
+    if (i >= words.length) return false;
+  }
+  return words.length === wanted.length;
 }

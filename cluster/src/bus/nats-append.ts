@@ -1,0 +1,107 @@
+/**
+ * Requests over one connection, and the appending to streams that is built on them.
+ *
+ * A1. A request ends when the connection does: waiting for its time-out would only delay the next try.
+ * A2. `append` needs no right in JetStream's API: it is a publish whose reply is the stream's acknowledgement. It is tried
+ *     again, under the same message id, until APPEND_MS_MAX is over, so that a server's restart is only a delay and the
+ *     piece is stored once.
+ * A3. At most IN_FLIGHT_MAX pieces are under way; the rest wait in order, at most WAITING_MAX.
+ */
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { JetStreamApiError, type ApiError } from "@nats-io/jetstream";
+import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { busError, type Connection } from "./nats-connection.ts";
+
+const APPEND_MS_MAX = 30_000;
+const ACK_MS_MAX = 5_000;
+const RETRY_MS = 250;
+const IN_FLIGHT_MAX = 64;
+const WAITING_MAX = 1_024;
+
+export class Requests {
+  readonly #connection: Connection;
+  readonly #pending = new Set<(error: ClusterError) => void>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    connection.onStatus((connected) => {
+      if (connected) return;
+      for (const reject of this.#pending) reject(new ClusterError("bus_unreachable", "the connection was lost before the answer came"));
+      this.#pending.clear();
+    });
+  }
+
+  send(subject: string, payload: Uint8Array, timeoutMs: number, messageHeaders?: MsgHdrs): Promise<Msg> {
+    if (!this.#connection.connected) return Promise.reject(new ClusterError("bus_unreachable", `${subject}: the connection is down`));
+    return new Promise((resolve, reject) => {
+      this.#pending.add(reject);
+      const options = messageHeaders === undefined ? { timeout: timeoutMs } : { timeout: timeoutMs, headers: messageHeaders };
+      this.#connection.nc.request(subject, payload, options).then(
+        (message) => {
+          this.#pending.delete(reject);
+          resolve(message);
+        },
+        (error: unknown) => {
+          this.#pending.delete(reject);
+          reject(busError(error, subject));
+        },
+      );
+    });
+  }
+}
+
+export class Appender {
+  readonly #requests: Requests;
+  readonly #waiting: (() => void)[] = [];
+  #inFlight = 0;
+
+  constructor(requests: Requests) {
+    this.#requests = requests;
+  }
+
+  async append(subject: string, payload: Uint8Array): Promise<void> {
+    await this.#enter();
+    try {
+      await this.#untilStored(subject, payload);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async #untilStored(subject: string, payload: Uint8Array): Promise<void> {
+    const messageHeaders = headers();
+    messageHeaders.set("Nats-Msg-Id", randomUUID());
+    const start = performance.now();
+    for (;;) {
+      try {
+        const ack = await this.#requests.send(subject, payload, ACK_MS_MAX, messageHeaders);
+        const { error } = JSON.parse(ack.string()) as { error?: ApiError };
+        if (error !== undefined) throw busError(new JetStreamApiError(error), subject);
+        return;
+      } catch (error) {
+        const worthAnotherTry = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
+        if (!worthAnotherTry || performance.now() - start + RETRY_MS > APPEND_MS_MAX) throw error;
+        await delay(RETRY_MS);
+      }
+    }
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#inFlight < IN_FLIGHT_MAX) {
+      this.#inFlight += 1;
+      return;
+    }
+    if (this.#waiting.length >= WAITING_MAX)
+      throw new ClusterError("overloaded", `more than ${WAITING_MAX} pieces of output wait to be stored`);
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** The place goes straight to the next in line, so that nobody can step in between. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#inFlight -= 1;
+    else next();
+  }
+}

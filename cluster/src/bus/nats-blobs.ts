@@ -1,0 +1,69 @@
+/**
+ * Blobs in a stream of their own: parts of half a megabyte under `ocx.blob.<name>.<n>`, then an `end` that says how many
+ * there are and what they hash to. A blob without its end does not exist.
+ */
+import { createHash } from "node:crypto";
+import { jetstreamManager, type StoredMsg } from "@nats-io/jetstream";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { z } from "zod";
+import { decodeBody, encodeBody } from "./body.ts";
+import type { Appender } from "./nats-append.ts";
+import { busError } from "./nats-connection.ts";
+import { BLOBS } from "./nats-streams.ts";
+import { blobPart } from "./subjects.ts";
+
+const PART_BYTES = 512 * 1024;
+/** Parts of one blob under way; four fill the disk's time and keep memory small. */
+const PARTS_IN_FLIGHT = 4;
+
+const End = z.object({
+  parts: z
+    .int()
+    .min(0)
+    .max(LIMITS.resultBytesBlobMax / PART_BYTES),
+  bytes: z.int().min(0).max(LIMITS.resultBytesBlobMax),
+  sha256: z.string(),
+});
+
+export async function putBlob(appender: Appender, name: string, bytes: Uint8Array): Promise<void> {
+  const end = blobPart(name, "end");
+  if (bytes.length > LIMITS.resultBytesBlobMax)
+    throw new ClusterError("payload_too_large", `blob ${name}: ${bytes.length} bytes; the limit is ${LIMITS.resultBytesBlobMax}`);
+  const parts = Math.ceil(bytes.length / PART_BYTES);
+  for (let first = 0; first < parts; first += PARTS_IN_FLIGHT) {
+    const numbers = Array.from({ length: Math.min(PARTS_IN_FLIGHT, parts - first) }, (_, i) => first + i);
+    await Promise.all(numbers.map((n) => appender.append(blobPart(name, n), bytes.subarray(n * PART_BYTES, (n + 1) * PART_BYTES))));
+  }
+  await appender.append(end, encodeBody({ parts, bytes: bytes.length, sha256: sha256(bytes) }, end));
+}
+
+/** undefined where there is no such blob, or no longer. */
+export async function getBlob(nc: NatsConnection, name: string): Promise<Uint8Array | undefined> {
+  const manager = await jetstreamManager(nc, { checkAPI: false });
+  const get = async (subject: string): Promise<StoredMsg | null> => {
+    try {
+      return await manager.direct.getMessage(BLOBS, { last_by_subj: subject });
+    } catch (error) {
+      throw busError(error, subject);
+    }
+  };
+  const last = await get(blobPart(name, "end"));
+  if (last === null) return undefined;
+  const end = End.safeParse(decodeBody(last.data));
+  if (!end.success) throw new ClusterError("internal", `blob ${name} has a broken end`);
+  const parts: Uint8Array[] = [];
+  for (let n = 0; n < end.data.parts; n += 1) {
+    const part = await get(blobPart(name, n));
+    // The stream drops its oldest when it is full, and a blob's parts are older than its end.
+    if (part === null) return undefined;
+    parts.push(part.data);
+  }
+  const bytes = Buffer.concat(parts);
+  if (bytes.length !== end.data.bytes || sha256(bytes) !== end.data.sha256)
+    throw new ClusterError("internal", `blob ${name} is not what its end says`);
+  return bytes;
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("base64url");

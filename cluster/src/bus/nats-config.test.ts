@@ -1,0 +1,64 @@
+import { createUser } from "@nats-io/nkeys";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { expect, test } from "vitest";
+import { natsConfig, type NatsConfig } from "./nats-config.ts";
+
+const key = (): string => createUser().getPublicKey();
+const base: NatsConfig = {
+  host: "127.0.0.1",
+  port: 4222,
+  serverName: "ocx-1",
+  storeFolder: "/var/lib/ocx/jetstream",
+  logFile: "/var/lib/ocx/nats-server.log",
+  coordinatorKey: key(),
+  systemKey: key(),
+  nodes: [
+    { id: "b" as NodeId, publicKey: key() },
+    { id: "a" as NodeId, publicKey: key() },
+  ],
+};
+const withNode = (id: string, publicKey = key()): NatsConfig => ({ ...base, nodes: [{ id: id as NodeId, publicKey }] });
+
+test("a node gets its own subjects and nothing else", () => {
+  const line = natsConfig(base)
+    .split("\n")
+    .find((text) => text.includes(base.nodes[1]?.publicKey ?? "?"));
+  expect(line?.trim()).toBe(
+    `{ nkey: ${base.nodes[1]?.publicKey}, permissions { publish: { allow: ["ocx.up.a.>", "ocx.out.a.>", "ocx.blob.a.>"] }, ` +
+      `subscribe: { allow: ["ocx.down.a.>", "_INBOX_a.>"] } } }`,
+  );
+});
+
+test("nothing listens but the one client port, and every user has a key", () => {
+  const text = natsConfig(base);
+  expect(text).toContain('listen: "127.0.0.1:4222"');
+  expect(text).toContain("sync_interval: always");
+  expect(text).not.toMatch(
+    /\b(websocket|mqtt|leafnodes|cluster|gateway|http|https|http_port|monitor_port|no_auth_user|password|token)\s*[:{]/,
+  );
+  expect(text.match(/nkey:/g)).toHaveLength(4);
+});
+
+test("the order of nodes does not change the text", () => {
+  expect(natsConfig({ ...base, nodes: base.nodes.toReversed() })).toBe(natsConfig(base));
+});
+
+test.each(["", "A", "a.b", "*", ">", "a b", 'a"]', "a\n", "a}", "ä", "x".repeat(33)])("the node id %j is refused", (id) => {
+  expect(() => natsConfig(withNode(id))).toThrow(/is no node's id/);
+});
+
+test.each(["", "U", `${key()}, permissions {}`, `S${key().slice(1)}`, key().toLowerCase()])("the key %j is refused", (publicKey) => {
+  expect(() => natsConfig(withNode("a", publicKey))).toThrow(/public key/);
+});
+
+test("one id twice, and one key for two users, are refused", () => {
+  const one = { id: "a" as NodeId, publicKey: key() };
+  expect(() => natsConfig({ ...base, nodes: [one, { ...one, publicKey: key() }] })).toThrow(/listed twice/);
+  expect(() => natsConfig({ ...base, nodes: [one, { ...one, id: "b" as NodeId }] })).toThrow(/same key/);
+  expect(() => natsConfig(withNode("a", base.coordinatorKey))).toThrow(/same key/);
+});
+
+test("paths are quoted, and control characters in them refused", () => {
+  expect(natsConfig({ ...base, storeFolder: 'C:\\Users\\it"s\\js' })).toContain('store_dir: "C:\\\\Users\\\\it\\"s\\\\js"');
+  expect(() => natsConfig({ ...base, storeFolder: "/tmp/a\nauthorization {" })).toThrow(/control character/);
+});

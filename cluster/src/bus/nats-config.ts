@@ -1,0 +1,114 @@
+/**
+ * The text of nats.conf, from nothing but its arguments.
+ *
+ * N1. No connection without a credential: one nkey user for each node, one for the coordinator, one for this daemon in
+ *     the system account; no other listener (WebSocket, MQTT, leaf node, cluster, monitoring) is opened.
+ * N2. A node has no right at all in JetStream's API. Its output and blobs are plain publishes under its own id, which a
+ *     stream records and acknowledges to the reply subject; so it can neither read, purge nor overwrite what others
+ *     wrote. (The object store of the client library would need stream rights that reach every node's blobs.)
+ * N3. The server does not check reply subjects: a node can make the stream or the coordinator answer to a foreign
+ *     subject. Such an answer is never a valid message there (schemas), and nats.ts answers only to the sender's inbox.
+ * N4. Ids and keys are checked here again, because a dot, a star or a brace in one would widen what the file allows.
+ */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { NodeId } from "@openclaw-cluster/contract/ids";
+import { MESSAGE_BYTES_MAX } from "./bus.ts";
+import { rightsOf } from "./subjects.ts";
+
+export interface BusNode {
+  readonly id: NodeId;
+  readonly publicKey: string;
+}
+
+export interface NatsConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly serverName: string;
+  /** The folder of streams, and the server's log file. */
+  readonly storeFolder: string;
+  readonly logFile: string;
+  readonly coordinatorKey: string;
+  /** This daemon's own user in the system account: reloads, and news of connections. */
+  readonly systemKey: string;
+  readonly nodes: readonly BusNode[];
+}
+
+export const ACCOUNT = "OCX";
+const USER_KEY = /^U[A-Z2-7]{55}$/;
+const LIMITS = [
+  `max_payload: ${MESSAGE_BYTES_MAX}`,
+  // What may wait for one slow connection. A coordinator that stands still in a disk sync for a second is not too slow.
+  "max_pending: 64MB",
+  'write_deadline: "5s"',
+  // A half-open link is noticed after three times this at the latest, 8 s being promised.
+  'ping_interval: "2s"',
+  "ping_max: 2",
+  "authorization { timeout: 3 }",
+  "max_connections: 4096",
+  "max_subscriptions: 4096",
+  "logfile_size_limit: 10MB",
+  "logfile_max_num: 3",
+];
+/** The streams' own limits stand in nats-streams.ts and fit in here. */
+const STORE = ["sync_interval: always", "max_file: 4GB", "max_mem: 64MB"];
+
+export function natsConfig(config: NatsConfig): string {
+  checkUsers(config);
+  const nodes = [...config.nodes].sort((a, b) => (a.id < b.id ? -1 : 1)).map(nodeUser);
+  return [
+    "# Written by openclaw-cluster at each start and change of nodes; edits are lost.",
+    `listen: ${quote(`${config.host}:${config.port}`)}`,
+    `server_name: ${quote(config.serverName)}`,
+    `log_file: ${quote(config.logFile)}`,
+    ...LIMITS,
+    "jetstream {",
+    ...[`store_dir: ${quote(config.storeFolder)}`, ...STORE].map((line) => `  ${line}`),
+    "}",
+    "accounts {",
+    `  ${ACCOUNT} {`,
+    "    jetstream: enabled",
+    "    users [",
+    ...[`{ nkey: ${config.coordinatorKey} }`, ...nodes].map((line) => `      ${line}`),
+    "    ]",
+    "  }",
+    "  SYS {",
+    `    users [ { nkey: ${config.systemKey} } ]`,
+    "  }",
+    "}",
+    "system_account: SYS",
+    "",
+  ].join("\n");
+}
+
+function nodeUser({ id, publicKey }: BusNode): string {
+  const { publish, subscribe } = rightsOf(id);
+  const list = (subjects: readonly string[]): string => `{ allow: [${subjects.map(quote).join(", ")}] }`;
+  return `{ nkey: ${publicKey}, permissions { publish: ${list(publish)}, subscribe: ${list(subscribe)} } }`;
+}
+
+function checkUsers(config: NatsConfig): void {
+  const ids = new Set<string>();
+  const keys = new Set<string>();
+  const check = (what: string, key: string): void => {
+    if (!USER_KEY.test(key)) throw new ClusterError("config_invalid", `the public key of ${what} is not one (U…)`);
+    // The server would refuse the whole file, and with it everybody.
+    if (keys.has(key)) throw new ClusterError("config_invalid", `${what} has the same key as another user of the bus`);
+    keys.add(key);
+  };
+  check("the coordinator", config.coordinatorKey);
+  check("the system account", config.systemKey);
+  for (const { id, publicKey } of config.nodes) {
+    if (!NodeId.safeParse(id).success)
+      throw new ClusterError("config_invalid", `${JSON.stringify(id)} is no node's id: 1 to 32 characters of a-z and 0-9`);
+    if (ids.has(id)) throw new ClusterError("config_invalid", `node ${id} is listed twice`);
+    ids.add(id);
+    check(`node ${id}`, publicKey);
+  }
+}
+
+/** A string of the configuration language, whose escapes are JSON's but for \u. */
+function quote(text: string): string {
+  if (/[\u0000-\u001f]/.test(text))
+    throw new ClusterError("config_invalid", `${JSON.stringify(text)} holds a control character, which nats.conf cannot`);
+  return JSON.stringify(text);
+}

@@ -1,0 +1,171 @@
+/**
+ * One connection to nats-server: opened with an nkey, kept up for ever, its errors put into our own words.
+ *
+ * K1. Once open it never ends by itself: it reconnects until `close`, also when the server refuses the key, because a
+ *     restarted coordinator may not have told its server of this node yet.
+ * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { connect, errors, nkeyAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { PROGRAMS } from "../system/binary-programs.ts";
+import type { Log } from "../system/log.ts";
+import { isAtLeast } from "../system/version.ts";
+import type { Subscription } from "./bus.ts";
+
+export interface ConnectionOptions {
+  readonly urls: readonly string[];
+  readonly seed: Uint8Array | string;
+  readonly inboxPrefix: string;
+  /** Shown in the server's log. */
+  readonly name: string;
+  readonly log: Log;
+  /** How long to try before the first connection; 10 s unless said. */
+  readonly firstConnectMs?: number;
+  /** Gives up the first connection. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Connection {
+  readonly nc: NatsConnection;
+  readonly connected: boolean;
+  onStatus(listener: (connected: boolean) => void): Subscription;
+  close(): Promise<void>;
+}
+
+const FIRST_CONNECT_MS = 10_000;
+/** A server that was started a moment ago answers within this; then the waits grow. */
+const FIRST_RETRY_MS = 20;
+const RECONNECT_MS = 250;
+const RECONNECT_MS_MAX = 2_000;
+const DIAL_MS_MAX = 3_000;
+/** With two unanswered pings a half-open link is noticed within 6 s; DESIGN §6 promises 8. */
+const PING_MS = 2_000;
+const PINGS_UNANSWERED_MAX = 2;
+const CLOSE_MS_MAX = 1_000;
+
+export async function openConnection(options: ConnectionOptions): Promise<Connection> {
+  let attempts = 0;
+  const reconnectDelay = (): number => Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+  const seed = typeof options.seed === "string" ? new TextEncoder().encode(options.seed) : options.seed;
+  const nc = await dial(options, () =>
+    connect({
+      servers: [...options.urls],
+      authenticator: nkeyAuthenticator(seed),
+      name: options.name,
+      inboxPrefix: options.inboxPrefix,
+      timeout: DIAL_MS_MAX,
+      maxReconnectAttempts: -1,
+      reconnectDelayHandler: reconnectDelay,
+      ignoreAuthErrorAbort: true,
+      pingInterval: PING_MS,
+      maxPingOut: PINGS_UNANSWERED_MAX,
+      // Stack traces made at each request cost more than the request.
+      noAsyncTraces: true,
+    }),
+  );
+  try {
+    options.signal?.throwIfAborted();
+    checkVersion(nc, options.log);
+  } catch (error) {
+    await nc.close();
+    throw error;
+  }
+
+  let connected = true;
+  const listeners = new Set<(connected: boolean) => void>();
+  const become = (state: boolean): void => {
+    if (connected === state) return;
+    connected = state;
+    options.log.info({ connected, name: options.name }, connected ? "bus connection is back" : "bus connection lost");
+    for (const listener of listeners) listener(connected);
+  };
+  // While a key is refused, every attempt says the same.
+  let lastRefusal = "";
+  const watch = async (): Promise<void> => {
+    for await (const status of nc.status()) {
+      if (status.type === "disconnect" || status.type === "close") become(false);
+      if (status.type === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      if (status.type === "reconnect") {
+        attempts = 0;
+        lastRefusal = "";
+        become(true);
+      }
+      if (status.type === "error" && status.error.message !== lastRefusal) {
+        lastRefusal = status.error.message;
+        options.log.warn({ name: options.name, refusal: lastRefusal }, "nats-server refused something");
+      }
+    }
+  };
+  const watching = watch();
+  return {
+    nc,
+    get connected() {
+      return connected;
+    },
+    onStatus(listener) {
+      listeners.add(listener);
+      return { stop: () => listeners.delete(listener) };
+    },
+    async close() {
+      // What was published last goes out first, unless the link is down: then there is nobody to wait for.
+      if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+      await nc.close();
+      await watching;
+    },
+  };
+}
+
+async function dial(options: ConnectionOptions, attempt: () => Promise<NatsConnection>): Promise<NatsConnection> {
+  const limit = options.firstConnectMs ?? FIRST_CONNECT_MS;
+  const start = performance.now();
+  for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, RECONNECT_MS)) {
+    options.signal?.throwIfAborted();
+    try {
+      return await attempt();
+    } catch (cause) {
+      if (cause instanceof errors.AuthorizationError) {
+        throw new ClusterError("unauthorized", "nats-server does not know this node's key; has the node joined, or was it revoked?", {
+          cause,
+        });
+      }
+      if (performance.now() - start >= limit) {
+        throw new ClusterError("bus_unreachable", `no nats-server at ${options.urls.join(", ")} within ${limit} ms`, { cause });
+      }
+      await delay(waitMs, undefined, options.signal && { signal: options.signal });
+    }
+  }
+}
+
+function checkVersion(nc: NatsConnection, log: Log): void {
+  const { floor, safeFrom } = PROGRAMS["nats-server"];
+  const version = nc.info?.version ?? "0.0.0";
+  if (!isAtLeast(version, floor))
+    throw new ClusterError("binary_missing", `nats-server ${version} answers, but ${floor} or newer is needed`);
+  if (!isAtLeast(version, safeFrom)) log.warn({ version }, `this nats-server has known faults; ${safeFrom} or newer is better`);
+}
+
+/** JetStream's own codes for a store that is full: of the stream, the account, the server. */
+const FULL = new Set([10_023, 10_028, 10_047, 10_077]);
+
+/** What the client library threw, as a ClusterError. `what` is the subject or step, for people. */
+export function busError(error: unknown, what: string): ClusterError {
+  if (error instanceof ClusterError) return error;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof errors.PermissionViolationError)
+      return new ClusterError("forbidden", `${what}: this node may not do that on the bus`, { cause: error });
+    if (cause instanceof errors.TimeoutError) return new ClusterError("bus_timeout", `${what}: no answer in time`, { cause: error });
+    if (cause instanceof errors.NoRespondersError) return new ClusterError("bus_unreachable", `${what}: nobody listens`, { cause: error });
+    if (cause instanceof JetStreamApiError && FULL.has(cause.code))
+      return new ClusterError("storage_full", `${what}: ${cause.message}`, { cause: error });
+    if (isDown(cause)) return new ClusterError("bus_unreachable", `${what}: the connection is down`, { cause: error });
+  }
+  return new ClusterError("internal", `${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+}
+
+function isDown(error: Error): boolean {
+  const kinds = [errors.ClosedConnectionError, errors.DrainingConnectionError, errors.ConnectionError];
+  // Of its plain RequestErrors the library makes one for a closed connection, told from others by nothing but its place.
+  return kinds.some((kind) => error instanceof kind) || (error instanceof errors.RequestError && error.cause === undefined);
+}

@@ -1,0 +1,246 @@
+/**
+ * The bus in memory, for unit tests and the simulation: same door, same order, same limits, no server and no rights.
+ * Everything that takes time goes through the clock, so that a simulation decides when it happens.
+ *
+ * M1. Bodies take the way over JSON, as on the wire: what JSON cannot say does not arrive.
+ * M2. Nothing is delivered within the call that sent it.
+ */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { Clock } from "../system/clock.ts";
+import { decodeBody, encodeBody } from "./body.ts";
+import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
+import { blobPart, subjectFits } from "./subjects.ts";
+
+/** One message on its way to one receiver. */
+export interface Passage {
+  readonly from: string;
+  readonly to: string;
+  readonly subject: string;
+}
+
+/** After how many ms each copy arrives: `[0]` as always, `[]` lost, `[0, 0]` doubled, `[50]` late, and thus out of order. */
+export type Faults = (passage: Passage) => readonly number[];
+
+export interface RamNet {
+  connect(name: string): Bus;
+}
+
+const PIECES_MAX = 65_536;
+const UNHARMED: readonly number[] = [0];
+
+interface Receiver {
+  readonly owner: string;
+  readonly pattern: string;
+  stopped: boolean;
+  deliver(message: Message): void;
+}
+
+interface Piece {
+  readonly subject: string;
+  readonly bytes: Uint8Array;
+}
+
+export function openRamNet(options: { clock: Clock; faults?: Faults }): RamNet {
+  const net = new Net(options.clock, options.faults ?? (() => UNHARMED));
+  return { connect: (name) => new RamBus(name, net) };
+}
+
+/** What all connections share. */
+class Net {
+  readonly clock: Clock;
+  readonly blobs = new Map<string, Uint8Array>();
+  readonly #faults: Faults;
+  /** By pattern, those with wildcards apart, so that a simulation of a thousand nodes does not compare each with each. */
+  readonly #exact = new Map<string, Set<Receiver>>();
+  readonly #wild = new Map<string, Set<Receiver>>();
+  #pieces: Piece[] = [];
+  /** The number of the first piece that is still kept. */
+  #first = 0;
+  #appended = Promise.withResolvers<void>();
+
+  constructor(clock: Clock, faults: Faults) {
+    this.clock = clock;
+    this.#faults = faults;
+  }
+
+  add(receiver: Receiver): void {
+    const { pattern } = receiver;
+    const group = /[*>]/.test(pattern) ? this.#wild : this.#exact;
+    group.set(pattern, (group.get(pattern) ?? new Set()).add(receiver));
+  }
+
+  remove(receiver: Receiver): void {
+    for (const group of [this.#exact, this.#wild]) {
+      const receivers = group.get(receiver.pattern);
+      if (receivers?.delete(receiver) === true && receivers.size === 0) group.delete(receiver.pattern);
+    }
+  }
+
+  receiversOf(subject: string): Receiver[] {
+    const found = [...(this.#exact.get(subject) ?? [])];
+    for (const [pattern, receivers] of this.#wild) {
+      if (subjectFits(subject, pattern)) found.push(...receivers);
+    }
+    return found;
+  }
+
+  pass(passage: Passage, arrive: () => void): void {
+    for (const delayMs of this.#faults(passage)) {
+      if (delayMs === 0) this.clock.soon(arrive);
+      else this.clock.after(delayMs, arrive);
+    }
+  }
+
+  /** The number that the next piece will have. */
+  get end(): number {
+    return this.#first + this.#pieces.length;
+  }
+
+  append(piece: Piece): void {
+    this.#pieces.push(piece);
+    if (this.#pieces.length > PIECES_MAX) {
+      const dropped = PIECES_MAX / 4;
+      this.#pieces = this.#pieces.slice(dropped);
+      this.#first += dropped;
+    }
+    this.wake();
+  }
+
+  /** Lets every reader that waits for a piece look again. */
+  wake(): void {
+    this.#appended.resolve();
+    this.#appended = Promise.withResolvers();
+  }
+
+  /** The kept piece with this number, or the first one after it. */
+  at(number: number): { number: number; piece: Piece | undefined } {
+    const kept = Math.max(number, this.#first);
+    return { number: kept, piece: this.#pieces[kept - this.#first] };
+  }
+
+  nextAppend(): Promise<void> {
+    return this.#appended.promise;
+  }
+}
+
+class RamBus implements Bus {
+  readonly #name: string;
+  readonly #net: Net;
+  readonly #own = new Set<Receiver>();
+  #connected = true;
+  readonly #listeners = new Set<(connected: boolean) => void>();
+  readonly #closed = new AbortController();
+
+  constructor(name: string, net: Net) {
+    this.#name = name;
+    this.#net = net;
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  onStatus(listener: (connected: boolean) => void): Subscription {
+    this.#listeners.add(listener);
+    return { stop: () => this.#listeners.delete(listener) };
+  }
+
+  publish(subject: string, body: unknown): void {
+    this.#send(subject, encodeBody(body, subject));
+  }
+
+  async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
+    const bytes = encodeBody(body, subject);
+    if (!this.#connected) throw new ClusterError("bus_unreachable", `${subject}: the connection is closed`);
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const timer = this.#net.clock.after(timeoutMs, () => reject(new ClusterError("bus_timeout", `${subject}: no answer in time`)));
+    const respond = (from: string) => (answer: unknown) => {
+      const answerBytes = encodeBody(answer, subject);
+      this.#net.pass({ from, to: this.#name, subject }, () => {
+        timer.cancel();
+        if (this.#connected) resolve(decodeBody(answerBytes));
+      });
+    };
+    if (this.#send(subject, bytes, respond) === 0) {
+      timer.cancel();
+      reject(new ClusterError("bus_unreachable", `${subject}: nobody listens`));
+    }
+    return promise;
+  }
+
+  subscribe(pattern: string, handle: (message: Message) => void): Subscription {
+    const receiver: Receiver = { owner: this.#name, pattern, stopped: false, deliver: handle };
+    this.#own.add(receiver);
+    this.#net.add(receiver);
+    return { stop: () => this.#drop(receiver) };
+  }
+
+  async append(subject: string, body: unknown): Promise<void> {
+    const bytes = encodeBody(body, subject);
+    if (!this.#connected) throw new ClusterError("bus_unreachable", `${subject}: the connection is closed`);
+    await new Promise<void>((resolve) => {
+      this.#net.clock.soon(() => {
+        this.#net.append({ subject, bytes });
+        resolve();
+      });
+    });
+  }
+
+  async *read(pattern: string, options: ReadOptions): AsyncGenerator<unknown> {
+    const signals = options.signal === undefined ? [this.#closed.signal] : [this.#closed.signal, options.signal];
+    const signal = AbortSignal.any(signals);
+    signal.addEventListener("abort", () => this.#net.wake(), { once: true });
+    const last = this.#net.end;
+    for (let number = 0; !signal.aborted && (options.follow || number < last);) {
+      const found = this.#net.at(number);
+      if (found.piece === undefined) {
+        if (!options.follow) return;
+        await this.#net.nextAppend();
+        continue;
+      }
+      number = found.number + 1;
+      if (subjectFits(found.piece.subject, pattern)) yield decodeBody(found.piece.bytes);
+    }
+  }
+
+  async putBlob(name: string, bytes: Uint8Array): Promise<void> {
+    blobPart(name, "end");
+    if (bytes.length > LIMITS.resultBytesBlobMax)
+      throw new ClusterError("payload_too_large", `blob ${name}: the limit is ${LIMITS.resultBytesBlobMax} bytes`);
+    this.#net.blobs.set(name, Uint8Array.from(bytes));
+  }
+
+  async getBlob(name: string): Promise<Uint8Array | undefined> {
+    blobPart(name, "end");
+    return this.#net.blobs.get(name);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#connected) return;
+    this.#connected = false;
+    for (const receiver of this.#own) this.#drop(receiver);
+    this.#closed.abort();
+    for (const listener of this.#listeners) listener(false);
+  }
+
+  /** Returns how many receivers there are, reached or not. */
+  #send(subject: string, bytes: Uint8Array, respond?: (from: string) => (answer: unknown) => void): number {
+    if (!this.#connected) return 0;
+    const receivers = this.#net.receiversOf(subject);
+    for (const receiver of receivers) {
+      this.#net.pass({ from: this.#name, to: receiver.owner, subject }, () => {
+        if (receiver.stopped) return;
+        const body = decodeBody(bytes);
+        receiver.deliver(respond === undefined ? { subject, body } : { subject, body, respond: respond(receiver.owner) });
+      });
+    }
+    return receivers.length;
+  }
+
+  #drop(receiver: Receiver): void {
+    receiver.stopped = true;
+    this.#own.delete(receiver);
+    this.#net.remove(receiver);
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Key pairs of nodes: Ed25519, in the nkey form that nats-server checks at each connection. The public key, `U…`, is what
+ * the cluster knows of a node; the seed, `SU…`, stays in one file on the node.
+ *
+ * K1. The seed is never logged, sent, or put into an error.
+ * K2. The file appears whole or not at all, readable by its owner only; of two processes that create it at once, both
+ *     end up with the same key.
+ */
+import { randomUUID } from "node:crypto";
+import { link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { createUser, fromSeed } from "@nats-io/nkeys";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+
+export interface NodeKeys {
+  readonly publicKey: string;
+  readonly seed: Uint8Array;
+}
+
+/** A fresh pair, kept nowhere. */
+export function createNodeKeys(): NodeKeys {
+  const pair = createUser();
+  return { publicKey: pair.getPublicKey(), seed: pair.getSeed() };
+}
+
+/** The pair in the file; makes one at the first call. */
+export async function loadNodeKeys(file: string): Promise<NodeKeys> {
+  return (await readKeys(file)) ?? (await writeKeys(file));
+}
+
+async function readKeys(file: string): Promise<NodeKeys | undefined> {
+  let text: string;
+  try {
+    text = (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new ClusterError("config_invalid", `the key file ${file} cannot be read`, { cause: error });
+  }
+  // Windows keeps its rights elsewhere; a file in the user's own profile is closed to others there.
+  const { mode } = await stat(file);
+  if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+    throw new ClusterError("config_invalid", `the key file ${file} is open to other users; run: chmod 600 ${file}`);
+  }
+  const seed = new TextEncoder().encode(text);
+  try {
+    const publicKey = fromSeed(seed).getPublicKey();
+    if (!publicKey.startsWith("U")) throw new Error("not a user's seed");
+    return { publicKey, seed };
+  } catch {
+    // The cause is left out on purpose: nothing that was read from this file may travel on.
+    throw new ClusterError("config_invalid", `the key file ${file} does not hold a node's seed (SU…)`);
+  }
+}
+
+async function writeKeys(file: string): Promise<NodeKeys> {
+  const keys = createNodeKeys();
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const draft = `${file}.${randomUUID()}`;
+  try {
+    await using handle = await open(draft, "wx", 0o600);
+    await handle.writeFile(keys.seed);
+    await handle.sync();
+    // Unlike a rename, a link does not replace the file of somebody who was faster.
+    await link(draft, file);
+    return keys;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    const theirs = await readKeys(file);
+    if (theirs === undefined) throw error;
+    return theirs;
+  } finally {
+    await rm(draft, { force: true });
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * A real nats-server for one test file: free port, temporary folder, a coordinator's bus, and a bus for each node asked
+ * for. The program comes from the same resolver as the product's, so the first run on a machine may fetch it.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Bus } from "../../cluster/src/bus/bus.ts";
+import { connectNats } from "../../cluster/src/bus/nats.ts";
+import { startNatsServer, type NatsServer } from "../../cluster/src/bus/nats-server.ts";
+import { resolveBinary } from "../../cluster/src/system/binaries.ts";
+import { systemClock } from "../../cluster/src/system/clock.ts";
+import { cacheFolder } from "../../cluster/src/system/folders.ts";
+import { silentLog } from "../../cluster/src/system/log.ts";
+import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
+
+export interface TestNats {
+  readonly server: NatsServer;
+  readonly folder: string;
+  readonly coordinatorKeys: NodeKeys;
+  readonly coordinatorBus: Bus;
+  /** Lets the node in, with a key of its own unless one is given, and connects as it. */
+  connectAs(node: string, keys?: NodeKeys): Promise<Bus>;
+  /** Takes the node's right to connect away again. */
+  revoke(node: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function natsBinary(): Promise<string> {
+  return (await resolveBinary("nats-server", { cacheFolder: cacheFolder(process.env), log: silentLog })).path;
+}
+
+export async function startTestNats(): Promise<TestNats> {
+  const binary = await natsBinary();
+  const folder = await mkdtemp(join(tmpdir(), "ocx-nats-"));
+  const coordinatorKeys = createNodeKeys();
+  const server = await startNatsServer({
+    binary,
+    folder,
+    port: 0,
+    coordinator: coordinatorKeys,
+    nodes: [],
+    log: silentLog,
+    clock: systemClock,
+  });
+  const coordinatorBus = await connectNats({ urls: [server.url], seed: coordinatorKeys.seed, log: silentLog });
+  const nodes = new Map<NodeId, string>();
+  const buses = [coordinatorBus];
+  const authorize = (): Promise<void> => server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+  return {
+    server,
+    folder,
+    coordinatorKeys,
+    coordinatorBus,
+    async connectAs(node, keys = createNodeKeys()) {
+      nodes.set(node as NodeId, keys.publicKey);
+      await authorize();
+      const bus = await connectNats({ urls: [server.url], node: node as NodeId, seed: keys.seed, log: silentLog });
+      buses.push(bus);
+      return bus;
+    },
+    async revoke(node) {
+      nodes.delete(node as NodeId);
+      await authorize();
+    },
+    async stop() {
+      await Promise.all(buses.map((bus) => bus.close()));
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
