@@ -3,7 +3,8 @@
  * other is told that it is stale.
  */
 import { taskKey, type NodeId } from "@openclaw-cluster/contract/ids";
-import type { AttemptRef, Finished, Report, Verdict } from "@openclaw-cluster/contract/wire";
+import type { AttemptRef, Finished, Outcome, Report, Verdict } from "@openclaw-cluster/contract/wire";
+import { blobName } from "../bus/subjects.ts";
 import { holds, report as note, settle, start } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import type { State } from "./state.ts";
@@ -34,9 +35,9 @@ export function applyReport(state: State, node: NodeId, report: Report): Verdict
 function applyFinished(state: State, node: NodeId, finished: Finished, now: number): Verdict {
   const task = held(state, node, finished);
   if (task === undefined) return taskKey(finished.task) <= state.ledger.lastKey ? "stale" : "unknown";
-  const { outcome } = finished;
+  const outcome = ownResult(node, finished);
   const { scheduler } = state.ledger;
-  state.ledger.write(task, settle(task, finished, now, state.random()));
+  state.ledger.write(task, settle(task, { ...finished, outcome }, now, state.random()));
   if (outcome.kind === "refused") {
     // The node knows better than its facts: try others first, and this one again later.
     scheduler.penalise(task, node, now + Math.min(PENALTY_MS_MAX, PENALTY_MS * 2 ** Math.min(task.attempt, 10)));
@@ -46,6 +47,12 @@ function applyFinished(state: State, node: NodeId, finished: Finished, now: numb
     countFor(state, node, succeeded);
   }
   return "accepted";
+}
+
+/** A node may name only its own attempt's blob as a result: any other could hold what is not its to show. */
+function ownResult(node: NodeId, { task, attempt, outcome }: Finished): Outcome {
+  if (outcome.kind !== "succeeded" || outcome.blob === undefined || outcome.blob.blob === blobName(node, task, attempt)) return outcome;
+  return { kind: "failed", error: { code: "worker_failed", message: `The node ${node} named a result that is not this attempt's.` } };
 }
 
 /** The task, if this node holds the lease that the message speaks of (L1). */

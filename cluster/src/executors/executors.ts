@@ -41,6 +41,8 @@ export interface Executor<Kind extends TaskKind = TaskKind> {
   run(spec: Extract<TaskSpec, { kind: Kind }>, execution: Execution): Promise<Outcome>;
   /** True: an attempt that was running when the worker died can be taken up again with `run`, which then reattaches. */
   readonly resumable: boolean;
+  /** Called once when the worker starts: ends what attempts of an earlier life, whose folders lie in `folder`, left running. */
+  sweep?(folder: string, log: Log): Promise<void>;
 }
 
 export type Executors = ReadonlyMap<TaskKind, Executor>;

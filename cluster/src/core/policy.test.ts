@@ -1,0 +1,195 @@
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { matches } from "./command-rule.ts";
+import { decide, DEFAULT_POLICY, DENY_ALL, Policy, summary, type Found } from "./policy.ts";
+
+type CommandInput = Extract<TaskSpec, { kind: "command" }>["input"];
+
+const command = (argv: string[], more: Partial<CommandInput> = {}): TaskSpec => ({ kind: "command", input: { argv, ...more } });
+const agent = (name?: string, session?: string): TaskSpec => ({
+  kind: "agent",
+  input: { message: "hello", ...(name !== undefined && { agent: name }), ...(session !== undefined && { session }) },
+});
+const policy = (allow: object, deny: object = {}): Policy => Policy.parse({ version: 1, allow, deny });
+const allows = (commands: unknown[], argv: string[], more: Partial<CommandInput> = {}, found?: Found): boolean =>
+  decide(policy({ commands, cwds: ["/srv/work"], env: ["TZ", "APP_*"] }), command(argv, more), found).allow;
+
+describe("the shipped policies", () => {
+  test("default: echo and agents, no tool, no command", () => {
+    expect(decide(DEFAULT_POLICY, { kind: "echo", input: {} })).toEqual({ allow: true });
+    expect(decide(DEFAULT_POLICY, agent()).allow).toBe(true);
+    expect(decide(DEFAULT_POLICY, agent("any")).allow).toBe(true);
+    expect(decide(DEFAULT_POLICY, { kind: "tool", input: { tool: "web_fetch" } })).toEqual({
+      allow: false,
+      reason: "tool web_fetch is not allowed",
+    });
+    expect(decide(DEFAULT_POLICY, command(["uname"]))).toEqual({
+      allow: false,
+      reason: "command uname is not allowed with these arguments",
+    });
+  });
+
+  test("deny all", () => {
+    const specs: TaskSpec[] = [{ kind: "echo", input: {} }, agent(), command(["uname"]), { kind: "tool", input: { tool: "x" } }];
+    for (const spec of specs) expect(decide(DENY_ALL, spec).allow).toBe(false);
+  });
+
+  test("an unknown word in a policy is an error, not a silent default", () => {
+    for (const bad of [
+      { version: 2 },
+      { version: 1, alow: {} },
+      { version: 1, allow: { command: [] } },
+      { version: 1, allow: { commands: ["./x"] } },
+      null,
+      "yes",
+    ]) {
+      expect(Policy.safeParse(bad).success).toBe(false);
+    }
+  });
+});
+
+describe("deny wins over allow (N1)", () => {
+  test("for kinds, agents, tools, commands and folders", () => {
+    expect(decide(policy({ echo: true }, { kinds: ["echo"] }), { kind: "echo", input: {} }).allow).toBe(false);
+    expect(decide(policy({ agents: ["*"] }, { agents: ["private"] }), agent("private")).allow).toBe(false);
+    expect(decide(policy({ tools: ["web_*"] }, { tools: ["web_post"] }), { kind: "tool", input: { tool: "web_post" } }).allow).toBe(false);
+    expect(decide(policy({ tools: ["web_*"] }, { tools: ["web_post"] }), { kind: "tool", input: { tool: "web_get" } }).allow).toBe(true);
+    const openly = policy({ commands: ["**"], cwds: ["/srv"] }, { commands: ["rm", "git push"], cwds: ["/srv/private"] });
+    for (const argv of [["rm"], ["rm", "-rf", "/"], ["/bin/rm", "x"], ["git", "push", "--force"]])
+      expect(decide(openly, command(argv)).allow).toBe(false);
+    expect(decide(openly, command(["git", "pull"])).allow).toBe(true);
+    expect(decide(openly, command(["harmless"]), { files: ["/home/me/harmless", "/usr/bin/rm"] }).allow).toBe(false);
+    expect(decide(openly, command(["ls"], { cwd: "/srv/private/x" })).allow).toBe(false);
+    expect(decide(openly, command(["ls"], { cwd: "/srv/privately" })).allow).toBe(true);
+  });
+
+  test("a task that names no agent could mean a denied one", () => {
+    expect(decide(policy({ agents: ["*"] }, { agents: ["private"] }), agent()).allow).toBe(false);
+    expect(decide(policy({ agents: ["*", "default"] }, { agents: ["private"] }), agent()).allow).toBe(true);
+  });
+});
+
+test("a session key of OpenClaw's own form does not lead to another agent", () => {
+  const helper = policy({ agents: ["helper"] });
+  expect(decide(helper, agent("helper", "notes")).allow).toBe(true);
+  expect(decide(helper, agent("helper", "agent:helper:notes")).allow).toBe(true);
+  expect(decide(helper, agent("helper", "agent:main:main")).allow).toBe(false);
+});
+
+describe("commands", () => {
+  test.each([
+    [["uname -a"], ["uname", "-a"], true],
+    [["uname -a"], ["uname"], false],
+    [["uname -a"], ["uname", "-a", "-s"], false],
+    [["git log *"], ["git", "log", "main"], true],
+    [["git log *"], ["git", "log"], false],
+    [["git log **"], ["git", "log"], true],
+    [["git log **"], ["git", "log", "-n", "5"], true],
+    [["git log **"], ["git", "push"], false],
+    [["tar -xf *.tgz"], ["tar", "-xf", "a.tgz"], true],
+    [["tar -xf *.tgz"], ["tar", "-xf", "a.tar"], false],
+    [[["say", "two words"]], ["say", "two words"], true],
+    [["**"], ["anything", "at", "all"], true],
+    [["/opt/x"], ["/opt/x"], true],
+    [["/opt/x"], ["/tmp/x"], false],
+    [["**"], ["./x"], false],
+    [["**"], ["bin/x"], false],
+    [["**"], [".."], false],
+  ])("%j on %j: %s", (rules, argv, expected) => {
+    expect(allows(rules, argv)).toBe(expected);
+  });
+
+  test("a rule by path allows the bare name if it means that file", () => {
+    expect(allows(["/usr/bin/git pull"], ["git", "pull"])).toBe(true);
+    expect(allows(["/usr/bin/git pull"], ["git", "pull"], {}, { files: ["/usr/bin/git", "/usr/libexec/git"] })).toBe(true);
+    expect(allows(["/usr/bin/git pull"], ["git", "pull"], {}, { files: ["/tmp/git", "/tmp/git"] })).toBe(false);
+    expect(allows(["/usr/bin/git pull"], ["/tmp/git", "pull"])).toBe(false);
+  });
+
+  test.each([
+    [["**"], ["sh", "-c", "evil"]],
+    [["sh **"], ["sh", "-c", "evil"]],
+    [["/bin/bash **"], ["/bin/bash", "-lc", "evil"]],
+    [["bash **"], ["bash", "-o", "pipefail", "-c", "evil"]],
+    [["bash **"], ["bash", "+x", "-c", "evil"]],
+    [["python3 **"], ["python3", "-cimport os"]],
+    [["python3.12 **"], ["python3.12", "-c", "evil"]],
+    [["node **"], ["node", "--eval=evil"]],
+    [["perl *"], ["perl", "-eevil"]],
+    [["cmd **"], ["cmd", "/c", "evil"]],
+    [["env **"], ["env", "sh", "x"]],
+    [["env *"], ["env", "evil"]],
+    [["sudo **"], ["sudo", "evil"]],
+    [["find / **"], ["find", "/", "-exec", "evil"]],
+    [["awk * file"], ["awk", "BEGIN{system(1)}", "file"]],
+  ])("an interpreter's code is not covered by a star (C2): %j on %j", (rules, argv) => {
+    expect(allows(rules, argv)).toBe(false);
+  });
+
+  test("an interpreter may run what stands in the rule", () => {
+    expect(allows(["python3 **"], ["python3", "report.py", "today"])).toBe(true);
+    expect(allows(["python3 -m *"], ["python3", "-m", "http.server"])).toBe(true);
+    expect(allows(["sh -c *"], ["sh", "-c", "anything"])).toBe(true);
+    expect(allows(["sudo systemctl restart *"], ["sudo", "systemctl", "restart", "nginx"])).toBe(true);
+    expect(allows(["cmd **"], ["cmd", "script.bat"])).toBe(true);
+  });
+
+  test("code on stdin counts as code", () => {
+    expect(allows(["sh", "sh **", "**"], ["sh"], { stdin: "evil" })).toBe(false);
+    expect(allows(["python3 **"], ["python3", "count.py"], { stdin: "data" })).toBe(true);
+    expect(allows(["python3 -"], ["python3", "-"], { stdin: "allowed" })).toBe(true);
+    expect(allows(["cat"], ["cat"], { stdin: "data" })).toBe(true);
+  });
+
+  test("a link to an interpreter is one", () => {
+    expect(allows(["run **"], ["run", "-c", "evil"], {}, { files: ["/usr/local/bin/run", "/usr/bin/dash"] })).toBe(false);
+  });
+
+  test("where one file is every program, options are options", () => {
+    expect(allows(["ls **"], ["ls", "-l"], {}, { files: ["/bin/ls", "/bin/busybox"] })).toBe(true);
+  });
+
+  test("variables and folders need to be allowed", () => {
+    expect(allows(["x"], ["x"], { env: { TZ: "UTC", APP_MODE: "1" } })).toBe(true);
+    expect(allows(["x"], ["x"], { env: { LD_PRELOAD: "/tmp/evil.so" } })).toBe(false);
+    expect(allows(["x"], ["x"], { cwd: "/srv/work/a" })).toBe(true);
+    for (const cwd of ["/srv", "/srv/workshop", "/srv/work/../..", "srv/work", "/"]) expect(allows(["x"], ["x"], { cwd })).toBe(false);
+    expect(allows(["x"], ["x"], { cwd: "/srv/work" }, { files: [], cwd: "/etc" })).toBe(false);
+  });
+
+  test("a reason holds no argument (N3)", () => {
+    const decision = decide(policy({}), command(["curl", "-H", "authorization: secret"]));
+    expect(JSON.stringify(decision)).not.toContain("secret");
+  });
+});
+
+test("a pattern's star stands for any characters; matching agrees with a regular expression", () => {
+  const piece = fc.array(fc.constantFrom("a", "b", "*", "."), { maxLength: 8 }).map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(piece, fc.stringMatching(/^[ab.]{0,10}$/), (pattern, text) => {
+      const expression = new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
+      expect(matches(pattern, text)).toBe(expression.test(text));
+    }),
+  );
+});
+
+test("matching a hostile pattern is not slow: at most length times length steps", () => {
+  expect(matches(`${"*a".repeat(120)}b`, "a".repeat(4_000))).toBe(false);
+});
+
+describe("the summary for placement", () => {
+  test("says which kinds, agents and programs; an absent list means any", () => {
+    expect(summary(DEFAULT_POLICY)).toEqual({ kinds: ["echo", "agent"], commands: [] });
+    expect(summary(policy({ agents: ["*"], tools: ["x"], commands: ["**"] }, { kinds: ["echo"] }))).toEqual({
+      kinds: ["command", "agent", "tool"],
+    });
+    expect(summary(policy({ agents: ["h*"], commands: ["git pull", "git log", "/opt/x"] }), ["helper", "main"])).toEqual({
+      kinds: ["echo", "command", "agent"],
+      agents: ["helper"],
+      commands: ["git", "/opt/x"],
+    });
+    expect(summary(policy({ agents: ["*"] }, { agents: ["private"] }), ["main", "private"])).toMatchObject({ agents: ["main"] });
+    expect(summary(policy({ agents: ["default", "main"] }), ["main", "private"])).toMatchObject({ agents: ["default", "main"] });
+  });
+});

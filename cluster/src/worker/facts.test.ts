@@ -1,0 +1,89 @@
+import { tmpdir } from "node:os";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { NodeFacts, NodeLoad } from "@openclaw-cluster/contract/node";
+import type { TaskKind } from "@openclaw-cluster/contract/task-spec";
+import { expect, test } from "vitest";
+import { HandClock } from "../../../tests/support/hand-clock.ts";
+import { DEFAULT_POLICY } from "../core/policy.ts";
+import { echoExecutor } from "../executors/echo.ts";
+import type { Executor } from "../executors/executors.ts";
+import type { Inventory } from "../openclaw/openclaw.ts";
+import { silentLog } from "../system/log.ts";
+import { gatherFacts, type FactsParts } from "./facts.ts";
+import { machineLoad } from "./load.ts";
+
+const clock = new HandClock();
+const PARTS: FactsParts = {
+  version: "0.1.0",
+  folder: tmpdir(),
+  executors: new Map<TaskKind, Executor>([["echo", echoExecutor({ clock }) as Executor]]),
+  policy: { current: () => DEFAULT_POLICY },
+  labels: { room: "office" },
+  slots: 4,
+  clock,
+  log: silentLog,
+};
+const INVENTORY: Inventory = {
+  version: "2026.9.6",
+  agents: ["main"],
+  models: [{ id: "fake-1", provider: "fake" }],
+  skills: [{ name: "summarize", eligible: false, missing: ["bin ffmpeg"] }],
+};
+
+test("of a machine without OpenClaw", async () => {
+  const facts = NodeFacts.parse(await gatherFacts(PARTS)());
+  expect(facts).toMatchObject({
+    os: process.platform,
+    arch: process.arch,
+    version: "0.1.0",
+    kinds: ["echo"],
+    labels: { room: "office" },
+    slots: 4,
+    skills: [],
+  });
+  expect(facts.policy).toEqual({ kinds: ["echo", "agent"], commands: [] });
+  expect(facts).not.toHaveProperty("openclaw");
+  expect(facts.memoryMiB).toBeGreaterThan(0);
+});
+
+test("of one with it; when the Gateway is down, slow or broken, what it last said stays, marked unreachable (Z2)", async () => {
+  const gateway = { reachable: true, inventory: async () => INVENTORY };
+  const gather = gatherFacts({ ...PARTS, gateway });
+  const openclaw = { version: "2026.9.6", reachable: true, agents: ["main"], models: INVENTORY.models };
+  expect(NodeFacts.parse(await gather())).toMatchObject({ openclaw, skills: INVENTORY.skills });
+  const lost = { openclaw: { ...openclaw, reachable: false }, skills: INVENTORY.skills };
+  gateway.inventory = () => Promise.reject(new ClusterError("gateway_unreachable", "down"));
+  expect(await gather()).toMatchObject(lost);
+  gateway.inventory = () => new Promise(() => undefined);
+  const slow = gather();
+  clock.advance(4_000);
+  expect(await slow).toMatchObject(lost);
+  gateway.reachable = false;
+  expect(await gather()).toMatchObject(lost);
+});
+
+test("lists and texts are cut to the schema's limits, and the whole fits in a heartbeat (Z1)", async () => {
+  const long = "x".repeat(1_000);
+  const many: Inventory = {
+    version: long,
+    agents: Array.from({ length: 1_000 }, (_, index) => `${index}${long}`),
+    models: Array.from({ length: 1_000 }, (_, index) => ({ id: `${index}${long}`, provider: long })),
+    skills: Array.from({ length: 1_000 }, (_, index) => ({
+      name: `${index}${long}`,
+      eligible: false,
+      missing: Array.from({ length: 100 }, () => long),
+    })),
+  };
+  const facts = NodeFacts.parse(await gatherFacts({ ...PARTS, gateway: { reachable: true, inventory: async () => many } })());
+  expect(JSON.stringify(facts).length).toBeLessThan(300_000);
+  expect(facts.skills.length).toBeGreaterThan(100);
+});
+
+test("the machine's load", async () => {
+  const load = machineLoad(tmpdir());
+  for (let call = 0; call < 3; call++) {
+    const now = await load();
+    expect(NodeLoad.parse({ ...now, running: 0, held: 0 })).toMatchObject(now);
+    expect(now.memoryFreeMiB).toBeGreaterThan(0);
+  }
+});

@@ -1,0 +1,165 @@
+/**
+ * What comes down from the coordinator. Every message is checked here before anything acts on it: its shape, its
+ * epoch, whether the attempt is known already, and whether this node's policy allows it.
+ *
+ * I1. A coordinator whose epoch is older than the newest one seen is not obeyed.
+ * I2. An offer that was seen before runs nothing (W1): it is held, or its result waits in the outbox, or was accepted.
+ * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever.
+ */
+import type { ErrorCode } from "@openclaw-cluster/contract/errors";
+import { TaskId } from "@openclaw-cluster/contract/ids";
+import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { Control, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
+import { decide, type PolicySource } from "../core/policy.ts";
+import { demand } from "../core/task.ts";
+import type { Executors } from "../executors/executors.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Seen } from "./seen.ts";
+import type { Slots } from "./slots.ts";
+import type { Spool } from "./spool.ts";
+
+/** Offers that wait for a slot. The coordinator's own window is smaller; this holds if it is not. */
+const WAITING_MAX = 4_096;
+
+export interface DeskParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly executors: Executors;
+  readonly policy: PolicySource;
+  readonly spool: Spool;
+  readonly seen: Seen;
+  readonly slots: Slots;
+  readonly outbox: Outbox;
+  /** The coordinator wants to hear everything now. */
+  report(): void;
+  /** The coordinator wants this daemon to end. */
+  shutdown(): void;
+}
+
+export class Desk {
+  private readonly parts: DeskParts;
+  private closed = false;
+
+  constructor(parts: DeskParts) {
+    this.parts = parts;
+  }
+
+  /** From now on offers are left lying: the goodbye tells that they are not held. */
+  close(): void {
+    this.closed = true;
+  }
+
+  offers(body: unknown): void {
+    if (this.closed) return;
+    const { epoch, offers } = (body ?? {}) as { epoch?: unknown; offers?: unknown };
+    if (!isCount(epoch) || !Array.isArray(offers)) return this.parts.log.warn("a message that is not an array of offers was dropped");
+    if (!this.parts.spool.admits(epoch)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
+    for (const offer of offers as unknown[]) this.take(offer);
+  }
+
+  control(body: unknown): void {
+    const parsed = Control.safeParse(body);
+    if (!parsed.success) return this.parts.log.warn({ problem: parsed.error.message }, "a control message was dropped");
+    const control = parsed.data;
+    if (!this.parts.spool.admits(control.epoch))
+      return this.parts.log.warn({ epoch: control.epoch }, "an order of a replaced coordinator was dropped");
+    switch (control.kind) {
+      case "cancel":
+        for (const ref of control.attempts) this.cancel(ref);
+        return;
+      case "report":
+        return this.parts.report();
+      case "shutdown":
+        return this.parts.shutdown();
+    }
+  }
+
+  private take(body: unknown): void {
+    const offer = body as Offer;
+    if (!isRef(offer)) return this.parts.log.warn("an offer without a task, attempt and epoch was dropped");
+    const { seen, slots, outbox } = this.parts;
+    const last = seen.last(offer.task);
+    if (offer.attempt <= last) return this.again(offer);
+    seen.note(offer.task, offer.attempt);
+    // The coordinator has given an earlier attempt up; two of one task do not run side by side here.
+    if (last > 0) for (const earlier of slots.ofTask(offer.task)) earlier.abort("lease_lost");
+    const spec = checked(offer.spec);
+    if (spec === undefined) return this.refuse(offer, "bad_request", "This node's version does not understand the task.");
+    const executor = this.parts.executors.get(spec.kind);
+    if (executor === undefined) return this.refuse(offer, "executor_missing", `This node does not carry out tasks of kind ${spec.kind}.`);
+    const decision = decide(this.parts.policy.current(), spec);
+    if (!decision.allow) return this.refuse(offer, "policy_denied", `This node's policy: ${decision.reason}.`);
+    const wanted = demand(spec).slots;
+    if (wanted > slots.total) return this.refuse(offer, "overloaded", `It takes ${wanted} slots, this node has ${slots.total}.`);
+    if (slots.waitingCount >= WAITING_MAX) return this.refuse(offer, "overloaded", `${WAITING_MAX} tasks wait on this node already.`);
+    slots.add({ task: offer.task, attempt: offer.attempt, epoch: offer.epoch, spec }, executor);
+    outbox.touch();
+  }
+
+  /** A doubled offer. The coordinator may have missed that it started. */
+  private again(ref: AttemptRef): void {
+    const running = this.parts.slots.find(ref);
+    if (running !== undefined) this.parts.outbox.start(running);
+  }
+
+  private cancel(ref: AttemptRef): void {
+    const { slots, seen } = this.parts;
+    const running = slots.find(ref);
+    if (running !== undefined) return running.abort("cancelled");
+    if (slots.drop(ref)) return this.answer(ref, { kind: "cancelled" });
+    if (seen.last(ref.task) >= ref.attempt) return;
+    // Its offer is lost, or comes later: then it runs nothing any more.
+    seen.note(ref.task, ref.attempt);
+    this.answer(ref, { kind: "cancelled" });
+  }
+
+  private refuse(ref: AttemptRef, code: ErrorCode, message: string): void {
+    this.answer(ref, { kind: "refused", error: { code, message } });
+  }
+
+  /** The end of an attempt that never started. */
+  private answer({ task, attempt, epoch }: AttemptRef, outcome: Outcome): void {
+    this.parts.outbox.finish(
+      { task, attempt, epoch, endedAt: this.parts.clock.wall(), runMs: 0, outcome },
+      JSON.stringify(outcome).length,
+      false,
+    );
+  }
+}
+
+function isRef(value: unknown): value is AttemptRef {
+  if (typeof value !== "object" || value === null) return false;
+  const { task, attempt, epoch } = value as Record<keyof AttemptRef, unknown>;
+  return isCount(attempt) && isCount(epoch) && TaskId.safeParse(task).success;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1;
+}
+
+/**
+ * The spec, if it is one. zod takes 2.5 µs for an echo, more than everything else that the worker does for it; so an
+ * echo that carries none of the fields which a worker reads is taken after a look at its input.
+ */
+function checked(value: unknown): TaskSpec | undefined {
+  if (isPlainEcho(value)) return value;
+  const parsed = TaskSpec.safeParse(value);
+  return parsed.success ? parsed.data : undefined;
+}
+
+function isPlainEcho(value: unknown): value is Extract<TaskSpec, { kind: "echo" }> {
+  const { kind, input, timeouts, require, onLost } = (value ?? {}) as Record<string, unknown>;
+  if (
+    kind !== "echo" ||
+    timeouts !== undefined ||
+    require !== undefined ||
+    onLost !== undefined ||
+    typeof input !== "object" ||
+    input === null
+  )
+    return false;
+  const { delayMs, fail } = input as Record<string, unknown>;
+  return delayMs === undefined && (fail === undefined || typeof fail === "boolean");
+}

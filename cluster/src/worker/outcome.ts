@@ -1,0 +1,67 @@
+/**
+ * An attempt's end in the form in which it may travel: its reason for stopping laid over what the executor says, and
+ * its size within the limits of one message.
+ */
+import type { Json } from "@openclaw-cluster/contract/json";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { TaskError } from "@openclaw-cluster/contract/task";
+import type { Outcome } from "@openclaw-cluster/contract/wire";
+import type { AbortCause } from "../executors/executors.ts";
+
+const MESSAGE_CHARS_MAX = 4_096;
+/** Of an error's data; more than that belongs into the output. */
+const ERROR_DATA_BYTES_MAX = 32 * 1024;
+
+/** An outcome with its size as JSON, in bytes. */
+export interface Weighed {
+  readonly outcome: Outcome;
+  readonly bytes: number;
+}
+
+/** What the attempt's end means, if the worker had stopped it. A success that was reached in spite of that stays one. */
+export function explained(outcome: Outcome, cause: AbortCause | undefined, limits: { runMs: number; idleMs: number }): Outcome {
+  if (cause === undefined || outcome.kind === "succeeded") return outcome;
+  switch (cause) {
+    case "run_timeout":
+      return { kind: "failed", error: { code: "run_timeout", message: `It ran longer than ${limits.runMs} ms.` } };
+    case "idle_timeout":
+      return { kind: "failed", error: { code: "idle_timeout", message: `It printed nothing for ${limits.idleMs} ms.` } };
+    case "cancelled":
+    case "shutdown":
+    case "lease_lost":
+      // Not a failure of the task's own: the coordinator knows whether it asked, and else treats it as a loss of the node.
+      return { kind: "cancelled" };
+  }
+}
+
+/** Weighs, and cuts what can be cut. A larger success is the caller's to store as a blob. */
+export function weigh(outcome: Outcome): Weighed {
+  const whole = outcome.kind === "failed" || outcome.kind === "refused" ? { ...outcome, error: cut(outcome.error) } : outcome;
+  try {
+    return { outcome: whole, bytes: Buffer.byteLength(JSON.stringify(whole)) };
+  } catch (error) {
+    // Nested too deep for JSON.
+    return { outcome: crashed(error), bytes: MESSAGE_CHARS_MAX };
+  }
+}
+
+export function tooLarge(bytes: number): Outcome {
+  return {
+    kind: "failed",
+    error: { code: "result_too_large", message: `The result has ${bytes} bytes; at most ${LIMITS.resultBytesBlobMax} are kept.` },
+  };
+}
+
+/** A fault of the executor or the worker itself. */
+export function crashed(error: unknown): Outcome {
+  const message = error instanceof Error ? error.message : String(error);
+  return { kind: "failed", error: { code: "worker_failed", message: message.slice(0, MESSAGE_CHARS_MAX) } };
+}
+
+function cut(error: TaskError): TaskError {
+  const message = error.message.slice(0, MESSAGE_CHARS_MAX);
+  if (error.data === undefined) return message.length === error.message.length ? error : { code: error.code, message };
+  const bytes = Buffer.byteLength(JSON.stringify(error.data));
+  const data: Record<string, Json> = bytes <= ERROR_DATA_BYTES_MAX ? error.data : { leftOutBytes: bytes };
+  return { code: error.code, message, data };
+}

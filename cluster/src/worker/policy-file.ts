@@ -1,0 +1,163 @@
+/**
+ * Reads the node's policy.yaml, and again whenever it changes, without a restart.
+ *
+ * P1. No file: the shipped default. A file that cannot be read, is no valid policy, or that anyone on the machine may
+ *     write: everything is denied, loudly, until it is put right (N2 in core/policy.ts).
+ * P2. A change is noticed by the system's own notice at once, and by looking at the file in any case.
+ */
+import { readFileSync, statSync, watch, type FSWatcher } from "node:fs";
+import path from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import { DEFAULT_POLICY, DENY_ALL, Policy, type PolicySource } from "../core/policy.ts";
+import type { Clock, Timer } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+
+const LOOK_MS = 5_000;
+/** An editor writes in several steps; only the last one counts. */
+const SETTLE_MS = 50;
+const FILE_BYTES_MAX = 1024 * 1024;
+const OTHERS_MAY_WRITE = 0o002;
+
+export interface PolicyFile extends PolicySource {
+  onChange(listener: () => void): { stop(): void };
+  close(): void;
+}
+
+/** What `start` writes for its user. Says the same as DEFAULT_POLICY. */
+export const DEFAULT_POLICY_YAML = `# What the cluster may run on this machine. Only this file decides; no coordinator can widen it.
+# Changes take effect at once. What is not allowed is denied, and deny wins over allow.
+# If this file is broken, everything is denied; the log says why.
+version: 1
+
+allow:
+  # Probes that give their input back.
+  echo: true
+
+  # OpenClaw agents of this machine that may be given turns. "default" means a task that names no agent.
+  agents: ["*"]
+
+  # Tools that may be called directly, without an agent: for example [web_fetch].
+  tools: []
+
+  # Programs that may be started. A line is a program and a pattern for each of its arguments: * stands for
+  # any characters of one argument, ** at the end for any further arguments. Options of interpreters (python3 -c,
+  # sh -c) are never covered by a star; they must stand in the line.
+  # commands:
+  #   - uname -a
+  #   - git -C /home/me/project pull
+  #   - /opt/scripts/report.sh **
+
+  # Folders (with all below them) in which such a program may run; else it gets a fresh one of its own.
+  # cwds:
+  #   - /home/me/project
+
+  # Variables that a task may set for such a program. PATH or LD_PRELOAD here would undo the rules above.
+  # env: [TZ]
+
+# deny:
+#   agents: [private]
+#   commands: [rm]
+`;
+
+export function openPolicyFile(parts: { file: string; clock: Clock; log: Log }): PolicyFile {
+  return new WatchedPolicy(parts.file, parts.clock, parts.log);
+}
+
+class WatchedPolicy implements PolicyFile {
+  private readonly file: string;
+  private readonly clock: Clock;
+  private readonly log: Log;
+  private readonly listeners = new Set<() => void>();
+  private readonly watcher: FSWatcher | undefined;
+  private policy: Policy;
+  private stamp: string;
+  private looking: Timer;
+  private settling: Timer | undefined;
+
+  constructor(file: string, clock: Clock, log: Log) {
+    this.file = file;
+    this.clock = clock;
+    this.log = log;
+    this.stamp = stampOf(file);
+    this.policy = this.read();
+    this.watcher = this.listen();
+    this.looking = this.lookLater();
+  }
+
+  current(): Policy {
+    return this.policy;
+  }
+
+  onChange(listener: () => void): { stop(): void } {
+    this.listeners.add(listener);
+    return { stop: () => void this.listeners.delete(listener) };
+  }
+
+  close(): void {
+    this.watcher?.close();
+    this.looking.cancel();
+    this.settling?.cancel();
+    this.listeners.clear();
+  }
+
+  /** Watches the folder: a file that is replaced by a rename is another file. */
+  private listen(): FSWatcher | undefined {
+    try {
+      const watcher = watch(path.dirname(this.file), { persistent: false }, (_event, name) => {
+        if (name !== path.basename(this.file)) return;
+        this.settling?.cancel();
+        this.settling = this.clock.after(SETTLE_MS, () => this.look());
+      });
+      watcher.on("error", (error) => this.log.warn({ err: error }, "policy.yaml is not watched any more; changes are seen within seconds"));
+      return watcher;
+    } catch (error) {
+      this.log.warn({ err: error }, "policy.yaml cannot be watched; changes are seen within seconds");
+      return undefined;
+    }
+  }
+
+  private lookLater(): Timer {
+    return this.clock.after(LOOK_MS, () => {
+      this.looking = this.lookLater();
+      this.look();
+    });
+  }
+
+  private look(): void {
+    const stamp = stampOf(this.file);
+    if (stamp === this.stamp) return;
+    this.stamp = stamp;
+    this.policy = this.read();
+    this.log.info({ file: this.file }, "the node's policy was read again");
+    for (const listener of this.listeners) listener();
+  }
+
+  private read(): Policy {
+    if (this.stamp === "none") return DEFAULT_POLICY;
+    try {
+      const { size, mode } = statSync(this.file);
+      if (size > FILE_BYTES_MAX) throw new Error(`it is larger than ${FILE_BYTES_MAX} bytes`);
+      if (process.platform !== "win32" && (mode & OTHERS_MAY_WRITE) !== 0) throw new Error("everybody on this machine may write it");
+      const parsed = Policy.safeParse(parse(readFileSync(this.file, "utf8")));
+      if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
+      return parsed.data;
+    } catch (error) {
+      this.log.error(
+        { file: this.file, err: error },
+        "the node's policy cannot be read: EVERYTHING IS DENIED on this node until it is put right",
+      );
+      return DENY_ALL;
+    }
+  }
+}
+
+/** Differs when the file does; "none" only where there certainly is none. */
+function stampOf(file: string): string {
+  try {
+    const { mtimeNs, size, ino, mode } = statSync(file, { bigint: true });
+    return `${mtimeNs}.${size}.${ino}.${mode}`;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? "none" : "unreadable";
+  }
+}

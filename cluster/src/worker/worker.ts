@@ -1,0 +1,225 @@
+/**
+ * The worker's door: the role that carries tasks out on this machine. It takes offers, runs them within its slots and
+ * its policy, and reports until it is answered; it decides nothing about the cluster.
+ *
+ * offers.ts checks what comes down, slots.ts and attempt.ts run it, outbox.ts and spool.ts bring the ends home,
+ * heartbeat.ts shows that the node lives.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import path from "node:path";
+import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { AttemptRef, Finished } from "@openclaw-cluster/contract/wire";
+import type { Bus, Subscription } from "../bus/bus.ts";
+import { controlTo, offersTo } from "../bus/subjects.ts";
+import type { PolicySource } from "../core/policy.ts";
+import { STOP_MS, type Executors } from "../executors/executors.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import type { Attempt, EarlierLife, Surroundings } from "./attempt.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { machineLoad, type MachineLoad } from "./load.ts";
+import { Desk } from "./offers.ts";
+import { Outbox } from "./outbox.ts";
+import { Seen } from "./seen.ts";
+import { Slots } from "./slots.ts";
+import { Spool } from "./spool.ts";
+
+export interface WorkerParts {
+  readonly node: NodeId;
+  readonly cluster: ClusterId;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly executors: Executors;
+  /** Slow facts; facts.ts gathers those of a real machine. */
+  readonly facts: () => Promise<NodeFacts>;
+  readonly policy: PolicySource;
+  /** The spool and the attempts' folders lie in it. One worker a folder. */
+  readonly folder: string;
+  readonly slots: number;
+  /** The coordinator asked this daemon to end. */
+  readonly onShutdown?: () => void;
+  /** Fast facts; this machine's, unless a simulation has its own. */
+  readonly load?: () => Promise<MachineLoad>;
+}
+
+export interface Worker {
+  readonly running: number;
+  /** Gathers the node's facts now: its Gateway came or went, its policy changed. */
+  refreshFacts(): void;
+  /** Says goodbye, waits for running attempts up to `graceMs`, then aborts them with "shutdown". */
+  stop(options: { graceMs: number }): Promise<void>;
+}
+
+/** A result of a run this long, or with effects outside, is worth a write to disk; to repeat a shorter one costs less. */
+const DURABLE_RUN_MS = 1_000;
+/** After an abort an executor has STOP_MS, and the end of its output and folder some more. */
+const ABORTED_MS = 2 * STOP_MS;
+/** At the end the last results wait this long for an answer. What stays without one is in the spool. */
+const LAST_REPORT_MS = 2_000;
+
+export async function openWorker(parts: WorkerParts): Promise<Worker> {
+  // Absolute: it marks the processes of its attempts, and must not mean another folder elsewhere.
+  const attempts = path.resolve(parts.folder, "attempts");
+  mkdirSync(parts.folder, { recursive: true, mode: 0o700 });
+  for (const executor of parts.executors.values()) await executor.sweep?.(attempts, parts.log);
+  rmSync(attempts, { recursive: true, force: true });
+  const worker = new OpenWorker(parts, attempts);
+  await worker.start();
+  return worker;
+}
+
+class OpenWorker implements Worker, Surroundings {
+  readonly cluster: ClusterId;
+  readonly node: NodeId;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly folder: string;
+  private readonly executors: Executors;
+  private readonly spool: Spool;
+  private readonly outbox: Outbox;
+  private readonly slots: Slots;
+  private readonly seen: Seen;
+  private readonly desk: Desk;
+  private readonly heartbeat: Heartbeat;
+  private subscriptions: Subscription[] = [];
+
+  constructor(parts: WorkerParts, attempts: string) {
+    const { node, cluster, bus, clock, log } = parts;
+    [this.node, this.cluster, this.bus, this.clock, this.log, this.folder] = [node, cluster, bus, clock, log, attempts];
+    this.executors = parts.executors;
+    this.spool = Spool.open(path.join(parts.folder, "spool.db"), cluster, clock.wall(), log);
+    this.outbox = new Outbox({ node, bus, clock, log, spool: this.spool });
+    this.slots = new Slots(parts.slots, this);
+    this.seen = new Seen(() => this.slots.held());
+    this.heartbeat = new Heartbeat({
+      node,
+      boot: this.spool.boot,
+      bus,
+      clock,
+      log,
+      load: parts.load ?? machineLoad(parts.folder),
+      facts: parts.facts,
+      running: () => this.running,
+      held: () => this.held(),
+      leaseLost: () => this.giveUp(),
+    });
+    this.desk = new Desk({
+      ...parts,
+      spool: this.spool,
+      seen: this.seen,
+      slots: this.slots,
+      outbox: this.outbox,
+      report: () => this.announce(),
+      shutdown: () => parts.onShutdown?.(),
+    });
+  }
+
+  get running(): number {
+    return this.slots.runningCount;
+  }
+
+  async start(): Promise<void> {
+    const { bus, node, desk } = this;
+    this.takeUp();
+    this.subscriptions = [
+      bus.onStatus((connected) => connected && this.announce()),
+      bus.subscribe(offersTo(node), ({ body }) => desk.offers(body)),
+      bus.subscribe(controlTo(node), ({ body }) => desk.control(body)),
+    ];
+    await this.heartbeat.start();
+    this.log.info({ node, boot: this.spool.boot, slots: this.slots.total, kinds: [...this.executors.keys()] }, "worker open");
+  }
+
+  refreshFacts(): void {
+    void this.heartbeat.refreshFacts();
+  }
+
+  async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.desk.close();
+    this.slots.dropWaiting();
+    await this.heartbeat.goodbye();
+    if (!(await this.slots.whenIdle(graceMs))) {
+      this.slots.abortAll("shutdown");
+      if (!(await this.slots.whenIdle(ABORTED_MS))) this.log.error({ running: this.running }, "attempts did not stop in time");
+    }
+    if (this.bus.connected) await this.outbox.drain(LAST_REPORT_MS);
+    await this.heartbeat.goodbye();
+    for (const subscription of this.subscriptions) subscription.stop();
+    this.heartbeat.stop();
+    this.outbox.close();
+    this.spool.close();
+  }
+
+  started(attempt: Attempt): void {
+    if (attempt.executor.resumable) this.spool.began(attempt.offer, attempt.startedAt);
+    this.outbox.start(attempt);
+  }
+
+  progressed(attempt: Attempt): void {
+    this.outbox.progress(attempt);
+  }
+
+  acted(attempt: Attempt): void {
+    if (attempt.executor.resumable) this.spool.acted(attempt.ref);
+    this.outbox.acted(attempt);
+  }
+
+  ended(attempt: Attempt, finished: Finished): void {
+    if (isWorthKeeping(attempt, finished)) this.spool.keep(finished);
+  }
+
+  finished(attempt: Attempt, finished: Finished, bytes: number): void {
+    this.outbox.finish(finished, bytes, isWorthKeeping(attempt, finished));
+  }
+
+  released(attempt: Attempt): void {
+    this.slots.released(attempt);
+  }
+
+  private *held(): Iterable<AttemptRef> {
+    yield* this.slots.held();
+    yield* this.outbox.unanswered();
+  }
+
+  private announce(): void {
+    this.outbox.hurry();
+    void this.heartbeat.announce();
+  }
+
+  /** What an earlier life of this worker left: results without a verdict, and attempts that went on without it. */
+  private takeUp(): void {
+    const results = this.spool.results();
+    for (const { task, attempt } of results) this.seen.note(task, attempt);
+    this.outbox.restore(results);
+    for (const { offer, ...earlier } of this.spool.resumable()) {
+      this.seen.note(offer.task, Math.max(offer.attempt, this.seen.last(offer.task)));
+      const executor = this.executors.get(offer.spec.kind);
+      if (executor?.resumable) this.slots.resume(offer, executor, earlier);
+      else this.lose(offer, earlier);
+    }
+  }
+
+  /** This life cannot carry the attempt out any more: its OpenClaw is gone. */
+  private lose({ task, attempt, epoch }: AttemptRef, { startedAt, acted }: EarlierLife): void {
+    const outcome = { kind: "cancelled" } as const;
+    const finished: Finished = { task, attempt, epoch, startedAt, endedAt: this.clock.wall(), runMs: 0, ...(acted && { acted }), outcome };
+    this.spool.keep(finished);
+    this.outbox.finish(finished, 0, true);
+  }
+
+  /** Too long without the bus: the coordinator has given everything here to others, or is about to. */
+  private giveUp(): void {
+    for (const { task, attempt, epoch } of this.slots.dropWaiting()) {
+      this.outbox.finish({ task, attempt, epoch, endedAt: this.clock.wall(), runMs: 0, outcome: { kind: "cancelled" } }, 0, false);
+    }
+    this.slots.abortAll("lease_lost");
+  }
+}
+
+function isWorthKeeping(attempt: Attempt, finished: Finished): boolean {
+  const { kind, onLost } = attempt.offer.spec;
+  return kind !== "echo" || finished.runMs >= DURABLE_RUN_MS || onLost === "ask" || onLost === "fail";
+}
