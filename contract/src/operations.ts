@@ -4,13 +4,16 @@
  */
 import { z } from "zod";
 import { ClusterView, Health, QueueView } from "./cluster.ts";
+import { ClusterEvent } from "./events.ts";
 import { NodeId, TaskId } from "./ids.ts";
+import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
 import { Explanation } from "./placement.ts";
 import type { Scope } from "./scopes.ts";
 import { Attempt, Submitted, Task, TaskState } from "./task.ts";
 import { TaskKind, TaskSpec } from "./task-spec.ts";
+import { OutputChunk } from "./wire.ts";
 
 export interface Operation {
   readonly method: "get" | "post" | "patch" | "delete";
@@ -59,15 +62,15 @@ export const OPERATIONS = {
   getTask: { method: "get", path: "/tasks/{id}", scope: "viewer", status: 200, summary: "One task; ?wait=30 answers when it ends, or after 30 s as it is", params: TaskParams, query: z.object({ wait: z.coerce.number().min(0).max(LIMITS.waitMsMax / 1000).optional() }), reply: Task },
   why: { method: "get", path: "/tasks/{id}/why", scope: "viewer", status: 200, summary: "Why it runs where it runs, or why it waits", params: TaskParams, reply: Explanation },
   attempts: { method: "get", path: "/tasks/{id}/attempts", scope: "viewer", status: 200, summary: "Every attempt, first to last", params: TaskParams, reply: z.object({ attempts: z.array(Attempt) }) },
-  result: { method: "get", path: "/tasks/{id}/result", scope: "viewer", status: 200, summary: "The result alone, also where it is too large to stand in the task", params: TaskParams, reply: z.json() },
-  logs: { method: "get", path: "/tasks/{id}/logs", scope: "viewer", status: 200, stream: true, summary: "Output as server-sent events; ?follow=true goes on until the task ends", params: TaskParams, query: z.object({ follow: z.stringbool().optional(), attempt: z.coerce.number().int().min(1).optional() }), reply: z.json() },
+  result: { method: "get", path: "/tasks/{id}/result", scope: "viewer", status: 200, summary: "The result alone, also where it is too large to stand in the task", params: TaskParams, reply: Json },
+  logs: { method: "get", path: "/tasks/{id}/logs", scope: "viewer", status: 200, stream: true, summary: "Output as server-sent events; ?follow=true goes on until the task ends", params: TaskParams, query: z.object({ follow: z.stringbool().optional(), attempt: z.coerce.number().int().min(1).optional() }), reply: OutputChunk },
   cancel: { method: "post", path: "/tasks/{id}/cancel", scope: "submitter", status: 202, summary: "Cancel it, in whatever state it is", params: TaskParams, reply: Task },
   retry: { method: "post", path: "/tasks/{id}/retry", scope: "submitter", status: 202, summary: "Run a failed or cancelled task again", params: TaskParams, reply: Task },
   answer: { method: "post", path: "/tasks/{id}/answer", scope: "submitter", status: 202, summary: "Decide on a task that waits for a person", params: TaskParams, body: z.strictObject({ decision: z.enum(["retry", "fail"]) }), reply: Task },
   queue: { method: "get", path: "/queue", scope: "viewer", status: 200, summary: "What waits, in the order of placing", query: z.object({ limit: Limit }), reply: QueueView },
   cluster: { method: "get", path: "/cluster", scope: "viewer", status: 200, summary: "The cluster in numbers", reply: ClusterView },
   health: { method: "get", path: "/cluster/health", scope: "viewer", status: 200, summary: "What is wrong, if anything", reply: Health },
-  events: { method: "get", path: "/events", scope: "viewer", status: 200, stream: true, summary: "Everything that changes, as server-sent events; Last-Event-ID resumes", query: z.object({ task: TaskId.optional(), types: z.string().max(64).optional(), terminal: z.stringbool().optional() }), reply: z.json() },
+  events: { method: "get", path: "/events", scope: "viewer", status: 200, stream: true, summary: "Everything that changes, as server-sent events; Last-Event-ID resumes", query: z.object({ task: TaskId.optional(), types: z.string().max(64).optional(), terminal: z.stringbool().optional() }), reply: ClusterEvent },
   nodes: { method: "get", path: "/nodes", scope: "viewer", status: 200, summary: "All nodes", reply: z.object({ nodes: z.array(Node) }) },
   nodesOnline: { method: "get", path: "/nodes/online", scope: "viewer", status: 200, summary: "Nodes that are ready", reply: z.object({ nodes: z.array(Node) }) },
   nodesWithSkill: { method: "get", path: "/nodes/skills/{skill}", scope: "viewer", status: 200, summary: "Ready nodes on which this skill is eligible", params: z.object({ skill: z.string().max(128) }), reply: z.object({ nodes: z.array(Node) }) },

@@ -26,7 +26,7 @@ function run(input: EchoInput, signal = new AbortController().signal): Promise<O
 test("gives its input back, also nothing and null; fails when asked", async () => {
   expect(await run({ value: { a: [1] } })).toEqual({ kind: "succeeded", result: { a: [1] } });
   expect(await run({ value: null })).toEqual({ kind: "succeeded", result: null });
-  expect(await run({})).toEqual({ kind: "succeeded" });
+  expect(await run({})).toEqual({ kind: "succeeded", result: null });
   expect(await run({ fail: true, value: 1 })).toMatchObject({ kind: "failed", error: { code: "agent_failed" } });
 });
 

@@ -19,7 +19,7 @@ export function echoExecutor(parts: { clock: Clock }): Executor<"echo"> {
 
 function end(input: EchoInput): Outcome {
   if (input.fail) return { kind: "failed", error: { code: "agent_failed", message: "The echo was asked to fail." } };
-  return input.value === undefined ? { kind: "succeeded" } : { kind: "succeeded", result: input.value };
+  return { kind: "succeeded", result: input.value ?? null };
 }
 
 function endAfter(clock: Clock, delayMs: number, input: EchoInput, signal: AbortSignal): Promise<Outcome> {

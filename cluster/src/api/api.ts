@@ -1,0 +1,131 @@
+/**
+ * The API's door: the HTTP server in front of the coordinator. Parses, authenticates, answers; decides nothing about
+ * tasks. Plain HTTP, therefore on loopback and tailnet addresses only.
+ *
+ * H1. No request, however slow, large or malformed, holds more than its share: each limit stands in SERVER.
+ * H2. `close` ends every stream, lets running requests finish for a moment, and leaves no socket.
+ */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import { problem, problemText } from "./answers.ts";
+import { openGate } from "./gate.ts";
+import { mountRoutes } from "./routes.ts";
+import { openStreams } from "./stream.ts";
+
+const SERVER = {
+  /** From the connection's start, or the last answer's end, to the whole of the headers. */
+  headersMs: 5_000,
+  /** The whole request with its body: 8 MiB at 8 Mbit/s fit. */
+  requestMs: 9_000,
+  keepAliveMs: 5_000,
+  checkEveryMs: 1_000,
+  headerBytesMax: 8 * 1024,
+  connectionsMax: 1_024,
+  /** What running requests may still take after `close`. */
+  closeMs: 2_000,
+} as const;
+
+export interface ApiParts {
+  readonly coordinator: Coordinator;
+  /** A loopback or tailnet address. */
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  /** Further names that callers may use in the Host header, as a tailnet name. */
+  readonly allowedHosts?: readonly string[];
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+export interface Api {
+  readonly url: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Throws `port_taken` or `config_invalid` when it cannot listen there. */
+export async function openApi({ coordinator, host, port, allowedHosts = [], log, clock }: ApiParts): Promise<Api> {
+  if (UNSPECIFIED.has(host))
+    throw new ClusterError("config_invalid", `The API does not listen on every address (${host}): it speaks plain HTTP.`);
+  const hosts = new Set<string>();
+  const streams = openStreams(clock);
+  const app = mountRoutes({ coordinator, gate: openGate({ coordinator, hosts, clock, log }), streams, clock, log });
+  const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), { errorHandler: malformed });
+  const server = createServer(
+    {
+      headersTimeout: SERVER.headersMs,
+      requestTimeout: SERVER.requestMs,
+      keepAliveTimeout: SERVER.keepAliveMs,
+      connectionsCheckingInterval: SERVER.checkEveryMs,
+      maxHeaderSize: SERVER.headerBytesMax,
+    },
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  );
+  server.maxConnections = SERVER.connectionsMax;
+  server.on("clientError", refuseMalformed);
+  const bound = await listen(server, host, port);
+  server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
+  for (const name of hostNames(host, bound, allowedHosts)) hosts.add(name);
+  return {
+    url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}`,
+    port: bound,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      streams.closeAll();
+      server.closeIdleConnections();
+      const force = clock.after(SERVER.closeMs, () => server.closeAllConnections());
+      await closed;
+      force.cancel();
+    },
+  };
+}
+
+const UNSPECIFIED: ReadonlySet<string> = new Set(["", "0.0.0.0", "::", "[::]"]);
+
+function listen(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const refused = (cause: NodeJS.ErrnoException): void => {
+      const code = cause.code === "EADDRINUSE" || cause.code === "EACCES" ? "port_taken" : "config_invalid";
+      reject(new ClusterError(code, `The API cannot listen on ${host}, port ${port} (${cause.code}).`, { cause }));
+    };
+    server.once("error", refused);
+    server.listen(port, host, () => {
+      server.off("error", refused);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+/** What a caller on this machine or on the tailnet writes in front of the path. */
+function hostNames(host: string, port: number, allowed: readonly string[]): string[] {
+  const local = ["127.0.0.1", "localhost", "[::1]", host.includes(":") ? `[${host}]` : host].map((name) => `${name}:${port}`);
+  return [...local, ...allowed.flatMap((name) => [name, `${name}:${port}`])].map((name) => name.toLowerCase());
+}
+
+/** The adapter could not make a request of it: an impossible path or Host. */
+function malformed(cause: unknown): Response {
+  return problem(new ClusterError("bad_request", "This is not a request that can be served.", { cause }));
+}
+
+/** Too slow, too large or not HTTP at all: answered by hand, because there is no request to answer. */
+function refuseMalformed(cause: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || cause.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const body = problemText(new ClusterError("bad_request", MALFORMED[cause.code ?? ""] ?? "This is not HTTP."));
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
+const MALFORMED: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: `The headers are larger than ${SERVER.headerBytesMax} bytes.`,
+  ERR_HTTP_REQUEST_TIMEOUT: "The request took too long to arrive.",
+};

@@ -1,0 +1,86 @@
+/**
+ * One small handler for each operation that answers with JSON: what the coordinator is asked, and how its answer is
+ * laid out. Input is checked before a handler sees it. The table must be whole, or the server does not start.
+ */
+import type { Json } from "@openclaw-cluster/contract/json";
+import type { NodeSkill } from "@openclaw-cluster/contract/node";
+import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
+import type { z } from "zod";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { ListFilter } from "../store/store.ts";
+
+type Operations = typeof OPERATIONS;
+type Part<N extends OperationName, P extends "params" | "query" | "body"> = Operations[N] extends {
+  readonly [K in P]: infer S extends z.ZodType;
+}
+  ? z.output<S>
+  : undefined;
+
+export interface Call<N extends OperationName> {
+  readonly params: Part<N, "params">;
+  readonly query: Part<N, "query">;
+  readonly body: Part<N, "body">;
+  /** Aborts when the caller goes away or the server closes. */
+  signal(): AbortSignal;
+}
+
+/** Operations with a way of their own: the hot route and the streams. */
+export type OwnWay = "submit" | "events" | "logs";
+type Frozen<T> = T extends readonly (infer E)[] ? readonly Frozen<E>[] : T;
+type Reply<N extends OperationName> = {
+  readonly [K in keyof z.output<Operations[N]["reply"]>]: Frozen<z.output<Operations[N]["reply"]>[K]>;
+};
+type Handle<N extends OperationName> = (coordinator: Coordinator, call: Call<N>) => Reply<N> | Promise<Reply<N>>;
+export type Handlers = { readonly [N in Exclude<OperationName, OwnWay | "result">]: Handle<N> } & {
+  readonly result: (coordinator: Coordinator, call: Call<"result">) => Promise<Json>;
+};
+
+export const HANDLERS: Handlers = {
+  listTasks: (coordinator, { query: { cursor, limit, ...filter } }) =>
+    coordinator.list(listFilter(filter), { limit, ...(cursor !== undefined && { before: cursor }) }),
+  getTask: (coordinator, { params: { id }, query: { wait }, signal }) =>
+    wait === undefined ? coordinator.task(id) : coordinator.waitFor(id, wait * 1_000, signal()),
+  why: (coordinator, { params }) => coordinator.why(params.id),
+  attempts: async (coordinator, { params }) => ({ attempts: await coordinator.attempts(params.id) }),
+  result: (coordinator, { params }) => coordinator.result(params.id),
+  cancel: (coordinator, { params }) => coordinator.cancel(params.id),
+  retry: (coordinator, { params }) => coordinator.retry(params.id),
+  answer: (coordinator, { params, body }) => coordinator.answer(params.id, body.decision),
+  queue: (coordinator, { query }) => coordinator.queue(query.limit),
+  cluster: (coordinator) => coordinator.cluster(),
+  health: (coordinator) => coordinator.health(),
+  nodes: (coordinator) => ({ nodes: coordinator.nodes() }),
+  nodesOnline: (coordinator) => ({ nodes: coordinator.nodes().filter(({ state }) => state === "ready") }),
+  nodesWithSkill: (coordinator, { params: { skill } }) => ({
+    nodes: coordinator.nodes().filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
+  }),
+  enrol: (coordinator, { body: { id, publicKey } }) => coordinator.enrol({ id, publicKey }),
+  node: (coordinator, { params }) => coordinator.node(params.id),
+  nodeHealth: (coordinator, { params }) => coordinator.nodeHealth(params.id),
+  patchNode: (coordinator, { params, body: { labels, slots } }) =>
+    coordinator.patchNode(params.id, { ...(labels !== undefined && { labels }), ...(slots !== undefined && { slots }) }),
+  drain: (coordinator, { params }) => coordinator.drain(params.id, true),
+  resume: (coordinator, { params }) => coordinator.drain(params.id, false),
+  shutdownNode: (coordinator, { params }) => coordinator.shutdownNode(params.id),
+};
+
+function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {
+  return skills.some(({ name, eligible }) => eligible && name === wanted);
+}
+
+function listFilter({ state, kind, node, label, name, user }: TaskFilter): ListFilter {
+  return {
+    ...(state !== undefined && { states: typeof state === "string" ? [state] : state }),
+    ...(kind !== undefined && { kind }),
+    ...(node !== undefined && { node }),
+    ...(label !== undefined && { label: splitLabel(label) }),
+    ...(name !== undefined && { name }),
+    ...(user !== undefined && { user }),
+  };
+}
+
+/** `name=value`; the value may hold more `=`, or be missing for an empty one. */
+function splitLabel(label: string): [name: string, value: string] {
+  const at = label.indexOf("=");
+  return at === -1 ? [label, ""] : [label.slice(0, at), label.slice(at + 1)];
+}

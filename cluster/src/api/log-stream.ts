@@ -1,0 +1,62 @@
+/**
+ * GET /tasks/{id}/logs: what a task's attempts print. The next piece is asked for when the reader has taken the last
+ * one, so a slow reader slows the reading and fills nothing.
+ *
+ * L1. The stream ends with `event: end` when the output is complete; ending without it means: come back with Last-Event-ID.
+ */
+import type { ServerResponse } from "node:http";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { TaskId } from "@openclaw-cluster/contract/ids";
+import type { OutputChunk } from "@openclaw-cluster/contract/wire";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { event, type Streams } from "./stream.ts";
+
+interface Parts {
+  readonly coordinator: Coordinator;
+  readonly streams: Streams;
+  readonly outgoing: ServerResponse;
+}
+
+export interface LogQuery {
+  readonly follow?: boolean | undefined;
+  readonly attempt?: number | undefined;
+}
+
+export async function streamLogs(
+  { coordinator, streams, outgoing }: Parts,
+  task: TaskId,
+  query: LogQuery,
+  lastEventId: string | undefined,
+): Promise<void> {
+  const seen = lastEventId === undefined ? undefined : position(lastEventId);
+  await coordinator.task(task);
+
+  let last = lastEventId;
+  const stream = streams.open(outgoing, () => last);
+  const { follow = false, attempt } = query;
+  const chunks = coordinator.logs(task, { follow, signal: stream.signal, ...(attempt !== undefined && { attempt }) });
+  for await (const chunk of chunks) {
+    if (seen !== undefined && !isAfter(chunk, seen)) continue;
+    last = `${chunk.attempt}.${chunk.n}`;
+    stream.send(event(chunk, { id: last }));
+    await stream.drained();
+  }
+  stream.end(event({}, { name: "end" }));
+}
+
+interface Position {
+  readonly attempt: number;
+  readonly n: number;
+}
+
+/** `attempt.n`, as each event's id. */
+function position(header: string): Position {
+  const [, attempt, n] = /^(\d{1,9})\.(\d{1,9})$/.exec(header) ?? [];
+  if (attempt === undefined || n === undefined)
+    throw new ClusterError("bad_request", "Last-Event-ID must be the id of an event of this stream.");
+  return { attempt: Number(attempt), n: Number(n) };
+}
+
+function isAfter(chunk: OutputChunk, seen: Position): boolean {
+  return chunk.attempt > seen.attempt || (chunk.attempt === seen.attempt && chunk.n > seen.n);
+}

@@ -1,0 +1,180 @@
+/**
+ * Mounts the operation table. Each route is one handler behind the gate, without middleware, so that Hono calls it
+ * directly.
+ *
+ * R1. An operation without a handler or a known scope stops the start: nothing is served by accident or unguarded.
+ * R2. Every path, known or not, is behind the token, but the bare /healthz.
+ * R3. Methods are an allow-list: what is not in the table is refused, HEAD and OPTIONS included.
+ */
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import type { HttpBindings } from "@hono/node-server";
+import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
+import { OPERATIONS, type Operation, type OperationName } from "@openclaw-cluster/contract/operations";
+import { Scope } from "@openclaw-cluster/contract/scopes";
+import { Hono, type Context } from "hono";
+import type { z } from "zod";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import { asClusterError, json, problem, text } from "./answers.ts";
+import { isSending, readJson, refuseUnread } from "./body.ts";
+import { check } from "./check.ts";
+import { streamEvents, type EventQuery } from "./event-stream.ts";
+import type { Gate } from "./gate.ts";
+import { HANDLERS, type Call, type OwnWay } from "./handlers.ts";
+import { streamLogs, type LogQuery } from "./log-stream.ts";
+import { metrics } from "./metrics.ts";
+import { openApiDocument } from "./openapi.ts";
+import { event, type Streams } from "./stream.ts";
+import { submit } from "./submit.ts";
+
+export interface RouteParts {
+  readonly coordinator: Coordinator;
+  readonly gate: Gate;
+  readonly streams: Streams;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+type Env = { Bindings: HttpBindings };
+type Serve = (parts: RouteParts, operation: Operation) => (context: Context<Env>) => Response | Promise<Response>;
+
+const OWN_WAYS: Readonly<Record<OwnWay, Serve>> = {
+  submit: serveSubmit,
+  events: serveStream((parts, outgoing, input, lastEventId) =>
+    streamEvents({ ...parts, outgoing }, input.query as EventQuery, lastEventId),
+  ),
+  logs: serveStream((parts, outgoing, input, lastEventId) =>
+    streamLogs({ ...parts, outgoing }, (input.params as Call<"logs">["params"]).id, input.query as LogQuery, lastEventId),
+  ),
+};
+
+export function mountRoutes(parts: RouteParts, operations: Readonly<Record<string, Operation>> = OPERATIONS): Hono<Env> {
+  const app = new Hono<Env>();
+  for (const [name, operation] of Object.entries(operations)) {
+    app.on(operation.method, `/api/v1${operation.path.replaceAll(/\{(\w+)\}/g, ":$1")}`, serveOperation(parts, name, operation));
+  }
+  mountPlain(app, parts, operations);
+  const known: readonly Known[] = app.routes.map(({ method, path }) => ({
+    method,
+    form: new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}$`),
+  }));
+  app.notFound((context) => refuse(context, parts, known));
+  app.onError((thrown, { env }) => {
+    const error = asClusterError(thrown, parts.log);
+    if (!isSending(env.incoming)) return problem(error);
+    refuseUnread(env.outgoing, error, parts.clock);
+    return RESPONSE_ALREADY_SENT;
+  });
+  return app;
+}
+
+function serveOperation(parts: RouteParts, name: string, operation: Operation): (context: Context<Env>) => Response | Promise<Response> {
+  if (!Scope.safeParse(operation.scope).success) throw new Error(`operation ${name} has no scope`);
+  if (name in OWN_WAYS) return OWN_WAYS[name as OwnWay](parts, operation);
+  if (!(name in HANDLERS)) throw new Error(`operation ${name} has no handler`);
+  // The table's type has proved each handler against its own operation; here they are all alike.
+  const handle = HANDLERS[name as Exclude<OperationName, OwnWay>] as (coordinator: Coordinator, call: unknown) => unknown;
+  const input = readInput(operation);
+  return async (context) => {
+    const { incoming, outgoing } = context.env;
+    parts.gate.admit(incoming, operation.scope);
+    const { params, query } = input(context);
+    const body = operation.body === undefined ? undefined : check(operation.body, (await readJson(incoming)).value, "");
+    const signal = (): AbortSignal => {
+      const gone = new AbortController();
+      outgoing.on("close", () => gone.abort());
+      return gone.signal;
+    };
+    return json(operation.status, await handle(parts.coordinator, { params, query, body, signal }));
+  };
+}
+
+function serveSubmit(parts: RouteParts, operation: Operation): (context: Context<Env>) => Promise<Response> {
+  const input = readInput(operation);
+  return async (context) => {
+    const { incoming } = context.env;
+    const token = parts.gate.admit(incoming, operation.scope);
+    const { plan } = input(context).query as { plan?: boolean };
+    return submit(parts.coordinator, token, incoming, plan === true);
+  };
+}
+
+type Run = (parts: RouteParts, outgoing: HttpBindings["outgoing"], input: Input, lastEventId: string | undefined) => Promise<void>;
+
+function serveStream(run: Run): Serve {
+  return (parts, operation) => {
+    const input = readInput(operation);
+    return async (context) => {
+      const { incoming, outgoing } = context.env;
+      parts.gate.admit(incoming, operation.scope);
+      const lastEventId = incoming.headers["last-event-id"];
+      try {
+        await run(parts, outgoing, input(context), typeof lastEventId === "string" ? lastEventId : undefined);
+      } catch (thrown) {
+        if (!outgoing.headersSent) throw thrown;
+        outgoing.end(event(toProblem(asClusterError(thrown, parts.log)), { name: "error" }));
+      }
+      return RESPONSE_ALREADY_SENT;
+    };
+  };
+}
+
+interface Input {
+  readonly params: unknown;
+  readonly query: unknown;
+}
+
+/** A misspelt query parameter is an error too, so that `?stat=queued` does not list everything. */
+function readInput(operation: Operation): (context: Context<Env>) => Input {
+  const { params } = operation;
+  const query: z.ZodObject | undefined = operation.query?.strict();
+  return (context) => ({
+    params: params === undefined ? undefined : check(params, context.req.param(), ""),
+    query: query === undefined ? undefined : check(query, queryValues(context), "query"),
+  });
+}
+
+function queryValues(context: Context<Env>): Record<string, unknown> {
+  if (!context.env.incoming.url?.includes("?")) return {};
+  return Object.fromEntries(
+    Object.entries(context.req.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
+  );
+}
+
+/** What stands outside the table: probes, metrics and the document about the rest. */
+function mountPlain(app: Hono<Env>, { coordinator, gate }: RouteParts, operations: Readonly<Record<string, Operation>>): void {
+  let document: unknown;
+  app.get("/healthz", ({ env }) => {
+    gate.checkOrigin(env.incoming);
+    return json(200, { status: "ok" });
+  });
+  app.get("/readyz", async ({ env }) => {
+    gate.admit(env.incoming, "viewer");
+    // Reads the store, and so fails while the coordinator cannot take work.
+    await coordinator.cluster();
+    return json(200, coordinator.health());
+  });
+  app.get("/metrics", async ({ env }) => {
+    gate.admit(env.incoming, "viewer");
+    return text(metrics(await coordinator.cluster(), coordinator.nodes()));
+  });
+  app.get("/openapi.json", async ({ env }) => {
+    gate.admit(env.incoming, "viewer");
+    document ??= openApiDocument(operations, (await coordinator.cluster()).version);
+    return json(200, document);
+  });
+}
+
+interface Known {
+  readonly method: string;
+  readonly form: RegExp;
+}
+
+/** No such path, or not with this method. Only a caller with a token learns which. */
+function refuse({ env, req }: Context<Env>, { gate }: RouteParts, known: readonly Known[]): Response {
+  gate.admit(env.incoming, "viewer");
+  const allowed = [...new Set(known.filter(({ form }) => form.test(req.path)).map(({ method }) => method))].join(", ");
+  if (allowed === "") return problem(new ClusterError("not_found", "There is nothing at this path; see /openapi.json."));
+  return problem(new ClusterError("method_not_allowed", `This path takes ${allowed}.`), { allow: allowed });
+}

@@ -1,0 +1,121 @@
+/**
+ * One open stream of server-sent events, written straight to the node response: Hono's streams would copy each piece
+ * through a web stream. Knows the format, the heartbeat and the limits; not what is sent.
+ *
+ * E1. Every stream ends: when the caller goes, when the server closes, or when its reader stalls.
+ * E2. `full` says when more than STREAM.bufferedBytesMax wait for the reader; the sender decides what to do about it.
+ */
+import type { ServerResponse } from "node:http";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { Clock, Timer } from "../system/clock.ts";
+import { SECURITY_HEADERS } from "./answers.ts";
+
+export const STREAM = {
+  heartbeatMs: 15_000,
+  /** What may wait in memory for one slow reader. */
+  bufferedBytesMax: 4 * 1024 * 1024,
+  /** A reader that takes nothing for this long is cut off. */
+  stallMs: 60_000,
+  retryAfterMs: 5_000,
+} as const;
+const HEADERS = { "content-type": "text/event-stream", "x-accel-buffering": "no", ...SECURITY_HEADERS };
+
+export interface Stream {
+  /** Aborts when the stream is over, whoever ended it. */
+  readonly signal: AbortSignal;
+  readonly full: boolean;
+  /** Sends whole events, already in the format. */
+  send(events: string): void;
+  /** Resolves when the reader has taken what was sent, or the stream is over. */
+  drained(): Promise<void>;
+  /** Sends these last events and ends. */
+  end(events?: string): void;
+}
+
+export interface Streams {
+  /** Begins the answer. Throws `overloaded` when too many are open. `lastId` is repeated with each heartbeat. */
+  open(outgoing: ServerResponse, lastId: () => string | undefined): Stream;
+  closeAll(): void;
+}
+
+export function openStreams(clock: Clock): Streams {
+  const streams = new Set<Stream>();
+  return {
+    open(outgoing, lastId) {
+      if (streams.size >= LIMITS.streamsMax) {
+        throw new ClusterError("overloaded", `${LIMITS.streamsMax} streams are open; close one.`, { retryAfterMs: STREAM.retryAfterMs });
+      }
+      const stream = openStream(outgoing, clock, lastId);
+      streams.add(stream);
+      stream.signal.addEventListener("abort", () => streams.delete(stream), { once: true });
+      return stream;
+    },
+    closeAll() {
+      for (const stream of streams) stream.end();
+    },
+  };
+}
+
+function openStream(outgoing: ServerResponse, clock: Clock, lastId: () => string | undefined): Stream {
+  const over = new AbortController();
+  let heartbeat: Timer | undefined;
+  let stall: Timer | undefined;
+  let wake: (() => void) | undefined;
+
+  const beat = (): void => {
+    heartbeat = clock.after(STREAM.heartbeatMs, () => {
+      const id = lastId();
+      // An id without data moves the reader's Last-Event-ID and shows it nothing.
+      if (!outgoing.writableNeedDrain) outgoing.write(id === undefined ? ":\n\n" : `id: ${id}\n\n`);
+      beat();
+    });
+  };
+  const watchStall = (): void => {
+    stall ??= clock.after(STREAM.stallMs, () => outgoing.destroy());
+  };
+  const stopWatching = (): void => {
+    stall?.cancel();
+    stall = undefined;
+    wake?.();
+  };
+  const finish = (): void => {
+    heartbeat?.cancel();
+    over.abort();
+    wake?.();
+  };
+
+  outgoing.writeHead(200, HEADERS);
+  outgoing.flushHeaders();
+  outgoing.on("drain", stopWatching);
+  outgoing.on("close", () => {
+    stopWatching();
+    finish();
+  });
+  beat();
+  return {
+    signal: over.signal,
+    get full() {
+      return outgoing.writableLength > STREAM.bufferedBytesMax;
+    },
+    send(events) {
+      if (!over.signal.aborted && !outgoing.write(events)) watchStall();
+    },
+    async drained() {
+      if (outgoing.writableNeedDrain && !over.signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
+    },
+    end(events) {
+      if (over.signal.aborted) return;
+      outgoing.end(events);
+      watchStall();
+      finish();
+    },
+  };
+}
+
+/** One event in the format. The data is JSON, so it holds no line break. */
+export function event(data: unknown, options: { id?: string | number; name?: string } = {}): string {
+  const name = options.name === undefined ? "" : `event: ${options.name}\n`;
+  const id = options.id === undefined ? "" : `id: ${options.id}\n`;
+  return `${name}${id}data: ${JSON.stringify(data)}\n\n`;
+}

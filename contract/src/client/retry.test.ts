@@ -1,0 +1,75 @@
+import { expect, test } from "vitest";
+import { ClusterError, toProblem } from "../errors.ts";
+import { areSpent, asClusterError, errorFrom, mayRepeat, pause, pauseMs, RETRY, withRetry } from "./retry.ts";
+import { ConnectionBroken } from "./transport.ts";
+
+const never = new AbortController().signal;
+const broken = (sent: boolean): ClusterError => asClusterError(new ConnectionBroken("cut", sent, undefined));
+
+test.each([
+  ["a read after a broken connection", broken(true), true, true],
+  ["a change after a broken connection", broken(true), false, false],
+  ["a change that was never sent", broken(false), false, true],
+  ["a change that was turned away", new ClusterError("unavailable", ""), false, true],
+  ["a change that met a fault", new ClusterError("internal", ""), false, false],
+  ["a read that met a fault", new ClusterError("internal", ""), true, true],
+  ["a wrong token", new ClusterError("unauthorized", ""), true, false],
+  ["a wait of minutes", new ClusterError("overloaded", "", { retryAfterMs: RETRY.retryAfterMaxMs + 1 }), true, false],
+])("%s", (_what, error, safe, expected) => {
+  expect(mayRepeat(error, safe)).toBe(expected);
+});
+
+test("pauses double up to their cap and respect Retry-After", () => {
+  for (let tried = 1; tried <= RETRY.attemptsMax; tried++) {
+    const whole = Math.min(RETRY.capMs, RETRY.firstMs * 2 ** (tried - 1));
+    expect(pauseMs(tried, broken(true))).toBeGreaterThanOrEqual(whole / 2);
+    expect(pauseMs(tried, broken(true))).toBeLessThanOrEqual(whole);
+  }
+  expect(pauseMs(1, new ClusterError("overloaded", "", { retryAfterMs: 9_000 }))).toBe(9_000);
+});
+
+test("it tries until an error that repeating does not cure", async () => {
+  let tried = 0;
+  const error = new ClusterError("bad_request", "");
+  const spent = withRetry({ safe: true, signal: undefined, line: { closed: never, heard: true } }, () => {
+    tried += 1;
+    return Promise.reject(tried < 3 ? new ClusterError("unavailable", "") : error);
+  });
+  await expect(spent).rejects.toBe(error);
+  expect(tried).toBe(3);
+});
+
+test("a coordinator that never answered gets few attempts, one that did gets the time to start again", () => {
+  expect(areSpent(RETRY.attemptsShortMax, broken(false), false)).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, broken(false), true)).toBe(false);
+  expect(areSpent(RETRY.attemptsMax, broken(false), true)).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, new ClusterError("internal", ""), true)).toBe(true);
+});
+
+test("a closed client and an aborted caller try no more", async () => {
+  const fail = (): Promise<never> => Promise.reject(new ConnectionBroken("cut", false, undefined));
+  await expect(
+    withRetry({ safe: true, signal: undefined, line: { closed: AbortSignal.abort(), heard: true } }, fail),
+  ).rejects.toMatchObject({
+    code: "coordinator_unreachable",
+    detail: "This client is closed.",
+  });
+  await expect(withRetry({ safe: true, signal: AbortSignal.abort("enough"), line: { closed: never, heard: true } }, fail)).rejects.toBe(
+    "enough",
+  );
+  const leaving = new AbortController();
+  const waiting = pause(3_600_000, leaving.signal);
+  leaving.abort();
+  await expect(waiting).resolves.toBeUndefined();
+});
+
+test("a problem becomes its error, anything else an error that says so", () => {
+  const problem = JSON.stringify(toProblem(new ClusterError("overloaded", "full")));
+  expect(errorFrom(429, problem, "3")).toMatchObject({ code: "overloaded", detail: "full", retryAfterMs: 3_000 });
+  expect(errorFrom(502, "<html>", undefined)).toMatchObject({
+    code: "unavailable",
+    detail: "The answer has status 502 and is not from a coordinator.",
+  });
+  expect(errorFrom(404, "", "Wed, 21 Oct 2026 07:28:00 GMT")).toMatchObject({ code: "not_found", retryAfterMs: undefined });
+  expect(errorFrom(418, "{}", undefined).code).toBe("bad_request");
+});

@@ -1,0 +1,101 @@
+/**
+ * When to try again, and when not. A request is repeated only when that is safe: a read, a submit with its
+ * Idempotency-Key, or anything that surely was not carried out.
+ */
+import { ClusterError, ERRORS, Problem, type ErrorCode } from "../errors.ts";
+import { ConnectionBroken } from "./transport.ts";
+
+export const RETRY = {
+  /** With the pauses below: about half a minute, which outlasts a restart of the coordinator. */
+  attemptsMax: 10,
+  /** A coordinator that has never answered is most likely not running, and a fault of its own mostly comes again. */
+  attemptsShortMax: 3,
+  firstMs: 100,
+  capMs: 5_000,
+  /** A longer Retry-After is not waited for, only repeated to the caller. */
+  retryAfterMaxMs: 30_000,
+} as const;
+
+/** Answers that say: nothing was done. */
+const NOT_DONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["overloaded", "unavailable"]);
+
+export interface RetryOptions {
+  /** Doing it twice is as good as once. */
+  readonly safe: boolean;
+  readonly signal: AbortSignal | undefined;
+  /** The client's: when it was closed, and whether the coordinator has ever answered it. */
+  readonly line: { readonly closed: AbortSignal; readonly heard: boolean };
+}
+
+/** Tries until it succeeds, may not be repeated, or the attempts are spent. */
+export async function withRetry<T>({ safe, signal, line }: RetryOptions, attempt: () => Promise<T>): Promise<T> {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      signal?.throwIfAborted();
+      if (line.closed.aborted) throw new ClusterError("coordinator_unreachable", "This client is closed.", { cause: thrown });
+      const error = asClusterError(thrown);
+      if (!mayRepeat(error, safe) || areSpent(tried, error, line.heard)) throw error;
+      await pause(pauseMs(tried, error), signal === undefined ? line.closed : AbortSignal.any([line.closed, signal]));
+    }
+  }
+}
+
+export function mayRepeat(error: ClusterError, safe: boolean): boolean {
+  if ((error.retryAfterMs ?? 0) > RETRY.retryAfterMaxMs) return false;
+  if (safe) return error.row.retryable;
+  return NOT_DONE.has(error.code) || (error.cause instanceof ConnectionBroken && !error.cause.sent);
+}
+
+export function areSpent(tried: number, error: ClusterError, heard: boolean): boolean {
+  return tried >= (heard && error.code !== "internal" ? RETRY.attemptsMax : RETRY.attemptsShortMax);
+}
+
+/** Doubles each time, half of it by chance, so that many clients do not come back together. */
+export function pauseMs(tried: number, error: ClusterError): number {
+  const whole = Math.min(RETRY.capMs, RETRY.firstMs * 2 ** (tried - 1));
+  return Math.max(error.retryAfterMs ?? 0, whole * (0.5 + Math.random() / 2));
+}
+
+/** Ends early, without an error, when the signal aborts. */
+export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", over);
+      resolve();
+    };
+    const timer = setTimeout(over, ms);
+    signal?.addEventListener("abort", over);
+    if (signal?.aborted === true) over();
+  });
+}
+
+export function asClusterError(thrown: unknown): ClusterError {
+  if (thrown instanceof ClusterError) return thrown;
+  const detail = thrown instanceof Error ? thrown.message : String(thrown);
+  return new ClusterError("coordinator_unreachable", `The coordinator does not answer: ${detail}.`, { cause: thrown });
+}
+
+/** The error that an answer tells of. Whatever is no problem of ours came from something in between. */
+export function errorFrom(status: number, text: string, retryAfter: string | undefined): ClusterError {
+  const seconds = Number(retryAfter);
+  const options = retryAfter !== undefined && Number.isFinite(seconds) ? { retryAfterMs: seconds * 1_000 } : {};
+  const problem = Problem.safeParse(parseOrUndefined(text));
+  if (problem.success) return new ClusterError(problem.data.code, problem.data.detail, options);
+  const byStatus = (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code].status === status);
+  return new ClusterError(
+    status >= 500 ? "unavailable" : (byStatus ?? "bad_request"),
+    `The answer has status ${status} and is not from a coordinator.`,
+    options,
+  );
+}
+
+function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,74 @@
+/** The API on a free port over a FakeCoordinator, with a token of each scope, and a plain way to ask it anything. */
+import { request, type IncomingHttpHeaders } from "node:http";
+import { openApi, type Api } from "../../cluster/src/api/api.ts";
+import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
+import { silentLog, type Log } from "../../cluster/src/system/log.ts";
+import type { Scope } from "@openclaw-cluster/contract/scopes";
+import { FakeCoordinator } from "./fake-coordinator.ts";
+
+export interface Question {
+  readonly method?: string;
+  readonly path: string;
+  /** undefined removes a header that would be sent by itself. */
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  /** Anything but a string or bytes is sent as JSON. */
+  readonly body?: unknown;
+}
+
+export interface Answered {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** The text as JSON; throws where it is none. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- what an answer holds is for expect to judge
+  readonly json: any;
+}
+
+export interface TestApi extends Api {
+  readonly coordinator: FakeCoordinator;
+  readonly tokens: Readonly<Record<Scope, string>>;
+  /** As an admin unless the headers say otherwise, on a connection of its own. */
+  ask(question: Question): Promise<Answered>;
+}
+
+export async function startApi(options: { clock?: Clock; log?: Log; allowedHosts?: readonly string[] } = {}): Promise<TestApi> {
+  const coordinator = new FakeCoordinator();
+  const tokens = {
+    viewer: coordinator.tokenFor("viewer"),
+    submitter: coordinator.tokenFor("submitter"),
+    operator: coordinator.tokenFor("operator"),
+    admin: coordinator.tokenFor("admin"),
+  };
+  const api = await openApi({ coordinator, host: "127.0.0.1", port: 0, clock: systemClock, log: silentLog, ...options });
+  return { ...api, coordinator, tokens, ask: (question) => ask(api.port, tokens.admin, question) };
+}
+
+export function ask(port: number, token: string, { method = "GET", path, headers = {}, body }: Question): Promise<Answered> {
+  const raw = body === undefined || typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
+  const all: Record<string, string | undefined> = {
+    authorization: `Bearer ${token}`,
+    ...(raw !== undefined && { "content-type": "application/json", "content-length": String(Buffer.byteLength(raw)) }),
+    ...headers,
+  };
+  const sent = Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: "127.0.0.1", port, method, path, headers: sent, agent: false }, (answer) => {
+      let text = "";
+      answer.setEncoding("utf8");
+      answer.on("data", (piece: string) => (text += piece));
+      answer.on("error", reject);
+      answer.on("end", () =>
+        resolve({
+          status: answer.statusCode ?? 0,
+          headers: answer.headers,
+          text,
+          get json() {
+            return JSON.parse(text);
+          },
+        }),
+      );
+    });
+    asked.on("error", reject);
+    asked.end(raw);
+  });
+}

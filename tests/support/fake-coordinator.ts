@@ -1,0 +1,353 @@
+/**
+ * A coordinator of one page for the API's tests: tasks in a map, events by hand, real limits nowhere. Methods behave as
+ * the door says, as far as the API can see.
+ */
+import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import { taskId } from "@openclaw-cluster/contract/ids";
+import type { Json } from "@openclaw-cluster/contract/json";
+import type { Node } from "@openclaw-cluster/contract/node";
+import type { Explanation } from "@openclaw-cluster/contract/placement";
+import type { Scope } from "@openclaw-cluster/contract/scopes";
+import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
+import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { OutputChunk } from "@openclaw-cluster/contract/wire";
+import type { Coordinator, SubmitRequest } from "../../cluster/src/coordinator/coordinator.ts";
+import type { ListFilter, TokenRow } from "../../cluster/src/store/store.ts";
+import { createToken } from "../../cluster/src/trust/token.ts";
+
+const NODE = "studio" as NodeId;
+const STARTED_AT = 1_700_000_000_000;
+
+interface Listener {
+  pending: (readonly ClusterEvent[])[];
+  wake: (() => void) | undefined;
+}
+
+export class FakeCoordinator implements Coordinator {
+  readonly tasks = new Map<TaskId, Task>();
+  readonly requests: SubmitRequest[] = [];
+  readonly listFilters: ListFilter[] = [];
+  readonly tokens = new Map<string, TokenRow>();
+  readonly patches: unknown[] = [];
+  readonly output = new Map<TaskId, OutputChunk[]>();
+  /** Runs before each submit answers, after the tasks are made. */
+  beforeAnswer: (submitted: readonly Submitted[]) => void | Promise<void> = () => undefined;
+  /** Thrown by every method, once set. */
+  fault: Error | undefined;
+  /** Events kept for a listener that comes back. */
+  kept: ClusterEvent[] = [];
+  /** Open readers of output. */
+  reading = 0;
+  private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
+  private readonly listeners = new Set<Listener>();
+  private nextEvent = 1;
+  private nodeRow: Node = {
+    id: NODE,
+    state: "ready",
+    draining: false,
+    labels: { room: "office" },
+    slots: 4,
+    slotsUsed: 1,
+    memoryReservedMiB: 0,
+    registeredAt: STARTED_AT,
+    succeeded: 3,
+    failed: 1,
+    load: { cpu: 0.25, memoryFreeMiB: 1, diskFreeMiB: 1, running: 1, held: 1 },
+    facts: {
+      hostname: "studio.local",
+      os: "darwin",
+      arch: "arm64",
+      cpus: 8,
+      memoryMiB: 16_384,
+      diskFreeMiB: 100_000,
+      version: "0.1.0",
+      nodeVersion: "v26.10.0",
+      kinds: ["echo", "agent"],
+      skills: [
+        { name: "summarize", eligible: true },
+        { name: "weather", eligible: false, missing: ["WEATHER_KEY"] },
+      ],
+      policy: { kinds: ["echo", "agent"] },
+      labels: {},
+      slots: 4,
+    },
+  };
+
+  /** A new token of this scope, ready to be presented. */
+  tokenFor(scope: Scope): string {
+    const { id, hash, token } = createToken();
+    this.tokens.set(hash, { id, hash, scope, name: scope, createdAt: STARTED_AT });
+    return token;
+  }
+
+  async addToken(row: TokenRow): Promise<void> {
+    this.tokens.set(row.hash, row);
+  }
+
+  get listening(): number {
+    return this.listeners.size;
+  }
+
+  publish(...events: ClusterEvent[]): void {
+    this.kept.push(...events);
+    for (const listener of this.listeners) {
+      listener.pending.push(events);
+      listener.wake?.();
+    }
+  }
+
+  /** Ends these tasks, and tells of all of them together. */
+  finish(ids: readonly TaskId[], end: Partial<Pick<Task, "state" | "result" | "error">> = {}): void {
+    this.publish(...ids.map((id) => this.taskEvent(id, { state: "succeeded", reason: "done", endedAt: STARTED_AT, ...end })));
+  }
+
+  taskEvent(id: TaskId, change: Partial<Task>): TaskEvent {
+    const task = { ...this.found(id), seq: this.found(id).seq + 1, attempt: 1, node: NODE, ...change };
+    this.tasks.set(id, task);
+    const { state, reason, seq, attempt, node, result, error } = task;
+    const small = result !== undefined && JSON.stringify(result).length <= 4_096;
+    return {
+      id: this.nextEvent++,
+      at: STARTED_AT,
+      type: "task",
+      task: id,
+      state,
+      reason,
+      seq,
+      attempt,
+      node,
+      ...(small && { result }),
+      ...(error !== undefined && { error }),
+    };
+  }
+
+  async submit(request: SubmitRequest): Promise<readonly Submitted[]> {
+    this.check();
+    this.requests.push(request);
+    const { idempotency } = request;
+    const known = idempotency === undefined ? undefined : this.keys.get(`${request.owner} ${idempotency.key}`);
+    if (known !== undefined) {
+      if (known.bodyHash !== idempotency?.bodyHash) throw new ClusterError("idempotency_mismatch", "This key was used with another body.");
+      return known.submitted.map(({ id }) => ({ id, state: this.found(id).state, replayed: true }));
+    }
+    const submitted = request.specs.map((spec): Submitted => ({ id: this.make(spec), state: "queued" }));
+    if (idempotency !== undefined) this.keys.set(`${request.owner} ${idempotency.key}`, { bodyHash: idempotency.bodyHash, submitted });
+    await this.beforeAnswer(submitted);
+    return submitted;
+  }
+
+  plan(specs: readonly TaskSpec[]): readonly Explanation[] {
+    this.check();
+    return specs.map(() => EXPLANATION);
+  }
+
+  async task(id: TaskId): Promise<Task> {
+    return this.found(id);
+  }
+
+  async waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task> {
+    const deadline = performance.now() + ms;
+    for await (const _events of this.events(undefined, AbortSignal.any([signal, AbortSignal.timeout(ms)]))) {
+      if (TERMINAL.has(this.found(id).state) || performance.now() >= deadline) break;
+    }
+    return this.found(id);
+  }
+
+  async list(
+    filter: ListFilter,
+    { before = Infinity, limit }: { before?: number; limit: number },
+  ): Promise<{ tasks: Task[]; next?: number }> {
+    this.check();
+    this.listFilters.push(filter);
+    const all = [...this.tasks.values()]
+      .reverse()
+      .filter(({ id, state }) => Number(id.slice(1)) < before && (filter.states?.includes(state) ?? true));
+    const tasks = all.slice(0, limit);
+    const last = tasks.at(-1);
+    return { tasks, ...(all.length > limit && last !== undefined && { next: Number(last.id.slice(1)) }) };
+  }
+
+  async why(id: TaskId): Promise<Explanation> {
+    this.found(id);
+    return EXPLANATION;
+  }
+
+  async attempts(id: TaskId) {
+    this.found(id);
+    return [{ n: 1, node: NODE, epoch: 1, state: "running" as const, offeredAt: STARTED_AT, startedAt: STARTED_AT }];
+  }
+
+  async result(id: TaskId): Promise<Json> {
+    const { result } = this.found(id);
+    if (result === undefined) throw new ClusterError("state_conflict", "The task has no result yet.");
+    return result;
+  }
+
+  async *logs(
+    id: TaskId,
+    { follow, attempt, signal }: { follow: boolean; attempt?: number; signal: AbortSignal },
+  ): AsyncGenerator<OutputChunk> {
+    const chunks = this.output.get(id) ?? [];
+    this.reading += 1;
+    try {
+      for (let next = 0; ;) {
+        for (; next < chunks.length; next++)
+          if (attempt === undefined || chunks[next]?.attempt === attempt) yield chunks[next] as OutputChunk;
+        if (!follow || TERMINAL.has(this.found(id).state) || signal.aborted) return;
+        for await (const _events of this.events(undefined, signal)) break;
+      }
+    } finally {
+      this.reading -= 1;
+    }
+  }
+
+  async cancel(id: TaskId): Promise<Task> {
+    if (TERMINAL.has(this.found(id).state)) throw new ClusterError("state_conflict", "The task is over.");
+    this.publish(this.taskEvent(id, { state: "cancelled", reason: "cancel_requested", endedAt: STARTED_AT }));
+    return this.found(id);
+  }
+
+  async retry(id: TaskId): Promise<Task> {
+    this.publish(this.taskEvent(id, { state: "queued", reason: "retried_by_hand" }));
+    return this.found(id);
+  }
+
+  async answer(id: TaskId, decision: "retry" | "fail"): Promise<Task> {
+    this.publish(
+      this.taskEvent(
+        id,
+        decision === "retry" ? { state: "queued", reason: "answered_retry" } : { state: "failed", reason: "answered_fail" },
+      ),
+    );
+    return this.found(id);
+  }
+
+  queue(limit: number) {
+    this.check();
+    const waiting = [...this.tasks.values()].filter(({ state }) => state === "queued");
+    const head = waiting.slice(0, limit).map(({ id, kind, priority }) => ({ id, kind, priority, waitedMs: 5, fairnessKey: "" }));
+    return { queued: waiting.length, scheduled: 0, waiting: 0, head, byPriority: { "4": waiting.length } };
+  }
+
+  async cluster() {
+    this.check();
+    return {
+      id: "abcd1234" as ClusterId,
+      name: "home",
+      version: "0.1.0",
+      epoch: 1,
+      startedAt: STARTED_AT,
+      coordinator: NODE,
+      nodes: { ready: 1 },
+      tasks: { queued: this.tasks.size },
+      slots: 4,
+      slotsUsed: 1,
+      store: { kind: "ram" as const, bytes: 10 },
+      bus: { connected: true, version: "2.15.1" },
+    };
+  }
+
+  health() {
+    this.check();
+    return { status: "ok" as const, problems: [], checkedAt: STARTED_AT };
+  }
+
+  async *events(after: number | undefined, signal: AbortSignal): AsyncGenerator<readonly ClusterEvent[]> {
+    const listener: Listener = { pending: [], wake: undefined };
+    const missed = after === undefined ? [] : this.kept.filter(({ id }) => id > after);
+    const oldest = this.kept[0]?.id ?? this.nextEvent;
+    if (after !== undefined && after + 1 < oldest) listener.pending.push([{ id: this.nextEvent - 1, at: STARTED_AT, type: "gap" }]);
+    else if (missed.length > 0) listener.pending.push(missed);
+    this.listeners.add(listener);
+    const wake = (): void => listener.wake?.();
+    signal.addEventListener("abort", wake);
+    try {
+      while (!signal.aborted) {
+        for (let next = listener.pending.shift(); next !== undefined; next = listener.pending.shift()) yield next;
+        if (!signal.aborted && listener.pending.length === 0) await new Promise<void>((resolve) => (listener.wake = resolve));
+      }
+    } finally {
+      this.listeners.delete(listener);
+      signal.removeEventListener("abort", wake);
+    }
+  }
+
+  nodes(): readonly Node[] {
+    this.check();
+    return [this.nodeRow];
+  }
+
+  node(id: NodeId): Node {
+    this.check();
+    if (id !== NODE) throw new ClusterError("not_found", `There is no node ${id}.`);
+    return this.nodeRow;
+  }
+
+  nodeHealth(id: NodeId) {
+    this.node(id);
+    return this.health();
+  }
+
+  async enrol({ id }: { id: NodeId }) {
+    this.check();
+    return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
+  }
+
+  async patchNode(id: NodeId, patch: unknown): Promise<Node> {
+    this.patches.push(patch);
+    return this.node(id);
+  }
+
+  async drain(id: NodeId, draining: boolean): Promise<Node> {
+    this.nodeRow = { ...this.node(id), draining };
+    return this.nodeRow;
+  }
+
+  async shutdownNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
+  token(hash: string): TokenRow | undefined {
+    return this.tokens.get(hash);
+  }
+
+  async stop(): Promise<void> {}
+
+  private make(spec: TaskSpec): TaskId {
+    const id = taskId(this.tasks.size + 1);
+    this.tasks.set(id, {
+      id,
+      kind: spec.kind,
+      state: "queued",
+      reason: "submitted",
+      seq: 1,
+      attempt: 0,
+      priority: priorityNumber(spec.priority),
+      createdAt: STARTED_AT,
+      spec,
+    });
+    return id;
+  }
+
+  private found(id: TaskId): Task {
+    this.check();
+    const task = this.tasks.get(id);
+    if (task === undefined) throw new ClusterError("not_found", `There is no task ${id}.`);
+    return task;
+  }
+
+  private check(): void {
+    if (this.fault !== undefined) throw this.fault;
+  }
+}
+
+const EXPLANATION: Explanation = {
+  sentence: "It would run on studio.",
+  strategy: "balanced",
+  node: NODE,
+  candidates: [{ node: NODE, score: 1, terms: { room: 1 } }],
+  refused: [],
+  at: STARTED_AT,
+};
