@@ -1,10 +1,21 @@
 import { defineConfig } from "vitest/config";
+import { CountReporter } from "./tests/support/count-reporter.ts";
 
+// Groups run one after the other, cheapest first, so that a slip shows early and servers do not compete with unit tests.
+// They count from 1, because vitest puts a group of 0 that runs in threads last.
 export default defineConfig({
   test: {
+    reporters: ["default", new CountReporter()],
     projects: [
-      { test: { name: "unit", include: ["contract/**/*.test.ts", "cluster/**/*.test.ts", "tests/*.test.ts"], pool: "threads" } },
-      { test: { name: "simulation", include: ["tests/simulation/**/*.test.ts"], testTimeout: 120_000 } },
+      {
+        test: {
+          name: "unit",
+          include: ["contract/**/*.test.ts", "cluster/**/*.test.ts", "tests/*.test.ts"],
+          pool: "threads",
+          sequence: { groupOrder: 1 },
+        },
+      },
+      { test: { name: "simulation", include: ["tests/simulation/**/*.test.ts"], testTimeout: 120_000, sequence: { groupOrder: 2 } } },
       {
         test: {
           name: "integration",
@@ -13,6 +24,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

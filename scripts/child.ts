@@ -1,12 +1,21 @@
-/** Processes of the demonstration and the benchmark: started with their output watched, ended by their own id. */
+/** Processes of the demonstration, the benchmark and the tests: started with their output watched, ended by their own id. */
 import { spawn, type ChildProcess } from "node:child_process";
 
 const END_MS = 10_000;
+
+export interface ProcessEnd {
+  /** null where a signal ended it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 export interface Running {
   readonly pid: number;
   /** Resolves when a line of its output fits. Rejects when it ends first. */
   says(pattern: RegExp): Promise<string>;
+  /** When it has ended, however it did. */
+  ended(): Promise<ProcessEnd>;
   /** Everything it printed on stdout, when it has ended well. */
   output(): Promise<string>;
   end(signal?: NodeJS.Signals): Promise<void>;
@@ -36,6 +45,7 @@ export function run(program: string, argv: readonly string[], env: Record<string
         listeners.add(look);
         look();
       }),
+    ended: async () => ({ code: await gone, stdout, stderr }),
     output: async () => {
       if ((await gone) !== 0) throw failure();
       return stdout;

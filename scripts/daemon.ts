@@ -1,4 +1,4 @@
-/** A daemon of the demonstration or the benchmark, started by the public command with settings of its own. */
+/** The public command, as the demonstration, the benchmark and the tests run it; above all daemons with settings of their own. */
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,12 +12,17 @@ export interface StartedDaemon {
   readonly apiUrl: string | undefined;
 }
 
-/** Resolves when it is up; rejects with what it said when it is not. */
-export async function startDaemon(home: string, settings: object): Promise<StartedDaemon> {
+/** `openclaw-cluster …` */
+export function runCommand(argv: readonly string[], env: Record<string, string> = {}): Running {
+  return run(process.execPath, [COMMAND, ...argv], env);
+}
+
+/** Resolves when it is up; rejects with what it said when it is not. Without settings those of an earlier start or a `join` hold. */
+export async function startDaemon(home: string, settings?: object): Promise<StartedDaemon> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   // JSON is YAML.
-  await writeFile(path.join(home, "cluster.yaml"), JSON.stringify(settings, null, 2), { mode: 0o600 });
-  const daemon = run(process.execPath, [COMMAND, "start", "--home", home, "--json"]);
+  if (settings !== undefined) await writeFile(path.join(home, "cluster.yaml"), JSON.stringify(settings, null, 2), { mode: 0o600 });
+  const daemon = runCommand(["start", "--home", home, "--json"]);
   const said = JSON.parse(await daemon.says(/^(\{[^]*?^\})$/m)) as { ok?: boolean; apiUrl?: string; error?: { detail: string; hint: string } };
   if (said.error !== undefined) throw new Error(`The daemon in ${home} did not start: ${said.error.detail} ${said.error.hint}`);
   return { process: daemon, apiUrl: said.apiUrl };
