@@ -7,11 +7,11 @@
 import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { benchPlacing } from "../cluster/src/core/scheduling/scheduler.bench.ts";
-import { compare, type Comparison } from "./bench/compare.ts";
+import { compare } from "./bench/compare.ts";
 import { startCluster } from "./bench/cluster-under-test.ts";
-import { clusterTarget, measure, type Measured } from "./bench/measure.ts";
+import { clusterTarget, measure } from "./bench/measure.ts";
 import { cpuMs, rssMiB } from "./bench/usage.ts";
-import { printReport } from "./bench/report.ts";
+import { printReport, type Report } from "./bench/report.ts";
 
 const { values } = parseArgs({
   options: {
@@ -21,17 +21,6 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
   },
 });
-
-export interface Report {
-  machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
-  idle?: { cpuPercent: number; rssMiB: { coordinator: number; nats: number; worker: number } };
-  runs: Measured[];
-  /** Arrays again, on top of the tasks of all runs before. */
-  afterHistory?: { finished: number; run: Measured };
-  rssAfterMiB?: { coordinator: number; nats: number; worker: number };
-  placing?: { nodes: number; queued: number; decisions: number; p50Us: number; p99Us: number; totalMs: number };
-  peer?: Comparison;
-}
 
 const scale = values.quick ? 0.1 : 1;
 const SLOTS = 64;

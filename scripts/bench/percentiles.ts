@@ -1,3 +1,4 @@
+/** The few statistics that the benchmark prints. */
 export interface Percentiles {
   p50: number;
   p95: number;

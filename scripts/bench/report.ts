@@ -1,8 +1,18 @@
 /** The report as a person reads it. */
-import type { Report } from "../bench.ts";
 import type { Comparison } from "./compare.ts";
 import type { Measured } from "./measure.ts";
 import { median } from "./percentiles.ts";
+
+export interface Report {
+  machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
+  idle?: { cpuPercent: number; rssMiB: { coordinator: number; nats: number; worker: number } };
+  runs: Measured[];
+  /** Arrays again, on top of the tasks of all runs before. */
+  afterHistory?: { finished: number; run: Measured };
+  rssAfterMiB?: { coordinator: number; nats: number; worker: number };
+  placing?: { nodes: number; queued: number; decisions: number; p50Us: number; p99Us: number; totalMs: number };
+  peer?: Comparison;
+}
 
 const out = (line = ""): void => void process.stdout.write(`${line}\n`);
 const whole = (value: number): string => Math.round(value).toLocaleString("en");

@@ -6,11 +6,13 @@ import { availableParallelism } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import { systemClock, type Clock } from "../system/clock.ts";
+import { systemClock } from "../system/clock.ts";
 import { keepNodeId, type ClusterConfig } from "../system/config.ts";
-import { cacheFolder, foldersOf, logFile, makeFolders, type Environment, type Folders } from "../system/folders.ts";
-import { openLog, type Log } from "../system/log.ts";
-import { loadNodeKeys, type NodeKeys } from "../trust/keys.ts";
+import { cacheFolder, foldersOf, logFile, makeFolders, type Environment } from "../system/folders.ts";
+import { claimHome } from "../system/home-claim.ts";
+import { openLog } from "../system/log.ts";
+import { loadNodeKeys } from "../trust/keys.ts";
+import { VERSION, type Ground } from "./ground.ts";
 import { openLeadRole } from "./lead-role.ts";
 import { openWorkRole } from "./work-role.ts";
 
@@ -35,27 +37,11 @@ export interface Daemon {
   readonly dismissed: Promise<void>;
 }
 
-/** What the roles of one daemon share. */
-export interface Ground {
-  readonly config: ClusterConfig;
-  readonly folders: Folders;
-  readonly env: Environment;
-  readonly cacheFolder: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly keys: NodeKeys;
-  readonly cpus: number;
-  progress(text: string): void;
-  fail(error: unknown): void;
-  leave(): void;
-}
-
-export const VERSION = "0.1.0";
-
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, home, env = process.env } = options;
   const folders = foldersOf(home);
   await makeFolders(folders);
+  const claim = claimHome(folders);
   await keepNodeId(home, config.nodeId);
   const log = openLog({ level: config.log.level, file: logFile(folders, new Date()) });
   const failed = Promise.withResolvers<Error>();
@@ -77,7 +63,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     leave: () => dismissed.resolve(),
   };
   // Closed last to first, also when a later step of the start fails.
-  const open: (() => Promise<void>)[] = [];
+  const open: (() => Promise<void>)[] = [async () => claim.release()];
   const stop = async (): Promise<void> => {
     for (let close = open.pop(); close !== undefined; close = open.pop()) await close();
   };

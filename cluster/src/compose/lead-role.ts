@@ -10,7 +10,7 @@ import { resolveBinary } from "../system/binaries.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
-import { VERSION, type Ground } from "./compose.ts";
+import { VERSION, type Ground } from "./ground.ts";
 
 export interface LeadRole {
   readonly coordinator: Coordinator;

@@ -16,11 +16,11 @@ import { toolExecutor } from "../executors/tool.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
 import type { Gateway } from "../openclaw/openclaw.ts";
-import { readSecret } from "../system/folders.ts";
+import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
 import { gatherFacts } from "../worker/facts.ts";
-import { openPolicyFile } from "../worker/policy-file.ts";
+import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
-import { VERSION, type Ground } from "./compose.ts";
+import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
@@ -34,6 +34,8 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
 
   const gateway = await openGateway(ground);
   if (gateway !== undefined) open.push(() => gateway.close());
+  // The owner finds the rules written out, ready to edit. A file that was removed on purpose comes back saying the same.
+  if ((await readTextFile(folders.policy)) === undefined) await writePrivateFile(folders.policy, DEFAULT_POLICY_YAML);
   const policy = openPolicyFile({ file: folders.policy, clock, log });
   open.push(async () => policy.close());
 

@@ -1,7 +1,7 @@
 /** From records, as the coordinator keeps them, to what a caller is shown. */
 import { taskId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, Task } from "@openclaw-cluster/contract/task";
-import { isTerminal, type TaskRecord } from "../core/task.ts";
+import { isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
 
 export function toTask(task: TaskRecord): Task {
   const node = nodeOf(task);
@@ -42,10 +42,4 @@ export function toAttempts(task: TaskRecord, rows: readonly Attempt[]): Attempt[
     ...(task.endedAt !== undefined && { endedAt: task.endedAt }),
   });
   return attempts;
-}
-
-/** Where it runs, or last ran. A queued task is nowhere, whatever became of its earlier attempts. */
-function nodeOf(task: TaskRecord): Task["node"] {
-  if (task.lease !== undefined) return task.lease.node;
-  return isTerminal(task.state) || task.state === "waiting" ? task.placement?.node : undefined;
 }

@@ -119,6 +119,12 @@ export function isTerminal(state: TaskState): boolean {
   return state === "succeeded" || state === "failed" || state === "cancelled";
 }
 
+/** Where it runs, or last ran. A queued task is nowhere, whatever became of its earlier attempts. */
+export function nodeOf(task: TaskRecord): NodeId | undefined {
+  if (task.lease !== undefined) return task.lease.node;
+  return isTerminal(task.state) || task.state === "waiting" ? task.placement?.node : undefined;
+}
+
 /** Slots and memory that the task takes on its node. */
 export function demand(spec: TaskSpec): { slots: number; memoryMiB: number } {
   return { slots: spec.require?.slots ?? 1, memoryMiB: spec.require?.memoryMiB ?? 0 };

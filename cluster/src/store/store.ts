@@ -18,7 +18,7 @@ import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import type { Labels, TaskKind } from "@openclaw-cluster/contract/task-spec";
 import type { TaskRecord } from "../core/task.ts";
 
-/** An attempt that is over and is not told by the task's own record: a failed, refused or lost one before the last. */
+/** An attempt that failed, was refused or was lost. One that succeeded is told by the task's own record. */
 export interface AttemptRow {
   readonly task: number;
   readonly attempt: Attempt;
@@ -115,7 +115,7 @@ export interface Store {
   commit(batch: Batch): Promise<void>;
   task(key: number): Promise<TaskRecord | undefined>;
   list(filter: ListFilter, page: { before?: number; limit: number }): Promise<Page>;
-  /** Ended attempts, first to last; the current one is in the task's record. */
+  /** The attempts written with `attempts`, first to last; a running or succeeded one is in the task's record. */
   attempts(key: number): Promise<readonly Attempt[]>;
   submitKey(owner: string, key: string): Promise<SubmitKey | undefined>;
   /** Deletes terminal tasks that ended before `endedBefore`, with all that hangs on them, and older submit keys; at most `limit` tasks. Returns how many. */

@@ -1,0 +1,22 @@
+/** What the roles of one daemon stand on. */
+import type { Clock } from "../system/clock.ts";
+import type { ClusterConfig } from "../system/config.ts";
+import type { Environment, Folders } from "../system/folders.ts";
+import type { Log } from "../system/log.ts";
+import type { NodeKeys } from "../trust/keys.ts";
+
+export const VERSION = "0.1.0";
+
+export interface Ground {
+  readonly config: ClusterConfig;
+  readonly folders: Folders;
+  readonly env: Environment;
+  readonly cacheFolder: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly keys: NodeKeys;
+  readonly cpus: number;
+  progress(text: string): void;
+  fail(error: unknown): void;
+  leave(): void;
+}

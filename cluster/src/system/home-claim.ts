@@ -1,0 +1,28 @@
+/**
+ * One daemon per home. A second one would be the same node twice: two workers would share one spool, and each would end
+ * the other's commands as left behind by an earlier life.
+ *
+ * C1. The claim is SQLite's own exclusive lock on an empty file. It holds on every system, and goes with the process
+ *     however that ends, so nothing stale is ever left to judge.
+ */
+import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Folders } from "./folders.ts";
+
+/** A daemon that is just going down needs a moment to let go. */
+const WAIT_MS = 250;
+const SQLITE_BUSY = 5;
+
+/** Throws already_running while another process has it. */
+export function claimHome({ home, data }: Folders): { release(): void } {
+  const lock = new DatabaseSync(path.join(data, "daemon.lock"), { timeout: WAIT_MS });
+  try {
+    lock.exec("BEGIN EXCLUSIVE");
+  } catch (cause) {
+    lock.close();
+    if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) throw cause;
+    throw new ClusterError("already_running", `Another daemon runs in ${home}.`, { cause });
+  }
+  return { release: () => lock.close() };
+}
