@@ -13,7 +13,7 @@ export interface Inventory {
 }
 
 export interface Turn {
-  /** Chosen by us; the same id again reattaches to the same run, or gives its cached end. */
+  /** Chosen by us; the same id again reattaches to the same run, or gives its end. */
   readonly runId: string;
   readonly message: string;
   readonly agent?: string;
@@ -28,12 +28,19 @@ export type TurnEvent =
   | { readonly kind: "tool"; readonly phase: "start" | "result"; readonly name: string; readonly callId: string; readonly data?: Json };
 
 export type TurnEnd =
-  | { readonly kind: "done"; readonly text: string; readonly meta: { model?: string; provider?: string; sessionKey: string; usage?: Json; toolCalls?: number } }
+  | {
+      readonly kind: "done";
+      readonly text: string;
+      readonly meta: { model?: string; provider?: string; sessionKey: string; usage?: Json; toolCalls?: number };
+    }
   | { readonly kind: "aborted" }
-  | { readonly kind: "failed"; readonly message: string; readonly data?: Json };
+  /** `gateway_unreachable`: it was lost while the turn ran, and nobody knows how the turn ended. */
+  | { readonly kind: "failed"; readonly code: "agent_failed" | "run_timeout" | "gateway_unreachable"; readonly message: string };
 
 export interface Gateway {
   readonly reachable: boolean;
+  /** The agent that a turn without one is for. */
+  readonly defaultAgent: string;
   onStatus(listener: (reachable: boolean) => void): { stop(): void };
   /** Throws ClusterError gateway_unreachable. */
   inventory(): Promise<Inventory>;
@@ -44,6 +51,9 @@ export interface Gateway {
    */
   turn(turn: Turn, signal: AbortSignal, onEvent: (event: TurnEvent) => void): Promise<TurnEnd>;
   /** `/tools/invoke`. Throws gateway_unreachable, gateway_refused or tool_failed. */
-  invokeTool(call: { tool: string; args: Json; agent?: string; sessionKey?: string; idempotencyKey: string }, signal: AbortSignal): Promise<Json>;
+  invokeTool(
+    call: { tool: string; args: Json; agent?: string; sessionKey?: string; idempotencyKey: string },
+    signal: AbortSignal,
+  ): Promise<Json>;
   close(): Promise<void>;
 }

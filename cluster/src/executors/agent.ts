@@ -1,0 +1,126 @@
+/**
+ * The executor for agent turns: one turn in this machine's OpenClaw Gateway. The run id is made of the attempt's own
+ * names, so that the same attempt, taken up after the worker's restart, finds the same run again.
+ */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Json } from "@openclaw-cluster/contract/json";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { Outcome } from "@openclaw-cluster/contract/wire";
+import type { Gateway, TurnEnd, TurnEvent } from "../openclaw/openclaw.ts";
+import type { Execution, Executor } from "./executors.ts";
+import { chooseSession } from "./session.ts";
+
+type Spec = Extract<TaskSpec, { kind: "agent" }>;
+
+/** As contract/task-spec says of timeouts.runMs for an agent turn. */
+const RUN_MS_DEFAULT = 30 * 60_000;
+/** The worker's own time-out comes first; this one holds where it does not. */
+const RUN_MARGIN_MS = 5_000;
+
+export function agentExecutor(parts: { gateway: Gateway }): Executor<"agent"> {
+  return {
+    kind: "agent",
+    resumable: true,
+    async run(spec, execution) {
+      try {
+        return await takeTurn(parts.gateway, spec, execution);
+      } catch (error) {
+        if (execution.signal.aborted) return { kind: "cancelled" };
+        if (error instanceof ClusterError) return { kind: "failed", error: { code: error.code, message: error.detail } };
+        throw error;
+      }
+    },
+  };
+}
+
+async function takeTurn(gateway: Gateway, spec: Spec, execution: Execution): Promise<Outcome> {
+  const { input } = spec;
+  const runId = runIdOf(execution);
+  const { agent, sessionKey } = chooseSession(gateway, input, execution);
+  const printed = new Printer(execution);
+  const turn = {
+    runId,
+    agent,
+    sessionKey,
+    message:
+      input.skill === undefined
+        ? input.message
+        : `Use the skill "${input.skill}" for this: read it first, then do as it says.\n\n${input.message}`,
+    ...(input.model !== undefined && { model: input.model }),
+    ...(input.thinking !== undefined && { thinking: input.thinking }),
+    timeoutMs: (spec.timeouts?.runMs ?? RUN_MS_DEFAULT) + RUN_MARGIN_MS,
+  };
+  const end = await gateway.turn(turn, execution.signal, (event) => printed.take(event));
+  // After an abort nobody reads the rest, and a stop must not wait for a slow bus.
+  if (!execution.signal.aborted) await printed.done();
+  return outcomeOf(end, runId, execution.signal.aborted);
+}
+
+/** Cluster and epoch keep apart what two coordinators, or two terms of one, call by the same number. */
+function runIdOf({ cluster, offer }: Execution): string {
+  return `ocx-${cluster}-${offer.task}-a${offer.attempt}-e${offer.epoch}`;
+}
+
+function outcomeOf(end: TurnEnd, runId: string, asked: boolean): Outcome {
+  switch (end.kind) {
+    case "done": {
+      const { model, provider, sessionKey, toolCalls, usage } = end.meta;
+      const known = {
+        ...(model !== undefined && { model }),
+        ...(provider !== undefined && { provider }),
+        ...(usage !== undefined && { usage }),
+      };
+      return { kind: "succeeded", result: { text: end.text, ...known, sessionKey, runId, toolCalls: toolCalls ?? 0 } };
+    }
+    case "aborted":
+      if (asked) return { kind: "cancelled" };
+      return { kind: "failed", error: { code: "agent_failed", message: "Somebody stopped the turn in OpenClaw." } };
+    case "failed":
+      return { kind: "failed", error: { code: end.code, message: end.message } };
+  }
+}
+
+interface Piece {
+  readonly stream: "assistant" | "tool";
+  text: string;
+  readonly data?: Json;
+}
+
+/** Prints the turn's events in their order, one at a time; words that come while it waits for room go out in one piece. */
+class Printer {
+  readonly #execution: Execution;
+  readonly #pieces: Piece[] = [];
+  #printing: Promise<void> | undefined;
+
+  constructor(execution: Execution) {
+    this.#execution = execution;
+  }
+
+  take(event: TurnEvent): void {
+    const last = this.#pieces.at(-1);
+    if (event.kind === "tool") this.#pieces.push(this.#told(event));
+    else if (last?.stream === "assistant") last.text += event.delta;
+    else this.#pieces.push({ stream: "assistant", text: event.delta });
+    this.#printing ??= this.#print();
+    // `done` tells what went wrong; until then it is nobody's.
+    this.#printing.catch(() => undefined);
+  }
+
+  /** Throws what printing threw. */
+  async done(): Promise<void> {
+    await this.#printing;
+  }
+
+  #told({ phase, name, callId, data }: Extract<TurnEvent, { kind: "tool" }>): Piece {
+    if (phase === "start") this.#execution.acted();
+    const told: Json = { phase, name, callId, ...(data !== undefined && { data }) };
+    return { stream: "tool", text: `${phase === "start" ? "→" : "←"} ${name}\n`, data: told };
+  }
+
+  async #print(): Promise<void> {
+    for (let piece = this.#pieces.shift(); piece !== undefined; piece = this.#pieces.shift()) {
+      await this.#execution.output(piece.stream, piece.text, piece.data);
+    }
+    this.#printing = undefined;
+  }
+}

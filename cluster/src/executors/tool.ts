@@ -1,0 +1,28 @@
+/** The executor for one call of an OpenClaw tool, without a model. Its result is the tool's output. */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Gateway } from "../openclaw/openclaw.ts";
+import type { Executor } from "./executors.ts";
+import { chooseSession } from "./session.ts";
+
+export function toolExecutor(parts: { gateway: Gateway }): Executor<"tool"> {
+  return {
+    kind: "tool",
+    resumable: false,
+    async run({ input }, execution) {
+      const { signal, offer, cluster } = execution;
+      try {
+        const { agent, sessionKey } = chooseSession(parts.gateway, input, execution);
+        const where = input.session === undefined ? { agent } : { agent, sessionKey };
+        const idempotencyKey = `ocx-${cluster}-${offer.task}-a${offer.attempt}-e${offer.epoch}`;
+        // A tool may act outside, and nobody can tell which ones do.
+        execution.acted();
+        const result = await parts.gateway.invokeTool({ tool: input.tool, args: input.args ?? {}, ...where, idempotencyKey }, signal);
+        return { kind: "succeeded", result };
+      } catch (error) {
+        if (signal.aborted) return { kind: "cancelled" };
+        if (error instanceof ClusterError) return { kind: "failed", error: { code: error.code, message: error.detail } };
+        throw error;
+      }
+    },
+  };
+}
