@@ -2,7 +2,7 @@
 import { access, constants, stat, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
-import type { Folders } from "../system/folders.ts";
+import { readSecret, type Folders } from "../system/folders.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
 const DISK_FAIL_MIB = 200;
@@ -38,33 +38,26 @@ export async function checkDisk(home: string): Promise<Check> {
   return freeMiB < DISK_FAIL_MIB ? fail("disk", found, advice) : warn("disk", found, advice);
 }
 
-/** Free, or held by a coordinator that runs already. */
-export async function checkPort(name: string, host: string, port: number): Promise<Check> {
+/** Free, or held by the daemon of this folder, which left its address there. */
+export async function checkPort(name: string, host: string, port: number, folders: Folders): Promise<Check> {
   if (port === 0) return ok(name, "a free one at each start");
   const taken = await bindError(host, port);
   if (taken === undefined) return ok(name, `${host}:${port} is free`);
   if (taken !== "EADDRINUSE") return fail(name, `cannot listen at ${host}:${port} (${taken})`, "Choose another address in cluster.yaml.");
-  const holder = await whoAnswers(host, port);
-  if (holder !== undefined) return ok(name, `${host}:${port} is held by ${holder}`);
+  const running = await readSecret(folders.apiUrl);
+  if (running !== undefined && (await isCoordinator(running)))
+    return ok(name, `${host}:${port} is in use, and the daemon of this folder runs at ${running}`);
   return warn(name, `${host}:${port} is taken by another program`, "Stop that program, or choose another port in cluster.yaml.");
 }
 
-/** A coordinator says so over HTTP; a nats-server speaks first and says INFO. */
-async function whoAnswers(host: string, port: number): Promise<string | undefined> {
+async function isCoordinator(url: string): Promise<boolean> {
   try {
-    const answer = await fetch(`http://${host.includes(":") ? `[${host}]` : host}:${port}/healthz`, {
-      signal: AbortSignal.timeout(ANSWERS_MS),
-    });
-    return answer.ok && ((await answer.json()) as { status?: unknown }).status === "ok" ? "a running coordinator" : undefined;
-  } catch (error) {
-    // fetch met a server that does not speak HTTP; NATS greets with INFO, which its parser reports as the cause.
-    return isNatsGreeting(error) ? "a running nats-server" : undefined;
+    const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(ANSWERS_MS) });
+    return answer.ok && ((await answer.json()) as { status?: unknown }).status === "ok";
+  } catch {
+    // Whatever is at that address, it does not speak as ours do.
+    return false;
   }
-}
-
-function isNatsGreeting(error: unknown): boolean {
-  const { cause } = error as { cause?: { data?: unknown; code?: unknown } };
-  return cause?.code === "HPE_INVALID_CONSTANT" && String(cause.data).startsWith("INFO {");
 }
 
 async function bindError(host: string, port: number): Promise<string | undefined> {

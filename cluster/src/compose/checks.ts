@@ -35,17 +35,17 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
     }),
   );
   const { config } = settings;
-  const parts = config === undefined ? [] : checkParts(config, env);
+  const parts = config === undefined ? [] : checkParts(config, folders, env);
   const found = await Promise.all([checkNode(), checkFolders(folders), checkDisk(home), ...parts]);
   return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
 }
 
-function checkParts(config: ClusterConfig, env: Environment): Promise<Check>[] {
+function checkParts(config: ClusterConfig, folders: Folders, env: Environment): Promise<Check>[] {
   const { api, nats, roles, openclaw } = config;
   const leads = roles.includes("coordinator");
   return [
-    ...(leads ? [checkNats(config, env), checkPort("API port", api.host, api.port)] : []),
-    ...(leads && nats.port !== undefined ? [checkPort("NATS port", "127.0.0.1", nats.port)] : []),
+    ...(leads ? [checkNats(config, env), checkPort("API port", api.host, api.port, folders)] : []),
+    ...(leads && nats.port !== undefined ? [checkPort("NATS port", "127.0.0.1", nats.port, folders)] : []),
     ...(roles.includes("worker") && openclaw.enabled === "auto" ? [checkOpenClaw(config, env)] : []),
   ];
 }

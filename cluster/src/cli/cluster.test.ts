@@ -1,0 +1,195 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
+import { runCli, startCli, type CliOptions } from "../../../tests/support/terminal.ts";
+import { foldersOf, logFile, makeFolders } from "../system/folders.ts";
+
+let api: TestApi;
+let home: string;
+let env: Record<string, string>;
+beforeEach(async () => {
+  api = await startApi();
+  home = await mkdtemp(join(tmpdir(), "cli-"));
+  env = { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_URL: api.url, OPENCLAW_CLUSTER_TOKEN: api.tokens.admin };
+});
+afterEach(async () => {
+  await api.close();
+  await rm(home, { recursive: true });
+});
+
+const cli = (argv: readonly string[], options: CliOptions = {}): ReturnType<typeof runCli> => runCli(argv, { env, ...options });
+const echo: TaskSpec = { kind: "echo", input: {} };
+const submit = (...specs: TaskSpec[]) => api.coordinator.submit({ owner: "test", specs });
+
+describe("the cluster", () => {
+  it("on one screen", async () => {
+    const { code, stdout } = await cli(["status"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^cluster +home \(abcd1234\), all well$/m);
+    expect(stdout).toMatch(/^slots +1 of 4 taken$/m);
+    expect(stdout).toMatch(/^studio +ready +1\/4 +25 % +1 MiB +darwin\/arm64/m);
+    expect(Object.keys(JSON.parse((await cli(["status", "--json"])).stdout) as object)).toEqual(["cluster", "health", "queue", "nodes"]);
+  });
+
+  it("lists and shows nodes", async () => {
+    expect((await cli(["nodes"])).stdout).toBe((await cli(["nodes", "list"])).stdout);
+    expect(JSON.parse((await cli(["nodes", "--json"])).stdout)).toMatchObject({ nodes: [{ id: "studio" }] });
+    const { stdout } = await cli(["nodes", "show", "studio"]);
+    expect(stdout).toMatch(/^system +darwin\/arm64, 8 processors, 16\.0 GiB$/m);
+    expect(stdout).toMatch(/^skills +summarize$/m);
+    expect(await cli(["nodes", "show", "nas"])).toMatchObject({ code: 1, stderr: expect.stringContaining("not_found") });
+  });
+
+  it("changes nodes", async () => {
+    expect((await cli(["nodes", "label", "studio", "gpu=yes", "old-"])).code).toBe(0);
+    expect(api.coordinator.patches).toEqual([{ labels: { gpu: "yes", old: null } }]);
+    expect((await cli(["nodes", "drain", "studio"])).stdout).toBe("studio ready, draining\n");
+    expect((await cli(["nodes", "resume", "studio"])).stdout).toBe("studio ready\n");
+    expect((await cli(["nodes", "shutdown", "studio"])).code).toBe(0);
+    expect((await cli(["nodes", "label", "studio", "gpu"])).code).toBe(2);
+  });
+
+  it("shows the queue", async () => {
+    await submit(echo, echo);
+    const { stdout } = await cli(["queue", "--limit", "1"]);
+    expect(stdout).toMatch(/^2 queued, 0 for later, 0 waiting for a person\n\n[^\n]+\nt1 .*\nand 1 more\n$/);
+  });
+
+  it("follows events", async () => {
+    const listening = (count: number): Promise<unknown> =>
+      vi.waitFor(() => expect(api.coordinator.listening).toBe(count), { timeout: 3_000 });
+    const { terminal, ended } = startCli(["events", "--limit", "1", "--json"], { env });
+    await listening(1);
+    const [task] = await submit(echo);
+    api.coordinator.finish([task!.id]);
+    expect(await ended).toBe(0);
+    expect(JSON.parse(terminal.stdout)).toMatchObject({ type: "task", task: "t1", state: "succeeded" });
+
+    await listening(0);
+    const people = startCli(["events"], { env });
+    await listening(1);
+    api.coordinator.finish([task!.id]);
+    await people.terminal.until(({ stdout }) => stdout !== "");
+    people.terminal.interrupt();
+    expect(await people.ended).toBe(130);
+    expect(people.terminal.stdout).toMatch(/^\d\d:\d\d:\d\d t1 succeeded on studio \(done\)\n$/);
+  });
+});
+
+describe("join", () => {
+  const read = (name: string): Promise<string> => readFile(join(home, name), "utf8");
+
+  it("enrols this home's key and writes its settings", async () => {
+    const { code, stdout } = await cli(["join", `${api.url}/`, "--node-id", "nas2"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("nas2 is let into cluster abcd1234");
+    expect(await read("cluster.yaml")).toContain(
+      `nodeId: nas2\nroles:\n  - worker\ncoordinator:\n  url: ${api.url}\n  tokenFile: ${join(home, "coordinator.token")}\n`,
+    );
+    expect((await read("coordinator.token")).trim()).toBe(api.tokens.admin);
+    if (process.platform !== "win32") expect((await stat(join(home, "coordinator.token"))).mode & 0o777).toBe(0o600);
+    expect((await cli(["status"], { env: { OPENCLAW_CLUSTER_HOME: home } })).code).toBe(0);
+    expect(JSON.parse((await cli(["join", api.url, "--json"])).stdout)).toMatchObject({ node: "nas2", url: api.url });
+  });
+
+  it("changes nothing when it is not let in", async () => {
+    const refused = await cli(["join", api.url], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: api.tokens.viewer } });
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("forbidden") });
+    await expect(read("cluster.yaml")).rejects.toThrow("ENOENT");
+    await expect(read("coordinator.token")).rejects.toThrow("ENOENT");
+  });
+
+  it("wants a token, and a folder that is not a coordinator's", async () => {
+    expect(await cli(["join", api.url], { env: { OPENCLAW_CLUSTER_HOME: home } })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("--token-file"),
+    });
+    await writeFile(join(home, "admin.token"), "t");
+    expect(await cli(["join", api.url])).toMatchObject({ code: 1, stderr: expect.stringContaining("is a coordinator's folder") });
+  });
+});
+
+describe("config", () => {
+  it("sets, gets, and takes back", async () => {
+    expect((await cli(["config", "set", "api.port", "9000"])).stdout).toContain("written to");
+    expect((await cli(["config", "set", "api.port", "9000"])).stdout).toContain("says so already");
+    expect(await cli(["config", "get", "api.port"])).toMatchObject({ code: 0, stdout: "9000\n" });
+    expect((await cli(["config", "get"])).stdout).toMatch(/^api:\n {2}host: 127\.0\.0\.1\n {2}port: 9000\n/m);
+    expect(await cli(["config", "get", "nats.binary"])).toMatchObject({ code: 1, stdout: "" });
+    expect((await cli(["config", "unset", "api.port"])).code).toBe(0);
+    expect(JSON.parse((await cli(["config", "get", "api", "--json"])).stdout)).toMatchObject({ port: 8888 });
+  });
+
+  it("prints a JSON Schema", async () => {
+    const schema = JSON.parse((await cli(["config", "schema"])).stdout) as { properties: Record<string, unknown> };
+    expect(Object.keys(schema.properties)).toContain("strategy");
+  });
+
+  it("ends with 2 where the file is broken, naming the line", async () => {
+    await writeFile(join(home, "cluster.yaml"), "clusterName: x\nslots: many\n");
+    expect(await cli(["config", "get"])).toMatchObject({ code: 2, stderr: expect.stringContaining("cluster.yaml:2: slots") });
+  });
+});
+
+describe("the daemon's log", () => {
+  const entry = (msg: string, more: object = {}): string => `${JSON.stringify({ level: 40, time: 1_795_392_540_674, ...more, msg })}\n`;
+
+  it("shows the last lines of the newest file, for people or as they are", async () => {
+    const folders = foldersOf(home);
+    await makeFolders(folders);
+    await writeFile(logFile(folders, new Date("2026-01-01")), entry("old"));
+    await writeFile(
+      logFile(folders, new Date("2026-01-02")),
+      entry("one") + entry("two", { node: "studio", err: { message: "boom", stack: "…" } }) + "Aborted\n",
+    );
+    const { stdout } = await cli(["logs", "-n", "2"]);
+    expect(stdout).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d warn {2}two node=studio err=boom\nAborted\n$/);
+    expect((await cli(["logs", "-n", "3", "--json"])).stdout.split("\n")[0]).toBe(entry("one").trimEnd());
+  });
+
+  it("follows it, from one day's file to the next", async () => {
+    const folders = foldersOf(home);
+    await makeFolders(folders);
+    await writeFile(logFile(folders, new Date("2026-01-01")), entry("one"));
+    const { terminal, ended } = startCli(["logs", "-f"], { env });
+    await terminal.until(({ stdout }) => stdout.includes("one"));
+    await writeFile(logFile(folders, new Date("2026-01-01")), entry("two"), { flag: "a" });
+    await terminal.until(({ stdout }) => stdout.includes("two"));
+    await writeFile(logFile(folders, new Date("2026-01-02")), entry("three"));
+    await terminal.until(({ stdout }) => stdout.includes("three"));
+    terminal.interrupt();
+    expect(await ended).toBe(130);
+  });
+
+  it("says where it looked", async () => {
+    expect(await cli(["logs"])).toMatchObject({ code: 1, stderr: expect.stringContaining(join(home, "logs")) });
+  });
+});
+
+describe("doctor", () => {
+  it("finds the coordinator's clock apart, and says what to do", async () => {
+    env["OPENCLAW_CLUSTER_OPENCLAW"] = "off";
+    env["OPENCLAW_CLUSTER_API_PORT"] = "0";
+    const { code, stdout } = await cli(["doctor"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^ok +Node\.js/m);
+    expect(stdout).toMatch(/^warn +coordinator +.*its clock and this one are \d+d\d*h* apart$/m);
+    expect(stdout).toContain("What to do");
+    const lint = await cli(["doctor", "--lint", "--json"]);
+    expect(lint.code).toBe(1);
+    expect(JSON.parse(lint.stdout)).toMatchObject({
+      ok: false,
+      checks: expect.arrayContaining([expect.objectContaining({ name: "folders", level: "ok" })]),
+    });
+  });
+
+  it("names a broken cluster.yaml and goes on with the rest", async () => {
+    await writeFile(join(home, "cluster.yaml"), "slots: many\n");
+    const { stdout } = await cli(["doctor"]);
+    expect(stdout).toMatch(/^fail +cluster\.yaml +.*cluster\.yaml:1: slots/m);
+    expect(stdout).toMatch(/^ok +disk/m);
+  });
+});

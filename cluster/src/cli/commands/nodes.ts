@@ -1,0 +1,85 @@
+/** `nodes`: the machines; list them, look at one, label it, take it out of work and back in, end its daemon. */
+import type { Node } from "@openclaw-cluster/contract/node";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Command } from "commander";
+import { examples, type Act } from "../command.ts";
+import { readLabel, readNodeId } from "../ids.ts";
+import { nodeFacts, nodeTable } from "../node-view.ts";
+import type { Session } from "../session.ts";
+import { labelText } from "../task-view.ts";
+
+const NODE = ["<node>", "the node's id, as `nodes` lists it"] as const;
+
+export function configure(command: Command, act: Act): void {
+  examples(command, "nodes", "nodes show studio", "nodes label studio gpu=yes old-", "nodes drain studio");
+  examples(command.command("list", { isDefault: true }).summary("list all nodes (also without a word)"), "nodes list --json").action(
+    act(list),
+  );
+  examples(
+    command
+      .command("show")
+      .summary("show one node")
+      .argument(...NODE),
+    "nodes show studio",
+  ).action(act(show));
+  examples(
+    command
+      .command("label")
+      .summary("set labels, or remove one")
+      .argument(...NODE)
+      .argument("<labels...>", "name=value sets it, name- removes it"),
+    "nodes label studio gpu=yes room=office",
+    "nodes label studio gpu-",
+  ).action(act(label));
+  const change = (name: string, summary: string, ask: (client: Client, id: NodeId) => Promise<Node>): void => {
+    examples(
+      command
+        .command(name)
+        .summary(summary)
+        .argument(...NODE),
+      `nodes ${name} studio`,
+    ).action(
+      act(async (session, _options: object, text: string) => {
+        const id = readNodeId(text);
+        tellState(session, await ask(await session.client(), id));
+      }),
+    );
+  };
+  change("drain", "give it no new work", (client, id) => client.drain({ id }));
+  change("resume", "give it new work again", (client, id) => client.resume({ id }));
+  change("shutdown", "ask its daemon to end in good order", (client, id) => client.shutdownNode({ id }));
+}
+
+async function list(session: Session): Promise<void> {
+  const client = await session.client();
+  const { nodes } = await client.nodes();
+  session.show({ nodes }, () => (nodes.length === 0 ? "no nodes\n" : nodeTable(session.terminal, nodes, Date.now())));
+}
+
+async function show(session: Session, _options: object, text: string): Promise<void> {
+  const id = readNodeId(text);
+  const client = await session.client();
+  const node = await client.node({ id });
+  session.show(node, () => nodeFacts(session.terminal, node));
+}
+
+async function label(session: Session, _options: object, text: string, changes: string[]): Promise<void> {
+  const id = readNodeId(text);
+  const labels = Object.fromEntries(changes.map(readChange));
+  const client = await session.client();
+  const node = await client.patchNode({ id, labels });
+  session.show(node, () => `${node.id} ${labelText(node.labels) || "has no labels"}\n`);
+}
+
+function readChange(text: string): [name: string, value: string | null] {
+  if (text.includes("=")) return readLabel(text);
+  if (text.length < 2 || !text.endsWith("-"))
+    throw new ClusterError("usage", `not a change of a label: ${text}; write name=value, or name- to remove it`);
+  return [text.slice(0, -1), null];
+}
+
+function tellState(session: Session, node: Node): void {
+  session.show(node, () => `${node.id} ${node.state}${node.draining ? ", draining" : ""}\n`);
+}

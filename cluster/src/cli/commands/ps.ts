@@ -1,0 +1,79 @@
+/** `ps`: tasks, newest first. */
+import type { TaskFilter, TaskPage } from "@openclaw-cluster/contract/operations";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import { TaskState, type Task } from "@openclaw-cluster/contract/task";
+import type { Command } from "commander";
+import { collect, examples, type Act } from "../command.ts";
+import { readCount, readLabel, readNodeId } from "../ids.ts";
+import { refresh } from "../refresh.ts";
+import type { Session } from "../session.ts";
+import { taskTable } from "../task-view.ts";
+import { remark } from "../terminal.ts";
+
+interface Options {
+  readonly state?: readonly string[];
+  readonly node?: string;
+  readonly label?: string;
+  readonly limit: string;
+  readonly all?: true;
+  readonly watch?: true;
+}
+
+/** With --all; what is older can be had page by page from the API. */
+const TASKS_MAX = 100_000;
+
+export function configure(command: Command, act: Act): void {
+  command
+    .option("--state <state>", "only tasks in this state; may be repeated", collect)
+    .option("--node <node>", "only tasks of this node")
+    .option("--label <name=value>", "only tasks filed under this label")
+    .option("--limit <n>", "how many", "20")
+    .option("--all", "all of them")
+    .option("--watch", "show the list again each second, until Ctrl-C");
+  examples(command, "ps", "ps --state queued --state running --watch", "ps --node studio --json").action(act(ps));
+}
+
+async function ps(session: Session, options: Options): Promise<number> {
+  const filter = readFilter(options);
+  const limit = options.all === true ? TASKS_MAX : readCount(options.limit, "--limit", TASKS_MAX);
+  if (options.watch === true) return refresh(session, async () => listText(session, await list(session, filter, limit)));
+  const page = await list(session, filter, limit);
+  session.show(page, () => listText(session, page));
+  if (!session.json && page.next !== undefined) remark(session.terminal, "there are older ones: --limit or --all");
+  return 0;
+}
+
+function listText({ terminal }: Session, { tasks }: TaskPage): string {
+  return tasks.length === 0 ? "no tasks\n" : taskTable(terminal, tasks, Date.now());
+}
+
+function readFilter({ state, node, label }: Options): TaskFilter {
+  const states = state?.map((text) => {
+    const known = TaskState.safeParse(text);
+    if (!known.success) throw new ClusterError("usage", `--state ${text}: say one of ${TaskState.options.join(", ")}`);
+    return known.data;
+  });
+  return {
+    ...(states && { state: states }),
+    ...(node !== undefined && { node: readNodeId(node) }),
+    ...(label !== undefined && { label: readLabel(label).join("=") }),
+  };
+}
+
+/** Page after page until there are enough. */
+async function list(session: Session, filter: TaskFilter, limit: number): Promise<TaskPage> {
+  const client = await session.client();
+  const tasks: Task[] = [];
+  let cursor: number | undefined;
+  do {
+    const page = await client.listTasks({
+      ...filter,
+      ...(cursor !== undefined && { cursor }),
+      limit: Math.min(limit - tasks.length, LIMITS.listMax),
+    });
+    tasks.push(...page.tasks);
+    cursor = page.next;
+  } while (cursor !== undefined && tasks.length < limit);
+  return { tasks, ...(cursor !== undefined && { next: cursor }) };
+}

@@ -1,0 +1,64 @@
+/** `status`: the cluster on one screen. */
+import type { ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
+import type { Node } from "@openclaw-cluster/contract/node";
+import type { Command } from "commander";
+import { examples, type Act } from "../command.ts";
+import { nodeTable } from "../node-view.ts";
+import type { Session } from "../session.ts";
+import { facts } from "../table.ts";
+import { paint, plainLine, type Terminal } from "../terminal.ts";
+import { duration, mebibytes } from "../time.ts";
+
+interface Status {
+  readonly cluster: ClusterView;
+  readonly health: Health;
+  readonly queue: QueueView;
+  readonly nodes: readonly Node[];
+}
+
+export function configure(command: Command, act: Act): void {
+  examples(command, "status", "status --json").addHelpText("after", "\nExit code 1 when something is wrong.").action(act(status));
+}
+
+async function status(session: Session): Promise<number> {
+  const client = await session.client();
+  const { url } = await session.connection();
+  const [cluster, health, queue, { nodes }] = await Promise.all([
+    client.cluster(),
+    client.health(),
+    client.queue({ limit: 1 }),
+    client.nodes(),
+  ]);
+  const all: Status = { cluster, health, queue, nodes };
+  session.show(all, () => statusText(session.terminal, url, all, Date.now()));
+  return health.status === "ok" ? 0 : 1;
+}
+
+function statusText(terminal: Terminal, url: string, { cluster, health, queue, nodes }: Status, now: number): string {
+  const { tasks, store, bus } = cluster;
+  const head = facts(terminal, [
+    ["cluster", `${plainLine(cluster.name)} (${cluster.id}), ${wellness(terminal, health)}`],
+    [
+      "coordinator",
+      `${cluster.coordinator} at ${url}, version ${plainLine(cluster.version)}, up ${duration(now - cluster.startedAt)}, term ${cluster.epoch}`,
+    ],
+    ["slots", `${cluster.slotsUsed} of ${cluster.slots} taken`],
+    ["work", `${tasks.running ?? 0} running, ${queue.queued} queued, ${queue.scheduled} for later, ${queue.waiting} waiting for a person`],
+    ["done", `${tasks.succeeded ?? 0} succeeded, ${tasks.failed ?? 0} failed, ${tasks.cancelled ?? 0} cancelled`],
+    ["store", `${store.kind}${store.bytes === undefined ? "" : `, ${mebibytes(store.bytes / 1_048_576)}`}`],
+    [
+      "bus",
+      bus.connected
+        ? `connected${bus.version === undefined ? "" : `, nats-server ${plainLine(bus.version)}`}`
+        : paint(terminal, "red", "down"),
+    ],
+  ]);
+  const problems = health.problems.map((problem) => `${paint(terminal, "yellow", "!")} ${plainLine(problem)}\n`).join("");
+  const list = nodes.length === 0 ? "no nodes\n" : nodeTable(terminal, nodes, now);
+  return `${head}${problems === "" ? "" : `\n${problems}`}\n${list}`;
+}
+
+function wellness(terminal: Terminal, { status: state, problems }: Health): string {
+  if (state === "ok") return paint(terminal, "green", "all well");
+  return paint(terminal, "yellow", problems.length === 1 ? "1 problem" : `${problems.length} problems`);
+}

@@ -1,0 +1,72 @@
+/** Nodes as a person reads them. */
+import type { Node, NodeState } from "@openclaw-cluster/contract/node";
+import { facts, table } from "./table.ts";
+import { labelText } from "./task-view.ts";
+import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
+import { age, dayAndTime, mebibytes } from "./time.ts";
+
+const STATE_STYLES: Record<NodeState, Style> = {
+  ready: "green",
+  pending: "yellow",
+  suspect: "yellow",
+  lost: "red",
+  offline: "dim",
+  revoked: "dim",
+};
+const NAMES_SHOWN_MAX = 40;
+
+const stateText = (node: Node): string => (node.draining ? `${node.state}, draining` : node.state);
+
+export function nodeTable(terminal: Terminal, nodes: readonly Node[], now: number): string {
+  return table(terminal, nodes, [
+    { title: "NODE", value: (node) => node.id },
+    { title: "STATE", value: stateText, style: (node) => (node.draining ? "yellow" : STATE_STYLES[node.state]) },
+    { title: "SLOTS", value: (node) => `${node.slotsUsed}/${node.slots}`, right: true },
+    { title: "CPU", value: (node) => node.load && `${Math.round(node.load.cpu * 100)} %`, right: true },
+    { title: "MEM FREE", value: (node) => node.load && mebibytes(node.load.memoryFreeMiB), right: true },
+    { title: "SYSTEM", value: ({ facts: known }) => known && `${known.os}/${known.arch}` },
+    { title: "OPENCLAW", value: openclawText },
+    { title: "DONE", value: (node) => String(node.succeeded), right: true },
+    { title: "FAILED", value: (node) => String(node.failed), right: true },
+    { title: "SEEN", value: (node) => (node.lastSeenAt === undefined ? "never" : age(node.lastSeenAt, now)), right: true },
+    { title: "LABELS", value: (node) => labelText(node.labels), cut: true },
+  ]);
+}
+
+function openclawText(node: Node): string | undefined {
+  if (node.facts === undefined) return undefined;
+  const { openclaw } = node.facts;
+  if (openclaw === undefined) return "-";
+  return openclaw.reachable ? openclaw.version : `${openclaw.version} (down)`;
+}
+
+export function nodeFacts(terminal: Terminal, node: Node): string {
+  const { facts: known, load } = node;
+  return facts(terminal, [
+    ["node", node.id],
+    ["state", paint(terminal, node.draining ? "yellow" : STATE_STYLES[node.state], stateText(node))],
+    ["host", known && plainLine(known.hostname)],
+    ["system", known && `${known.os}/${known.arch}, ${known.cpus} processors, ${mebibytes(known.memoryMiB)}`],
+    ["slots", `${node.slotsUsed} of ${node.slots} taken`],
+    [
+      "load",
+      load && `cpu ${Math.round(load.cpu * 100)} %, memory free ${mebibytes(load.memoryFreeMiB)}, disk free ${mebibytes(load.diskFreeMiB)}`,
+    ],
+    ["labels", labelText(node.labels)],
+    ["kinds", known?.kinds.join(" ")],
+    ["policy allows", known && (known.policy.kinds.join(" ") || "nothing")],
+    ["OpenClaw", openclawText(node)],
+    ["agents", known?.openclaw && names(known.openclaw.agents)],
+    ["models", known?.openclaw && names(known.openclaw.models.map((model) => `${model.provider}/${model.id}`))],
+    ["skills", known && names(known.skills.filter((skill) => skill.eligible).map((skill) => skill.name))],
+    ["tasks", `${node.succeeded} succeeded, ${node.failed} failed`],
+    ["registered", dayAndTime(node.registeredAt)],
+    ["last seen", node.lastSeenAt === undefined ? "never" : dayAndTime(node.lastSeenAt)],
+    ["versions", known && `cluster ${plainLine(known.version)}, Node ${plainLine(known.nodeVersion)}`],
+  ]);
+}
+
+function names(all: readonly string[]): string {
+  const shown = all.slice(0, NAMES_SHOWN_MAX).map(plainLine).join(" ");
+  return all.length > NAMES_SHOWN_MAX ? `${shown} and ${all.length - NAMES_SHOWN_MAX} more` : shown;
+}

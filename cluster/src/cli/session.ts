@@ -1,0 +1,77 @@
+/** One run of one command: its terminal, its global options, and the way to the cluster, opened when first asked for. */
+import { once } from "node:events";
+import { connect as connectTo } from "node:net";
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { clusterHome } from "../system/folders.ts";
+import { findConnection, type Connection, type ConnectionFlags } from "./connection.ts";
+import { remark, type Terminal } from "./terminal.ts";
+
+const KNOCK_MS = 5_000;
+
+export interface GlobalOptions extends ConnectionFlags {
+  readonly json?: true;
+}
+
+export interface Session {
+  readonly terminal: Terminal;
+  readonly options: GlobalOptions;
+  /** Exactly one document on stdout; for streams one document in each line. */
+  readonly json: boolean;
+  readonly home: string;
+  /** ` --home …` for a command that we tell a person to type, where it is needed; else empty. */
+  readonly homeFlag: string;
+  connection(): Promise<Connection>;
+  client(): Promise<Client>;
+  /** The answer: the document with --json, else the text. */
+  show(document: unknown, text: () => string): void;
+  close(): Promise<void>;
+}
+
+export function openSession(options: GlobalOptions, terminal: Terminal): Session {
+  const home = clusterHome({ home: options.home, env: terminal.env });
+  let connection: Promise<Connection> | undefined;
+  let client: Promise<Client> | undefined;
+  const session: Session = {
+    terminal,
+    options,
+    json: options.json === true,
+    home,
+    homeFlag: home === clusterHome({ env: {} }) ? "" : ` --home ${/\s/.test(home) ? JSON.stringify(home) : home}`,
+    connection: () => (connection ??= findConnection(options, terminal.env, (text) => remark(terminal, text))),
+    client: () => (client ??= session.connection().then(openConnection)),
+    show: (document, text) => terminal.out(session.json ? `${JSON.stringify(document, null, 2)}\n` : text()),
+    close: async () => {
+      if (client !== undefined) await (await client).close();
+    },
+  };
+  return session;
+}
+
+/** Throws coordinator_unreachable at once where nothing listens. */
+export async function openConnection({ url, token }: Connection): Promise<Client> {
+  await knock(url);
+  const [{ openClient }, { nodeTransport }] = await Promise.all([
+    import("@openclaw-cluster/contract/client/client"),
+    import("@openclaw-cluster/contract/client/node-transport"),
+  ]);
+  return openClient({ url, token, transport: nodeTransport() });
+}
+
+/** The client waits patiently for a coordinator that restarts; but one that is not there at all is told at once. */
+async function knock(address: string): Promise<void> {
+  const { hostname, port, protocol } = new URL(address);
+  const socket = connectTo({ host: hostname.replaceAll(/^\[|\]$/g, ""), port: Number(port) || (protocol === "https:" ? 443 : 80) });
+  try {
+    await once(socket, "connect", { signal: AbortSignal.timeout(KNOCK_MS) });
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+    throw new ClusterError(
+      "coordinator_unreachable",
+      `nothing answers at ${address} (${reason === "ABORT_ERR" ? `no answer in ${KNOCK_MS} ms` : reason})`,
+      { cause: error },
+    );
+  } finally {
+    socket.destroy();
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * Every setting of a node, once: name, type, default, environment variable and description. cluster.yaml is checked
+ * by it, `config schema` prints it as JSON Schema, docs/cli.md lists the same fields (a test compares).
+ *
+ * C1. A setting that has no effect is not in here. Secrets are never settings; settings name files that hold them.
+ */
+import { NodeId } from "@openclaw-cluster/contract/ids";
+import { Labels, Strategy } from "@openclaw-cluster/contract/task-spec";
+import { z } from "zod";
+
+/** A leaf: what it means, and the variable that overrides the file. */
+const field = <T extends z.ZodType>(type: T, env: string, description: string): T => type.meta({ description, env });
+
+const Port = z.int().min(0).max(65_535);
+const Path = z.string().min(1).max(4_096);
+const HttpUrl = z.url({ protocol: /^https?$/ });
+
+/** Every interface at once: other machines could then reach the port without the tailnet's protection (DESIGN §7). */
+const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]", "*"]);
+const Host = z
+  .string()
+  .min(1)
+  .max(253)
+  .refine((host) => !WILDCARDS.has(host), "name one address: 127.0.0.1, or this machine's address in the tailnet");
+
+export const Role = z.enum(["coordinator", "worker"]);
+export type Role = z.infer<typeof Role>;
+
+export const ConfigSchema = z
+  .strictObject({
+    clusterName: field(z.string().min(1).max(64).default("openclaw"), "OPENCLAW_CLUSTER_NAME", "What people call the cluster."),
+    nodeId: field(
+      NodeId.optional(),
+      "OPENCLAW_CLUSTER_NODE_ID",
+      "This machine's id in the cluster: 1 to 32 characters of a-z and 0-9. Made from the host's name at the first start and kept.",
+    ),
+    roles: field(
+      z.array(Role).min(1).max(2).default(["coordinator", "worker"]),
+      "OPENCLAW_CLUSTER_ROLES",
+      "What this machine's daemon does: coordinator (leads), worker (carries out tasks), or both.",
+    ),
+    api: z
+      .strictObject({
+        host: field(Host.default("127.0.0.1"), "OPENCLAW_CLUSTER_API_HOST", "Address that the coordinator's HTTP API listens on."),
+        port: field(Port.default(8888), "OPENCLAW_CLUSTER_API_PORT", "Port of the HTTP API; 0 takes a free one."),
+        allowedHosts: field(
+          z.array(z.string().min(1).max(253)).max(32).default([]),
+          "OPENCLAW_CLUSTER_API_ALLOWED_HOSTS",
+          "Further names that a request's Host header may carry, as behind `tailscale serve`.",
+        ),
+      })
+      .prefault({}),
+    nats: z
+      .strictObject({
+        port: field(
+          Port.optional(),
+          "OPENCLAW_CLUSTER_NATS_PORT",
+          "Port of the coordinator's own nats-server. Unless said: 4222 or, when that is in use, a free one that is then kept. 0: any free one.",
+        ),
+        binary: field(Path.optional(), "OPENCLAW_CLUSTER_NATS_BIN", "The nats-server program, where it should not be looked for."),
+        dataFolder: field(
+          Path.optional(),
+          "OPENCLAW_CLUSTER_NATS_DATA",
+          "Where nats-server keeps its streams; data/nats in the cluster's folder unless said.",
+        ),
+      })
+      .prefault({}),
+    coordinator: z
+      .strictObject({
+        url: field(
+          HttpUrl.optional(),
+          "OPENCLAW_CLUSTER_COORDINATOR_URL",
+          "Where the coordinator's API is, for a machine that only works.",
+        ),
+        tokenFile: field(Path.optional(), "OPENCLAW_CLUSTER_COORDINATOR_TOKEN_FILE", "File that holds the API token for it."),
+      })
+      .prefault({}),
+    slots: field(
+      z.int().min(1).max(1_024).optional(),
+      "OPENCLAW_CLUSTER_SLOTS",
+      "Tasks that run here at once; unless said, the number of processors, at least 2 and at most 8.",
+    ),
+    labels: field(Labels.default({}), "OPENCLAW_CLUSTER_LABELS", "What this machine is known for, as {gpu: yes, room: office}."),
+    openclaw: z
+      .strictObject({
+        enabled: field(
+          z.enum(["auto", "off"]).default("auto"),
+          "OPENCLAW_CLUSTER_OPENCLAW",
+          "auto: use this machine's OpenClaw Gateway where there is one. off: never.",
+        ),
+        url: field(
+          z.url({ protocol: /^(wss?|https?)$/ }).optional(),
+          "OPENCLAW_CLUSTER_OPENCLAW_URL",
+          "The Gateway's address, where it should not be read from OpenClaw's own settings.",
+        ),
+        tokenFile: field(
+          Path.optional(),
+          "OPENCLAW_CLUSTER_OPENCLAW_TOKEN_FILE",
+          "File that holds the Gateway's token, where it is not OpenClaw's own.",
+        ),
+      })
+      .prefault({}),
+    strategy: field(Strategy.default("balanced"), "OPENCLAW_CLUSTER_STRATEGY", "How nodes are chosen for tasks that do not say."),
+    retention: z
+      .strictObject({
+        days: field(z.int().min(1).max(3_650).default(30), "OPENCLAW_CLUSTER_RETENTION_DAYS", "Finished tasks are kept for this long."),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        level: field(
+          z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+          "OPENCLAW_CLUSTER_LOG_LEVEL",
+          "What the daemon writes to its log.",
+        ),
+        format: field(
+          z.enum(["text", "json"]).default("text"),
+          "OPENCLAW_CLUSTER_LOG_FORMAT",
+          "How `openclaw-cluster logs` shows it; the file itself is always JSON lines.",
+        ),
+      })
+      .prefault({}),
+  })
+  .meta({ title: "OpenClaw Cluster, settings of one machine (cluster.yaml)" });
+
+type Patch<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Patch<T[K]> | null | undefined } : T;
+/** Some settings; null takes one back out of the file. */
+export type ConfigPatch = Patch<z.input<typeof ConfigSchema>>;
+
+export interface Field {
+  /** `api.port` */
+  readonly name: string;
+  readonly path: readonly string[];
+  readonly type: z.ZodType;
+  readonly env: string;
+  readonly description: string;
+}
+
+/** Every leaf of the schema, in its order. */
+export const FIELDS: readonly Field[] = Object.entries(ConfigSchema.shape).flatMap(([name, type]) =>
+  type instanceof z.ZodPrefault
+    ? Object.entries(type.unwrap().shape).map(([part, leaf]) => describe([name, part], leaf as z.ZodType))
+    : [describe([name], type)],
+);
+
+function describe(path: readonly string[], type: z.ZodType): Field {
+  const { env, description } = type.meta() as { env: string; description: string };
+  return { name: path.join("."), path, type, env, description };
+}
+
+export function configJsonSchema(): unknown {
+  return z.toJSONSchema(ConfigSchema, { io: "input" });
+}

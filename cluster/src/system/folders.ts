@@ -1,0 +1,122 @@
+/**
+ * Where a node keeps what is its own. One folder, the cluster's home, holds everything of one daemon; a second daemon
+ * on the same machine gets another home. The cache is shared: what lies there can be fetched again.
+ *
+ * F1. Folders are 0700 and secrets 0600; a secret's file is written whole or not at all.
+ * F2. On Windows modes mean nothing: there the user's profile folder is closed to others by its access list.
+ */
+import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import nodePath from "node:path";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface Folders {
+  readonly home: string;
+  /** Settings, for people to edit. */
+  readonly config: string;
+  /** What this node lets the cluster run on it. */
+  readonly policy: string;
+  readonly data: string;
+  readonly logs: string;
+  /** The local administrator's API token. */
+  readonly adminToken: string;
+  /** On a machine that only works: the token for its coordinator. */
+  readonly coordinatorToken: string;
+  /** The secret half of this node's key; it never leaves the machine. */
+  readonly nodeSeed: string;
+  /** The address of the running daemon's API, kept while it runs. */
+  readonly apiUrl: string;
+}
+
+export interface Machine {
+  readonly platform: NodeJS.Platform;
+  readonly userHome: string;
+}
+
+const thisMachine = (): Machine => ({ platform: process.platform, userHome: homedir() });
+
+/** `--home`, else $OPENCLAW_CLUSTER_HOME, else $OPENCLAW_STATE_DIR/cluster, else ~/.openclaw/cluster. Absolute. */
+export function clusterHome(options: { home?: string | undefined; env: Environment }, machine: Machine = thisMachine()): string {
+  const path = pathsOf(machine);
+  const stateFolder = options.env["OPENCLAW_STATE_DIR"];
+  const chosen =
+    options.home ||
+    options.env["OPENCLAW_CLUSTER_HOME"] ||
+    (stateFolder ? path.join(stateFolder, "cluster") : path.join(machine.userHome, ".openclaw", "cluster"));
+  return path.resolve(expandUserHome(chosen, machine));
+}
+
+export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = nodePath): Folders {
+  return {
+    home,
+    config: path.join(home, "cluster.yaml"),
+    policy: path.join(home, "policy.yaml"),
+    data: path.join(home, "data"),
+    logs: path.join(home, "logs"),
+    adminToken: path.join(home, "admin.token"),
+    coordinatorToken: path.join(home, "coordinator.token"),
+    nodeSeed: path.join(home, "node.seed"),
+    apiUrl: path.join(home, "data", "api.url"),
+  };
+}
+
+/** For what can be fetched again: downloaded programs, compiled code. */
+export function cacheFolder(env: Environment, machine: Machine = thisMachine()): string {
+  const path = pathsOf(machine);
+  if (env["OPENCLAW_CLUSTER_CACHE"]) return path.resolve(expandUserHome(env["OPENCLAW_CLUSTER_CACHE"], machine));
+  if (machine.platform === "darwin") return path.join(machine.userHome, "Library", "Caches", "openclaw-cluster");
+  if (machine.platform === "win32") {
+    return path.join(env["LOCALAPPDATA"] || path.join(machine.userHome, "AppData", "Local"), "openclaw-cluster", "cache");
+  }
+  return path.join(env["XDG_CACHE_HOME"] || path.join(machine.userHome, ".cache"), "openclaw-cluster");
+}
+
+/** Today's log file of the daemon; its name sorts by day. */
+export function logFile(folders: Folders, at: Date): string {
+  return nodePath.join(folders.logs, `openclaw-cluster-${at.toISOString().slice(0, 10)}.log`);
+}
+
+/** Makes the home and what is in it, and closes it to others, also where it was open before (F1). */
+export async function makeFolders(folders: Folders): Promise<void> {
+  for (const folder of [folders.home, folders.data, folders.logs]) {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await chmod(folder, 0o700);
+  }
+}
+
+/** Replaces the file at once: a reader, or a crash, meets the old text or the new one, never a part. */
+export async function writePrivateFile(path: string, text: string): Promise<void> {
+  const draft = `${path}.${crypto.randomUUID()}.tmp`;
+  try {
+    await writeFile(draft, text, { mode: 0o600, flush: true });
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+}
+
+/** The secret in a one-line file; undefined when there is no such file or nothing in it. */
+export async function readSecret(path: string): Promise<string | undefined> {
+  const text = await readTextFile(path);
+  return text?.trim() || undefined;
+}
+
+/** undefined when there is no such file. */
+export async function readTextFile(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const pathsOf = (machine: Machine): typeof nodePath.posix => (machine.platform === "win32" ? nodePath.win32 : nodePath.posix);
+
+/** A shell expands `~`, a variable in a service's file or on Windows does not go through one. */
+function expandUserHome(path: string, machine: Machine): string {
+  if (path === "~") return machine.userHome;
+  return /^~[/\\]/.test(path) ? pathsOf(machine).join(machine.userHome, path.slice(2)) : path;
+}
