@@ -5,10 +5,7 @@
  * Exit codes: 0 done, 1 failed or not found, 2 not understood or could not run, 130 interrupted.
  */
 import { readFile } from "node:fs/promises";
-import { enableCompileCache } from "node:module";
-import { join } from "node:path";
 import type { Command, CommanderError } from "commander";
-import { cacheFolder } from "../system/folders.ts";
 import type { Act, CommandFile } from "./command.ts";
 import type { GlobalOptions } from "./session.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -52,11 +49,7 @@ export const COMMANDS: readonly Entry[] = [
 ];
 
 export async function main(argv: readonly string[], terminal?: Terminal): Promise<number> {
-  if (terminal !== undefined) return run(argv, terminal);
-  const real = processTerminal();
-  // A third of a client command's start is compiling; the cache is in the user's own folder, closed to others.
-  enableCompileCache(join(cacheFolder(real.env), "compiled"));
-  return run(argv, real);
+  return run(argv, terminal ?? processTerminal());
 }
 
 async function run(argv: readonly string[], terminal: Terminal): Promise<number> {
