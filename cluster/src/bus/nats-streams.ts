@@ -38,7 +38,6 @@ const PATIENCE_MS = 10_000;
 const RETRY_MS = 250;
 
 const STREAM_NOT_FOUND = 10_059;
-const STREAM_NAME_IN_USE = 10_058;
 
 const COMMON = {
   retention: RetentionPolicy.Limits,
@@ -55,15 +54,20 @@ const STREAMS: readonly (Partial<StreamConfig> & { name: string; subjects: strin
   { ...COMMON, name: BLOBS, subjects: [ANY_BLOB], max_bytes: BLOB_BYTES_MAX, max_msgs_per_subject: 1 },
 ];
 
-/** Makes what is missing and corrects what differs. Only the coordinator may. */
+/**
+ * Corrects what differs and makes what is missing. Only the coordinator may. In this order: the server takes a stream
+ * that is there already for a further one when it asks whether there is room for it.
+ */
 export async function ensureStreams(nc: NatsConnection): Promise<void> {
   const manager = await jetstreamManager(nc, { checkAPI: false });
   for (const config of STREAMS) {
     try {
-      await manager.streams.add(config);
+      await manager.streams.update(config.name, config).catch((error: unknown) => {
+        if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return manager.streams.add(config);
+        throw error;
+      });
     } catch (error) {
-      if (!(error instanceof JetStreamApiError) || error.code !== STREAM_NAME_IN_USE) throw busError(error, `stream ${config.name}`);
-      await manager.streams.update(config.name, config).catch((cause: unknown) => Promise.reject(busError(cause, `stream ${config.name}`)));
+      throw busError(error, `stream ${config.name}`);
     }
   }
 }

@@ -1,0 +1,144 @@
+/** The store in memory: for tests and simulations. What it holds outlives `close`, as a disk outlives its process. */
+import assert from "node:assert/strict";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { ClusterId } from "@openclaw-cluster/contract/ids";
+import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
+import { isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+import {
+  StoreFenced,
+  type Batch,
+  type Claim,
+  type ListFilter,
+  type Loaded,
+  type NodeRow,
+  type Page,
+  type Store,
+  type SubmitKey,
+  type TokenRow,
+} from "./store.ts";
+
+export function openRamStore(): Store {
+  return new RamStore();
+}
+
+/** Always the same, so that a simulation repeats itself. */
+const CLUSTER = "ramstore" as ClusterId;
+
+class RamStore implements Store {
+  readonly kind = "ram";
+  private epoch = 0;
+  private lastKey = 0;
+  private readonly tasks = new Map<number, TaskRecord>();
+  private readonly ended = new Map<number, Map<number, Attempt>>();
+  private readonly keys = new Map<string, SubmitKey>();
+  private readonly nodes = new Map<string, NodeRow>();
+  private readonly tokens = new Map<string, TokenRow>();
+
+  async claim(): Promise<Claim> {
+    this.epoch += 1;
+    return { cluster: CLUSTER, epoch: this.epoch };
+  }
+
+  async load(): Promise<Loaded> {
+    const counts: Partial<Record<TaskState, number>> = {};
+    for (const { state } of this.tasks.values()) counts[state] = (counts[state] ?? 0) + 1;
+    const live = this.descending()
+      .filter(({ state }) => !isTerminal(state))
+      .toReversed();
+    return { live, nodes: byId(this.nodes), tokens: byId(this.tokens), counts, lastKey: this.lastKey };
+  }
+
+  async commit(batch: Batch): Promise<void> {
+    this.check(batch);
+    for (const task of batch.created ?? []) {
+      this.tasks.set(task.key, task);
+      this.ended.set(task.key, new Map());
+      this.lastKey = Math.max(this.lastKey, task.key);
+    }
+    for (const task of batch.changed ?? []) this.tasks.set(task.key, task);
+    for (const { task, attempt } of batch.attempts ?? []) this.ended.get(task)?.set(attempt.n, attempt);
+    for (const key of batch.keys ?? []) this.keys.set(keyName(key.owner, key.key), key);
+    for (const node of batch.nodes ?? []) this.nodes.set(node.id, node);
+    for (const token of batch.tokens ?? []) this.tokens.set(token.id, token);
+    for (const id of batch.tokensRemoved ?? []) this.tokens.delete(id);
+  }
+
+  async task(key: number): Promise<TaskRecord | undefined> {
+    return this.tasks.get(key);
+  }
+
+  async list(filter: ListFilter, { before = Infinity, limit }: { before?: number; limit: number }): Promise<Page> {
+    const fitting = this.descending().filter((task) => task.key < before && fits(task, filter));
+    const tasks = fitting.slice(0, limit);
+    const last = tasks.at(-1);
+    return fitting.length > limit && last !== undefined ? { tasks, next: last.key } : { tasks };
+  }
+
+  async attempts(key: number): Promise<readonly Attempt[]> {
+    return [...(this.ended.get(key)?.values() ?? [])].sort((a, b) => a.n - b.n);
+  }
+
+  async submitKey(owner: string, key: string): Promise<SubmitKey | undefined> {
+    return this.keys.get(keyName(owner, key));
+  }
+
+  async prune({ endedBefore, limit }: { endedBefore: number; limit: number }): Promise<number> {
+    const old = [...this.tasks.values()]
+      .filter(({ state, endedAt = Infinity }) => isTerminal(state) && endedAt < endedBefore)
+      .slice(0, limit);
+    for (const { key } of old) {
+      this.tasks.delete(key);
+      this.ended.delete(key);
+    }
+    const oldKeys = [...this.keys].filter(([, { at }]) => at < endedBefore).slice(0, limit);
+    for (const [name] of oldKeys) this.keys.delete(name);
+    return old.length;
+  }
+
+  async backup(): Promise<void> {
+    throw new ClusterError("bad_request", "A store in memory has no file to copy.");
+  }
+
+  async bytes(): Promise<undefined> {}
+
+  async close(): Promise<void> {}
+
+  /** Everything that could refuse the batch, before any of it is done (S1). */
+  private check({ epoch, created = [], changed = [], attempts = [] }: Batch): void {
+    if (this.epoch === 0 || epoch !== this.epoch) throw new StoreFenced(`epoch ${epoch} is not the newest one, ${this.epoch}`);
+    const fresh = new Set<number>();
+    for (const { key } of created) {
+      assert(key > this.lastKey && !fresh.has(key), `task key ${key} does not follow ${this.lastKey}`);
+      fresh.add(key);
+    }
+    for (const { key } of changed) assert(this.tasks.has(key) || fresh.has(key), `task ${key} is changed but was never created`);
+    for (const { task, attempt } of attempts) {
+      assert(this.tasks.has(task) || fresh.has(task), `task ${task} has an attempt but was never created`);
+      assert(!this.ended.get(task)?.has(attempt.n), `attempt ${attempt.n} of task ${task} is written twice`);
+    }
+  }
+
+  private descending(): TaskRecord[] {
+    return [...this.tasks.values()].sort((a, b) => b.key - a.key);
+  }
+}
+
+function fits(task: TaskRecord, { states, kind, node, label, name, user }: ListFilter): boolean {
+  return (
+    (states === undefined || states.includes(task.state)) &&
+    (kind === undefined || task.spec.kind === kind) &&
+    (node === undefined || nodeOf(task) === node) &&
+    (label === undefined || task.spec.labels?.[label[0]] === label[1]) &&
+    (name === undefined || task.spec.name === name) &&
+    (user === undefined || task.spec.user === user)
+  );
+}
+
+/** Owners are ids of tokens, so a space cannot occur in one. */
+function keyName(owner: string, key: string): string {
+  return `${owner} ${key}`;
+}
+
+function byId<T>(rows: ReadonlyMap<string, T>): T[] {
+  return [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+}

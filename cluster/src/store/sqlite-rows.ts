@@ -1,0 +1,120 @@
+/** Between rows and records. A row keeps absent fields as NULL and what has no fixed shape as JSON text. */
+import type { Reason, TaskState } from "@openclaw-cluster/contract/task";
+import { isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+
+/** One task, from tasks, specs and outcomes together. */
+export interface TaskRow {
+  readonly key: number;
+  readonly state: TaskState;
+  readonly reason: Reason;
+  readonly seq: number;
+  readonly attempt: number;
+  readonly queued_at: number;
+  readonly started_at: number | null;
+  readonly ended_at: number | null;
+  readonly rest: string | null;
+  readonly placement: string | null;
+  readonly owner: string;
+  readonly priority: number;
+  readonly created_at: number;
+  readonly spec: string;
+  readonly result: string | null;
+  readonly blob: string | null;
+  readonly error: string | null;
+}
+
+export const TASK_COLUMNS = `t.key, t.state, t.reason, t.seq, t.attempt, t.queued_at, t.started_at, t.ended_at, t.rest, t.placement,
+  s.owner, s.priority, s.created_at, s.spec, o.result, o.blob, o.error`;
+
+/** Goes after `FROM tasks t` and its index. CROSS fixes the order of the loops: tasks outside. */
+export const TASK_JOINS = "CROSS JOIN specs s ON s.key = t.key LEFT JOIN outcomes o ON t.outcome = 1 AND o.key = t.key";
+
+export function toRecord(row: TaskRow): TaskRecord {
+  return {
+    key: row.key,
+    spec: JSON.parse(row.spec),
+    priority: row.priority,
+    owner: row.owner,
+    createdAt: row.created_at,
+    state: row.state,
+    reason: row.reason,
+    seq: row.seq,
+    attempt: row.attempt,
+    queuedAt: row.queued_at,
+    ...(row.rest === null ? NO_REST : JSON.parse(row.rest)),
+    ...(row.placement !== null && { placement: JSON.parse(row.placement) }),
+    ...(row.started_at !== null && { startedAt: row.started_at }),
+    ...(row.ended_at !== null && { endedAt: row.ended_at }),
+    ...(row.result !== null && { result: JSON.parse(row.result) }),
+    ...(row.blob !== null && { resultBlob: JSON.parse(row.blob) }),
+    ...(row.error !== null && { error: JSON.parse(row.error) }),
+  };
+}
+
+export type Value = string | number | null;
+
+/** What changes in `tasks`, but placement; in the order of `stateValues`. */
+export const STATE_COLUMNS = [
+  "state",
+  "live",
+  "reason",
+  "seq",
+  "attempt",
+  "queued_at",
+  "started_at",
+  "ended_at",
+  "node",
+  "outcome",
+  "rest",
+] as const;
+
+export function stateValues(task: TaskRecord): Value[] {
+  return [
+    task.state,
+    isTerminal(task.state) ? 0 : 1,
+    task.reason,
+    task.seq,
+    task.attempt,
+    task.queuedAt,
+    task.startedAt ?? null,
+    task.endedAt ?? null,
+    nodeOf(task) ?? null,
+    hasOutcome(task) ? 1 : 0,
+    restOf(task),
+  ];
+}
+
+const NO_REST = { failures: 0, losses: 0, acted: false } as const;
+
+function restOf({ failures, losses, acted, dueAt, lease, progress }: TaskRecord): string | null {
+  const none = failures === 0 && losses === 0 && !acted && dueAt === undefined && lease === undefined && progress === undefined;
+  return none ? null : JSON.stringify({ failures, losses, acted, dueAt, lease, progress });
+}
+
+export const TASK_ROW = ["key", "kind", "name", "user", "labels", ...STATE_COLUMNS, "placement"] as const;
+
+export function taskRow(task: TaskRecord): Value[] {
+  const { spec } = task;
+  return [task.key, spec.kind, spec.name ?? null, spec.user ?? null, toJson(spec.labels), ...stateValues(task), toJson(task.placement)];
+}
+
+export const SPEC_ROW = ["key", "owner", "priority", "created_at", "spec"] as const;
+
+export function specRow({ key, owner, priority, createdAt, spec }: TaskRecord): Value[] {
+  return [key, owner, priority, createdAt, JSON.stringify(spec)];
+}
+
+export const OUTCOME_ROW = ["key", "result", "blob", "error"] as const;
+
+export function outcomeRow({ key, result, resultBlob, error }: TaskRecord): Value[] {
+  return [key, toJson(result), toJson(resultBlob), toJson(error)];
+}
+
+export function hasOutcome(task: TaskRecord): boolean {
+  return task.result !== undefined || task.error !== undefined || task.resultBlob !== undefined;
+}
+
+/** NULL for absent; the JSON value null is the text "null". */
+export function toJson(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}

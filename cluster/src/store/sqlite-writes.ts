@@ -1,0 +1,154 @@
+/**
+ * Everything that changes the database, each in one transaction. The hot path is `commit`: prepared statements, two
+ * inserts for a new task, one update and at most one insert when it ends.
+ *
+ * S2 and S4 of store.ts are kept here. A batch that breaks the door's rules is a bug of the caller: it throws, and
+ * nothing of it stays.
+ */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import type { DatabaseSync } from "node:sqlite";
+import type { ClusterId } from "@openclaw-cluster/contract/ids";
+import type { Placement } from "../core/scheduling/placement.ts";
+import { isTerminal, type TaskRecord } from "../core/task.ts";
+import { Insert } from "./sqlite-insert.ts";
+import {
+  OUTCOME_ROW,
+  SPEC_ROW,
+  STATE_COLUMNS,
+  TASK_ROW,
+  hasOutcome,
+  outcomeRow,
+  specRow,
+  stateValues,
+  taskRow,
+  toJson,
+} from "./sqlite-rows.ts";
+import { inTransaction } from "./sqlite-transaction.ts";
+import { StoreFenced, type Batch, type Claim } from "./store.ts";
+
+export class Writes {
+  private readonly database: DatabaseSync;
+  private readonly statements: ReturnType<typeof prepare>;
+  private lastKey: number;
+  /** The placement that each live task's row holds: a settle then need not write it again. Emptied when a commit fails. */
+  private readonly placed = new Map<number, Placement>();
+
+  constructor(database: DatabaseSync) {
+    this.database = database;
+    this.statements = prepare(database);
+    this.lastKey = lastKeyOf(database);
+  }
+
+  claim(): Claim {
+    return inTransaction(this.database, () => ({ ...(this.statements.claim.get(freshClusterId()) as unknown as Claim) }));
+  }
+
+  commit(batch: Batch): void {
+    const { created = [], changed = [] } = batch;
+    const { statements } = this;
+    try {
+      inTransaction(this.database, () => {
+        const meta = statements.epoch.get() as { epoch: number } | undefined;
+        if (meta?.epoch !== batch.epoch) throw new StoreFenced(`epoch ${batch.epoch} is not the newest one, ${meta?.epoch}`);
+        this.create(created);
+        for (const task of changed) this.change(task);
+        statements.outcomes.run([...created, ...changed].filter(hasOutcome).map(outcomeRow));
+        this.writeRest(batch);
+      });
+    } catch (error) {
+      this.placed.clear();
+      throw error;
+    }
+    for (const { key } of created) this.lastKey = Math.max(this.lastKey, key);
+  }
+
+  prune({ endedBefore, limit }: { endedBefore: number; limit: number }): number {
+    const { old, removeSpec, removeOutcome, removeTask, removeKeys, keepLastKey } = this.statements;
+    return inTransaction(this.database, () => {
+      keepLastKey.run(this.lastKey);
+      removeKeys.run(endedBefore, limit);
+      const keys = old.all(endedBefore, limit).map((row) => row["key"] as number);
+      for (const key of keys) {
+        removeSpec.run(key);
+        removeOutcome.run(key);
+        removeTask.run(key);
+      }
+      return keys.length;
+    });
+  }
+
+  private create(tasks: readonly TaskRecord[]): void {
+    for (const task of tasks) {
+      if (task.key <= this.lastKey) assert.fail(`task key ${task.key} does not follow ${this.lastKey}`);
+      this.notePlacement(task);
+    }
+    this.statements.tasks.run(tasks.map(taskRow));
+    this.statements.specs.run(tasks.map(specRow));
+  }
+
+  private change(task: TaskRecord): void {
+    const { placement } = task;
+    const { changes } =
+      placement !== undefined && this.placed.get(task.key) === placement
+        ? this.statements.updateState.run(...stateValues(task), task.key)
+        : this.statements.updateTask.run(...stateValues(task), toJson(placement), task.key);
+    if (changes !== 1) assert.fail(`task ${task.key} is changed but was never created`);
+    this.notePlacement(task);
+  }
+
+  private notePlacement(task: TaskRecord): void {
+    if (task.placement === undefined || isTerminal(task.state)) this.placed.delete(task.key);
+    else this.placed.set(task.key, task.placement);
+  }
+
+  private writeRest({ attempts = [], keys = [], nodes = [], tokens = [], tokensRemoved = [] }: Batch): void {
+    const { statements } = this;
+    for (const { task, attempt } of attempts) statements.insertAttempt.run(task, attempt.n, JSON.stringify(attempt));
+    for (const { owner, key, bodyHash, runs, at } of keys) statements.writeKey.run(owner, key, bodyHash, JSON.stringify(runs), at);
+    for (const node of nodes) statements.writeNode.run(node.id, JSON.stringify(node));
+    for (const token of tokens) statements.writeToken.run(token.id, JSON.stringify(token));
+    for (const id of tokensRemoved) statements.removeToken.run(id);
+  }
+}
+
+function prepare(database: DatabaseSync) {
+  const settings = STATE_COLUMNS.map((column) => `${column} = ?`).join(", ");
+  return {
+    claim: database.prepare(
+      "INSERT INTO meta (one, cluster, epoch) VALUES (1, ?, 1) ON CONFLICT (one) DO UPDATE SET epoch = epoch + 1 RETURNING cluster, epoch",
+    ),
+    epoch: database.prepare("SELECT epoch FROM meta"),
+    tasks: new Insert(database, "INTO tasks", TASK_ROW),
+    specs: new Insert(database, "INTO specs", SPEC_ROW),
+    outcomes: new Insert(database, "OR REPLACE INTO outcomes", OUTCOME_ROW),
+    updateState: database.prepare(`UPDATE tasks SET ${settings} WHERE key = ?`),
+    updateTask: database.prepare(`UPDATE tasks SET ${settings}, placement = ? WHERE key = ?`),
+    insertAttempt: database.prepare("INSERT INTO attempts (key, n, attempt) VALUES (?, ?, ?)"),
+    writeKey: database.prepare("INSERT OR REPLACE INTO submit_keys (owner, key, body_hash, runs, at) VALUES (?, ?, ?, ?, ?)"),
+    writeNode: database.prepare("INSERT OR REPLACE INTO nodes (id, node) VALUES (?, ?)"),
+    writeToken: database.prepare("INSERT OR REPLACE INTO tokens (id, token) VALUES (?, ?)"),
+    removeToken: database.prepare("DELETE FROM tokens WHERE id = ?"),
+    keepLastKey: database.prepare("UPDATE meta SET last_key = ?"),
+    removeKeys: database.prepare("DELETE FROM submit_keys WHERE rowid IN (SELECT rowid FROM submit_keys WHERE at < ? LIMIT ?)"),
+    old: database.prepare(
+      "SELECT key FROM tasks INDEXED BY tasks_over WHERE live = 0 AND state IN ('succeeded', 'failed', 'cancelled') AND ended_at < ? LIMIT ?",
+    ),
+    removeSpec: database.prepare("DELETE FROM specs WHERE key = ?"),
+    removeOutcome: database.prepare("DELETE FROM outcomes WHERE key = ?"),
+    // Its attempts go with it, by their foreign key.
+    removeTask: database.prepare("DELETE FROM tasks WHERE key = ?"),
+  };
+}
+
+/** Pruned tasks count as well: a key is never given twice. */
+export function lastKeyOf(database: DatabaseSync): number {
+  const row = database.prepare("SELECT max(ifnull((SELECT last_key FROM meta), 0), ifnull((SELECT max(key) FROM tasks), 0)) AS last").get();
+  return (row as { last: number }).last;
+}
+
+const ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567";
+
+function freshClusterId(): ClusterId {
+  return Array.from(randomBytes(8), (byte) => ID_LETTERS[byte % ID_LETTERS.length]).join("") as ClusterId;
+}

@@ -1,0 +1,23 @@
+/**
+ * Run by sqlite-crash.test.ts: commits to the store named by its first argument until it is killed. Says each commit on
+ * stdout right after it resolved, with a write that is done when it returns.
+ */
+import { writeSync } from "node:fs";
+import { openSqliteStore } from "../../cluster/src/store/sqlite.ts";
+import { newTask, settled } from "./sqlite-crash.tasks.ts";
+
+const say = (line: string): number => writeSync(1, `${line}\n`);
+
+say("opening");
+const store = await openSqliteStore({ path: process.argv[2] as string });
+const { epoch } = await store.claim();
+let { lastKey } = await store.load();
+say("open");
+for (let size = 1; ; size = 300) {
+  const created = Array.from({ length: size }, (_, index) => newTask(lastKey + 1 + index, lastKey + size));
+  await store.commit({ epoch, created });
+  lastKey += size;
+  say(`created ${lastKey}`);
+  await store.commit({ epoch, changed: created.map(settled) });
+  say(`settled ${lastKey}`);
+}
