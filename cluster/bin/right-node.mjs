@@ -7,7 +7,7 @@
  *     this process gets; this process ends as the child ended, with the same exit code or signal.
  */
 import { spawn } from "node:child_process";
-import { createRequire, enableCompileCache } from "node:module";
+import nodeModule, { createRequire } from "node:module";
 import { constants, homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -95,7 +95,7 @@ function keepCompiled({ env, platform } = process) {
     (platform === "darwin" && join(user, "Library", "Caches", "openclaw-cluster")) ||
     (platform === "win32" && join(env.LOCALAPPDATA || join(user, "AppData", "Local"), "openclaw-cluster", "cache")) ||
     join(env.XDG_CACHE_HOME || join(user, ".cache"), "openclaw-cluster");
-  enableCompileCache(join(folder, "compiled"));
+  nodeModule.enableCompileCache(join(folder, "compiled")); // Not an import by name: an older Node has none, and must get this far.
 }
 
 export async function start(program, args) {

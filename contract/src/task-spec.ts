@@ -163,7 +163,13 @@ const common = {
   retry: Retry.optional(),
   onLost: OnLost.optional(),
   /** Same key and same body: the same task. Same key, another body: 409. Kept for at least 24 h. */
-  dedupeKey: z.string().min(1).max(256).optional(),
+  dedupeKey: z
+    .string()
+    .min(1)
+    .max(256)
+    // The store keeps UTF-8, in which halves of characters are all the same.
+    .refine((key) => key.isWellFormed(), "half of a character")
+    .optional(),
 };
 
 export const TaskSpec = z

@@ -5,6 +5,8 @@
  * H1. An offer that a node does not hold is made again, as the same attempt.
  * H2. An attempt that a node holds without a lease is cancelled there.
  * H3. A node that restarted, or went silent for LOST_MS, has lost its leases.
+ * H4. What was offered and never reported may have started all the same, in a life of the node that ended before it
+ *     could say so. Where a second run could do harm (G5), only the same life's own word counts.
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import type { Heartbeat } from "@openclaw-cluster/contract/wire";
@@ -17,7 +19,8 @@ import type { State } from "./state.ts";
 const REOFFER_MS = 3_000;
 
 export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat): void {
-  const rebooted = entry.boot !== undefined && entry.boot !== beat.boot;
+  const sameLife = entry.boot === beat.boot;
+  const rebooted = entry.boot !== undefined && !sameLife;
   const before = entry.liveness;
   entry.boot = beat.boot;
   entry.seenAt = state.clock.monotonic();
@@ -33,10 +36,11 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   } else {
     state.ledger.scheduler.setLoad(entry.row.id, beat.load);
   }
-  reconcile(state, entry, beat, rebooted);
+  reconcile(state, entry, beat, { sameLife, rebooted });
 }
 
-function reconcile(state: State, entry: NodeEntry, beat: Heartbeat, rebooted: boolean): void {
+/** `sameLife`: it is surely the one that the leases were offered to; else it has rebooted, or this coordinator has. */
+function reconcile(state: State, entry: NodeEntry, beat: Heartbeat, { sameLife, rebooted }: { sameLife: boolean; rebooted: boolean }): void {
   const node = entry.row.id;
   const now = state.clock.wall();
   const held = new Set<number>();
@@ -49,10 +53,11 @@ function reconcile(state: State, entry: NodeEntry, beat: Heartbeat, rebooted: bo
   for (const key of [...state.ledger.leasesOf(node)]) {
     const task = state.ledger.get(key);
     if (task === undefined || held.has(key)) continue;
-    if (task.state === "leased" && !rebooted && beat.goodbye !== true) {
+    const neverStarted = task.state === "leased" && (sameLife || isHarmless(task));
+    if (neverStarted && !rebooted && beat.goodbye !== true) {
       if (now - (task.lease?.offeredAt ?? now) >= REOFFER_MS) state.outgoing.offer(task);
     } else {
-      loseLease(state, task, task.state === "leased");
+      loseLease(state, task, neverStarted);
     }
   }
 }
@@ -61,9 +66,13 @@ function reconcile(state: State, entry: NodeEntry, beat: Heartbeat, rebooted: bo
 export function loseLeases(state: State, entry: NodeEntry): void {
   for (const key of [...state.ledger.leasesOf(entry.row.id)]) {
     const task = state.ledger.get(key);
-    // What was offered to a node that vanished may have started there, unseen.
-    if (task !== undefined) loseLease(state, task, task.state === "leased" && task.spec.onLost === undefined && task.spec.kind !== "agent");
+    if (task !== undefined) loseLease(state, task, task.state === "leased" && isHarmless(task));
   }
+}
+
+/** H4: a second run of it is nobody's worry. */
+function isHarmless({ spec }: TaskRecord): boolean {
+  return spec.onLost === undefined && spec.kind !== "agent";
 }
 
 function loseLease(state: State, task: TaskRecord, neverStarted: boolean): void {

@@ -2,7 +2,7 @@
  * An attempt's end in the form in which it may travel: its reason for stopping laid over what the executor says, and
  * its size within the limits of one message.
  */
-import type { Json } from "@openclaw-cluster/contract/json";
+import { Json, JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { TaskError } from "@openclaw-cluster/contract/task";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
@@ -34,15 +34,24 @@ export function explained(outcome: Outcome, cause: AbortCause | undefined, limit
   }
 }
 
-/** Weighs, and cuts what can be cut. A larger success is the caller's to store as a blob. */
+/**
+ * Weighs, and cuts what can be cut. A larger success is the caller's to store as a blob. What comes out may travel: one
+ * outcome that the coordinator cannot read would hold up the report of everything beside it, for ever.
+ */
 export function weigh(outcome: Outcome): Weighed {
-  const whole = outcome.kind === "failed" || outcome.kind === "refused" ? { ...outcome, error: cut(outcome.error) } : outcome;
-  try {
-    return { outcome: whole, bytes: Buffer.byteLength(JSON.stringify(whole)) };
-  } catch (error) {
-    // Nested too deep for JSON.
-    return { outcome: crashed(error), bytes: MESSAGE_CHARS_MAX };
-  }
+  const tame = outcome.kind === "succeeded" && outcome.result !== undefined && !isTame(outcome.result) ? untold() : outcome;
+  const whole = tame.kind === "failed" || tame.kind === "refused" ? { ...tame, error: cut(tame.error) } : tame;
+  return { outcome: whole, bytes: Buffer.byteLength(JSON.stringify(whole)) };
+}
+
+/** Most results are a word or a number, and are spared the schema. */
+function isTame(value: unknown): boolean {
+  return typeof value !== "object" || value === null || Json.safeParse(value).success;
+}
+
+function untold(): Outcome {
+  const message = `The result cannot be told: JSON of at most ${JSON_DEPTH_MAX} levels, without a key __proto__, is kept.`;
+  return { kind: "failed", error: { code: "result_too_large", message } };
 }
 
 export function tooLarge(bytes: number): Outcome {
@@ -61,6 +70,7 @@ export function crashed(error: unknown): Outcome {
 function cut(error: TaskError): TaskError {
   const message = error.message.slice(0, MESSAGE_CHARS_MAX);
   if (error.data === undefined) return message.length === error.message.length ? error : { code: error.code, message };
+  if (!isTame(error.data)) return { code: error.code, message, data: { leftOut: true } };
   const bytes = Buffer.byteLength(JSON.stringify(error.data));
   const data: Record<string, Json> = bytes <= ERROR_DATA_BYTES_MAX ? error.data : { leftOutBytes: bytes };
   return { code: error.code, message, data };
