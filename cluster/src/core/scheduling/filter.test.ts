@@ -1,0 +1,74 @@
+import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { Refusal } from "@openclaw-cluster/contract/placement";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { describe, expect, it } from "vitest";
+import type { SchedulableNode } from "../node.ts";
+import { refusal, type Verdict } from "./filter.ts";
+import { agent, command, echo, facts, id, node } from "./fixtures.ts";
+import { Shapes } from "./shape.ts";
+
+const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined => refusal(one, new Shapes("balanced").describe(spec));
+const nas = (more: Partial<NodeFacts> = {}): SchedulableNode => node("nas2", { facts: more });
+const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode => nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });
+const skill = { name: "video", eligible: false, missing: ["bins: ffmpeg", "env: KEY"] };
+const openclaw = { version: "2026.9.6", reachable: true, agents: ["main"], models: [{ id: "llama3/8b", provider: "local" }] };
+
+describe("the filter lets through", () => {
+  it.each<[string, SchedulableNode, TaskSpec]>([
+    ["a plain task on a ready node", nas(), echo()],
+    ["a named node", nas(), echo({ require: { nodes: [id("studio"), id("nas2")] } })],
+    ["one of the systems", nas(), echo({ require: { os: ["darwin", "linux"], arch: ["x64"] } })],
+    ["a label laid over by the operator", node("nas2", { labels: { gpu: "yes" } }), echo({ require: { labels: { gpu: "yes" } } })],
+    ["an eligible skill, from the input too", nas({ skills: [{ name: "notes", eligible: true }] }), agent({ skill: "notes" }, { require: { skills: ["notes"] } })],
+    ["a model by provider and id", nas({ openclaw }), agent({ model: "local/llama3/8b" })],
+    ["a model by its id alone", nas({ openclaw }), agent({}, { require: { models: ["llama3/8b"] } })],
+    ["an agent that it has", nas(), agent({ agent: "main" })],
+    ["a command that the policy names", policy({ commands: ["git"] }), command({}, "git")],
+    ["a command that the policy names by its path: only the node knows its PATH", policy({ commands: ["/usr/bin/git"] }), command({}, "git")],
+    ["a tool without an agent under a policy about agents", policy({ agents: [] }), { kind: "tool", input: { tool: "search" } }],
+    ["all of its slots and nine tenths of its memory", nas(), echo({ require: { slots: 4, memoryMiB: 9_000 } })],
+  ])("%s", (_name, one, spec) => {
+    expect(ask(one, spec)).toBeUndefined();
+  });
+});
+
+describe("the filter refuses", () => {
+  it.each<[Refusal, string | RegExp, string | RegExp, SchedulableNode, TaskSpec]>([
+    ["not_named", /\(studio\)/, "add nas2 to require.nodes", nas(), echo({ require: { nodes: [id("studio")] } })],
+    ["not_approved", "is not approved yet", /nodes approve nas2/, node("nas2", { state: "pending" }), echo()],
+    ["not_approved", "was revoked", /invite/, node("nas2", { state: "revoked" }), echo()],
+    ["not_ready", /silent/, /wait/, node("nas2", { state: "suspect" }), echo()],
+    ["not_ready", /lost/, /network/, node("nas2", { state: "lost" }), echo()],
+    ["not_ready", "is offline", /openclaw-cluster start, on nas2/, node("nas2", { state: "offline" }), echo()],
+    ["not_ready", /not said yet/, /log/, { ...nas(), facts: undefined }, echo()],
+    ["draining", "is draining", "resume it: openclaw-cluster nodes resume nas2", node("nas2", { draining: true }), echo()],
+    ["kind", /kind echo/, /update/, nas({ kinds: ["agent"] }), echo()],
+    ["kind", "has no OpenClaw", /install OpenClaw on nas2/, { ...nas(), facts: withoutOpenClaw() }, agent()],
+    ["kind", /Gateway/, "start the Gateway on nas2: openclaw gateway run", nas({ openclaw: { ...openclaw, reachable: false } }), agent()],
+    ["kind", "has no OpenClaw agent coder", "add the agent coder to OpenClaw on nas2", nas(), agent({ agent: "coder" })],
+    ["policy", "does not allow tasks of kind command", "allow it in policy.yaml on nas2", policy({ kinds: ["echo"] }), command()],
+    ["policy", "does not allow the agent main", /policy.yaml/, policy({ agents: ["coder"] }), agent({ agent: "main" })],
+    ["policy", "does not allow the agent default", /policy.yaml/, policy({ agents: ["main"] }), agent()],
+    ["policy", "does not allow the command rm", /policy.yaml/, policy({ commands: ["git"] }), command({}, "rm")],
+    ["policy", "does not allow the command it", /policy.yaml/, policy({ commands: ["git", "/usr/bin/git"] }), command({}, "it")],
+    ["os", "runs linux, not darwin or win32", /darwin or win32/, nas(), echo({ require: { os: ["darwin", "win32"] } })],
+    ["arch", "is x64, not arm64", /arm64/, nas(), echo({ require: { arch: ["arm64"] } })],
+    ["labels", "has no label gpu=yes, room=attic instead of cellar", "label it: openclaw-cluster nodes label nas2 gpu=yes room=cellar", node("nas2", { labels: { room: "attic" } }), echo({ require: { labels: { gpu: "yes", room: "cellar" } } })],
+    ["skills", "has no skill video", "install the skill video on nas2", nas(), agent({ skill: "video" })],
+    ["skills", /not eligible: missing bins: ffmpeg, env: KEY/, /make it eligible on nas2/, nas({ skills: [skill] }), echo({ require: { skills: ["video"] } })],
+    ["models", "has no model local/tiny, gpt", /on nas2/, nas({ openclaw }), agent({ model: "gpt" }, { require: { models: ["local/tiny"] } })],
+    ["models", "has no model 8", /on nas2/, nas({ openclaw }), agent({ model: "8" })],
+    ["slots_short", "has 4 slots in all, and the task takes 5", /at least 5 slots/, nas(), echo({ require: { slots: 5 } })],
+    ["memory_short", "can set aside 9000 MiB in all, and the task takes 9001", /has 10000 MiB/, nas(), echo({ require: { memoryMiB: 9_001 } })],
+  ])("%s: %s", (code, detail, remedy, one, spec) => {
+    const verdict = ask(one, spec);
+    expect(verdict?.code).toBe(code);
+    expect(verdict?.detail).toMatch(detail);
+    expect(verdict?.remedy).toMatch(remedy);
+  });
+});
+
+function withoutOpenClaw(): NodeFacts {
+  const { openclaw: _none, ...rest } = facts();
+  return rest;
+}

@@ -1,0 +1,51 @@
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { refusal } from "./filter.ts";
+import { agent, anyNode, anySpec, command, echo } from "./fixtures.ts";
+import { Shapes, SHAPES_KEPT } from "./shape.ts";
+
+describe("shapes", () => {
+  it.each<[boolean, string, TaskSpec, TaskSpec]>([
+    [true, "inputs that no filter asks for", echo(), { kind: "echo", input: { value: 7 } }],
+    [true, "keys that differ from task to task", command({ user: "a", prefer: { sticky: "x" } }), command({ user: "b", prefer: { spread: "y" }, fairnessKey: "k" })],
+    [true, "a strategy named and the same by default", echo(), echo({ strategy: "balanced" })],
+    [false, "kinds", echo(), command()],
+    [false, "programs", command({}, "ls"), command({}, "git")],
+    [false, "agents", agent(), agent({ agent: "coder" })],
+    [false, "an agent and a model of one name", agent({ agent: "x" }), agent({ model: "x" })],
+    [false, "skills of the input", agent({ skill: "a" }), agent({ skill: "b" })],
+    [false, "conditions", command({ require: { os: ["linux"] } }), command({ require: { os: ["darwin"] } })],
+    [false, "wished-for labels", command(), command({ prefer: { labels: [{ name: "a", value: "b", weight: 1 }] } })],
+    [false, "strategies", echo(), echo({ strategy: "random" })],
+    [false, "what may be given ahead", echo(), echo({ onLost: "ask" })],
+  ])("are the same (%s) for %s", (same, _name, a, b) => {
+    const shapes = new Shapes("balanced");
+    expect(shapes.of(a) === shapes.of(b)).toBe(same);
+  });
+
+  it("S1: of one shape, one answer of the filter", () => {
+    fc.assert(
+      fc.property(fc.array(anySpec, { minLength: 2, maxLength: 30 }), anyNode, (specs, node) => {
+        const shapes = new Shapes("balanced");
+        for (const spec of specs) expect(refusal(node, shapes.of(spec))).toEqual(refusal(node, shapes.describe(spec)));
+      }),
+    );
+  });
+
+  it("are forgotten when nothing waits for them, and their numbers given out again", () => {
+    const shapes = new Shapes("balanced");
+    const spec = (i: number): TaskSpec => command({ require: { memoryMiB: i + 1 } });
+    const kept = shapes.of(echo());
+    for (let i = 1; i < SHAPES_KEPT; i++) shapes.of(spec(i));
+    expect(shapes.full).toBe(true);
+    const gone = shapes.forget((shape) => shape !== kept);
+    expect(gone.length).toBe(SHAPES_KEPT - 1);
+    expect(shapes.full).toBe(false);
+    expect(shapes.of(echo())).toBe(kept);
+    const indexes = new Set([kept.index]);
+    for (let i = 0; i < SHAPES_KEPT; i++) indexes.add(shapes.of(spec(i)).index);
+    expect(indexes.size).toBe(SHAPES_KEPT + 1);
+    expect(Math.max(...indexes)).toBe(SHAPES_KEPT);
+  });
+});
