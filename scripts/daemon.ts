@@ -4,7 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { run, type Running } from "./child.ts";
 
-const COMMAND = fileURLToPath(new URL("../cluster/bin/openclaw-cluster.ts", import.meta.url));
+const COMMAND = fileURLToPath(new URL("../cluster/bin/openclaw-cluster.mjs", import.meta.url));
 
 export interface StartedDaemon {
   readonly process: Running;

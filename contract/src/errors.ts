@@ -39,6 +39,7 @@ export const ERRORS = {
   config_invalid: row(400, 2, false, "Correct cluster.yaml as the detail says."),
   binary_missing: row(503, 2, false, "Install the program named in the detail, or name it by its environment variable."),
   port_taken: row(503, 2, false, "Stop the other program or choose another port."),
+  store_unreadable: row(503, 1, false, "Put a backup of the data folder back; if a newer openclaw-cluster wrote it, update this one."),
   already_running: row(409, 1, false, "One daemon per folder: stop the other, or choose another --home."),
   coordinator_unreachable: row(503, 1, true, "Is it running? Try `openclaw-cluster doctor`."),
   bus_unreachable: row(503, 1, true, "The connection to nats-server is down; it comes back by itself."),

@@ -65,6 +65,8 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   });
   policy.onChange(() => worker.refreshFacts());
   gateway?.onStatus(() => worker.refreshFacts());
+  // Either may have changed while the worker was being opened.
+  worker.refreshFacts();
   open.push(() => worker.stop({ graceMs: STOP_GRACE_MS }));
 }
 

@@ -28,9 +28,9 @@ export class Ledger {
 
   private readonly live = new Map<number, TaskRecord>();
   private readonly leases = new Map<NodeId, Set<number>>();
-  // What this turn wrote: the key, and whether the store has never seen it.
-  private dirty = new Map<number, boolean>();
-  private over: TaskRecord[] = [];
+  // What this turn wrote, each record as it is last; `fresh` are those that the store has never seen.
+  private dirty = new Map<number, TaskRecord>();
+  private fresh = new Set<number>();
   private attempts: AttemptRow[] = [];
 
   constructor(scheduler: Scheduler, loaded: Pick<Loaded, "live" | "counts" | "lastKey">) {
@@ -55,7 +55,8 @@ export class Ledger {
   create(task: TaskRecord): void {
     this.lastKey = Math.max(this.lastKey, task.key);
     this.live.set(task.key, task);
-    this.dirty.set(task.key, true);
+    this.dirty.set(task.key, task);
+    this.fresh.add(task.key);
     this.count(task.state, 1);
     if (task.state === "queued") this.scheduler.enqueue(task);
     this.alarms.set(task, true);
@@ -97,28 +98,18 @@ export class Ledger {
     if (this.dirty.size === 0) return undefined;
     const created: TaskRecord[] = [];
     const changed: TaskRecord[] = [];
-    for (const [key, fresh] of this.dirty) {
-      const task = this.live.get(key);
-      if (task !== undefined) (fresh ? created : changed).push(task);
-    }
-    for (const task of this.over) {
-      (this.dirty.get(task.key) === true ? created : changed).push(task);
-    }
+    for (const [key, task] of this.dirty) (this.fresh.has(key) ? created : changed).push(task);
     const written = { created, changed, attempts: this.attempts };
     this.dirty = new Map();
-    this.over = [];
+    this.fresh = new Set();
     this.attempts = [];
     return written;
   }
 
   private keep(task: TaskRecord): void {
-    if (!this.dirty.has(task.key)) this.dirty.set(task.key, false);
-    if (isTerminal(task.state)) {
-      this.live.delete(task.key);
-      this.over.push(task);
-    } else {
-      this.live.set(task.key, task);
-    }
+    this.dirty.set(task.key, task);
+    if (isTerminal(task.state)) this.live.delete(task.key);
+    else this.live.set(task.key, task);
   }
 
   private restore(task: TaskRecord): void {

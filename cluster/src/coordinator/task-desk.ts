@@ -1,6 +1,6 @@
 /** What callers may ask of the coordinator about tasks: reads from the ledger and the store, changes through a turn. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { taskId, taskKey, type TaskId } from "@openclaw-cluster/contract/ids";
+import { taskId, taskKey, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { QueueView } from "@openclaw-cluster/contract/cluster";
@@ -63,7 +63,7 @@ export class TaskDesk {
     const task = await this.record(id);
     const { scheduler } = this.ledger;
     const now = this.lead.parts.clock.wall();
-    if (task.state === "queued" || task.state === "scheduled") return scheduler.explain(task, now);
+    if (task.state === "queued" || task.state === "scheduled") return this.inTheirWords(task, scheduler.explain(task, now));
     const placed = scheduler.explainPlaced(task);
     if (placed !== undefined) return placed;
     return { sentence: `It is ${task.state} (${task.reason}) and was never placed.`, strategy: task.spec.strategy ?? this.lead.parts.strategy, candidates: [], refused: [], at: now };
@@ -125,6 +125,21 @@ export class TaskDesk {
 
   private get ledger(): Lead["state"]["ledger"] {
     return this.lead.state.ledger;
+  }
+
+  /** The scheduler knows that a node refused the task a moment ago; what it said, as that its policy forbids it, stands with the attempt. */
+  private async inTheirWords(task: TaskRecord, explanation: Explanation): Promise<Explanation> {
+    if (!explanation.refused.some(({ code }) => code === "penalised")) return explanation;
+    const said = new Map<NodeId, string>();
+    for (const { node, outcome, error } of await this.lead.parts.store.attempts(task.key)) {
+      if (outcome === "refused" && error !== undefined) said.set(node, error.message);
+    }
+    const refused = explanation.refused.map((one) => {
+      const words = one.code === "penalised" ? said.get(one.node) : undefined;
+      return words === undefined ? one : { ...one, detail: `refused it: ${words}` };
+    });
+    const [first] = refused.filter(({ code, node }) => code === "penalised" && said.has(node));
+    return { ...explanation, refused, ...(first !== undefined && { sentence: `${explanation.sentence} ${first.node} ${first.detail}` }) };
   }
 
   /** A person's change of one task; `decide` gives undefined where the present state does not allow it. */

@@ -73,7 +73,7 @@ export function translateInBackup(error: unknown, path: string): ClusterError {
 
 export function damaged(path: string, what: string, cause?: unknown): ClusterError {
   return new ClusterError(
-    "internal",
+    "store_unreadable",
     `The database ${path} is damaged: ${what}. It was left as it is; put a backup in its place, or move it away to start empty.`,
     { cause },
   );

@@ -17,7 +17,7 @@ export function migrate(database: DatabaseSync, migrations = MIGRATIONS): number
   const version = versionOf(database);
   if (version > migrations.length) {
     throw new ClusterError(
-      "internal",
+      "store_unreadable",
       `The database has layout ${version}, this program knows up to ${migrations.length}: it was written by a newer version. Start that version, or restore a backup.`,
     );
   }

@@ -117,12 +117,12 @@ describe("the file", () => {
     ];
     for (const content of contents) {
       writeFileSync(path, content);
-      await expect(start()).rejects.toMatchObject({ code: "internal", detail: expect.stringMatching(/damaged.*left as it is/) });
+      await expect(start()).rejects.toMatchObject({ code: "store_unreadable", detail: expect.stringMatching(/damaged.*left as it is/) });
       expect(readFileSync(path)).toStrictEqual(content);
     }
     rmSync(path);
     writeFileSync(`${path}-wal`, "x");
-    await expect(start()).rejects.toMatchObject({ code: "internal", detail: expect.stringMatching(/its log .* is there/) });
+    await expect(start()).rejects.toMatchObject({ code: "store_unreadable", detail: expect.stringMatching(/its log .* is there/) });
     expect(existsSync(path)).toBe(false);
   });
 
@@ -131,7 +131,7 @@ describe("the file", () => {
     const newer = new DatabaseSync(path);
     newer.exec("PRAGMA user_version = 99");
     newer.close();
-    await expect(start()).rejects.toMatchObject({ code: "internal", detail: expect.stringMatching(/layout 99.*newer version/) });
+    await expect(start()).rejects.toMatchObject({ code: "store_unreadable", detail: expect.stringMatching(/layout 99.*newer version/) });
   });
 
   it("cannot be where no file can be", async () => {

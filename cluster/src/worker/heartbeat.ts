@@ -45,6 +45,7 @@ export class Heartbeat {
   private factsDue = true;
   private factsAtMs: number;
   private gathering: Promise<void> | undefined;
+  private gatherAgain = false;
   private contactAtMs: number;
   private leaving = false;
   private stopped = false;
@@ -70,9 +71,10 @@ export class Heartbeat {
     await this.beat();
   }
 
-  /** Gathers the facts anew and sends them if they changed. */
+  /** Gathers the facts anew and sends them if they changed. A change that comes while they are being gathered is not missed. */
   async refreshFacts(): Promise<void> {
-    this.gathering ??= this.gather().finally(() => {
+    this.gatherAgain = true;
+    this.gathering ??= this.gatherAll().finally(() => {
       this.gathering = undefined;
     });
     await this.gathering;
@@ -87,6 +89,13 @@ export class Heartbeat {
   stop(): void {
     this.stopped = true;
     this.timer?.cancel();
+  }
+
+  private async gatherAll(): Promise<void> {
+    while (this.gatherAgain && !this.stopped) {
+      this.gatherAgain = false;
+      await this.gather();
+    }
   }
 
   private async gather(): Promise<void> {

@@ -279,6 +279,26 @@ describe("heartbeats", () => {
     expect(ground.heartbeats.at(-1)?.facts).toEqual(FACTS);
   });
 
+  test("a change that comes while the facts are being gathered is told next, not half a minute later", async () => {
+    const slow = Promise.withResolvers<void>();
+    let gathered = 0;
+    const facts = async (): Promise<typeof FACTS> => {
+      gathered++;
+      const seen = ground.facts;
+      if (gathered === 1) await slow.promise;
+      return seen;
+    };
+    const opening = ground.open({ facts });
+    await ground.until(() => gathered === 1, "the first look");
+    ground.facts = { ...FACTS, labels: { room: "office" } };
+    await ground.pass(5_000, 500);
+    (await opening).refreshFacts();
+    slow.resolve();
+    await ground.settle();
+    expect(ground.heartbeats.at(-1)?.facts?.labels).toEqual({ room: "office" });
+    expect(gathered).toBe(2);
+  });
+
   test("name everything held: running, waiting, and not yet accepted", async () => {
     ground.verdict = () => undefined;
     await ground.open({ slots: 1 });

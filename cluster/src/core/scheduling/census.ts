@@ -31,7 +31,12 @@ export class Census {
   take(member: Member, facts: NodeFacts | undefined): void {
     const known = this.features.get(member);
     const now = facts && featuresOf(facts);
-    if (known === undefined ? now === undefined : now !== undefined && sameNames(known.skills, now.skills) && sameNames(known.models, now.models)) return;
+    if (
+      known === undefined
+        ? now === undefined
+        : now !== undefined && sameNames(known.skills, now.skills) && sameNames(known.models, now.models)
+    )
+      return;
     this.version++;
     this.nodes += (now === undefined ? 0 : 1) - (known === undefined ? 0 : 1);
     for (const name of (known ?? NOTHING).skills) count(this.skills, name, -1);

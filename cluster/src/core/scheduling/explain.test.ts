@@ -2,6 +2,7 @@ import { Explanation } from "@openclaw-cluster/contract/placement";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { transition } from "../task.ts";
+import { AHEAD_MAX } from "./order.ts";
 import { agent, anyNodes, anySpec, command, echo, id, node, noRandom, placeAll, scheduler, task } from "./fixtures.ts";
 
 const plan = (spec = command()) => task(0, { spec });
@@ -33,8 +34,22 @@ describe("why a task waits", () => {
     placeAll(made, [command(), command()]);
     for (let key = 3; key <= 5; key++) made.enqueue(task(key));
     made.place(0, noRandom, 9);
-    expect(made.explain(task(5), 0)).toMatchObject({ sentence: "Waits for a free slot: 2 nodes fit, both are full; 2 tasks are ahead.", ahead: 2, candidates: [] });
+    expect(made.explain(task(5), 0)).toMatchObject({
+      sentence: "Waits for a free slot: 2 nodes fit, both are full; 2 tasks are ahead.",
+      ahead: 2,
+      candidates: [],
+    });
     expect(made.explain(task(3), 0).sentence).toBe("Waits for a free slot: 2 nodes fit, both are full.");
+  });
+
+  it("counts those ahead no further than a limit", () => {
+    const made = scheduler([node("ada", { slots: 1 })]);
+    for (let key = 1; key <= AHEAD_MAX + 9; key++) made.enqueue(task(key));
+    made.place(0, noRandom, 1);
+    expect(made.position(AHEAD_MAX, 0)).toBe(AHEAD_MAX - 2);
+    const { ahead, sentence } = made.explain(task(AHEAD_MAX + 9), 0);
+    expect(ahead).toBe(AHEAD_MAX);
+    expect(sentence).toMatch(/; at least 10000 tasks are ahead\.$/);
   });
 
   it("memory that is set aside", () => {
@@ -65,14 +80,21 @@ describe("where a plan would go", () => {
   it("says which term decides", () => {
     const made = scheduler([node("ada"), node("bob", { labels: { room: "attic" } })]);
     const spec = command({ prefer: { labels: [{ name: "room", value: "attic", weight: 10 }] } });
-    expect(made.explain(plan(spec), 0)).toMatchObject({ node: "bob", sentence: "Would run on bob: best of 2, it has the labels it prefers." });
+    expect(made.explain(plan(spec), 0)).toMatchObject({
+      node: "bob",
+      sentence: "Would run on bob: best of 2, it has the labels it prefers.",
+    });
     expect(made.size).toBe(0);
     expect(made.used(id("bob")).slots).toBe(0);
   });
 
   it("says when nothing decides, and when there is no choice", () => {
-    expect(scheduler([node("ada"), node("bob")]).explain(plan(echo()), 0).sentence).toMatch(/^Would run on (ada|bob): best of 2 that are equal, by lot\.$/);
-    expect(scheduler([node("ada"), node("bob", { draining: true })]).explain(plan(), 0).sentence).toBe("Would run on ada: the only one that fits and has room.");
+    expect(scheduler([node("ada"), node("bob")]).explain(plan(echo()), 0).sentence).toMatch(
+      /^Would run on (ada|bob): best of 2 that are equal, by lot\.$/,
+    );
+    expect(scheduler([node("ada"), node("bob", { draining: true })]).explain(plan(), 0).sentence).toBe(
+      "Would run on ada: the only one that fits and has room.",
+    );
   });
 
   it("does not pretend to know what will be drawn", () => {
@@ -83,15 +105,21 @@ describe("where a plan would go", () => {
 
   it("goes where placing then puts it, and lists every node", () => {
     fc.assert(
-      fc.property(anyNodes, anySpec.filter(({ strategy }) => strategy !== "random"), (nodes, spec) => {
-        const made = scheduler(nodes);
-        const waiting = task(1, { spec });
-        const explanation = made.explain(waiting, 0);
-        expect(Explanation.parse(explanation)).toEqual(explanation);
-        expect([...explanation.candidates, ...explanation.refused].map((one) => one.node).sort()).toEqual(nodes.map((one) => one.id).sort());
-        made.enqueue(waiting);
-        expect(made.place(0, noRandom, 1)[0]?.node).toBe(explanation.node);
-      }),
+      fc.property(
+        anyNodes,
+        anySpec.filter(({ strategy }) => strategy !== "random"),
+        (nodes, spec) => {
+          const made = scheduler(nodes);
+          const waiting = task(1, { spec });
+          const explanation = made.explain(waiting, 0);
+          expect(Explanation.parse(explanation)).toEqual(explanation);
+          expect([...explanation.candidates, ...explanation.refused].map((one) => one.node).sort()).toEqual(
+            nodes.map((one) => one.id).sort(),
+          );
+          made.enqueue(waiting);
+          expect(made.place(0, noRandom, 1)[0]?.node).toBe(explanation.node);
+        },
+      ),
     );
   });
 });
@@ -102,7 +130,11 @@ describe("why a task runs where it runs", () => {
   const [decision] = made.place(5, noRandom, 1);
   const placement = decision?.placement;
   if (placement === undefined) throw new Error("it was not placed");
-  const leased = transition(task(1), "leased", "placed", { attempt: 1, placement, lease: { node: placement.node, epoch: 1, offeredAt: 5 } });
+  const leased = transition(task(1), "leased", "placed", {
+    attempt: 1,
+    placement,
+    lease: { node: placement.node, epoch: 1, offeredAt: 5 },
+  });
 
   it("is told from what was kept, with what would help now", () => {
     expect(made.explainPlaced(leased)).toEqual({

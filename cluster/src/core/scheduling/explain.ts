@@ -11,6 +11,7 @@ import type { Chooser } from "./choose.ts";
 import { count, refusal } from "./filter.ts";
 import { busy, fitOf, type Fit, type FitBook } from "./fits.ts";
 import type { Asker } from "./member.ts";
+import { AHEAD_MAX } from "./order.ts";
 import type { Placement } from "./placement.ts";
 import { round, type Ranking, type Scene, type Terms } from "./rank.ts";
 import type { Roster } from "./roster.ts";
@@ -64,7 +65,12 @@ export function explainPlaced(task: TaskRecord, shape: Shape, roster: Roster): E
   const refused = placement.refused.map(([id, code, detail]): RefusedNode => {
     const known = roster.get(id)?.node;
     const present = known && refusal(known, shape);
-    return { node: id, code, detail, remedy: present?.code === code ? present.remedy : "nothing to do: it was so when the task was placed" };
+    return {
+      node: id,
+      code,
+      detail,
+      remedy: present?.code === code ? present.remedy : "nothing to do: it was so when the task was placed",
+    };
   });
   return { sentence: placedSentence(task, placement, candidates), strategy, node, candidates, refused, at };
 }
@@ -85,7 +91,10 @@ function waitingSentence(task: Waiting, found: Found): string {
 function presentSentence(isPlan: boolean, found: Found): string {
   const { strategy, node, candidates, refused, ahead } = found;
   const waits = isPlan ? "Would wait" : "Waits";
-  const queue = ahead === undefined || ahead === 0 ? "" : `; ${count(ahead, "task")} ${ahead === 1 ? "is" : "are"} ahead`;
+  const queue =
+    ahead === undefined || ahead === 0
+      ? ""
+      : `; ${ahead === AHEAD_MAX ? "at least " : ""}${count(ahead, "task")} ${ahead === 1 ? "is" : "are"} ahead`;
   if (candidates.length > 0) {
     const where = node ?? `any of ${candidates.length} nodes`;
     return `${isPlan ? "Would run on" : "Is next for"} ${where}: ${reason(strategy, candidates, refused.length > 0)}${queue}.`;
@@ -97,7 +106,8 @@ function presentSentence(isPlan: boolean, found: Found): string {
   if (busyNodes.every(({ code }) => code === "slots_busy")) {
     return `${waits} for a free slot: ${fit}, ${["", "and it is", "both are"][busyNodes.length] ?? "all are"} full${queue}.`;
   }
-  if (busyNodes.every(({ code }) => code === "memory_busy")) return `${waits} for memory to be given back: ${fit}, none has enough left${queue}.`;
+  if (busyNodes.every(({ code }) => code === "memory_busy"))
+    return `${waits} for memory to be given back: ${fit}, none has enough left${queue}.`;
   return `${waits}: ${fit}, none can take it now${queue}. ${named(busyNodes)}.`;
 }
 

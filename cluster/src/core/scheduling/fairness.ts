@@ -8,7 +8,7 @@
  */
 import { LEVEL_MAX } from "./aging.ts";
 
-/** Keys remembered in a level though nothing of theirs waits there; beyond it those without a lead are dropped. */
+/** Keys remembered in a level. Beyond it those are dropped for which nothing waits there, and with them what they had in advance. */
 const FLOWS_KEPT = 10_000;
 
 export interface Flow {
@@ -26,7 +26,11 @@ interface Level {
 }
 
 export class Fairness {
-  private readonly levels: readonly Level[] = Array.from({ length: LEVEL_MAX + 1 }, () => ({ now: 0, limit: FLOWS_KEPT, flows: new Map() }));
+  private readonly levels: readonly Level[] = Array.from({ length: LEVEL_MAX + 1 }, () => ({
+    now: 0,
+    limit: FLOWS_KEPT,
+    flows: new Map(),
+  }));
 
   join(level: number, key: string): Flow {
     const { flows, now } = this.levels[level] as Level;
@@ -40,7 +44,7 @@ export class Fairness {
     flow.lanes--;
     const at = this.levels[level] as Level;
     if (at.flows.size <= at.limit) return;
-    for (const [key, { lanes, time }] of at.flows) if (lanes === 0 && time <= at.now) at.flows.delete(key);
+    for (const [key, { lanes }] of at.flows) if (lanes === 0) at.flows.delete(key);
     at.limit = Math.max(FLOWS_KEPT, 2 * at.flows.size);
   }
 

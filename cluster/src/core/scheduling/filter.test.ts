@@ -9,7 +9,8 @@ import { Shapes } from "./shape.ts";
 
 const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined => refusal(one, new Shapes("balanced").describe(spec));
 const nas = (more: Partial<NodeFacts> = {}): SchedulableNode => node("nas2", { facts: more });
-const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode => nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });
+const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode =>
+  nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });
 const skill = { name: "video", eligible: false, missing: ["bins: ffmpeg", "env: KEY"] };
 const openclaw = { version: "2026.9.6", reachable: true, agents: ["main"], models: [{ id: "llama3/8b", provider: "local" }] };
 
@@ -19,12 +20,20 @@ describe("the filter lets through", () => {
     ["a named node", nas(), echo({ require: { nodes: [id("studio"), id("nas2")] } })],
     ["one of the systems", nas(), echo({ require: { os: ["darwin", "linux"], arch: ["x64"] } })],
     ["a label laid over by the operator", node("nas2", { labels: { gpu: "yes" } }), echo({ require: { labels: { gpu: "yes" } } })],
-    ["an eligible skill, from the input too", nas({ skills: [{ name: "notes", eligible: true }] }), agent({ skill: "notes" }, { require: { skills: ["notes"] } })],
+    [
+      "an eligible skill, from the input too",
+      nas({ skills: [{ name: "notes", eligible: true }] }),
+      agent({ skill: "notes" }, { require: { skills: ["notes"] } }),
+    ],
     ["a model by provider and id", nas({ openclaw }), agent({ model: "local/llama3/8b" })],
     ["a model by its id alone", nas({ openclaw }), agent({}, { require: { models: ["llama3/8b"] } })],
     ["an agent that it has", nas(), agent({ agent: "main" })],
     ["a command that the policy names", policy({ commands: ["git"] }), command({}, "git")],
-    ["a command that the policy names by its path: only the node knows its PATH", policy({ commands: ["/usr/bin/git"] }), command({}, "git")],
+    [
+      "a command that the policy names by its path: only the node knows its PATH",
+      policy({ commands: ["/usr/bin/git"] }),
+      command({}, "git"),
+    ],
     ["a tool without an agent under a policy about agents", policy({ agents: [] }), { kind: "tool", input: { tool: "search" } }],
     ["all of its slots and nine tenths of its memory", nas(), echo({ require: { slots: 4, memoryMiB: 9_000 } })],
   ])("%s", (_name, one, spec) => {
@@ -53,13 +62,37 @@ describe("the filter refuses", () => {
     ["policy", "does not allow the command it", /policy.yaml/, policy({ commands: ["git", "/usr/bin/git"] }), command({}, "it")],
     ["os", "runs linux, not darwin or win32", /darwin or win32/, nas(), echo({ require: { os: ["darwin", "win32"] } })],
     ["arch", "is x64, not arm64", /arm64/, nas(), echo({ require: { arch: ["arm64"] } })],
-    ["labels", "has no label gpu=yes, room=attic instead of cellar", "label it: openclaw-cluster nodes label nas2 gpu=yes room=cellar", node("nas2", { labels: { room: "attic" } }), echo({ require: { labels: { gpu: "yes", room: "cellar" } } })],
+    [
+      "labels",
+      "has no label gpu=yes, room=attic instead of cellar",
+      "label it: openclaw-cluster nodes label nas2 gpu=yes room=cellar",
+      node("nas2", { labels: { room: "attic" } }),
+      echo({ require: { labels: { gpu: "yes", room: "cellar" } } }),
+    ],
     ["skills", "has no skill video", "install the skill video on nas2", nas(), agent({ skill: "video" })],
-    ["skills", /not eligible: missing bins: ffmpeg, env: KEY/, /make it eligible on nas2/, nas({ skills: [skill] }), echo({ require: { skills: ["video"] } })],
-    ["models", "has no model local/tiny, gpt", /on nas2/, nas({ openclaw }), agent({ model: "gpt" }, { require: { models: ["local/tiny"] } })],
+    [
+      "skills",
+      /not eligible: missing bins: ffmpeg, env: KEY/,
+      /make it eligible on nas2/,
+      nas({ skills: [skill] }),
+      echo({ require: { skills: ["video"] } }),
+    ],
+    [
+      "models",
+      "has no model local/tiny, gpt",
+      /on nas2/,
+      nas({ openclaw }),
+      agent({ model: "gpt" }, { require: { models: ["local/tiny"] } }),
+    ],
     ["models", "has no model 8", /on nas2/, nas({ openclaw }), agent({ model: "8" })],
     ["slots_short", "has 4 slots in all, and the task takes 5", /at least 5 slots/, nas(), echo({ require: { slots: 5 } })],
-    ["memory_short", "can set aside 9000 MiB in all, and the task takes 9001", /has 10000 MiB/, nas(), echo({ require: { memoryMiB: 9_001 } })],
+    [
+      "memory_short",
+      "can set aside 9000 MiB in all, and the task takes 9001",
+      /has 10000 MiB/,
+      nas(),
+      echo({ require: { memoryMiB: 9_001 } }),
+    ],
   ])("%s: %s", (code, detail, remedy, one, spec) => {
     const verdict = ask(one, spec);
     expect(verdict?.code).toBe(code);

@@ -34,7 +34,12 @@ export function refusal(node: SchedulableNode, need: Shape): Verdict | undefined
     if (verdict !== undefined) return verdict;
   }
   const { facts } = node;
-  if (facts === undefined) return no("not_ready", "has not said yet what it can do", `wait a moment; if it stays so, look at its log: openclaw-cluster nodes show ${node.id}`);
+  if (facts === undefined)
+    return no(
+      "not_ready",
+      "has not said yet what it can do",
+      `wait a moment; if it stays so, look at its log: openclaw-cluster nodes show ${node.id}`,
+    );
   for (const check of ABILITY) {
     const verdict = check(facts, node, need);
     if (verdict !== undefined) return verdict;
@@ -49,7 +54,8 @@ function named({ id }: SchedulableNode, need: Shape): Verdict | undefined {
 
 function approved({ id, state }: SchedulableNode): Verdict | undefined {
   if (state === "pending") return no("not_approved", "is not approved yet", `approve it: openclaw-cluster nodes approve ${id}`);
-  if (state === "revoked") return no("not_approved", "was revoked", `join it anew: openclaw-cluster invite, then on that machine openclaw-cluster join`);
+  if (state === "revoked")
+    return no("not_approved", "was revoked", `join it anew: openclaw-cluster invite, then on that machine openclaw-cluster join`);
   return undefined;
 }
 
@@ -71,7 +77,8 @@ function active({ id, draining }: SchedulableNode): Verdict | undefined {
 }
 
 function kind(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
-  if (!facts.kinds.includes(need.kind)) return no("kind", `does not run tasks of kind ${need.kind}`, `use a node that does, or update openclaw-cluster on ${id}`);
+  if (!facts.kinds.includes(need.kind))
+    return no("kind", `does not run tasks of kind ${need.kind}`, `use a node that does, or update openclaw-cluster on ${id}`);
   if (need.kind !== "agent" && need.kind !== "tool") return undefined;
   const { openclaw } = facts;
   if (openclaw === undefined) return no("kind", "has no OpenClaw", `install OpenClaw on ${id} and start its Gateway`);
@@ -97,19 +104,33 @@ const DEFAULT_AGENT = "default";
 
 function os(facts: NodeFacts, { id }: SchedulableNode, { require }: Shape): Verdict | undefined {
   if (require.os === undefined || require.os.includes(facts.os)) return undefined;
-  return no("os", `runs ${facts.os}, not ${either(require.os)}`, `add a node with ${either(require.os)}, or allow ${facts.os} in require.os for ${id}`);
+  return no(
+    "os",
+    `runs ${facts.os}, not ${either(require.os)}`,
+    `add a node with ${either(require.os)}, or allow ${facts.os} in require.os for ${id}`,
+  );
 }
 
 function arch(facts: NodeFacts, { id }: SchedulableNode, { require }: Shape): Verdict | undefined {
   if (require.arch === undefined || require.arch.includes(facts.arch)) return undefined;
-  return no("arch", `is ${facts.arch}, not ${either(require.arch)}`, `add a node with ${either(require.arch)}, or allow ${facts.arch} in require.arch for ${id}`);
+  return no(
+    "arch",
+    `is ${facts.arch}, not ${either(require.arch)}`,
+    `add a node with ${either(require.arch)}, or allow ${facts.arch} in require.arch for ${id}`,
+  );
 }
 
 function labels(_facts: NodeFacts, node: SchedulableNode, { require }: Shape): Verdict | undefined {
   const missing = Object.entries(require.labels ?? {}).filter(([name, value]) => node.labels[name] !== value);
   if (missing.length === 0) return undefined;
-  const detail = missing.map(([name, value]) => (node.labels[name] === undefined ? `no label ${name}=${value}` : `${name}=${node.labels[name]} instead of ${value}`));
-  return no("labels", `has ${list(detail)}`, `label it: openclaw-cluster nodes label ${node.id} ${missing.map(([name, value]) => `${name}=${value}`).join(" ")}`);
+  const detail = missing.map(([name, value]) =>
+    node.labels[name] === undefined ? `no label ${name}=${value}` : `${name}=${node.labels[name]} instead of ${value}`,
+  );
+  return no(
+    "labels",
+    `has ${list(detail)}`,
+    `label it: openclaw-cluster nodes label ${node.id} ${missing.map(([name, value]) => `${name}=${value}`).join(" ")}`,
+  );
 }
 
 function skills(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
@@ -118,7 +139,11 @@ function skills(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict
     if (found === undefined) return no("skills", `has no skill ${name}`, `install the skill ${name} on ${id}`);
     if (found.eligible) continue;
     const missing = found.missing?.length ? `missing ${list(found.missing)}` : "OpenClaw does not say why";
-    return no("skills", `has the skill ${name}, but it is not eligible: ${missing}`, `make it eligible on ${id}: openclaw skills info ${name} says how`);
+    return no(
+      "skills",
+      `has the skill ${name}, but it is not eligible: ${missing}`,
+      `make it eligible on ${id}: openclaw skills info ${name} says how`,
+    );
   }
   return undefined;
 }
@@ -133,13 +158,21 @@ function models(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict
 
 function slots(_facts: NodeFacts, node: SchedulableNode, need: Shape): Verdict | undefined {
   if (need.slots <= node.slots) return undefined;
-  return no("slots_short", `has ${count(node.slots, "slot")} in all, and the task takes ${need.slots}`, `give ${node.id} at least ${need.slots} slots, or ask for fewer`);
+  return no(
+    "slots_short",
+    `has ${count(node.slots, "slot")} in all, and the task takes ${need.slots}`,
+    `give ${node.id} at least ${need.slots} slots, or ask for fewer`,
+  );
 }
 
 function memory(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
   const reservable = Math.floor(facts.memoryMiB * MEMORY_SHARE);
   if (need.memoryMiB <= reservable) return undefined;
-  return no("memory_short", `can set aside ${reservable} MiB in all, and the task takes ${need.memoryMiB}`, `ask for less in require.memoryMiB; ${id} has ${facts.memoryMiB} MiB`);
+  return no(
+    "memory_short",
+    `can set aside ${reservable} MiB in all, and the task takes ${need.memoryMiB}`,
+    `ask for less in require.memoryMiB; ${id} has ${facts.memoryMiB} MiB`,
+  );
 }
 
 const list = (names: readonly string[]): string => names.join(", ");

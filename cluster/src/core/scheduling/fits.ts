@@ -97,7 +97,8 @@ export function busy(member: Member, shape: Shape, asker: Asker, penalisedUntil:
     return { code: "penalised", detail: PENALISED, remedy: `wait: it is asked again in ${Math.ceil((penalisedUntil - now) / 1_000)} s` };
   }
   if (!member.hasSlots(shape)) return { code: "slots_busy", detail: noSlots(member, shape), remedy: `wait, or give ${id} more slots` };
-  if (!member.hasMemory(shape)) return { code: "memory_busy", detail: noMemory(shape), remedy: "wait, or ask for less in require.memoryMiB" };
+  if (!member.hasMemory(shape))
+    return { code: "memory_busy", detail: noMemory(shape), remedy: "wait, or ask for less in require.memoryMiB" };
   if (member.isHeldFrom(shape, asker)) return { code: "slots_busy", detail: HELD, remedy: "wait until that one has started" };
   return undefined;
 }
@@ -106,7 +107,9 @@ export const PENALISED = "refused such a task a moment ago";
 export const HELD = "is being emptied for a task that comes first";
 
 const noSlots = (member: Member, shape: Shape): string =>
-  shape.slots === 1 ? `has none of its ${count(member.slots, "slot")} free` : `has fewer than ${shape.slots} of its ${count(member.slots, "slot")} free`;
+  shape.slots === 1
+    ? `has none of its ${count(member.slots, "slot")} free`
+    : `has fewer than ${shape.slots} of its ${count(member.slots, "slot")} free`;
 const noMemory = (shape: Shape): string => `has less than ${shape.memoryMiB} MiB left to set aside`;
 
 export function fitOf(member: Member, shape: Shape, roster: Roster): Fit {

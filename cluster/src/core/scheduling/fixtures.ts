@@ -29,7 +29,10 @@ export function facts(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export function node(name: string, { facts: own, ...more }: Partial<Omit<SchedulableNode, "facts">> & { facts?: Partial<NodeFacts> } = {}): SchedulableNode {
+export function node(
+  name: string,
+  { facts: own, ...more }: Partial<Omit<SchedulableNode, "facts">> & { facts?: Partial<NodeFacts> } = {},
+): SchedulableNode {
   return { id: id(name), state: "ready", draining: false, facts: facts(own), labels: {}, slots: 4, load: undefined, ...more };
 }
 
@@ -135,5 +138,8 @@ const anyCommon: fc.Arbitrary<Common> = fc.record(
 );
 
 export const anySpec: fc.Arbitrary<TaskSpec> = fc
-  .tuple(fc.constantFrom(echo, echo, command, (more: Common) => agent({}, more)), fc.oneof(fc.constant({}), anyCommon))
+  .tuple(
+    fc.constantFrom(echo, echo, command, (more: Common) => agent({}, more)),
+    fc.oneof(fc.constant({}), anyCommon),
+  )
   .map(([kind, common]) => kind(common));

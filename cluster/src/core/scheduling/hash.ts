@@ -11,7 +11,7 @@ export function nameHash(name: string): number {
 }
 
 export function rendezvous(key: number, name: number): number {
-  let hash = name ^ Math.imul(key >>> 0, 0x9e3779b1) ^ Math.floor(key / 0x1_0000_0000);
+  let hash = name ^ Math.imul(key, 0x9e3779b1);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 0;

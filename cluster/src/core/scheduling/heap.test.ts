@@ -3,7 +3,10 @@ import { expect, it } from "vitest";
 import { before, Heap, OUT, type Ranked } from "./heap.ts";
 
 const anyRank = fc.record({ level: fc.nat(3), tag: fc.nat(3) });
-type Step = { kind: "put"; level: number; tag: number } | { kind: "move"; pick: number; level: number; tag: number } | { kind: "remove"; pick: number };
+type Step =
+  | { kind: "put"; level: number; tag: number }
+  | { kind: "move"; pick: number; level: number; tag: number }
+  | { kind: "remove"; pick: number };
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   anyRank.map((rank) => ({ kind: "put" as const, ...rank })),
   fc.tuple(anyRank, fc.nat()).map(([rank, pick]) => ({ kind: "move" as const, pick, ...rank })),

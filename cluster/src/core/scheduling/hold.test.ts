@@ -7,10 +7,19 @@ import type { Scheduler } from "./scheduler.ts";
 
 const ada = id("ada");
 
-/** A stream that keeps the node full: each step one task ends and two more come. Gives the time at which `key` is placed. */
-function streamUntil(made: Scheduler, key: number, stream: (key: number, now: number) => TaskRecord, untilMs: number): number {
-  const running: TaskRecord[] = [];
+/**
+ * A stream that keeps the node full: at the start `running` are there, then with each step one task ends and two more
+ * come. Gives the time at which `key` is placed.
+ */
+function streamUntil(
+  made: Scheduler,
+  key: number,
+  stream: (key: number, now: number) => TaskRecord,
+  running: TaskRecord[],
+  untilMs: number,
+): number {
   let next = 1_000;
+  for (const one of running) made.reserve(one, ada);
   for (let now = 0; now <= untilMs; now += 100) {
     const ended = running.shift();
     if (ended !== undefined) made.release(ended, ada);
@@ -45,18 +54,22 @@ describe("a hold", () => {
   it("ends the wait for several slots under a steady stream of small tasks", () => {
     const made = scheduler([node("ada", { slots: 4 })]);
     made.enqueue(task(1, { spec: command({ require: { slots: 4 } }), queuedAt: 1 }));
-    for (let key = 100; key < 104; key++) made.reserve(task(key), ada);
-    const placedAt = streamUntil(made, 1, (key, now) => task(key, { queuedAt: now }), 2 * HOLD_AFTER_MS);
+    const running = [100, 101, 102, 103].map((key) => task(key));
+    const placedAt = streamUntil(made, 1, (key, now) => task(key, { queuedAt: now }), running, 2 * HOLD_AFTER_MS);
     expect(placedAt).toBeGreaterThanOrEqual(HOLD_AFTER_MS);
   });
 
   it("ends the wait for memory in the same way", () => {
     const made = scheduler([node("ada", { slots: 64 })]);
     const part = (key: number, now: number): TaskRecord => task(key, { queuedAt: now, spec: command({ require: { memoryMiB: 3_000 } }) });
-    made.enqueue(part(100, 0));
-    made.place(0, noRandom, 1);
     made.enqueue(task(1, { spec: command({ require: { memoryMiB: 9_000 } }) }));
-    const placedAt = streamUntil(made, 1, part, 2 * HOLD_AFTER_MS);
+    const placedAt = streamUntil(
+      made,
+      1,
+      part,
+      [100, 101, 102].map((key) => part(key, 0)),
+      2 * HOLD_AFTER_MS,
+    );
     expect(placedAt).toBeGreaterThanOrEqual(HOLD_AFTER_MS);
   });
 
@@ -86,7 +99,7 @@ describe("a hold", () => {
     const made = scheduler([node("ada", { slots: 2 })]);
     for (let key = 100; key < 140; key++) made.enqueue(task(key, { spec: echo() }));
     const [first] = made.place(0, noRandom, 32);
-    made.enqueue(task(300, { spec: agent() , priority: 5 }));
+    made.enqueue(task(300, { spec: agent(), priority: 5 }));
     expect(made.place(1, noRandom, 1_000)).toEqual([]);
     made.release(task(first?.key ?? 0, { spec: echo() }), ada);
     made.enqueue(task(301, { spec: echo(), priority: 9 }));
@@ -108,5 +121,72 @@ describe("a hold", () => {
     expect(made.place(HOLD_AFTER_MS, noRandom, 10)).toEqual([]);
     made.setNode(node("ada", { slots: 2, facts: { os: "darwin" } }));
     expect(made.place(HOLD_AFTER_MS, noRandom, 10).map(({ key }) => key)).toEqual([4]);
+  });
+
+  it("does not keep out what rises above it, though the node has no news", () => {
+    const made = scheduler([node("ada", { slots: 1 })]);
+    for (const key of [1, 2]) made.enqueue(task(key, { spec: echo(), priority: key === 1 ? 4 : 0 }));
+    made.enqueue(task(3, { spec: agent(), priority: 3 }));
+    expect(made.place(0, noRandom, 10).map(({ key }) => key)).toEqual([1]);
+    made.enqueue(task(4, { spec: echo(), priority: 9 }));
+    expect(made.place(0, noRandom, 10).map(({ key }) => key)).toEqual([4]);
+  });
+
+  it("leaves to others what its task does not need, also after a change of hands", () => {
+    const made = scheduler([node("ada", { slots: 4 })]);
+    made.reserve(task(99, { spec: command({ require: { memoryMiB: 500 } }) }), ada);
+    made.enqueue(task(1, { spec: command({ require: { slots: 4 } }) }));
+    made.enqueue(task(2, { queuedAt: HOLD_AFTER_MS }));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10)).toEqual([]);
+    made.enqueue(task(3, { spec: command({ require: { memoryMiB: 9_000 } }), priority: 5 }));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10).map(({ key }) => key)).toEqual([2]);
+  });
+
+  it("passes to the next in line when its task is taken away, also behind work given ahead", () => {
+    const made = scheduler([node("ada", { slots: 2 })]);
+    for (const key of [98, 99]) made.reserve(task(key, { spec: agent() }), ada);
+    made.enqueue(task(1, { spec: command({ require: { slots: 2 } }), priority: 5 }));
+    made.enqueue(task(2, { spec: agent() }));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10)).toEqual([]);
+    for (let key = 10; key < 15; key++) made.enqueue(task(key, { spec: echo(), priority: 9, queuedAt: HOLD_AFTER_MS }));
+    made.release(task(98, { spec: agent() }), ada);
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10).length).toBe(5);
+    expect(made.dequeue(1)).toBe(true);
+    made.enqueue(task(20, { spec: echo(), queuedAt: HOLD_AFTER_MS }));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10)).toEqual([]);
+  });
+
+  it("is not put on a node that refuses the shape for now", () => {
+    const made = scheduler([node("ada", { slots: 2 })]);
+    const large = task(1, { spec: command({ require: { slots: 2 } }) });
+    made.penalise(large, ada, 10 * HOLD_AFTER_MS);
+    made.enqueue(large);
+    made.enqueue(task(2));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10).map(({ key }) => key)).toEqual([2]);
+  });
+
+  it("is told to those that were asleep when it began, so that they can rise above it", () => {
+    const made = scheduler([node("ada", { slots: 2 })]);
+    for (const key of [98, 99]) made.reserve(task(key, { spec: agent() }), ada);
+    made.enqueue(task(2, { spec: echo(), priority: 0, queuedAt: HOLD_AFTER_MS }));
+    made.place(0, noRandom, 10);
+    made.enqueue(task(3, { spec: command({ require: { slots: 2 } }), priority: 3 }));
+    made.place(HOLD_AFTER_MS, noRandom, 10);
+    made.release(task(98, { spec: agent() }), ada);
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10)).toEqual([]);
+    made.enqueue(task(4, { spec: echo(), priority: 9, queuedAt: HOLD_AFTER_MS }));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10).map(({ key }) => key)).toEqual([4]);
+  });
+
+  it("is given up when the node refuses the shape", () => {
+    const made = scheduler([node("ada", { slots: 2 })]);
+    const large = (key: number): TaskRecord => task(key, { spec: command({ require: { slots: 2 } }) });
+    for (const key of [1, 2]) made.enqueue(large(key));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10).map(({ key }) => key)).toEqual([1]);
+    made.release(large(1), ada);
+    made.enqueue(large(1));
+    made.penalise(large(1), ada, 10 * HOLD_AFTER_MS);
+    made.enqueue(task(3, { queuedAt: HOLD_AFTER_MS }));
+    expect(made.place(HOLD_AFTER_MS, noRandom, 10).map(({ key }) => key)).toEqual([3]);
   });
 });

@@ -42,7 +42,10 @@ export class Holds {
     if (now >= patientUntil) {
       this.holdNearest(line, this.fits.of(shape).list);
     } else {
-      this.holdNearest(line, closed.filter(({ member }) => member.isLedAgainst(shape)));
+      this.holdNearest(
+        line,
+        closed.filter(({ member }) => member.isLedAgainst(shape)),
+      );
       line.retryAt = patientUntil;
       this.nextRetryAt = Math.min(this.nextRetryAt, patientUntil);
     }

@@ -23,6 +23,6 @@ export interface Placement {
   readonly refusedMore?: number;
 }
 
-/** With fifty nodes everything is kept; beyond that the top of the list says enough. */
+/** A placement is written for every task: the best few and some of the rest say enough, and `why` of a waiting task names all. */
 export const CANDIDATES_KEPT = 8;
-export const REFUSED_KEPT = 50;
+export const REFUSED_KEPT = 16;

@@ -23,7 +23,17 @@ export interface PlacingFigures {
  * `queued` tasks of many shapes on `nodes` different nodes: first one decision after the other until all is full, then
  * one for each task that ends, until nothing waits that can run. Every call of `place` counts, with a decision or not.
  */
-export function benchPlacing({ nodes, queued, seed, clock }: { nodes: number; queued: number; seed: number; clock: Clock }): PlacingFigures {
+export function benchPlacing({
+  nodes,
+  queued,
+  seed,
+  clock,
+}: {
+  nodes: number;
+  queued: number;
+  seed: number;
+  clock: Clock;
+}): PlacingFigures {
   const random = generator(seed);
   const scheduler = new Scheduler({ strategy: "balanced" });
   for (let i = 0; i < nodes; i++) scheduler.setNode(someNode(i, random));
@@ -92,14 +102,27 @@ function someNode(index: number, random: () => number): SchedulableNode {
     version: "0.1.0",
     nodeVersion: "26.1.0",
     kinds: ["echo", "command", "agent", "tool"],
-    openclaw: { version: "2026.9.6", reachable: true, agents: ["main"], models: [{ id: pick(["small", "large"], random), provider: "local" }] },
+    openclaw: {
+      version: "2026.9.6",
+      reachable: true,
+      agents: ["main"],
+      models: [{ id: pick(["small", "large"], random), provider: "local" }],
+    },
     skills: SKILLS.filter(() => random() < 0.2).map((name) => ({ name, eligible: true })),
     policy: { kinds: ["echo", "command", "agent", "tool"] },
     labels: {},
     slots: pick([4, 8, 16], random),
   };
   const load = { cpu: random(), memoryFreeMiB: 1_000, diskFreeMiB: 1_000, running: 0, held: 0 };
-  return { id: `node${index}` as NodeId, state: "ready", draining: false, facts, labels: { room: pick(ROOMS, random) }, slots: facts.slots, load };
+  return {
+    id: `node${index}` as NodeId,
+    state: "ready",
+    draining: false,
+    facts,
+    labels: { room: pick(ROOMS, random) },
+    slots: facts.slots,
+    load,
+  };
 }
 
 const SKILLS = ["summarize", "weather", "notes", "video", "search", "mail", "calendar", "code"];
@@ -116,12 +139,31 @@ function someSpec(random: () => number): TaskSpec {
   if (roll < 0.7) return { ...command, require: { os: ["linux"], memoryMiB: pick([1_024, 4_096], random) } };
   if (roll < 0.8) return { ...agent, prefer: { labels: [{ name: "room", value: pick(ROOMS, random), weight: 50 }], sticky: user } };
   if (roll < 0.9) return { ...command, require: { slots: pick([1, 2, 4], random) }, prefer: { spread: user } };
-  if (roll < 0.99) return { ...command, require: { labels: { room: pick(ROOMS, random) } }, strategy: pick(["best_fit", "least_tasks", "round_robin"], random) };
+  if (roll < 0.99)
+    return {
+      ...command,
+      require: { labels: { room: pick(ROOMS, random) } },
+      strategy: pick(["best_fit", "least_tasks", "round_robin"], random),
+    };
   return { ...agent, require: { skills: ["nobody-has-this"] } };
 }
 
 function queuedTask(key: number, spec: TaskSpec, priority: number): TaskRecord {
-  return { key, spec, priority, owner: "bench", createdAt: 0, state: "queued", reason: "submitted", seq: 1, attempt: 0, failures: 0, losses: 0, queuedAt: 0, acted: false };
+  return {
+    key,
+    spec,
+    priority,
+    owner: "bench",
+    createdAt: 0,
+    state: "queued",
+    reason: "submitted",
+    seq: 1,
+    attempt: 0,
+    failures: 0,
+    losses: 0,
+    queuedAt: 0,
+    acted: false,
+  };
 }
 
 function pick<T>(values: readonly T[], random: () => number): T {

@@ -35,7 +35,14 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
       outcome: fc.constantFrom("succeeded", "succeeded", "failed", "refused"),
     }),
   },
-  { weight: 5, arbitrary: fc.record({ kind: fc.constant("place" as const), limit: fc.constantFrom(1, 3, 1_000), passedMs: fc.constantFrom(0, 1, 5_000, 40_000, AGING_MS) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant("place" as const),
+      limit: fc.constantFrom(1, 3, 1_000),
+      passedMs: fc.constantFrom(0, 1, 5_000, 40_000, AGING_MS),
+    }),
+  },
 );
 
 /** Plays steps on a scheduler and keeps its own books beside it. */
@@ -113,7 +120,8 @@ class Play {
     }
     this.scheduler.observe(held.node, kind, runMs, outcome === "succeeded");
     if (this.isKnown(held.node)) this.history.observe(this.historyOf(held.node), kindIndex(kind), runMs, outcome === "succeeded");
-    if (outcome === "failed") this.queue({ ...held.task, failures: held.task.failures + 1, attempt: held.task.attempt + 1, queuedAt: this.now });
+    if (outcome === "failed")
+      this.queue({ ...held.task, failures: held.task.failures + 1, attempt: held.task.attempt + 1, queuedAt: this.now });
   }
 
   /** Never over capacity, never a node that the filter refused or that asked for a pause. */
@@ -123,9 +131,15 @@ class Play {
     const { slots, memoryMiB } = this.used(decision.node);
     const needs = demand(placed.spec);
     expect(refusal(chosen, this.shapes.describe(placed.spec))).toBeUndefined();
-    expect(slots + needs.slots).toBeLessThanOrEqual(mayLead(placed.spec) ? windowSlots(chosen.slots, this.meanOf(decision.node, placed.spec.kind)) : chosen.slots);
+    expect(slots + needs.slots).toBeLessThanOrEqual(
+      mayLead(placed.spec) ? windowSlots(chosen.slots, this.meanOf(decision.node, placed.spec.kind)) : chosen.slots,
+    );
     if (needs.memoryMiB > 0) expect(memoryMiB + needs.memoryMiB).toBeLessThanOrEqual(0.9 * (chosen.facts?.memoryMiB ?? 0));
-    expect(this.penalties.some(({ program, node: name, until }) => program === this.shapeKey(placed) && name === decision.node && until > this.now)).toBe(false);
+    expect(
+      this.penalties.some(
+        ({ program, node: name, until }) => program === this.shapeKey(placed) && name === decision.node && until > this.now,
+      ),
+    ).toBe(false);
     expect(decision.placement).toMatchObject({ node: decision.node, at: this.now });
     expect(decision.placement.scored[0]?.[0]).toBe(decision.node);
     expect(decision.placement.scored.length + decision.placement.refused.length).toBe(this.nodes.size);
@@ -186,10 +200,10 @@ function play(steps: readonly Step[]): Play {
 describe("the scheduler, whatever happens", () => {
   it("is never over capacity, never against the filter, and misses nothing that could run", () => {
     fc.assert(
-      fc.property(anyNodes, fc.array(anyStep, { maxLength: 80 }), (nodes, steps) => {
+      fc.property(anyNodes, fc.array(anyStep, { maxLength: 120, size: "max" }), (nodes, steps) => {
         play([...nodes.map((one): Step => ({ kind: "node", node: one })), ...steps]);
       }),
-      { numRuns: 400 },
+      { numRuns: 300 },
     );
   });
 
@@ -204,12 +218,19 @@ describe("the scheduler, whatever happens", () => {
   it("decides the same in whatever order the nodes joined", () => {
     const shuffled = anyNodes.chain((nodes) => fc.tuple(fc.constant(nodes), fc.shuffledSubarray(nodes, { minLength: nodes.length })));
     fc.assert(
-      fc.property(shuffled, fc.array(anyStep.filter(({ kind }) => kind !== "gone"), { maxLength: 40 }), ([nodes, others], steps) => {
-        const join = (all: readonly SchedulableNode[]): Step[] => all.map((one) => ({ kind: "node", node: one }));
-        expect(play([...join(others), ...steps]).decisions).toEqual(play([...join(nodes), ...steps]).decisions);
-        // Also where the tasks were there first.
-        expect(play([...steps, ...join(others), LAST]).decisions).toEqual(play([...steps, ...join(nodes), LAST]).decisions);
-      }),
+      fc.property(
+        shuffled,
+        fc.array(
+          anyStep.filter(({ kind }) => kind !== "gone"),
+          { maxLength: 40 },
+        ),
+        ([nodes, others], steps) => {
+          const join = (all: readonly SchedulableNode[]): Step[] => all.map((one) => ({ kind: "node", node: one }));
+          expect(play([...join(others), ...steps]).decisions).toEqual(play([...join(nodes), ...steps]).decisions);
+          // Also where the tasks were there first.
+          expect(play([...steps, ...join(others), LAST]).decisions).toEqual(play([...steps, ...join(nodes), LAST]).decisions);
+        },
+      ),
     );
   });
 });
@@ -219,22 +240,29 @@ const LAST: Step = { kind: "place", limit: 1_000, passedMs: 1 };
 describe("the order of work", () => {
   it("starves nothing under a steady stream of the most urgent work", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 4 }), (priority, perStep, users) => {
-        const made = scheduler([node("ada", { slots: 1 })]);
-        const stepMs = 10_000;
-        made.enqueue(task(1, { priority, spec: command({ user: "patient" }) }));
-        let running: TaskRecord | undefined;
-        let key = 1;
-        for (let now = 0; now <= (LEVEL_MAX - priority) * AGING_MS + (users + 2) * stepMs; now += stepMs) {
-          const fresh = Array.from({ length: perStep }, () => task(++key, { priority: 9, queuedAt: now, spec: command({ user: `u${key % users}` }) }));
-          for (const one of fresh) made.enqueue(one);
-          if (running !== undefined) made.release(running, node("ada").id);
-          const [decision] = made.place(now, noRandom, 1);
-          if (decision?.key === 1) return;
-          running = task(decision?.key ?? 0);
-        }
-        throw new Error("it was never placed");
-      }),
+      fc.property(
+        fc.integer({ min: 0, max: 9 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 1, max: 4 }),
+        (priority, perStep, users) => {
+          const made = scheduler([node("ada", { slots: 1 })]);
+          const stepMs = 10_000;
+          made.enqueue(task(1, { priority, spec: command({ user: "patient" }) }));
+          let running: TaskRecord | undefined;
+          let key = 1;
+          for (let now = 0; now <= (LEVEL_MAX - priority) * AGING_MS + (users + 2) * stepMs; now += stepMs) {
+            const fresh = Array.from({ length: perStep }, () =>
+              task(++key, { priority: 9, queuedAt: now, spec: command({ user: `u${key % users}` }) }),
+            );
+            for (const one of fresh) made.enqueue(one);
+            if (running !== undefined) made.release(running, node("ada").id);
+            const [decision] = made.place(now, noRandom, 1);
+            if (decision?.key === 1) return;
+            running = task(decision?.key ?? 0);
+          }
+          throw new Error("it was never placed");
+        },
+      ),
     );
   });
 
@@ -267,11 +295,18 @@ describe("the order of work", () => {
   });
 
   it("is what head and position say, and follows a plain model", () => {
-    const anyTask = fc.record({ priority: fc.integer({ min: 0, max: 9 }), user: fc.constantFrom("a", "b", "c"), waited: fc.constantFrom(0, 200_000, 700_000), spec: fc.constantFrom(echo, command) });
+    const anyTask = fc.record({
+      priority: fc.integer({ min: 0, max: 9 }),
+      user: fc.constantFrom("a", "b", "c"),
+      waited: fc.constantFrom(0, 200_000, 700_000),
+      spec: fc.constantFrom(echo, command),
+    });
     fc.assert(
       fc.property(fc.array(anyTask, { minLength: 1, maxLength: 40 }), fc.nat(), (tasks, seed) => {
         const now = 1_000_000;
-        const records = tasks.map(({ priority, user, waited, spec }, index) => task(index + 1, { priority, queuedAt: now - waited, spec: spec({ user }) }));
+        const records = tasks.map(({ priority, user, waited, spec }, index) =>
+          task(index + 1, { priority, queuedAt: now - waited, spec: spec({ user }) }),
+        );
         const made = scheduler([node("ada", { slots: 1_000 })]);
         made.place(now, noRandom, 0);
         // Some come back from a retry, so not in order of their keys.

@@ -9,7 +9,13 @@ const keys = (decisions: readonly { key: number }[]): number[] => decisions.map(
 describe("the queue", () => {
   it("gives out the most urgent first, then the oldest, and no more than asked", () => {
     const made = scheduler([node("ada", { slots: 8 })]);
-    for (const [key, priority] of [[1, 2], [2, 9], [3, 4], [4, 9]] as const) made.enqueue(task(key, { priority }));
+    for (const [key, priority] of [
+      [1, 2],
+      [2, 9],
+      [3, 4],
+      [4, 9],
+    ] as const)
+      made.enqueue(task(key, { priority }));
     expect(keys(made.place(0, noRandom, 2))).toEqual([2, 4]);
     expect(made.size).toBe(2);
     expect(keys(made.place(0, noRandom, 0))).toEqual([]);
@@ -133,7 +139,12 @@ describe("news of nodes", () => {
     made.enqueue(task(1));
     made.enqueue(task(2, { spec: echo() }));
     expect(keys(made.place(0, noRandom, 9))).toEqual([2]);
-    expect(made.explain(task(1), 1_000).refused).toContainEqual({ node: "ada", code: "penalised", detail: "refused such a task a moment ago", remedy: "wait: it is asked again in 4 s" });
+    expect(made.explain(task(1), 1_000).refused).toContainEqual({
+      node: "ada",
+      code: "penalised",
+      detail: "refused such a task a moment ago",
+      remedy: "wait: it is asked again in 4 s",
+    });
     made.setNode(node("bob"));
     const [decision] = made.place(0, noRandom, 9);
     expect(decision).toMatchObject({ node: "bob", placement: { refused: [["ada", "penalised", expect.any(String)]] } });

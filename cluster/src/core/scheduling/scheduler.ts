@@ -21,7 +21,7 @@ import { FitBook } from "./fits.ts";
 import { History, kindIndex } from "./history.ts";
 import { Holds } from "./hold.ts";
 import type { Asker, Member } from "./member.ts";
-import { inOrder } from "./order.ts";
+import { AHEAD_MAX, inOrder } from "./order.ts";
 import type { Placement } from "./placement.ts";
 import { Queue, type Line } from "./queue.ts";
 import { Scene } from "./rank.ts";
@@ -167,12 +167,12 @@ export class Scheduler {
     return explainPlaced(task, this.shapes.describe(task.spec), this.roster);
   }
 
-  /** How many come before it; undefined if it does not wait here. */
+  /** How many come before it, counted up to AHEAD_MAX; undefined if it does not wait here. */
   position(key: number, now: number): number | undefined {
     if (!this.queue.has(key)) return undefined;
     let ahead = 0;
     for (const entry of inOrder(this.queue, now)) {
-      if (entry.key === key) break;
+      if (entry.key === key || ahead === AHEAD_MAX) break;
       ahead++;
     }
     return ahead;

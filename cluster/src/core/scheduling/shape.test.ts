@@ -8,7 +8,12 @@ import { Shapes, SHAPES_KEPT } from "./shape.ts";
 describe("shapes", () => {
   it.each<[boolean, string, TaskSpec, TaskSpec]>([
     [true, "inputs that no filter asks for", echo(), { kind: "echo", input: { value: 7 } }],
-    [true, "keys that differ from task to task", command({ user: "a", prefer: { sticky: "x" } }), command({ user: "b", prefer: { spread: "y" }, fairnessKey: "k" })],
+    [
+      true,
+      "keys that differ from task to task",
+      command({ user: "a", prefer: { sticky: "x" } }),
+      command({ user: "b", prefer: { spread: "y" }, fairnessKey: "k" }),
+    ],
     [true, "a strategy named and the same by default", echo(), echo({ strategy: "balanced" })],
     [false, "kinds", echo(), command()],
     [false, "programs", command({}, "ls"), command({}, "git")],

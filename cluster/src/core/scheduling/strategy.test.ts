@@ -50,7 +50,8 @@ describe("random", () => {
     let state = 7;
     const random = (): number => (state = (state * 16_807) % 2_147_483_647) / 2_147_483_647;
     const nodes = three.map((one) => ({ ...one, slots: 1_000 }));
-    for (const count of Object.values(counts(placeAll(scheduler(nodes, "random"), times(600), random)))) expect(Math.abs(count - 200)).toBeLessThan(50);
+    for (const count of Object.values(counts(placeAll(scheduler(nodes, "random"), times(600), random))))
+      expect(Math.abs(count - 200)).toBeLessThan(50);
   });
 });
 
@@ -118,10 +119,22 @@ describe("balanced", () => {
   });
 
   it("retry: goes elsewhere after a failure, but back where there is nothing else", () => {
-    const failed = task(9, { attempt: 1, failures: 1, placement: { node: id("ada"), strategy: "balanced", at: 0, scored: [], refused: [] } });
+    const failed = task(9, {
+      attempt: 1,
+      failures: 1,
+      placement: { node: id("ada"), strategy: "balanced", at: 0, scored: [], refused: [] },
+    });
     const made = scheduler([node("ada", { slots: 64 }), node("bob")]);
     made.enqueue(failed);
-    expect(made.place(0, noRandom, 1)[0]).toMatchObject({ node: "bob", placement: { scored: [["bob", expect.anything(), { retry: 0 }], ["ada", expect.anything(), { retry: 1 }]] } });
+    expect(made.place(0, noRandom, 1)[0]).toMatchObject({
+      node: "bob",
+      placement: {
+        scored: [
+          ["bob", expect.anything(), { retry: 0 }],
+          ["ada", expect.anything(), { retry: 1 }],
+        ],
+      },
+    });
     const alone = scheduler([node("ada")]);
     alone.enqueue(failed);
     expect(alone.place(0, noRandom, 1)[0]?.node).toBe("ada");

@@ -19,12 +19,17 @@ describe("the window", () => {
 
   it("never shrinks below the slots, never grows beyond its limit, and falls as work gets longer", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1_024 }), fc.double({ min: 0, max: 10, noNaN: true }), fc.double({ min: 0, max: 10, noNaN: true }), (slots, a, b) => {
-        const [short, long] = [Math.min(a, b), Math.max(a, b)];
-        expect(windowSlots(slots, long)).toBeGreaterThanOrEqual(slots);
-        expect(windowSlots(slots, short)).toBeGreaterThanOrEqual(windowSlots(slots, long));
-        expect(windowSlots(slots, short)).toBeLessThanOrEqual(WINDOW_SLOTS_MAX);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 1_024 }),
+        fc.double({ min: 0, max: 10, noNaN: true }),
+        fc.double({ min: 0, max: 10, noNaN: true }),
+        (slots, a, b) => {
+          const [short, long] = [Math.min(a, b), Math.max(a, b)];
+          expect(windowSlots(slots, long)).toBeGreaterThanOrEqual(slots);
+          expect(windowSlots(slots, short)).toBeGreaterThanOrEqual(windowSlots(slots, long));
+          expect(windowSlots(slots, short)).toBeLessThanOrEqual(WINDOW_SLOTS_MAX);
+        },
+      ),
     );
   });
 
