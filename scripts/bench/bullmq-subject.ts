@@ -1,16 +1,22 @@
 /** BullMQ as a subject: Queue, QueueEvents and a Worker in a process of its own (bullmq-worker.ts). */
 import { Queue, QueueEvents, type Job } from "bullmq";
+import { Redis } from "ioredis";
 import { nowMs, type Subject } from "./subject.ts";
 
 export const QUEUE = "bench";
 /** A queue without a worker. */
 const PARKED = "bench-parked";
 
+/** BullMQ wants a ready client where it is loaded as a module. */
+export function connectTo(port: number): Redis {
+  return new Redis({ host: "127.0.0.1", port, maxRetriesPerRequest: null });
+}
+
 export async function openBullmqSubject(port: number): Promise<Subject> {
-  const connection = { host: "127.0.0.1", port };
-  const queue = new Queue(QUEUE, { connection });
-  const parked = new Queue(PARKED, { connection });
-  const events = new QueueEvents(QUEUE, { connection });
+  const connections = [connectTo(port), connectTo(port), connectTo(port)] as const;
+  const queue = new Queue(QUEUE, { connection: connections[0] });
+  const parked = new Queue(PARKED, { connection: connections[1] });
+  const events = new QueueEvents(QUEUE, { connection: connections[2] });
   await Promise.all([queue.waitUntilReady(), parked.waitUntilReady(), events.waitUntilReady()]);
   // A result can be announced before `add` has answered: what nobody waits for yet is kept.
   const waiting = new Map<string, () => void>();
@@ -44,6 +50,7 @@ export async function openBullmqSubject(port: number): Promise<Subject> {
     },
     close: async () => {
       await Promise.all([events.close(), queue.close(), parked.close()]);
+      for (const connection of connections) connection.disconnect();
     },
   };
 }

@@ -1,11 +1,11 @@
 /** The process that carries out BullMQ's no-op jobs. `node bullmq-worker.ts --port N --concurrency N`; ends on SIGTERM. */
 import { parseArgs } from "node:util";
 import { Worker } from "bullmq";
-import { QUEUE } from "./bullmq-subject.ts";
+import { QUEUE, connectTo } from "./bullmq-subject.ts";
 
 const { values } = parseArgs({ options: { port: { type: "string" }, concurrency: { type: "string", default: "64" } } });
 const worker = new Worker(QUEUE, async () => null, {
-  connection: { host: "127.0.0.1", port: Number(values.port) },
+  connection: connectTo(Number(values.port)),
   concurrency: Number(values.concurrency),
 });
 await worker.waitUntilReady();
