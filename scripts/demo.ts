@@ -98,7 +98,7 @@ try {
       const command = "npx openclaw-cluster";
       process.stderr.write(
         `\nIt stays up until Ctrl-C. The API: ${stage.apiUrl}/api/v1 (description: ${stage.apiUrl}/openapi.json)\nTry, in another terminal:\n` +
-          `  ${command} status --home ${home}\n  ${command} run "Say hello" --follow --home ${home}\n  ${command} exec --home ${home} -- uname -a\n`,
+          `  ${command} status --home ${home}\n  ${command} ${openclaw ? 'run "Say hello" --follow' : "nodes"} --home ${home}\n  ${command} exec --home ${home} -- uname -a\n`,
       );
       await interrupted.promise;
       process.stderr.write("Stopping …\n");

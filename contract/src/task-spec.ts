@@ -69,7 +69,7 @@ export const Timeouts = z
   .strictObject({
     /** From submit (or runAt) to a node's acceptance; none unless said. */
     queueMs: z.int().min(1).max(30 * DAY_MS).optional(),
-    /** From the offer to the start on the node; 30 s unless said. */
+    /** From the offer to the start on the node; none unless said, because each heartbeat names what the node holds. */
     startMs: z.int().min(1).max(DAY_MS).optional(),
     /** One attempt's run; 30 min for an agent turn, 10 min else. */
     runMs: z.int().min(1).max(7 * DAY_MS).optional(),

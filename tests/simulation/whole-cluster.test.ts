@@ -88,7 +88,9 @@ describe("submits", () => {
     expect(second.map(({ id }) => id)).toEqual(first.map(({ id }) => id));
     await cluster.restartCoordinator();
     expect((await cluster.coordinator.submit(request)).map(({ id }) => id)).toEqual(first.map(({ id }) => id));
-    await expect(cluster.coordinator.submit({ ...request, idempotency: { key: "k", bodyHash: "other" } })).rejects.toMatchObject({ code: "idempotency_mismatch" });
+    await expect(cluster.coordinator.submit({ ...request, idempotency: { key: "k", bodyHash: "other" } })).rejects.toMatchObject({
+      code: "idempotency_mismatch",
+    });
     expect((await cluster.coordinator.submit({ ...request, owner: "you" })).map(({ id }) => id)).not.toEqual(first.map(({ id }) => id));
 
     const [one, same, other] = await submit(echo(1, { dedupeKey: "d" }), echo(1, { dedupeKey: "d" }), echo(1));

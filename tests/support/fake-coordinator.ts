@@ -228,7 +228,7 @@ export class FakeCoordinator implements Coordinator {
     this.check();
     const waiting = [...this.tasks.values()].filter(({ state }) => state === "queued");
     const head = waiting.slice(0, limit).map(({ id, kind, priority }) => ({ id, kind, priority, waitedMs: 5, fairnessKey: "" }));
-    return { queued: waiting.length, scheduled: 0, waiting: 0, head, byPriority: { "4": waiting.length } };
+    return { queued: waiting.length, scheduled: 0, waiting: 0, head };
   }
 
   async cluster() {

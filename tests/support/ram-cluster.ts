@@ -15,7 +15,7 @@ import { echoExecutor } from "../../cluster/src/executors/echo.ts";
 import type { Executor } from "../../cluster/src/executors/executors.ts";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
 import type { Store } from "../../cluster/src/store/store.ts";
-import { systemClock } from "../../cluster/src/system/clock.ts";
+import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
 
@@ -28,6 +28,9 @@ export interface RamCluster {
   restartCoordinator(): Promise<Coordinator>;
   stop(): Promise<void>;
 }
+
+/** Of the event loop; a message on the ram bus takes a few. */
+const TURNS_MAX = 1_000;
 
 export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   return {
@@ -48,9 +51,9 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export async function startRamCluster(options: { store?: Store } = {}): Promise<RamCluster> {
-  const store = options.store ?? openRamStore();
-  const net = openRamNet({ clock: systemClock });
+export async function startRamCluster(options: { store?: Store; clock?: Clock } = {}): Promise<RamCluster> {
+  const { store = openRamStore(), clock = systemClock } = options;
+  const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
   const workers: Worker[] = [];
   const failures: unknown[] = [];
@@ -64,7 +67,7 @@ export async function startRamCluster(options: { store?: Store } = {}): Promise<
       busUrls: ["ram:"],
       strategy: "balanced",
       retentionMs: 86_400_000,
-      clock: systemClock,
+      clock,
       random: Math.random,
       log: silentLog,
       broken: (error) => failures.push(error),
@@ -78,21 +81,29 @@ export async function startRamCluster(options: { store?: Store } = {}): Promise<
     },
     async addWorker(id, facts) {
       const node = NodeId.parse(id);
-      const { cluster } = await coordinator.enrol({ id: node, publicKey: `U${id.toUpperCase().replaceAll(/[^A-Z2-7]/g, "A").padEnd(55, "A")}` });
+      const { cluster } = await coordinator.enrol({
+        id: node,
+        publicKey: `U${id
+          .toUpperCase()
+          .replaceAll(/[^A-Z2-7]/g, "A")
+          .padEnd(55, "A")}`,
+      });
       const own = factsOf(facts);
       const worker = await openWorker({
         node,
         cluster: cluster as never,
         bus: net.connect(id),
-        clock: systemClock,
+        clock,
         log: silentLog,
-        executors: new Map([["echo", echoExecutor({ clock: systemClock }) as Executor]]),
+        executors: new Map([["echo", echoExecutor({ clock }) as Executor]]),
         facts: async () => own,
         policy: { current: () => DEFAULT_POLICY },
         folder: path.join(folder, id),
         slots: own.slots,
       });
       workers.push(worker);
+      // Its first heartbeat is under way; what a test does next must not overtake it.
+      for (let turn = 0; turn < TURNS_MAX && coordinator.node(node).state !== "ready"; turn++) await new Promise(setImmediate);
       return worker;
     },
     async restartCoordinator() {

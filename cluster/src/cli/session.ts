@@ -42,7 +42,8 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
     client: () => (client ??= session.connection().then(openConnection)),
     show: (document, text) => terminal.out(session.json ? `${JSON.stringify(document, null, 2)}\n` : text()),
     close: async () => {
-      if (client !== undefined) await (await client).close();
+      // A client that never came to be has said so where it was asked for.
+      await client?.then((open) => open.close(), () => undefined);
     },
   };
   return session;

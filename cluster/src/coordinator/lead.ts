@@ -47,6 +47,8 @@ export interface LeadParts {
 
 /** Silence and alarms are looked at this often, and sooner when an alarm says so. */
 const TICK_MS = 1_000;
+/** Looks that are further apart than this are no sign of load: the machine slept, or the process was stopped. */
+const STILL_MS = 3_000;
 /** Alarms of one turn. */
 const ALARMS_MAX = 4_096;
 /** Counters of nodes are written back this often; they are statistics, not truth. */
@@ -67,6 +69,9 @@ export class Lead {
   storageFull = false;
   private readonly subscriptions: Subscription[] = [];
   private timer: Timer | undefined;
+  /** When to look again and when it was last done, by the monotonic clock. */
+  private lookAt: number;
+  private lookedAt: number;
   private countersAt: number;
   private prunedAt: number;
 
@@ -94,7 +99,8 @@ export class Lead {
     this.intake = new Intake(this.state, parts.store, this.turn);
     this.tokens = new Tokens(loaded.tokens);
     this.startedAt = parts.clock.wall();
-    this.countersAt = this.prunedAt = parts.clock.monotonic();
+    this.lookedAt = this.countersAt = this.prunedAt = parts.clock.monotonic();
+    this.lookAt = this.lookedAt + TICK_MS;
   }
 
   /** Begins to listen and to place. A node that holds leases has LOST_MS to be heard. */
@@ -193,18 +199,24 @@ export class Lead {
     });
   }
 
+  /** After each commit: alarms may have changed. The regular look keeps its time, however many commits there are. */
   private arm(): void {
+    const { clock } = this.parts;
     const next = this.state.ledger.alarms.next();
-    const waitMs = next === undefined ? TICK_MS : Math.min(TICK_MS, Math.max(0, next - this.parts.clock.wall()));
+    this.wakeIn(Math.min(this.lookAt - clock.monotonic(), next === undefined ? TICK_MS : next - clock.wall()));
+  }
+
+  private wakeIn(ms: number): void {
     this.timer?.cancel();
-    this.timer = this.parts.clock.after(waitMs, () => this.tick());
+    this.timer = this.parts.clock.after(Math.max(0, ms), () => this.tick());
   }
 
   private tick(): void {
+    this.lookAt = this.parts.clock.monotonic() + TICK_MS;
     this.turn.add({
       apply: () => this.keepTime(),
       committed: () => undefined,
-      failed: () => this.arm(),
+      failed: () => this.wakeIn(TICK_MS),
     });
     this.prune().catch((error: unknown) => this.parts.log.warn({ error }, "pruning failed; it is tried again"));
   }
@@ -222,6 +234,9 @@ export class Lead {
       ledger.write(task, settled);
     }
     const silence = clock.monotonic();
+    const stoodStillMs = silence - this.lookedAt - TICK_MS;
+    this.lookedAt = silence;
+    if (stoodStillMs > STILL_MS) registry.excuse(stoodStillMs, silence);
     for (const entry of registry.sweep(silence)) this.nodeChanged(entry);
     for (const entry of registry.silent(silence)) loseLeases(this.state, entry);
     if (silence - this.countersAt >= COUNTERS_MS) {

@@ -2,7 +2,8 @@
  * The nodes: who may connect (rows, in the store), and how each of them is now (in memory, from heartbeats).
  *
  * N1. A node's id belongs to the key that it was enrolled with; another key under the same id is refused.
- * N2. Silence is measured on the coordinator's own monotonic clock, never on a node's times.
+ * N2. Silence is measured on the coordinator's own monotonic clock, never on a node's times; while the coordinator
+ *     itself stood still it heard nobody, and that is not their silence.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -86,6 +87,11 @@ export class Registry {
       entry.counted = entry.row.succeeded + entry.row.failed;
       this.dirty.add(id);
     }
+  }
+
+  /** N2: for so long, until now, nobody could be heard. */
+  excuse(ms: number, now: number): void {
+    for (const entry of this.entries.values()) if (entry.seenAt !== undefined) entry.seenAt = Math.min(now, entry.seenAt + ms);
   }
 
   /** Moves silent nodes from ready to suspect to lost; gives those that moved. Only a heartbeat makes a node ready again. */

@@ -24,7 +24,10 @@ describe("an outcome that is weighed can be told", () => {
     expect(outcome).toEqual({ kind: "failed", error: { code: "tool_failed", message: "no", data: { leftOut: true } } });
   });
 
-  it.each([nested(JSON_DEPTH_MAX), { text: "\ud800\0", list: [null, true, -1.5] }, "word", 0, null])("and is left as it is: %#", (result) => {
-    expect(weigh({ kind: "succeeded", result }).outcome).toEqual({ kind: "succeeded", result });
-  });
+  it.each([nested(JSON_DEPTH_MAX), { text: "\ud800\0", list: [null, true, -1.5] }, "word", 0, null])(
+    "and is left as it is: %#",
+    (result) => {
+      expect(weigh({ kind: "succeeded", result }).outcome).toEqual({ kind: "succeeded", result });
+    },
+  );
 });

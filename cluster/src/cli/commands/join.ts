@@ -15,8 +15,7 @@ export function configure(command: Command, act: Act): void {
     .option("--node-id <id>", "this machine's id in the cluster; its host's name unless said");
   examples(
     command,
-    "join http://studio:8888 --token-file ./studio.token",
-    "join http://100.64.0.7:8888 --token-file ./studio.token --node-id nas2",
+    "join http://127.0.0.1:8888 --token-file ~/.openclaw/cluster/admin.token --home ~/second --node-id second",
   )
     .addHelpText(
       "after",

@@ -44,8 +44,8 @@ describe("the filter lets through", () => {
 describe("the filter refuses", () => {
   it.each<[Refusal, string | RegExp, string | RegExp, SchedulableNode, TaskSpec]>([
     ["not_named", /\(studio\)/, "add nas2 to require.nodes", nas(), echo({ require: { nodes: [id("studio")] } })],
-    ["not_approved", "is not approved yet", /nodes approve nas2/, node("nas2", { state: "pending" }), echo()],
-    ["not_approved", "was revoked", /invite/, node("nas2", { state: "revoked" }), echo()],
+    ["not_approved", "is not approved yet", /let nas2 in/, node("nas2", { state: "pending" }), echo()],
+    ["not_approved", "was revoked", /openclaw-cluster join/, node("nas2", { state: "revoked" }), echo()],
     ["not_ready", /silent/, /wait/, node("nas2", { state: "suspect" }), echo()],
     ["not_ready", /lost/, /network/, node("nas2", { state: "lost" }), echo()],
     ["not_ready", "is offline", /openclaw-cluster start, on nas2/, node("nas2", { state: "offline" }), echo()],

@@ -53,9 +53,9 @@ function named({ id }: SchedulableNode, need: Shape): Verdict | undefined {
 }
 
 function approved({ id, state }: SchedulableNode): Verdict | undefined {
-  if (state === "pending") return no("not_approved", "is not approved yet", `approve it: openclaw-cluster nodes approve ${id}`);
+  if (state === "pending") return no("not_approved", "is not approved yet", `let ${id} in on the coordinator`);
   if (state === "revoked")
-    return no("not_approved", "was revoked", `join it anew: openclaw-cluster invite, then on that machine openclaw-cluster join`);
+    return no("not_approved", "was revoked", `join that machine anew: openclaw-cluster join`);
   return undefined;
 }
 

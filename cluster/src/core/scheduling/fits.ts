@@ -68,6 +68,14 @@ export class FitBook {
     return this.penalties[shape.index] !== undefined;
   }
 
+  /** The node is not what it was when it refused: it may be asked again. */
+  pardon(node: NodeId): void {
+    for (const shape of this.penalised) {
+      const nodes = this.penalties[shape.index];
+      if (nodes?.has(node)) nodes.set(node, 0);
+    }
+  }
+
   /** Lifts the penalties that are over; gives the shapes that had one. */
   forgive(now: number): Shape[] {
     const freed: Shape[] = [];

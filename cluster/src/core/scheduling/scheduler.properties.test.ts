@@ -68,6 +68,10 @@ class Play {
   run(step: Step): void {
     switch (step.kind) {
       case "node":
+        // A node with new facts may be asked again.
+        if (this.nodes.get(step.node.id)?.facts !== step.node.facts) {
+          for (const penalty of this.penalties) if (penalty.node === step.node.id) penalty.until = 0;
+        }
         this.nodes.set(step.node.id, step.node);
         this.scheduler.setNode(step.node);
         break;

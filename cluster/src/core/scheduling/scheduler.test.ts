@@ -181,9 +181,9 @@ describe("what is kept of a decision", () => {
     const [first, second] = made.place(0, noRandom, 2);
     expect(first?.placement.scored.length).toBe(CANDIDATES_KEPT);
     expect(first?.placement.refused.length).toBe(REFUSED_KEPT);
-    expect(first?.placement.refusedMore).toBe(20);
+    expect(first?.placement.refusedMore).toBe(70 - REFUSED_KEPT);
     expect(second?.placement.refused[0]?.[0]).toBe(first?.node);
-    expect(second?.placement.refusedMore).toBe(21);
+    expect(second?.placement.refusedMore).toBe(71 - REFUSED_KEPT);
     const scores = first?.placement.scored.map(([, score]) => score) ?? [];
     expect(scores).toEqual([...scores].sort((a, b) => b - a));
   });

@@ -52,8 +52,9 @@ export class Scheduler {
     this.shapes = new Shapes(strategy);
   }
 
-  /** New or changed. Reservations stay. */
+  /** New or changed. Reservations stay; penalties go where its facts (its policy among them) are new. */
   setNode(node: SchedulableNode): void {
+    if (this.roster.get(node.id)?.node?.facts !== node.facts) this.fits.pardon(node.id);
     this.roster.set(node);
   }
 

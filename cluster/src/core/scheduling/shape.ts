@@ -124,15 +124,21 @@ function codeOf(spec: TaskSpec, strategy: Strategy): number {
   return (STRATEGIES.indexOf(strategy) * 4 + kindIndex(spec.kind)) * 2 + (mayLead(spec) ? 1 : 0);
 }
 
-/** What the input says that a filter asks for. */
+/** A longer command counts as its beginning: a shape's name stays small. */
+const COMMAND_CHARS_MAX = 512;
+
+/**
+ * What the input says that a filter asks for, or that a node's policy may refuse: a penalty holds for a shape, and a node
+ * that forbids `git push` must not be passed over for `git status`.
+ */
 function inputName(spec: TaskSpec): string {
   switch (spec.kind) {
     case "echo":
       return "";
     case "command":
-      return spec.input.argv[0] ?? "";
+      return spec.input.argv.join("\0").slice(0, COMMAND_CHARS_MAX);
     case "tool":
-      return spec.input.agent ?? "";
+      return `${spec.input.agent ?? ""}\0${spec.input.tool}`;
     case "agent": {
       const { agent, skill, model } = spec.input;
       return agent === undefined && skill === undefined && model === undefined ? "" : JSON.stringify([agent, skill, model]);

@@ -1,0 +1,72 @@
+/** A node that falls silent is lost after 15 s, whatever else goes on; one that could not be heard is not. */
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { AttemptRef } from "@openclaw-cluster/contract/wire";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { HandClock } from "../support/hand-clock.ts";
+import { playNode, type HandNode } from "../support/hand-node.ts";
+import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
+
+/** When the coordinator calls a silent node lost, with the time between two looks. */
+const LOST_MS = 15_000 + 2_000;
+
+let clock: HandClock;
+let cluster: RamCluster;
+let quiet: HandNode;
+let lively: HandNode;
+beforeEach(async () => {
+  clock = new HandClock();
+  cluster = await startRamCluster({ clock });
+  quiet = await playNode(cluster, "quiet");
+  lively = await playNode(cluster, "lively");
+});
+afterEach(async () => {
+  await quiet.close();
+  await lively.close();
+  await cluster.stop();
+});
+
+const states = (): string[] => [quiet, lively].map(({ id }) => cluster.coordinator.node(id).state);
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+}
+
+/** Time goes by in small steps, with as many turns of the event loop as it takes. */
+async function pass(ms: number, each: () => void): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 250) {
+    clock.advance(250);
+    each();
+    await settle();
+  }
+}
+
+async function leaseTo(node: HandNode): Promise<AttemptRef> {
+  node.beat(1);
+  await settle();
+  const spec: TaskSpec = { kind: "echo", input: {}, require: { nodes: [node.id] } };
+  await cluster.coordinator.submit({ owner: "me", specs: [spec] });
+  await vi.waitFor(() => expect(node.offers).toHaveLength(1));
+  const { task, attempt, epoch } = node.offers[0]!;
+  return { task, attempt, epoch };
+}
+
+test("others speak four times a second: the silent one is noticed all the same", async () => {
+  const ref = await leaseTo(quiet);
+  await pass(LOST_MS, () => lively.beat(1));
+  expect(states()).toEqual(["lost", "ready"]);
+  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "queued", reason: "node_lost" });
+});
+
+test("the coordinator itself stood still for an hour: nobody lost anything, and silence counts from then", async () => {
+  const ref = await leaseTo(quiet);
+  lively.beat(1);
+  await settle();
+  clock.advance(3_600_000);
+  await settle();
+  expect(states()).toEqual(["ready", "ready"]);
+  quiet.beat(1, { held: [ref] });
+  await settle();
+  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "leased", attempt: 1 });
+  await pass(LOST_MS, () => lively.beat(1));
+  expect(states()).toEqual(["lost", "ready"]);
+});

@@ -1,0 +1,175 @@
+/**
+ * A cluster of real processes for a test file: a coordinator and workers as the public command starts them, with
+ * SQLite and the coordinator's own nats-server.
+ *
+ * D1. Everything lies in one temporary folder, listens on free ports of loopback, and is ended by its own id with `end`.
+ * D2. A daemon that was killed or stopped starts again with the same home, and a coordinator with the same port.
+ */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import { childrenOf } from "../../scripts/bench/usage.ts";
+import type { ProcessEnd } from "../../scripts/child.ts";
+import { runCommand, startDaemon, type StartedDaemon } from "../../scripts/daemon.ts";
+import { ask, type Answered, type Question } from "./api-server.ts";
+
+export interface TestDaemon {
+  readonly home: string;
+  readonly pid: number;
+  /** Again, after it was killed or stopped. */
+  start(): Promise<void>;
+  /** `kill -9`. */
+  kill(): Promise<void>;
+  /** In good order. */
+  stop(): Promise<ProcessEnd>;
+  /** Resolves when it ended by itself. */
+  ended(): Promise<ProcessEnd>;
+}
+
+export interface WorkerOptions {
+  readonly slots?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** What its policy.yaml says; the default policy without. */
+  readonly policy?: object | string;
+  readonly openclaw?: { readonly url: string; readonly token: string };
+}
+
+export interface TestCluster {
+  readonly folder: string;
+  readonly url: string;
+  /** The administrator's. */
+  readonly token: string;
+  readonly lead: TestDaemon;
+  readonly client: Client;
+  addWorker(id: string, options?: WorkerOptions): Promise<TestDaemon>;
+  /** Takes over a daemon whose home a command has made. */
+  startHome(home: string): Promise<TestDaemon>;
+  /** The command in a process of its own, against this cluster. */
+  cli(...argv: string[]): Promise<CliEnd>;
+  /** One plain HTTP request with the administrator's token. */
+  ask(question: Question): Promise<Answered>;
+  natsPid(): Promise<number>;
+  end(): Promise<void>;
+}
+
+export interface CliEnd extends ProcessEnd {
+  /** stdout as JSON; throws where it is none. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- what a command says is for expect to judge
+  readonly json: any;
+}
+
+const WAIT_MS = 30_000;
+const LOOK_MS = 10;
+
+/** Looks until there is something. */
+export async function until<T>(what: string, find: () => T | undefined | Promise<T | undefined>, limitMs = WAIT_MS): Promise<T> {
+  const giveUpAt = performance.now() + limitMs;
+  for (;;) {
+    const found = await find();
+    if (found !== undefined) return found;
+    if (performance.now() > giveUpAt) throw new Error(`waited ${limitMs} ms for: ${what}`);
+    await pause(LOOK_MS);
+  }
+}
+
+/** `settings`: further ones of the coordinator's cluster.yaml. */
+export async function startCluster(settings: object = {}): Promise<TestCluster> {
+  const folder = await mkdtemp(path.join(tmpdir(), "ocx-daemon-"));
+  const daemons: TestDaemon[] = [];
+  const clients: Client[] = [];
+  const end = async (): Promise<void> => {
+    for (const client of clients) await client.close();
+    // The coordinator last, so that the workers can say goodbye.
+    for (const daemon of daemons.toReversed()) await daemon.stop();
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  };
+  const open = async (home: string, wanted?: object): Promise<{ daemon: TestDaemon; apiUrl: string | undefined }> => {
+    const first = await startDaemon(home, wanted);
+    const daemon = keepDaemon(home, wanted, first);
+    daemons.push(daemon);
+    return { daemon, apiUrl: first.apiUrl };
+  };
+  try {
+    const home = path.join(folder, "lead");
+    const common = { openclaw: { enabled: "off" }, log: { level: "warn" } };
+    const lead = await open(home, { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, ...common, ...settings });
+    const url = lead.apiUrl as string;
+    const tokenFile = path.join(home, "admin.token");
+    const token = (await readFile(tokenFile, "utf8")).trim();
+    const client = openClient({ url, token, transport: nodeTransport() });
+    clients.push(client);
+    return {
+      folder,
+      url,
+      token,
+      lead: lead.daemon,
+      client,
+      async addWorker(id, { policy, openclaw, ...own } = {}) {
+        const place = path.join(folder, id);
+        await mkdir(place, { recursive: true, mode: 0o700 });
+        if (policy !== undefined) await writePolicy(place, policy);
+        const gatewayFile = path.join(place, "gateway.token");
+        if (openclaw !== undefined) await writeFile(gatewayFile, openclaw.token, { mode: 0o600 });
+        const gateway = openclaw && { openclaw: { url: openclaw.url, tokenFile: gatewayFile } };
+        const { daemon } = await open(place, {
+          nodeId: id,
+          roles: ["worker"],
+          coordinator: { url, tokenFile },
+          ...common,
+          ...gateway,
+          ...own,
+        });
+        return daemon;
+      },
+      startHome: async (place) => (await open(place)).daemon,
+      cli: (...argv) => runCli(argv, { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_URL: url }),
+      ask: (question) => ask(Number(new URL(url).port), token, question),
+      natsPid: () => until("a nats-server", async () => (await childrenOf(lead.daemon.pid))[0]),
+      end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** A node's policy.yaml; words as they are, anything else as JSON, which is YAML. */
+export async function writePolicy(home: string, policy: object | string): Promise<void> {
+  const text = typeof policy === "string" ? policy : JSON.stringify({ version: 1, ...policy });
+  await writeFile(path.join(home, "policy.yaml"), text, { mode: 0o600 });
+}
+
+async function runCli(argv: readonly string[], env: Record<string, string>): Promise<CliEnd> {
+  const end = await runCommand(argv, env).ended();
+  return {
+    ...end,
+    get json() {
+      return JSON.parse(end.stdout);
+    },
+  };
+}
+
+function keepDaemon(home: string, settings: object | undefined, first: StartedDaemon): TestDaemon {
+  let { process } = first;
+  // The port that it chose is kept, so that clients and workers find it again.
+  const kept = settings && (first.apiUrl === undefined ? settings : { ...settings, api: { port: Number(new URL(first.apiUrl).port) } });
+  const endBy = async (signal: NodeJS.Signals): Promise<ProcessEnd> => {
+    await process.end(signal);
+    return process.ended();
+  };
+  return {
+    home,
+    get pid() {
+      return process.pid;
+    },
+    async start() {
+      ({ process } = await startDaemon(home, kept));
+    },
+    kill: async () => void (await endBy("SIGKILL")),
+    stop: () => endBy("SIGTERM"),
+    ended: () => process.ended(),
+  };
+}
