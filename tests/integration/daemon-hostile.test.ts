@@ -6,7 +6,7 @@ import { chmod, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import path from "node:path";
 import { ERRORS, Problem, type ErrorCode } from "@openclaw-cluster/contract/errors";
-import { TaskId } from "@openclaw-cluster/contract/ids";
+import { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
@@ -231,6 +231,7 @@ describe("policy", () => {
 
   test("a node whose policy is broken takes nothing, says why, and works again when it is put right", async () => {
     const broken = await cluster.addWorker("broken", { slots: 1, policy: "version: 1\nallow: [\n" });
+    await until("its first heartbeat", async () => ((await cluster.client.node({ id: NodeId.parse("broken") })).state === "ready" ? true : undefined));
     const { id } = await cluster.client.submit({ kind: "echo", input: { value: 1 }, require: { nodes: ["broken"] } } as TaskSpec);
     const why = await cluster.client.why({ id });
     expect(why.refused).toContainEqual(expect.objectContaining({ node: "broken", code: "policy" }));

@@ -137,7 +137,13 @@ test("a request that is under way when the server dies ends at once, not at its 
   const nats = await startNats();
   const a = await nats.connectAs(A);
   const asked = Promise.withResolvers<void>();
-  nats.coordinatorBus.subscribe(reportFrom(A), () => asked.resolve());
+  let probes = 0;
+  nats.coordinatorBus.subscribe(reportFrom(A), ({ respond }) => {
+    if (respond === undefined) probes += 1;
+    else asked.resolve();
+  });
+  // Two connections have no common order: a request before the subscription is in force would find nobody.
+  await expect.poll(() => (a.publish(reportFrom(A), {}), probes), WAIT).toBeGreaterThan(0);
   const answer = a.request(reportFrom(A), {}, 600_000).catch((error: unknown) => error);
   await asked.promise;
   process.kill(nats.server.pid ?? Number.NaN, "SIGKILL");

@@ -113,7 +113,7 @@ function narrow(filter: ListFilter): { from: Source; conditions: string[]; value
 function prepare(database: DatabaseSync) {
   return {
     live: database.prepare(`SELECT ${TASK_COLUMNS} FROM tasks t INDEXED BY tasks_live ${TASK_JOINS} WHERE t.live = 1 ORDER BY t.key`),
-    countOver: database.prepare("SELECT state, count(*) AS count FROM tasks INDEXED BY tasks_over WHERE live = 0 GROUP BY state"),
+    countOver: database.prepare("SELECT state, count(*) AS count FROM tasks WHERE live = 0 GROUP BY state"),
     nodes: database.prepare("SELECT node FROM nodes ORDER BY id"),
     tokens: database.prepare("SELECT token FROM tokens ORDER BY id"),
     task: database.prepare(`SELECT ${TASK_COLUMNS} FROM tasks t ${TASK_JOINS} WHERE t.key = ?`),

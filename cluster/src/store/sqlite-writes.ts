@@ -27,10 +27,18 @@ import {
 import { inTransaction } from "./sqlite-transaction.ts";
 import { StoreFenced, type Batch, type Claim } from "./store.ts";
 
+/**
+ * Rows that one prune looks at, oldest first, before it leaves the rest to the next call: 5 ms. An index by the time of
+ * the end would find them at once, and cost every task 2 µs.
+ */
+const ROWS_PRUNED_MAX = 20_000;
+
 export class Writes {
   private readonly database: DatabaseSync;
   private readonly statements: ReturnType<typeof prepare>;
   private lastKey: number;
+  /** Where the next prune goes on. The oldest keys end first, so this is mostly 0. */
+  private prunedTo = 0;
   /** The placement that each live task's row holds: a settle then need not write it again. Emptied when a commit fails. */
   private readonly placed = new Map<number, Placement>();
 
@@ -64,11 +72,13 @@ export class Writes {
   }
 
   prune({ endedBefore, limit }: { endedBefore: number; limit: number }): number {
-    const { old, removeSpec, removeOutcome, removeTask, removeKeys, keepLastKey } = this.statements;
+    const { old, windowEnd, removeSpec, removeOutcome, removeTask, removeKeys, keepLastKey } = this.statements;
     return inTransaction(this.database, () => {
       keepLastKey.run(this.lastKey);
       removeKeys.run(endedBefore, limit);
-      const keys = old.all(endedBefore, limit).map((row) => row["key"] as number);
+      const keys = old.all(this.prunedTo, endedBefore, limit).map((row) => row["key"] as number);
+      const end = windowEnd.get(this.prunedTo) as { key: number } | undefined;
+      if (keys.length < limit) this.prunedTo = end?.key ?? 0;
       for (const key of keys) {
         removeSpec.run(key);
         removeOutcome.run(key);
@@ -132,8 +142,9 @@ function prepare(database: DatabaseSync) {
     keepLastKey: database.prepare("UPDATE meta SET last_key = ?"),
     removeKeys: database.prepare("DELETE FROM submit_keys WHERE rowid IN (SELECT rowid FROM submit_keys WHERE at < ? LIMIT ?)"),
     old: database.prepare(
-      "SELECT key FROM tasks INDEXED BY tasks_over WHERE live = 0 AND state IN ('succeeded', 'failed', 'cancelled') AND ended_at < ? LIMIT ?",
+      `SELECT key FROM (SELECT key, live, ended_at FROM tasks WHERE key > ? ORDER BY key LIMIT ${ROWS_PRUNED_MAX}) WHERE live = 0 AND ended_at < ? LIMIT ?`,
     ),
+    windowEnd: database.prepare(`SELECT key FROM tasks WHERE key > ? ORDER BY key LIMIT 1 OFFSET ${ROWS_PRUNED_MAX - 1}`),
     removeSpec: database.prepare("DELETE FROM specs WHERE key = ?"),
     removeOutcome: database.prepare("DELETE FROM outcomes WHERE key = ?"),
     // Its attempts go with it, by their foreign key.

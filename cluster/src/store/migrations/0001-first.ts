@@ -16,7 +16,7 @@ CREATE TABLE meta (
 CREATE TABLE tasks (
   key INTEGER PRIMARY KEY,
   state TEXT NOT NULL,
-  -- 1 until it is terminal. The indexes ask this and not the state: a list of three names is a table built anew for every
+  -- 1 until it is terminal. The index asks this and not the state: a list of three names is a table built anew for every
   -- row written, and cost 14 of 29 µs per task.
   live INTEGER NOT NULL,
   reason TEXT NOT NULL,
@@ -40,7 +40,6 @@ CREATE TABLE tasks (
 ) STRICT;
 
 CREATE INDEX tasks_live ON tasks (key) WHERE live = 1;
-CREATE INDEX tasks_over ON tasks (state, ended_at) WHERE live = 0;
 
 -- No foreign keys here and in outcomes: looking the parent up costs 1 µs per task, and one place deletes (sqlite-writes.ts).
 CREATE TABLE specs (
