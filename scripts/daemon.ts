@@ -23,7 +23,11 @@ export async function startDaemon(home: string, settings?: object): Promise<Star
   // JSON is YAML.
   if (settings !== undefined) await writeFile(path.join(home, "cluster.yaml"), JSON.stringify(settings, null, 2), { mode: 0o600 });
   const daemon = runCommand(["start", "--home", home, "--json"]);
-  const said = JSON.parse(await daemon.says(/^(\{[^]*?^\})$/m)) as { ok?: boolean; apiUrl?: string; error?: { detail: string; hint: string } };
+  const said = JSON.parse(await daemon.says(/^(\{[^]*?^\})$/m)) as {
+    ok?: boolean;
+    apiUrl?: string;
+    error?: { detail: string; hint: string };
+  };
   if (said.error !== undefined) throw new Error(`The daemon in ${home} did not start: ${said.error.detail} ${said.error.hint}`);
   return { process: daemon, apiUrl: said.apiUrl };
 }

@@ -64,10 +64,14 @@ function summarise(stage: Stage, shown: readonly Shown[]): boolean {
   const turns = Object.groupBy(stage.model.requests, ({ gateway }) => gateway);
   const modelRequests = Object.fromEntries(Object.entries(turns).map(([gateway, requests]) => [gateway, requests?.length ?? 0]));
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ok, seconds: secondsSince(from), apiUrl: stage.apiUrl, nodes: stage.nodes, acts: shown, modelRequests }, null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ok, seconds: secondsSince(from), apiUrl: stage.apiUrl, nodes: stage.nodes, acts: shown, modelRequests }, null, 2)}\n`,
+    );
     return ok;
   }
-  const lines = shown.map((one) => `${one.ok ? styleText("green", "✓") : styleText("red", "✗")} ${one.title} (${one.seconds} s)\n  ${one.seen}`);
+  const lines = shown.map(
+    (one) => `${one.ok ? styleText("green", "✓") : styleText("red", "✗")} ${one.title} (${one.seconds} s)\n  ${one.seen}`,
+  );
   const heard = Object.entries(modelRequests).map(([gateway, count]) => `${gateway} ${count}`);
   process.stdout.write(`\n${lines.join("\n")}\n\n`);
   if (openclaw) process.stdout.write(`The model server's own log (.demo/model.jsonl) counts requests by Gateway: ${heard.join(", ")}.\n`);

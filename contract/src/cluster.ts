@@ -23,7 +23,9 @@ export const ClusterView = z
   .meta({ id: "Cluster" });
 export type ClusterView = z.infer<typeof ClusterView>;
 
-export const Health = z.object({ status: z.enum(["ok", "degraded"]), problems: z.array(z.string()), checkedAt: z.int() }).meta({ id: "Health" });
+export const Health = z
+  .object({ status: z.enum(["ok", "degraded"]), problems: z.array(z.string()), checkedAt: z.int() })
+  .meta({ id: "Health" });
 export type Health = z.infer<typeof Health>;
 
 /** What waits, first to be placed first. */
@@ -32,7 +34,9 @@ export const QueueView = z
     queued: z.int(),
     scheduled: z.int(),
     waiting: z.int(),
-    head: z.array(z.object({ id: TaskId, kind: TaskKind, name: z.string().optional(), priority: z.int(), waitedMs: z.int(), fairnessKey: z.string() })),
+    head: z.array(
+      z.object({ id: TaskId, kind: TaskKind, name: z.string().optional(), priority: z.int(), waitedMs: z.int(), fairnessKey: z.string() }),
+    ),
   })
   .meta({ id: "Queue" });
 export type QueueView = z.infer<typeof QueueView>;

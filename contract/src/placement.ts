@@ -8,8 +8,22 @@ import { Strategy } from "./task-spec.ts";
 
 /** Why a node was passed over. `never` codes need a change by a person; the others pass by themselves. */
 export const Refusal = z.enum([
-  "not_ready", "draining", "not_approved", "policy", "kind", "os", "arch", "labels", "skills", "models", "not_named",
-  "slots_short", "memory_short", "slots_busy", "memory_busy", "penalised",
+  "not_ready",
+  "draining",
+  "not_approved",
+  "policy",
+  "kind",
+  "os",
+  "arch",
+  "labels",
+  "skills",
+  "models",
+  "not_named",
+  "slots_short",
+  "memory_short",
+  "slots_busy",
+  "memory_busy",
+  "penalised",
 ]);
 export type Refusal = z.infer<typeof Refusal>;
 

@@ -68,13 +68,25 @@ const DAY_MS = 86_400_000;
 export const Timeouts = z
   .strictObject({
     /** From submit (or runAt) to a node's acceptance; none unless said. */
-    queueMs: z.int().min(1).max(30 * DAY_MS).optional(),
+    queueMs: z
+      .int()
+      .min(1)
+      .max(30 * DAY_MS)
+      .optional(),
     /** From the offer to the start on the node; none unless said, because each heartbeat names what the node holds. */
     startMs: z.int().min(1).max(DAY_MS).optional(),
     /** One attempt's run; 30 min for an agent turn, 10 min else. */
-    runMs: z.int().min(1).max(7 * DAY_MS).optional(),
+    runMs: z
+      .int()
+      .min(1)
+      .max(7 * DAY_MS)
+      .optional(),
     /** No output for this long; 5 min for an agent turn, none else. */
-    idleMs: z.int().min(1).max(7 * DAY_MS).optional(),
+    idleMs: z
+      .int()
+      .min(1)
+      .max(7 * DAY_MS)
+      .optional(),
   })
   .meta({ id: "Timeouts" });
 export type Timeouts = z.infer<typeof Timeouts>;
@@ -123,9 +135,15 @@ export const AgentInput = z
   .strictObject({
     message: z.string().min(1).max(200_000),
     /** One of the node's OpenClaw agents; its default one unless said. */
-    agent: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/).optional(),
+    agent: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,64}$/)
+      .optional(),
     /** Turns with the same session continue one conversation; a session of the task's own unless said. */
-    session: z.string().regex(/^[A-Za-z0-9:_.-]{1,128}$/).optional(),
+    session: z
+      .string()
+      .regex(/^[A-Za-z0-9:_.-]{1,128}$/)
+      .optional(),
     /** `provider/model`, as that node's OpenClaw names it. */
     model: Name.optional(),
     /** A skill the turn needs: the node must have it, and the agent is told to use it. */
@@ -139,8 +157,14 @@ export const ToolInput = z
   .strictObject({
     tool: Name,
     args: z.record(z.string(), Json).optional(),
-    agent: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/).optional(),
-    session: z.string().regex(/^[A-Za-z0-9:_.-]{1,128}$/).optional(),
+    agent: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,64}$/)
+      .optional(),
+    session: z
+      .string()
+      .regex(/^[A-Za-z0-9:_.-]{1,128}$/)
+      .optional(),
   })
   .meta({ id: "ToolInput" });
 export type ToolInput = z.infer<typeof ToolInput>;

@@ -5,16 +5,33 @@ import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
 import { TaskKind, TaskSpec } from "./task-spec.ts";
 
-export const TaskState = z.enum([
-  "scheduled", "queued", "leased", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled",
-]);
+export const TaskState = z.enum(["scheduled", "queued", "leased", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled"]);
 export type TaskState = z.infer<typeof TaskState>;
 
 /** Why a task is in its state; one code for each change (core/task.ts holds the table). */
 export const Reason = z.enum([
-  "submitted", "delayed", "due", "placed", "started", "done", "attempt_failed", "attempts_spent", "not_retryable", "refused_by_node",
-  "node_lost", "node_losses_spent", "outcome_unknown", "backoff_over", "asked", "answered_retry", "answered_fail",
-  "cancel_requested", "cancel_confirmed", "queue_timeout", "deadline_passed", "retried_by_hand",
+  "submitted",
+  "delayed",
+  "due",
+  "placed",
+  "started",
+  "done",
+  "attempt_failed",
+  "attempts_spent",
+  "not_retryable",
+  "refused_by_node",
+  "node_lost",
+  "node_losses_spent",
+  "outcome_unknown",
+  "backoff_over",
+  "asked",
+  "answered_retry",
+  "answered_fail",
+  "cancel_requested",
+  "cancel_confirmed",
+  "queue_timeout",
+  "deadline_passed",
+  "retried_by_hand",
 ]);
 export type Reason = z.infer<typeof Reason>;
 

@@ -4,6 +4,7 @@ import { Redis } from "ioredis";
 import { nowMs, type Subject } from "./subject.ts";
 
 export const QUEUE = "bench";
+const EVENTS_KEPT = 1_000_000;
 /** A queue without a worker. */
 const PARKED = "bench-parked";
 
@@ -14,9 +15,13 @@ export function connectTo(port: number): Redis {
 
 export async function openBullmqSubject(port: number): Promise<Subject> {
   const connections = [connectTo(port), connectTo(port), connectTo(port)] as const;
-  const queue = new Queue(QUEUE, { connection: connections[0] });
+  // By default the events of only some 2,500 jobs are kept: with arrays in flight, ends would be lost and waited for in vain.
+  const streams = { events: { maxLen: EVENTS_KEPT } };
+  const queue = new Queue(QUEUE, { connection: connections[0], streams });
   const parked = new Queue(PARKED, { connection: connections[1] });
-  const events = new QueueEvents(QUEUE, { connection: connections[2] });
+  // From the last event so far on: its usual "from now" begins with its first read, which the first results can overtake.
+  const [last] = await connections[0].xrevrange(`bull:${QUEUE}:events`, "+", "-", "COUNT", 1);
+  const events = new QueueEvents(QUEUE, { connection: connections[2], lastEventId: last?.[0] ?? "0-0" });
   await Promise.all([queue.waitUntilReady(), parked.waitUntilReady(), events.waitUntilReady()]);
   // A result can be announced before `add` has answered: what nobody waits for yet is kept.
   const waiting = new Map<string, () => void>();

@@ -22,13 +22,26 @@ export async function startCluster(options: { workers: number; slots: number }):
   };
   try {
     const home = path.join(folder, "lead");
-    const lead = await startDaemon(home, { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, log: { level: "warn" } });
+    const lead = await startDaemon(home, {
+      nodeId: "lead",
+      roles: ["coordinator"],
+      api: { port: 0 },
+      nats: { port: 0 },
+      log: { level: "warn" },
+    });
     running.push(lead.process);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
     const workers: number[] = [];
     for (let index = 1; index <= options.workers; index++) {
-      const settings = { nodeId: `bench${index}`, roles: ["worker"], slots: options.slots, coordinator: { url, tokenFile }, openclaw: { enabled: "off" }, log: { level: "warn" } };
+      const settings = {
+        nodeId: `bench${index}`,
+        roles: ["worker"],
+        slots: options.slots,
+        coordinator: { url, tokenFile },
+        openclaw: { enabled: "off" },
+        log: { level: "warn" },
+      };
       const worker = await startDaemon(path.join(folder, `worker${index}`), settings);
       running.push(worker.process);
       workers.push(worker.process.pid);

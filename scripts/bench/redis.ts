@@ -10,7 +10,22 @@ export type Sync = "everysec" | "always";
 export async function startRedis(sync: Sync): Promise<{ port: number; pid: number; end(): Promise<void> }> {
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-redis-"));
   const port = await freePort();
-  const argv = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--appendonly", "yes", "--appendfsync", sync, "--save", "", "--maxmemory-policy", "noeviction"];
+  const argv = [
+    "--port",
+    String(port),
+    "--bind",
+    "127.0.0.1",
+    "--dir",
+    folder,
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    sync,
+    "--save",
+    "",
+    "--maxmemory-policy",
+    "noeviction",
+  ];
   let redis: Running;
   try {
     redis = run(process.env["REDIS_SERVER_BIN"] ?? "redis-server", argv);

@@ -22,17 +22,22 @@ export function printReport(report: Report): void {
   out(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Node ${machine.node}, ${machine.at}`);
   if (report.idle !== undefined) {
     const { rssMiB } = report.idle;
-    out(`idle       ${report.idle.cpuPercent.toFixed(2)} % of a core; coordinator ${whole(rssMiB.coordinator)} MiB, worker ${whole(rssMiB.worker)} MiB, nats-server ${whole(rssMiB.nats)} MiB`);
+    out(
+      `idle       ${report.idle.cpuPercent.toFixed(2)} % of a core; coordinator ${whole(rssMiB.coordinator)} MiB, worker ${whole(rssMiB.worker)} MiB, nats-server ${whole(rssMiB.nats)} MiB`,
+    );
   }
   for (const run of report.runs) out(line(run));
-  if (report.afterHistory !== undefined) out(`${line(report.afterHistory.run)}   (after ${whole(report.afterHistory.finished)} finished tasks)`);
+  if (report.afterHistory !== undefined)
+    out(`${line(report.afterHistory.run)}   (after ${whole(report.afterHistory.finished)} finished tasks)`);
   if (report.rssAfterMiB !== undefined) {
     const { coordinator, worker, nats } = report.rssAfterMiB;
     out(`memory     coordinator ${whole(coordinator)} MiB, worker ${whole(worker)} MiB, nats-server ${whole(nats)} MiB, after these tasks`);
   }
   if (report.placing !== undefined) {
     const { nodes, queued, decisions, p50Us, p99Us, totalMs } = report.placing;
-    out(`placing    ${whole(queued)} queued on ${whole(nodes)} nodes: ${whole(decisions)} decisions in ${whole(totalMs)} ms, p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs`);
+    out(
+      `placing    ${whole(queued)} queued on ${whole(nodes)} nodes: ${whole(decisions)} decisions in ${whole(totalMs)} ms, p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs`,
+    );
   }
   if (report.peer !== undefined) printPeer(report.peer);
 }
@@ -40,7 +45,8 @@ export function printReport(report: Report): void {
 function line(run: Measured): string {
   const head = `${run.mode.padEnd(14)} ${whole(run.tasks).padStart(7)} tasks`;
   if (run.start !== undefined && run.result !== undefined) {
-    const part = (of: { p50: number; p95: number; p99: number }): string => `p50 ${of.p50.toFixed(1)}  p95 ${of.p95.toFixed(1)}  p99 ${of.p99.toFixed(1)}`;
+    const part = (of: { p50: number; p95: number; p99: number }): string =>
+      `p50 ${of.p50.toFixed(1)}  p95 ${of.p95.toFixed(1)}  p99 ${of.p99.toFixed(1)}`;
     return `${head}   at 100/s: start ${part(run.start)}, result ${part(run.result)} ms`;
   }
   const { servers, submitter } = run.cpuPerTaskMs;
@@ -50,7 +56,8 @@ function line(run: Measured): string {
 function printPeer({ rounds, rows }: Comparison): void {
   out(`against BullMQ, medians of ${rounds} rounds in turns, 64 in flight, one worker process`);
   for (const row of rows) {
-    const figure = (values: readonly number[]): string => (row.mode === "latency" ? `${median(values).toFixed(2)} ms` : `${whole(median(values))}/s`).padStart(10);
+    const figure = (values: readonly number[]): string =>
+      (row.mode === "latency" ? `${median(values).toFixed(2)} ms` : `${whole(median(values))}/s`).padStart(10);
     out(
       `${row.mode.padEnd(8)} ours ${figure(row.ours)}   everysec ${figure(row.everysec)} (${row.ratioEverysec.toFixed(2)}×)   always ${figure(row.always)} (${row.ratioAlways.toFixed(2)}×)`,
     );

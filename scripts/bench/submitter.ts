@@ -39,7 +39,9 @@ const { values } = parseArgs({
 const count = Number(values.tasks);
 const payload = "x".repeat(PAYLOAD_BYTES);
 const subject: Subject =
-  values.subject === "bullmq" ? await openBullmqSubject(Number(values.port)) : await openClusterSubject(values.url as string, values["token-file"] as string);
+  values.subject === "bullmq"
+    ? await openBullmqSubject(Number(values.port))
+    : await openClusterSubject(values.url as string, values["token-file"] as string);
 
 /** Runs `total` calls, `inFlight` at a time. */
 async function pump(total: number, inFlight: number, call: () => Promise<void>): Promise<void> {

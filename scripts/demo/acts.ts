@@ -28,7 +28,9 @@ export const ACTS: readonly Act[] = [
     openclaw: true,
     async play(stage) {
       const { client, nodes } = stage;
-      const turns = Array.from({ length: Math.max(4, 2 * nodes.length) }, (_, index) => agent(`Say hello, number ${index + 1}.`, { name: `hello ${index + 1}` }));
+      const turns = Array.from({ length: Math.max(4, 2 * nodes.length) }, (_, index) =>
+        agent(`Say hello, number ${index + 1}.`, { name: `hello ${index + 1}` }),
+      );
       const tasks = await finish(stage, turns);
       const asked = new Set(stage.model.requests.map(({ gateway }) => gateway));
       must(asked.size === nodes.length, `the model server heard of ${[...asked].join(", ")}, not of every Gateway`);
@@ -42,7 +44,9 @@ export const ACTS: readonly Act[] = [
     title: `a turn that needs the skill ${SKILL} goes to the one node that has it`,
     openclaw: true,
     async play(stage) {
-      const [task] = (await finish(stage, [agent("Write the notes for: faster start, two fixes.", { name: "release notes" }, SKILL)])) as [Task];
+      const [task] = (await finish(stage, [agent("Write the notes for: faster start, two fixes.", { name: "release notes" }, SKILL)])) as [
+        Task,
+      ];
       must(task.node === SKILLED, `it ran on ${task.node}`);
       return `${task.id} ran on ${task.node}`;
     },
@@ -51,9 +55,17 @@ export const ACTS: readonly Act[] = [
     title: "a command runs on every node",
     openclaw: false,
     async play(stage) {
-      const specs = stage.nodes.map((node): TaskSpec => ({ kind: "command", name: `uname on ${node}`, input: { argv: ["uname", "-a"] }, require: { nodes: [NodeId.parse(node)] } }));
+      const specs = stage.nodes.map((node): TaskSpec => ({
+        kind: "command",
+        name: `uname on ${node}`,
+        input: { argv: ["uname", "-a"] },
+        require: { nodes: [NodeId.parse(node)] },
+      }));
       const tasks = await finish(stage, specs);
-      must(tasks.every((task, index) => task.node === stage.nodes[index]), "a command ran where it should not");
+      must(
+        tasks.every((task, index) => task.node === stage.nodes[index]),
+        "a command ran where it should not",
+      );
       const output = (tasks[0]?.result as { stdoutTail?: string } | undefined)?.stdoutTail ?? "";
       return `${tasks.length} commands; the first printed: ${output.trim().slice(0, 60)} …`;
     },
@@ -63,7 +75,10 @@ export const ACTS: readonly Act[] = [
     openclaw: true,
     async play({ client, model }) {
       const { id } = await client.submit(agent("slow 600", { name: "a long story" }));
-      const request = await until(() => model.requests.find(({ text, closedAt }) => text.includes("slow 600") && closedAt === undefined), "the model was never asked");
+      const request = await until(
+        () => model.requests.find(({ text, closedAt }) => text.includes("slow 600") && closedAt === undefined),
+        "the model was never asked",
+      );
       const from = Date.now();
       await client.cancel({ id });
       await until(() => request.closedAt, "the model's request stayed open");
@@ -78,14 +93,22 @@ export const ACTS: readonly Act[] = [
     title: "a task that no node can run waits, says why, and starts when one can",
     openclaw: false,
     async play({ client, nodes }) {
-      const { id } = await client.submit({ kind: "echo", name: "needs a GPU", input: { value: "rendered" }, require: { labels: { gpu: "yes" } } });
+      const { id } = await client.submit({
+        kind: "echo",
+        name: "needs a GPU",
+        input: { value: "rendered" },
+        require: { labels: { gpu: "yes" } },
+      });
       const why = await client.why({ id });
       must(why.refused.length === nodes.length, `only ${why.refused.length} nodes were named`);
       must((await client.getTask({ id })).state === "queued", "it did not wait");
       const from = Date.now();
       await client.patchNode({ id: NodeId.parse(nodes[0]), labels: { gpu: "yes" } });
       const task = await until(async () => over(await client.getTask({ id, wait: WAIT_S })), "it did not start");
-      must(task.state === "succeeded" && (task.startedAt ?? Infinity) - from <= START_MS, `it ended ${task.state}, ${(task.startedAt ?? NaN) - from} ms after the label came`);
+      must(
+        task.state === "succeeded" && (task.startedAt ?? Infinity) - from <= START_MS,
+        `it ended ${task.state}, ${(task.startedAt ?? NaN) - from} ms after the label came`,
+      );
       return `${id}: “${why.sentence}” Then ${nodes[0]} got the label.`;
     },
   },

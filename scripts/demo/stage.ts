@@ -69,7 +69,12 @@ export async function setStage({ folder, workers, openclaw, say }: StageOptions)
     // Also those that come up after another one failed must end with the stage.
     for (const one of starting) ends.push(async () => (await one.catch(() => undefined))?.stop());
     const home = path.join(folder, "coordinator");
-    const lead = await startDaemon(home, { nodeId: "coordinator", roles: ["coordinator"], api: { port: await portFor() }, nats: { port: 0 } });
+    const lead = await startDaemon(home, {
+      nodeId: "coordinator",
+      roles: ["coordinator"],
+      api: { port: await portFor() },
+      nats: { port: 0 },
+    });
     ends.push(() => lead.process.end());
     const apiUrl = lead.apiUrl as string;
     say(`The coordinator is up: ${apiUrl}`);
@@ -99,7 +104,12 @@ async function openGateway(folder: string, name: string, modelUrl: string, say: 
   return gateway;
 }
 
-async function openWorker(home: string, name: string, coordinator: { url: string; tokenFile: string }, gateway: RunningGateway | undefined): Promise<Running> {
+async function openWorker(
+  home: string,
+  name: string,
+  coordinator: { url: string; tokenFile: string },
+  gateway: RunningGateway | undefined,
+): Promise<Running> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   await writeFile(path.join(home, "policy.yaml"), POLICY, { mode: 0o600 });
   const tokenFile = path.join(home, "gateway.token");

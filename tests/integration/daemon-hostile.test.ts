@@ -231,7 +231,9 @@ describe("policy", () => {
 
   test("a node whose policy is broken takes nothing, says why, and works again when it is put right", async () => {
     const broken = await cluster.addWorker("broken", { slots: 1, policy: "version: 1\nallow: [\n" });
-    await until("its first heartbeat", async () => ((await cluster.client.node({ id: NodeId.parse("broken") })).state === "ready" ? true : undefined));
+    await until("its first heartbeat", async () =>
+      (await cluster.client.node({ id: NodeId.parse("broken") })).state === "ready" ? true : undefined,
+    );
     const { id } = await cluster.client.submit({ kind: "echo", input: { value: 1 }, require: { nodes: ["broken"] } } as TaskSpec);
     const why = await cluster.client.why({ id });
     expect(why.refused).toContainEqual(expect.objectContaining({ node: "broken", code: "policy" }));

@@ -44,7 +44,11 @@ test.each([
   ["bad JSON", '{"kind": "echo",}', "The body is not JSON: expected a field name at line 1 column 17."],
   ["an empty body", "", "The body is not JSON: expected a value at line 1 column 1."],
   ["bytes that are no UTF-8", Buffer.from([0x22, 0xff, 0x22]), "The body is not UTF-8."],
-  ["a hundred thousand levels", `{"kind":"echo","input":{"value":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`, "at most 200 levels deep"],
+  [
+    "a hundred thousand levels",
+    `{"kind":"echo","input":{"value":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`,
+    "at most 200 levels deep",
+  ],
   ["a time beyond time", { ...echo, runAt: 1e300 }, "runAt: Too big"],
 ])("a submit with %s is refused", async (_what, body, detail) => {
   const before = api.coordinator.requests.length;

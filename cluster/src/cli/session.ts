@@ -43,7 +43,10 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
     show: (document, text) => terminal.out(session.json ? `${JSON.stringify(document, null, 2)}\n` : text()),
     close: async () => {
       // A client that never came to be has said so where it was asked for.
-      await client?.then((open) => open.close(), () => undefined);
+      await client?.then(
+        (open) => open.close(),
+        () => undefined,
+      );
     },
   };
   return session;

@@ -71,7 +71,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const lead = config.roles.includes("coordinator") ? await openLeadRole(ground, open) : undefined;
     if (config.roles.includes("worker")) await openWorkRole(ground, lead, open);
     log.info({ node: config.nodeId, roles: config.roles, version: VERSION, data: path.basename(folders.data) }, "up");
-    return { ...(lead !== undefined && { apiUrl: lead.apiUrl }), node: config.nodeId, roles: config.roles, stop, failed: failed.promise, dismissed: dismissed.promise };
+    return {
+      ...(lead !== undefined && { apiUrl: lead.apiUrl }),
+      node: config.nodeId,
+      roles: config.roles,
+      stop,
+      failed: failed.promise,
+      dismissed: dismissed.promise,
+    };
   } catch (error) {
     log.error({ err: error }, "the start failed");
     await stop();

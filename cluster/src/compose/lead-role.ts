@@ -24,7 +24,12 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   const store = await openSqliteStore({ path: path.join(folders.data, "cluster.db"), log });
   open.push(() => store.close());
 
-  const binary = await resolveBinary("nats-server", { cacheFolder: ground.cacheFolder, log, env: withBinary(ground), onProgress: (text) => ground.progress(text) });
+  const binary = await resolveBinary("nats-server", {
+    cacheFolder: ground.cacheFolder,
+    log,
+    env: withBinary(ground),
+    onProgress: (text) => ground.progress(text),
+  });
   // The coordinator's key lives as long as its process: nobody else ever needs to know it.
   const keys = createNodeKeys();
   const server = await startNatsServer({
@@ -59,7 +64,14 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   open.push(() => coordinator.stop());
   await ensureAdminToken(ground, coordinator);
 
-  const api = await openApi({ coordinator, host: config.api.host, port: config.api.port, allowedHosts: config.api.allowedHosts, log, clock });
+  const api = await openApi({
+    coordinator,
+    host: config.api.host,
+    port: config.api.port,
+    allowedHosts: config.api.allowedHosts,
+    log,
+    clock,
+  });
   open.push(() => api.close());
   return { coordinator, apiUrl: api.url };
 }

@@ -77,7 +77,10 @@ async function enrol({ config, keys }: Ground, lead: LeadRole | undefined): Prom
   const { url, tokenFile } = config.coordinator;
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined || token === undefined) {
-    throw new ClusterError("config_invalid", "coordinator.url and coordinator.tokenFile: a machine that only works needs both; `openclaw-cluster join` writes them");
+    throw new ClusterError(
+      "config_invalid",
+      "coordinator.url and coordinator.tokenFile: a machine that only works needs both; `openclaw-cluster join` writes them",
+    );
   }
   const client = openClient({ url, token, transport: nodeTransport() });
   try {
@@ -90,7 +93,12 @@ async function enrol({ config, keys }: Ground, lead: LeadRole | undefined): Prom
 async function openGateway({ config, folders, env, log, clock }: Ground): Promise<Gateway | undefined> {
   if (config.openclaw.enabled === "off") return undefined;
   const token = config.openclaw.tokenFile === undefined ? undefined : await readSecret(config.openclaw.tokenFile);
-  const found = await discoverGateway({ env, homedir: homedir(), ...(config.openclaw.url !== undefined && { url: config.openclaw.url }), ...(token !== undefined && { token }) });
+  const found = await discoverGateway({
+    env,
+    homedir: homedir(),
+    ...(config.openclaw.url !== undefined && { url: config.openclaw.url }),
+    ...(token !== undefined && { token }),
+  });
   if (found.kind === "none") {
     log.info({ reason: found.reason }, "no OpenClaw on this machine; agent and tool tasks go to other nodes");
     return undefined;

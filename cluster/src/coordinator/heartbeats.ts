@@ -40,7 +40,12 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
 }
 
 /** `sameLife`: it is surely the one that the leases were offered to; else it has rebooted, or this coordinator has. */
-function reconcile(state: State, entry: NodeEntry, beat: Heartbeat, { sameLife, rebooted }: { sameLife: boolean; rebooted: boolean }): void {
+function reconcile(
+  state: State,
+  entry: NodeEntry,
+  beat: Heartbeat,
+  { sameLife, rebooted }: { sameLife: boolean; rebooted: boolean },
+): void {
   const node = entry.row.id;
   const now = state.clock.wall();
   const held = new Set<number>();

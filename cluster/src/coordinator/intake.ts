@@ -45,7 +45,9 @@ export class Intake {
     const whole = idempotency && { key: `post:${idempotency.key}`, bodyHash: idempotency.bodyHash };
     const known = await this.look(owner, whole);
     if (known !== undefined) return this.replay(known);
-    const asked = specs.map((spec) => (spec.dedupeKey === undefined ? undefined : { key: `task:${spec.dedupeKey}`, bodyHash: hashOf(spec) }));
+    const asked = specs.map((spec) =>
+      spec.dedupeKey === undefined ? undefined : { key: `task:${spec.dedupeKey}`, bodyHash: hashOf(spec) },
+    );
     await Promise.all(asked.map((one) => this.look(owner, one)));
     const answers = await this.turn.run(() => this.apply(owner, whole, specs, asked));
     if (!Array.isArray(answers)) return this.replay(answers);
@@ -66,12 +68,19 @@ export class Intake {
   }
 
   /** In the turn: everything is looked at again, because another submit may have come first (K3). */
-  private apply(owner: string, whole: Asked | undefined, specs: readonly TaskSpec[], asked: readonly (Asked | undefined)[]): (number | SubmitKey)[] | SubmitKey {
+  private apply(
+    owner: string,
+    whole: Asked | undefined,
+    specs: readonly TaskSpec[],
+    asked: readonly (Asked | undefined)[],
+  ): (number | SubmitKey)[] | SubmitKey {
     const earlier = whole && this.remembered(owner, whole);
     if (earlier !== undefined) return earlier;
     const { ledger, clock } = this.state;
     if (ledger.size + specs.length > LIMITS.liveTasksMax) {
-      throw new ClusterError("overloaded", `${ledger.size} tasks are waiting or running; the limit is ${LIMITS.liveTasksMax}.`, { retryAfterMs: OVERLOADED_RETRY_MS });
+      throw new ClusterError("overloaded", `${ledger.size} tasks are waiting or running; the limit is ${LIMITS.liveTasksMax}.`, {
+        retryAfterMs: OVERLOADED_RETRY_MS,
+      });
     }
     const found = asked.map((one) => one && this.remembered(owner, one));
     const now = clock.wall();

@@ -15,7 +15,13 @@ it("gives each record once, as it is last, new ones apart from changed ones", ()
   ledger.create(fresh(1));
   ledger.create(fresh(2));
   ledger.write(fresh(1), { task: cancel(fresh(1), 5) as TaskRecord });
-  expect(ledger.take()).toMatchObject({ created: [{ key: 1, state: "cancelled" }, { key: 2, state: "queued" }], changed: [] });
+  expect(ledger.take()).toMatchObject({
+    created: [
+      { key: 1, state: "cancelled" },
+      { key: 2, state: "queued" },
+    ],
+    changed: [],
+  });
   expect(ledger.take()).toBeUndefined();
   const task = ledger.get(2) as TaskRecord;
   ledger.write(task, { task: cancel(task, 6) as TaskRecord });

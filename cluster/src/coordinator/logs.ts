@@ -19,7 +19,11 @@ export interface LogSource {
 const LATE_MS = 1_000;
 
 /** Chunks of one attempt or of all, in order; with `follow` until the task is over and its last chunk was seen. */
-export async function* readLogs(key: number, source: LogSource, options: { follow: boolean; attempt?: number; signal: AbortSignal }): AsyncGenerator<OutputChunk> {
+export async function* readLogs(
+  key: number,
+  source: LogSource,
+  options: { follow: boolean; attempt?: number; signal: AbortSignal },
+): AsyncGenerator<OutputChunk> {
   const done = new AbortController();
   const signal = AbortSignal.any([done.signal, options.signal]);
   const seenLast = new Set<number>();

@@ -39,7 +39,9 @@ export class NodeDesk {
 
   /** Lets exactly the approved nodes onto the bus. */
   async authorize(): Promise<void> {
-    const approved = [...this.registry.all()].filter(({ row }) => row.state === "approved").map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
+    const approved = [...this.registry.all()]
+      .filter(({ row }) => row.state === "approved")
+      .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
     await this.lead.parts.busServer?.authorize(approved);
   }
 
@@ -60,7 +62,8 @@ export class NodeDesk {
 
   async shutdown(id: NodeId): Promise<Node> {
     const node = this.node(id);
-    if (id === this.lead.parts.self) throw new ClusterError("state_conflict", `${id} runs the coordinator; stop it there with Ctrl-C or its service.`);
+    if (id === this.lead.parts.self)
+      throw new ClusterError("state_conflict", `${id} runs the coordinator; stop it there with Ctrl-C or its service.`);
     this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch });
     return node;
   }
@@ -126,7 +129,8 @@ export class NodeDesk {
     const problems: string[] = [];
     const state = stateOf(entry);
     if (state !== "ready") problems.push(`${id} is ${state}.`);
-    if (entry.load !== undefined && entry.load.diskFreeMiB < DISK_LOW_MIB) problems.push(`${id} has only ${entry.load.diskFreeMiB} MiB of disk left.`);
+    if (entry.load !== undefined && entry.load.diskFreeMiB < DISK_LOW_MIB)
+      problems.push(`${id} has only ${entry.load.diskFreeMiB} MiB of disk left.`);
     if (entry.facts?.openclaw?.reachable === false) problems.push(`The OpenClaw Gateway of ${id} is down.`);
     return problems;
   }
@@ -135,4 +139,3 @@ export class NodeDesk {
     return { status: problems.length === 0 ? "ok" : "degraded", problems: [...problems], checkedAt: this.lead.parts.clock.wall() };
   }
 }
-

@@ -104,7 +104,9 @@ export class Outgoing {
 function sizeOf(offer: Offer): number {
   const { input } = offer.spec;
   if (offer.spec.kind === "agent") return 2_048 + 4 * offer.spec.input.message.length;
-  const light = Object.keys(input).length === 0 || (offer.spec.kind === "echo" && typeof offer.spec.input.value !== "object" && typeof offer.spec.input.value !== "string");
+  const light =
+    Object.keys(input).length === 0 ||
+    (offer.spec.kind === "echo" && typeof offer.spec.input.value !== "object" && typeof offer.spec.input.value !== "string");
   return light ? 2_048 : 2_048 + 3 * JSON.stringify(input).length;
 }
 

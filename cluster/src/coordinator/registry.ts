@@ -114,7 +114,16 @@ export class Registry {
 }
 
 function fresh(row: NodeRow): NodeEntry {
-  return { row, facts: row.facts, load: undefined, boot: undefined, seenAt: undefined, seenWall: undefined, liveness: "offline", counted: row.succeeded + row.failed };
+  return {
+    row,
+    facts: row.facts,
+    load: undefined,
+    boot: undefined,
+    seenAt: undefined,
+    seenWall: undefined,
+    liveness: "offline",
+    counted: row.succeeded + row.failed,
+  };
 }
 
 export function stateOf(entry: NodeEntry): NodeState {

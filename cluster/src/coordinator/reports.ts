@@ -24,7 +24,10 @@ export function applyReport(state: State, node: NodeId, report: Report): Verdict
   for (const news of report.progressed) {
     const task = held(state, node, news);
     if (task === undefined) continue;
-    const next = note(task, { ...(news.progress !== undefined && { progress: news.progress }), ...(news.acted !== undefined && { acted: news.acted }) });
+    const next = note(task, {
+      ...(news.progress !== undefined && { progress: news.progress }),
+      ...(news.acted !== undefined && { acted: news.acted }),
+    });
     if (next.acted !== task.acted) state.ledger.write(task, { task: next });
     else state.ledger.note(next);
     if (news.progress !== undefined) state.outgoing.progress(next);

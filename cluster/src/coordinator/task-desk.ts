@@ -66,7 +66,13 @@ export class TaskDesk {
     if (task.state === "queued" || task.state === "scheduled") return this.inTheirWords(task, scheduler.explain(task, now));
     const placed = scheduler.explainPlaced(task);
     if (placed !== undefined) return placed;
-    return { sentence: `It is ${task.state} (${task.reason}) and was never placed.`, strategy: task.spec.strategy ?? this.lead.parts.strategy, candidates: [], refused: [], at: now };
+    return {
+      sentence: `It is ${task.state} (${task.reason}) and was never placed.`,
+      strategy: task.spec.strategy ?? this.lead.parts.strategy,
+      candidates: [],
+      refused: [],
+      at: now,
+    };
   }
 
   async attempts(id: TaskId): Promise<readonly Attempt[]> {

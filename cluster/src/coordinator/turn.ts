@@ -106,7 +106,8 @@ export class Turn {
   }
 
   private async recover(applied: readonly Step[], error: unknown): Promise<void> {
-    const failure = error instanceof ClusterError ? error : new ClusterError("unavailable", "The store did not take the change.", { cause: error });
+    const failure =
+      error instanceof ClusterError ? error : new ClusterError("unavailable", "The store did not take the change.", { cause: error });
     for (const step of applied) step.failed(failure);
     if (!(error instanceof ClusterError)) {
       this.ended = true;

@@ -36,7 +36,7 @@ export function toAttempts(task: TaskRecord, rows: readonly Attempt[]): Attempt[
     node: task.placement.node,
     ...(task.lease !== undefined && { epoch: task.lease.epoch }),
     state: over ? "ended" : task.state === "leased" ? "offered" : "running",
-    ...(over && { outcome: task.state === "succeeded" ? "succeeded" as const : "cancelled" as const }),
+    ...(over && { outcome: task.state === "succeeded" ? ("succeeded" as const) : ("cancelled" as const) }),
     offeredAt: task.placement.at,
     ...(task.startedAt !== undefined && { startedAt: task.startedAt }),
     ...(task.endedAt !== undefined && { endedAt: task.endedAt }),

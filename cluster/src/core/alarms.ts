@@ -19,7 +19,8 @@ export class Alarms {
     if (deadline !== undefined && fresh) this.add(deadline, task.key);
     if (task.state === "scheduled" && task.dueAt !== undefined) this.add(task.dueAt, task.key);
     if (task.state === "queued" && timeouts?.queueMs !== undefined) this.add(task.queuedAt + timeouts.queueMs, task.key);
-    if (task.state === "leased" && timeouts?.startMs !== undefined && task.lease) this.add(task.lease.offeredAt + timeouts.startMs, task.key);
+    if (task.state === "leased" && timeouts?.startMs !== undefined && task.lease)
+      this.add(task.lease.offeredAt + timeouts.startMs, task.key);
   }
 
   /** When the next one rings; undefined for none. */
@@ -92,11 +93,20 @@ export function ring(task: TaskRecord, now: number): Settled | undefined {
     return failed(task, "queue_timeout", "queue_timeout", `No node took it within ${timeouts.queueMs} ms.`, now);
   }
   if (task.state === "leased" && timeouts?.startMs !== undefined && task.lease && now >= task.lease.offeredAt + timeouts.startMs) {
-    return { task: transition(task, "queued", "refused_by_node"), ended: ended(task, "refused", now, { code: "start_timeout", message: `Not started within ${timeouts.startMs} ms.` }) };
+    return {
+      task: transition(task, "queued", "refused_by_node"),
+      ended: ended(task, "refused", now, { code: "start_timeout", message: `Not started within ${timeouts.startMs} ms.` }),
+    };
   }
   return undefined;
 }
 
-function failed(task: TaskRecord, reason: "deadline_passed" | "queue_timeout", code: TaskError["code"], message: string, now: number): Settled {
+function failed(
+  task: TaskRecord,
+  reason: "deadline_passed" | "queue_timeout",
+  code: TaskError["code"],
+  message: string,
+  now: number,
+): Settled {
   return { task: transition(task, "failed", reason, { error: { code, message }, endedAt: now }) };
 }

@@ -15,7 +15,16 @@ const echo = (more: Partial<TaskSpec> = {}): TaskSpec => ({ kind: "echo", input:
 const failure = (code: "command_failed" | "agent_failed"): Outcome => ({ kind: "failed", error: { code, message: "no" } });
 
 function finished(task: TaskRecord, outcome: Outcome, more: Partial<Finished> = {}): Finished {
-  return { task: taskId(task.key), attempt: task.attempt, epoch: task.lease?.epoch ?? 0, startedAt: 1, endedAt: 2, runMs: 1, outcome, ...more };
+  return {
+    task: taskId(task.key),
+    attempt: task.attempt,
+    epoch: task.lease?.epoch ?? 0,
+    startedAt: 1,
+    endedAt: 2,
+    runMs: 1,
+    outcome,
+    ...more,
+  };
 }
 
 const leased = (spec: TaskSpec = echo()): TaskRecord => lease(create(1, spec, "me", 0), placement, 1, 10);
@@ -60,7 +69,12 @@ describe("results", () => {
   });
 
   it("a refused offer goes back into the queue where it was", () => {
-    const { task, ended } = settle(leased(), finished(leased(), { kind: "refused", error: { code: "policy_denied", message: "no" } }), 50, 0);
+    const { task, ended } = settle(
+      leased(),
+      finished(leased(), { kind: "refused", error: { code: "policy_denied", message: "no" } }),
+      50,
+      0,
+    );
     expect(task).toMatchObject({ state: "queued", queuedAt: 0, failures: 0 });
     expect(ended?.outcome).toBe("refused");
   });
@@ -99,7 +113,10 @@ describe("cancel", () => {
   it("L2: once cancelling, a success no longer counts", () => {
     const task = cancel(running(), 30) as TaskRecord;
     expect(task.state).toBe("cancelling");
-    expect(settle(task, finished(task, { kind: "succeeded", result: 1 }), 40, 0).task).toMatchObject({ state: "cancelled", reason: "cancel_confirmed" });
+    expect(settle(task, finished(task, { kind: "succeeded", result: 1 }), 40, 0).task).toMatchObject({
+      state: "cancelled",
+      reason: "cancel_confirmed",
+    });
     expect(lose(task, 40, false).task).toMatchObject({ state: "cancelled" });
   });
 
@@ -116,7 +133,10 @@ describe("time", () => {
     expect(delayed.state).toBe("scheduled");
     expect(ring(delayed, 99)).toBeUndefined();
     expect(ring(delayed, 100)?.task).toMatchObject({ state: "queued", reason: "due" });
-    expect(ring(create(1, echo({ timeouts: { queueMs: 10 } }), "me", 0), 10)?.task).toMatchObject({ state: "failed", error: { code: "queue_timeout" } });
+    expect(ring(create(1, echo({ timeouts: { queueMs: 10 } }), "me", 0), 10)?.task).toMatchObject({
+      state: "failed",
+      error: { code: "queue_timeout" },
+    });
     expect(ring(running(echo({ deadline: 50 })), 50)?.task).toMatchObject({ state: "failed", error: { code: "deadline_passed" } });
   });
 
@@ -132,7 +152,10 @@ const EVENTS: Record<string, (task: TaskRecord, now: number) => TaskRecord | und
   start: (task, now) => start(task, now),
   succeed: (task, now) => task.lease && settle(task, finished(task, { kind: "succeeded", result: 1 }), now, 0.5).task,
   fail: (task, now) => task.lease && settle(task, finished(task, failure("agent_failed")), now, 0.5).task,
-  refuse: (task, now) => (task.state === "leased" ? settle(task, finished(task, { kind: "refused", error: { code: "policy_denied", message: "" } }), now, 0).task : undefined),
+  refuse: (task, now) =>
+    task.state === "leased"
+      ? settle(task, finished(task, { kind: "refused", error: { code: "policy_denied", message: "" } }), now, 0).task
+      : undefined,
   act: (task) => (task.lease ? report(task, { acted: true }) : undefined),
   lose: (task, now) => task.lease && lose(task, now, false).task,
   cancel,
@@ -142,7 +165,10 @@ const EVENTS: Record<string, (task: TaskRecord, now: number) => TaskRecord | und
 };
 
 it("T1–T4 hold through any sequence of events", () => {
-  const spec = fc.constantFrom<TaskSpec>(echo(), echo({ onLost: "ask" }), echo({ onLost: "fail", deadline: 400 }), echo({ runAt: 50 }), { kind: "agent", input: { message: "hi" } });
+  const spec = fc.constantFrom<TaskSpec>(echo(), echo({ onLost: "ask" }), echo({ onLost: "fail", deadline: 400 }), echo({ runAt: 50 }), {
+    kind: "agent",
+    input: { message: "hi" },
+  });
   fc.assert(
     fc.property(spec, fc.array(fc.constantFrom(...Object.keys(EVENTS)), { maxLength: 60 }), (first, names) => {
       let task = create(1, first, "me", 0);

@@ -22,7 +22,18 @@ export interface Settled {
 }
 
 export function create(key: number, spec: TaskSpec, owner: string, now: number): TaskRecord {
-  const common = { key, spec, owner, priority: priorityNumber(spec.priority), createdAt: now, seq: 1, attempt: 0, failures: 0, losses: 0, acted: false };
+  const common = {
+    key,
+    spec,
+    owner,
+    priority: priorityNumber(spec.priority),
+    createdAt: now,
+    seq: 1,
+    attempt: 0,
+    failures: 0,
+    losses: 0,
+    acted: false,
+  };
   if (spec.runAt !== undefined && spec.runAt > now) {
     return { ...common, state: "scheduled", reason: "delayed", queuedAt: spec.runAt, dueAt: spec.runAt };
   }
@@ -66,14 +77,22 @@ export function settle(task: TaskRecord, finished: Finished, now: number, random
     case "failed":
       return fail(known, outcome.error, outcome.retryAfterMs, finished, now, random);
     case "refused":
-      return { task: transition(known, "queued", "refused_by_node", { queuedAt: known.queuedAt }), ended: ended(known, "refused", now, outcome.error) };
+      return {
+        task: transition(known, "queued", "refused_by_node", { queuedAt: known.queuedAt }),
+        ended: ended(known, "refused", now, outcome.error),
+      };
     case "cancelled":
       // Nobody here asked for it: the daemon went down and stopped its work in good order.
       return lose(known, now, finished.startedAt === undefined);
   }
 }
 
-function succeed(task: TaskRecord, outcome: Extract<Outcome, { kind: "succeeded" }>, startedAt: number | undefined, now: number): TaskRecord {
+function succeed(
+  task: TaskRecord,
+  outcome: Extract<Outcome, { kind: "succeeded" }>,
+  startedAt: number | undefined,
+  now: number,
+): TaskRecord {
   return transition(task, "succeeded", "done", {
     endedAt: now,
     ...(startedAt !== undefined && { startedAt }),
@@ -82,7 +101,14 @@ function succeed(task: TaskRecord, outcome: Extract<Outcome, { kind: "succeeded"
   });
 }
 
-function fail(task: TaskRecord, error: TaskError, retryAfterMs: number | undefined, finished: Finished, now: number, random: number): Settled {
+function fail(
+  task: TaskRecord,
+  error: TaskError,
+  retryAfterMs: number | undefined,
+  finished: Finished,
+  now: number,
+  random: number,
+): Settled {
   const failures = task.failures + 1;
   const startedAt = finished.startedAt ?? task.startedAt;
   const change = { failures, error, ...(startedAt !== undefined && { startedAt }) };
@@ -104,7 +130,10 @@ export function lose(task: TaskRecord, now: number, neverStarted: boolean): Sett
   const over = ended(task, "lost", now);
   if (neverStarted) return { task: transition(task, "queued", "node_lost"), ended: over };
   const losses = task.losses + 1;
-  const error: TaskError = { code: "node_lost", message: `The node ${task.lease?.node} was lost; whether the attempt finished there is unknown.` };
+  const error: TaskError = {
+    code: "node_lost",
+    message: `The node ${task.lease?.node} was lost; whether the attempt finished there is unknown.`,
+  };
   if (losses > LIMITS.nodeLossesMax) {
     return { task: transition(task, "failed", "node_losses_spent", { losses, error, endedAt: now }), ended: over };
   }

@@ -14,7 +14,9 @@ afterEach(() => rmSync(folders.home, { recursive: true }));
 
 it("a home belongs to one daemon until that lets go", () => {
   const first = claimHome(folders);
-  expect(() => claimHome(folders)).toThrow(expect.objectContaining({ code: "already_running", detail: `Another daemon runs in ${folders.home}.` }));
+  expect(() => claimHome(folders)).toThrow(
+    expect.objectContaining({ code: "already_running", detail: `Another daemon runs in ${folders.home}.` }),
+  );
   first.release();
   claimHome(folders).release();
 });

@@ -13,10 +13,7 @@ export function configure(command: Command, act: Act): void {
   command
     .argument("<url>", "the coordinator's API, as its `start` printed it")
     .option("--node-id <id>", "this machine's id in the cluster; its host's name unless said");
-  examples(
-    command,
-    "join http://127.0.0.1:8888 --token-file ~/.openclaw/cluster/admin.token --home ~/second --node-id second",
-  )
+  examples(command, "join http://127.0.0.1:8888 --token-file ~/.openclaw/cluster/admin.token --home ~/second --node-id second")
     .addHelpText(
       "after",
       "\nThe token is the coordinator's admin.token; this home keeps a copy (0600). Bring it over a safe way and use an address\n" +

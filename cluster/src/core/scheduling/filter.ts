@@ -54,8 +54,7 @@ function named({ id }: SchedulableNode, need: Shape): Verdict | undefined {
 
 function approved({ id, state }: SchedulableNode): Verdict | undefined {
   if (state === "pending") return no("not_approved", "is not approved yet", `let ${id} in on the coordinator`);
-  if (state === "revoked")
-    return no("not_approved", "was revoked", `join that machine anew: openclaw-cluster join`);
+  if (state === "revoked") return no("not_approved", "was revoked", `join that machine anew: openclaw-cluster join`);
   return undefined;
 }
 
