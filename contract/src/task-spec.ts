@@ -131,19 +131,16 @@ export const CommandInput = z
   .meta({ id: "CommandInput" });
 export type CommandInput = z.infer<typeof CommandInput>;
 
+const AgentName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+const SessionName = z.string().regex(/^[A-Za-z0-9:_.-]{1,128}$/);
+
 export const AgentInput = z
   .strictObject({
     message: z.string().min(1).max(200_000),
     /** One of the node's OpenClaw agents; its default one unless said. */
-    agent: z
-      .string()
-      .regex(/^[A-Za-z0-9_-]{1,64}$/)
-      .optional(),
+    agent: AgentName.optional(),
     /** Turns with the same session continue one conversation; a session of the task's own unless said. */
-    session: z
-      .string()
-      .regex(/^[A-Za-z0-9:_.-]{1,128}$/)
-      .optional(),
+    session: SessionName.optional(),
     /** `provider/model`, as that node's OpenClaw names it. */
     model: Name.optional(),
     /** A skill the turn needs: the node must have it, and the agent is told to use it. */
@@ -157,14 +154,8 @@ export const ToolInput = z
   .strictObject({
     tool: Name,
     args: z.record(z.string(), Json).optional(),
-    agent: z
-      .string()
-      .regex(/^[A-Za-z0-9_-]{1,64}$/)
-      .optional(),
-    session: z
-      .string()
-      .regex(/^[A-Za-z0-9:_.-]{1,128}$/)
-      .optional(),
+    agent: AgentName.optional(),
+    session: SessionName.optional(),
   })
   .meta({ id: "ToolInput" });
 export type ToolInput = z.infer<typeof ToolInput>;

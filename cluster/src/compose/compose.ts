@@ -2,7 +2,6 @@
  * Wires a daemon: reads who this machine is, opens the roles it has, and closes them in the opposite order. The only
  * room that names the real store, bus and executors.
  */
-import { availableParallelism } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -54,7 +53,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     clock: systemClock,
     log,
     keys: await loadNodeKeys(folders.nodeSeed),
-    cpus: availableParallelism(),
     progress: (text) => options.onProgress?.(text),
     fail: (error) => {
       log.error({ err: error }, "the daemon cannot go on");

@@ -15,7 +15,6 @@ export interface Ground {
   readonly clock: Clock;
   readonly log: Log;
   readonly keys: NodeKeys;
-  readonly cpus: number;
   progress(text: string): void;
   fail(error: unknown): void;
   leave(): void;

@@ -9,7 +9,7 @@ import { EVENT_RESULT_BYTES_MAX, type ClusterEvent } from "@openclaw-cluster/con
 import { taskId } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Node } from "@openclaw-cluster/contract/node";
-import type { TaskRecord } from "../core/task.ts";
+import { nodeOf, type TaskRecord } from "../core/task.ts";
 
 /** What a listener may have pending before it is told of a gap. */
 const PENDING_MAX = 50_000;
@@ -116,7 +116,7 @@ function toEvent(id: number, at: number, news: News): ClusterEvent {
   if ("node" in news) return { id, at, type: "node", node: news.node.id, state: news.node.state, draining: news.node.draining };
   if ("progress" in news) return { id, at, type: "progress", task: taskId(news.progress.key), progress: news.progress.progress ?? {} };
   const { task } = news;
-  const node = task.lease?.node ?? task.placement?.node;
+  const node = nodeOf(task);
   return {
     id,
     at,

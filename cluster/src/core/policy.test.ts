@@ -13,7 +13,7 @@ const agent = (name?: string, session?: string): TaskSpec => ({
 });
 const policy = (allow: object, deny: object = {}): Policy => Policy.parse({ version: 1, allow, deny });
 const allows = (commands: unknown[], argv: string[], more: Partial<CommandInput> = {}, found?: Found): boolean =>
-  decide(policy({ commands, cwds: ["/srv/work"], env: ["TZ", "APP_*"] }), command(argv, more), found).allow;
+  decide(policy({ commands, cwds: ["/srv/tasks"], env: ["TZ", "APP_*"] }), command(argv, more), found).allow;
 
 describe("the shipped policies", () => {
   test("default: echo and agents, no tool, no command", () => {
@@ -153,9 +153,9 @@ describe("commands", () => {
   test("variables and folders need to be allowed", () => {
     expect(allows(["x"], ["x"], { env: { TZ: "UTC", APP_MODE: "1" } })).toBe(true);
     expect(allows(["x"], ["x"], { env: { LD_PRELOAD: "/tmp/evil.so" } })).toBe(false);
-    expect(allows(["x"], ["x"], { cwd: "/srv/work/a" })).toBe(true);
-    for (const cwd of ["/srv", "/srv/workshop", "/srv/work/../..", "srv/work", "/"]) expect(allows(["x"], ["x"], { cwd })).toBe(false);
-    expect(allows(["x"], ["x"], { cwd: "/srv/work" }, { files: [], cwd: "/etc" })).toBe(false);
+    expect(allows(["x"], ["x"], { cwd: "/srv/tasks/a" })).toBe(true);
+    for (const cwd of ["/srv", "/srv/tasksmith", "/srv/tasks/../..", "srv/tasks", "/"]) expect(allows(["x"], ["x"], { cwd })).toBe(false);
+    expect(allows(["x"], ["x"], { cwd: "/srv/tasks" }, { files: [], cwd: "/etc" })).toBe(false);
   });
 
   test("a reason holds no argument (N3)", () => {

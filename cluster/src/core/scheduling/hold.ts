@@ -80,7 +80,7 @@ export class Holds {
   private holdNearest(line: Line, fits: readonly Fit[]): void {
     let nearest: Member | undefined;
     for (const { member } of fits) {
-      // A node that refuses the shape for now is not short of room.
+      // A node that refuses the shape at present is not short of room.
       if (this.fits.penalty(line.shape, member.id) !== undefined) continue;
       if (member.hold !== undefined && outranks(member.hold, line)) continue;
       if (nearest === undefined || member.shortfall(line.shape) < nearest.shortfall(line.shape)) nearest = member;

@@ -6,6 +6,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { SchedulableNode } from "../node.ts";
+import { create } from "../settle.ts";
 import type { TaskRecord } from "../task.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -149,21 +150,7 @@ function someSpec(random: () => number): TaskSpec {
 }
 
 function queuedTask(key: number, spec: TaskSpec, priority: number): TaskRecord {
-  return {
-    key,
-    spec,
-    priority,
-    owner: "bench",
-    createdAt: 0,
-    state: "queued",
-    reason: "submitted",
-    seq: 1,
-    attempt: 0,
-    failures: 0,
-    losses: 0,
-    queuedAt: 0,
-    acted: false,
-  };
+  return { ...create(key, spec, "bench", 0), priority };
 }
 
 function pick<T>(values: readonly T[], random: () => number): T {
