@@ -41,13 +41,15 @@ export function create(key: number, spec: TaskSpec, owner: string, now: number):
 }
 
 export function lease(task: TaskRecord, placement: Placement, epoch: number, now: number): TaskRecord {
-  // What an earlier attempt left behind is told by its own row.
-  const { startedAt: _startedAt, progress: _progress, error: _error, ...fresh } = task;
-  return transition(fresh, "leased", "placed", {
+  return transition(task, "leased", "placed", {
     attempt: task.attempt + 1,
     acted: false,
     placement,
     lease: { node: placement.node, epoch, offeredAt: now },
+    // What an earlier attempt left behind is told by its own row.
+    startedAt: undefined,
+    progress: undefined,
+    error: undefined,
   });
 }
 

@@ -38,6 +38,8 @@ export interface Surroundings {
   ended(attempt: Attempt, finished: Finished): void;
   /** Its end may be told. */
   finished(attempt: Attempt, finished: Finished, bytes: number): void;
+  /** It has waited for a slot for too long. */
+  overdue(offer: Offer): void;
   /** Its slot is free. */
   released(attempt: Attempt): void;
 }

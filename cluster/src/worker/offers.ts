@@ -21,7 +21,7 @@ import type { Slots } from "./slots.ts";
 import type { Spool } from "./spool.ts";
 
 /** Offers that wait for a slot. The coordinator's own window is smaller; this holds if it is not. */
-const WAITING_MAX = 4_096;
+const WAITING_MAX = 8_192;
 
 export interface DeskParts {
   readonly clock: Clock;
@@ -115,7 +115,8 @@ export class Desk {
     this.answer(ref, { kind: "cancelled" });
   }
 
-  private refuse(ref: AttemptRef, code: ErrorCode, message: string): void {
+  /** It never started here; the coordinator asks others first. */
+  refuse(ref: AttemptRef, code: ErrorCode, message: string): void {
     this.answer(ref, { kind: "refused", error: { code, message } });
   }
 

@@ -4,7 +4,8 @@
  *
  * S1. Never more slots in use than there are.
  * S2. First come, first started: a wide task is not overtaken for ever by narrow ones.
- * S3. Everything held here ends in `finished`, or is dropped by `drop`, whose caller tells the coordinator.
+ * S3. Everything held here ends in `finished`, is dropped by `drop`, whose caller tells the coordinator, or goes back as
+ *     `overdue`: whoever gave it ahead of the slots took what runs before it for short.
  */
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { AttemptRef, Offer } from "@openclaw-cluster/contract/wire";
@@ -16,8 +17,12 @@ import { Fifo } from "./fifo.ts";
 
 /** Time-outs are looked at this often, all with one timer, and only while something runs. */
 const WATCH_MS = 100;
+/** What is given ahead should start within some 16 ms (window.ts); after this long the guess was wrong. */
+const WAIT_MAX_MS = 2_000;
 
 interface Waiting {
+  /** By the monotonic clock. */
+  readonly since: number;
   readonly offer: Offer;
   readonly executor: Executor;
 }
@@ -48,7 +53,7 @@ export class Slots {
 
   /** Starts it, or lets it wait. */
   add(offer: Offer, executor: Executor): void {
-    this.waiting.add({ offer, executor });
+    this.waiting.add({ since: this.clock.monotonic(), offer, executor });
     this.fill();
   }
 
@@ -121,6 +126,13 @@ export class Slots {
     this.watch();
   }
 
+  private handBack(before: number): void {
+    for (let next = this.waiting.peek(); next !== undefined && next.since < before; next = this.waiting.peek()) {
+      this.waiting.take();
+      this.home.overdue(next.offer);
+    }
+  }
+
   private watch(): void {
     if (this.watching) return;
     this.watching = true;
@@ -128,6 +140,7 @@ export class Slots {
       this.watching = false;
       const now = this.clock.monotonic();
       for (const attempt of this.running) attempt.check(now);
+      this.handBack(now - WAIT_MAX_MS);
       if (this.running.size > 0) this.watch();
     });
   }

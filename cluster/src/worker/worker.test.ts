@@ -134,6 +134,19 @@ describe("slots", () => {
     expect(ground.command.runs.map(({ execution }) => execution.offer.task)).toEqual(["t1", "t2", "t3"]);
   });
 
+  test("what waits for more than two seconds goes back unrun", async () => {
+    await ground.open({ slots: 1 });
+    ground.offer({ n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
+    await ground.until(() => ground.command.runs.length === 1, "the first");
+    await ground.pass(1_900);
+    expect(ground.ends(2)).toEqual([]);
+    await ground.pass(300);
+    expect(await ground.outcome(2)).toMatchObject({ kind: "refused", error: { code: "overloaded" } });
+    ground.command.last().end({ kind: "succeeded" });
+    await ground.end(1);
+    expect(ground.command.runs).toHaveLength(1);
+  });
+
   test("an executor that throws fails its attempt, not the worker", async () => {
     await ground.open();
     ground.offer({ n: 1, spec: COMMAND });

@@ -9,7 +9,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
-import type { AttemptRef, Finished } from "@openclaw-cluster/contract/wire";
+import type { AttemptRef, Finished, Offer } from "@openclaw-cluster/contract/wire";
 import type { Bus, Subscription } from "../bus/bus.ts";
 import { controlTo, offersTo } from "../bus/subjects.ts";
 import type { PolicySource } from "../core/policy.ts";
@@ -177,6 +177,10 @@ class OpenWorker implements Worker, Surroundings {
 
   released(attempt: Attempt): void {
     this.slots.released(attempt);
+  }
+
+  overdue(offer: Offer): void {
+    this.desk.refuse(offer, "overloaded", "What runs before it on this node takes longer than was expected.");
   }
 
   private *held(): Iterable<AttemptRef> {

@@ -96,9 +96,9 @@ describe("reservations", () => {
 
   it("go ahead of the slots for work that is known to be short, and stop when it is not", () => {
     const made = scheduler([node("ada", { slots: 2 })]);
-    for (let key = 1; key <= 100; key++) made.enqueue(task(key, { spec: echo() }));
-    expect(made.place(0, noRandom, 1_000).length).toBe(32);
-    for (let key = 101; key <= 110; key++) made.enqueue(task(key, { spec: command() }));
+    for (let key = 1; key <= 200; key++) made.enqueue(task(key, { spec: echo() }));
+    expect(made.place(0, noRandom, 1_000).length).toBe(128);
+    for (let key = 201; key <= 210; key++) made.enqueue(task(key, { spec: command() }));
     made.observe(ada, "echo", 500, true);
     made.release(task(1, { spec: echo() }), ada);
     expect(made.place(1, noRandom, 1_000)).toEqual([]);
@@ -108,7 +108,7 @@ describe("reservations", () => {
     const made = scheduler([node("ada", { slots: 2 })]);
     placeAll(made, [agent()]);
     for (let key = 10; key < 100; key++) made.enqueue(task(key, { spec: echo() }));
-    expect(made.place(0, noRandom, 1_000).length).toBe(16);
+    expect(made.place(0, noRandom, 1_000).length).toBe(64);
     const full = scheduler([node("ada", { slots: 2 })]);
     placeAll(full, [agent(), agent()]);
     full.enqueue(task(10, { spec: echo() }));

@@ -7,14 +7,15 @@ import { mayLead, WINDOW_SLOTS_MAX, windowSlots } from "./window.ts";
 describe("the window", () => {
   it("is the slots where the kind is unknown or not short", () => {
     expect(windowSlots(4, undefined)).toBe(4);
-    expect(windowSlots(4, 5)).toBe(4);
+    expect(windowSlots(4, 16)).toBe(4);
     expect(windowSlots(4, 900)).toBe(4);
   });
 
-  it("is sixteen times the slots for a millisecond or less, and evenly less up to five", () => {
-    expect(windowSlots(4, 0.05)).toBe(64);
+  it("is what the slots work off in 16 ms, up to 64 tasks each", () => {
+    expect(windowSlots(4, 0)).toBe(256);
+    expect(windowSlots(4, 0.25)).toBe(256);
     expect(windowSlots(4, 1)).toBe(64);
-    expect(windowSlots(4, 3)).toBe(34);
+    expect(windowSlots(4, 5)).toBe(12);
   });
 
   it("never shrinks below the slots, never grows beyond its limit, and falls as work gets longer", () => {
