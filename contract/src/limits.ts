@@ -29,9 +29,9 @@ export const LIMITS = {
   waitMsMax: 60_000,
   listMax: 500,
   /** Events kept for `Last-Event-ID`; an older id is answered with a `gap` event. */
-  eventsKept: 16_384,
+  eventsKept: 4_096,
   /** What they may take together, results included. */
-  eventBytesKept: 8 * 1024 * 1024,
+  eventBytesKept: 4 * 1024 * 1024,
   /** Open event and log streams. */
   streamsMax: 256,
   /** Losses of its node that a task survives before it fails (DESIGN §4). */

@@ -17,6 +17,17 @@ import { TaskSpec } from "./task-spec.ts";
 export const AttemptRef = z.object({ task: TaskId, attempt: z.int().min(1), epoch: z.int().min(1) });
 export type AttemptRef = z.infer<typeof AttemptRef>;
 
+/** As the schema says, by hand: every task passes here twice, and zod makes a copy each time. */
+export function isAttemptRef(value: unknown): value is AttemptRef {
+  if (typeof value !== "object" || value === null) return false;
+  const { task, attempt, epoch } = value as Record<keyof AttemptRef, unknown>;
+  return isCount(attempt) && isCount(epoch) && TaskId.safeParse(task).success;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1;
+}
+
 /** coordinator → worker, in arrays. */
 export const Offer = AttemptRef.extend({ spec: TaskSpec });
 export type Offer = z.infer<typeof Offer>;

@@ -2,7 +2,7 @@
  * Takes the lead: claims the store, rebuilds the ledger from it, listens on the bus, and keeps time. What callers may
  * ask is in desk.ts; what happens to tasks is in core.
  */
-import { Heartbeat, Report, type ReportReply } from "@openclaw-cluster/contract/wire";
+import { Heartbeat, type ReportReply } from "@openclaw-cluster/contract/wire";
 import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { Bus, BusServer, Message, Subscription } from "../bus/bus.ts";
@@ -19,6 +19,7 @@ import { Ledger } from "./ledger.ts";
 import { Outgoing } from "./outgoing.ts";
 import { placeQueued } from "./placing.ts";
 import { Registry, stateOf, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
+import { readReport } from "./report-body.ts";
 import { applyReport } from "./reports.ts";
 import type { State } from "./state.ts";
 import { Tokens } from "./tokens.ts";
@@ -163,16 +164,16 @@ export class Lead {
   }
 
   private onReport({ subject, body, respond }: Message): void {
-    const parsed = Report.safeParse(body);
+    const report = readReport(body);
     const node = senderOf(subject);
-    if (!parsed.success || this.state.registry.find(node)?.row.state !== "approved") {
-      this.parts.log.warn({ node, problem: parsed.error?.message }, "a report was dropped");
+    if (report === undefined || this.state.registry.find(node)?.row.state !== "approved") {
+      this.parts.log.warn({ node, readable: report !== undefined }, "a report was dropped");
       return;
     }
     let reply: ReportReply;
     this.turn.add({
       apply: () => {
-        reply = { verdicts: applyReport(this.state, node, parsed.data) };
+        reply = { verdicts: applyReport(this.state, node, report) };
       },
       committed: () => respond?.(reply),
       // No answer: the worker keeps what it has and reports again.

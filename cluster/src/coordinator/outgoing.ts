@@ -101,13 +101,11 @@ export class Outgoing {
 }
 
 /** An estimate that is never far below the truth, without writing every spec as JSON twice: 2 KiB unless it may be large. */
-function sizeOf(offer: Offer): number {
-  const { input } = offer.spec;
-  if (offer.spec.kind === "agent") return 2_048 + 4 * offer.spec.input.message.length;
-  const light =
-    Object.keys(input).length === 0 ||
-    (offer.spec.kind === "echo" && typeof offer.spec.input.value !== "object" && typeof offer.spec.input.value !== "string");
-  return light ? 2_048 : 2_048 + 3 * JSON.stringify(input).length;
+function sizeOf({ spec }: Offer): number {
+  if (spec.kind === "agent") return 2_048 + 4 * spec.input.message.length;
+  const value = spec.kind === "echo" ? spec.input.value : spec.input;
+  if (typeof value === "string") return 2_048 + 6 * value.length;
+  return typeof value === "object" && value !== null ? 2_048 + 3 * JSON.stringify(value).length : 2_048;
 }
 
 function append<Key, Item>(map: Map<Key, Item[]>, key: Key, item: Item): void {

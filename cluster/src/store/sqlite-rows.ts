@@ -53,7 +53,7 @@ export function toRecord(row: TaskRow): TaskRecord {
 
 export type Value = string | number | null;
 
-/** What changes in `tasks`, but placement; in the order of `stateValues`. */
+/** What changes in `tasks`, but placement; in the order of `putState`. */
 export const STATE_COLUMNS = [
   "state",
   "live",
@@ -68,20 +68,12 @@ export const STATE_COLUMNS = [
   "rest",
 ] as const;
 
-export function stateValues(task: TaskRecord): Value[] {
-  return [
-    task.state,
-    isTerminal(task.state) ? 0 : 1,
-    task.reason,
-    task.seq,
-    task.attempt,
-    task.queuedAt,
-    task.startedAt ?? null,
-    task.endedAt ?? null,
-    nodeOf(task) ?? null,
-    hasOutcome(task) ? 1 : 0,
-    restOf(task),
-  ];
+export function putState(task: TaskRecord, values: Value[]): void {
+  const live = isTerminal(task.state) ? 0 : 1;
+  const node = nodeOf(task) ?? null;
+  const outcome = hasOutcome(task) ? 1 : 0;
+  const { state, reason, seq, attempt, queuedAt, startedAt = null, endedAt = null } = task;
+  values.push(state, live, reason, seq, attempt, queuedAt, startedAt, endedAt, node, outcome, restOf(task));
 }
 
 const NO_REST = { failures: 0, losses: 0, acted: false } as const;
@@ -93,21 +85,23 @@ function restOf({ failures, losses, acted, dueAt, lease, progress }: TaskRecord)
 
 export const TASK_ROW = ["key", "kind", "name", "user", "labels", ...STATE_COLUMNS, "placement"] as const;
 
-export function taskRow(task: TaskRecord): Value[] {
-  const { spec } = task;
-  return [task.key, spec.kind, spec.name ?? null, spec.user ?? null, toJson(spec.labels), ...stateValues(task), toJson(task.placement)];
+export function putTask(task: TaskRecord, values: Value[]): void {
+  const { kind, name = null, user = null, labels } = task.spec;
+  values.push(task.key, kind, name, user, toJson(labels));
+  putState(task, values);
+  values.push(toJson(task.placement));
 }
 
 export const SPEC_ROW = ["key", "owner", "priority", "created_at", "spec"] as const;
 
-export function specRow({ key, owner, priority, createdAt, spec }: TaskRecord): Value[] {
-  return [key, owner, priority, createdAt, JSON.stringify(spec)];
+export function putSpec({ key, owner, priority, createdAt, spec }: TaskRecord, values: Value[]): void {
+  values.push(key, owner, priority, createdAt, JSON.stringify(spec));
 }
 
 export const OUTCOME_ROW = ["key", "result", "blob", "error"] as const;
 
-export function outcomeRow({ key, result, resultBlob, error }: TaskRecord): Value[] {
-  return [key, toJson(result), toJson(resultBlob), toJson(error)];
+export function putOutcome({ key, result, resultBlob, error }: TaskRecord, values: Value[]): void {
+  values.push(key, toJson(result), toJson(resultBlob), toJson(error));
 }
 
 export function hasOutcome(task: TaskRecord): boolean {

@@ -18,11 +18,12 @@ import {
   STATE_COLUMNS,
   TASK_ROW,
   hasOutcome,
-  outcomeRow,
-  specRow,
-  stateValues,
-  taskRow,
+  putOutcome,
+  putSpec,
+  putState,
+  putTask,
   toJson,
+  type Value,
 } from "./sqlite-rows.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
 import { StoreFenced, type Batch, type Claim } from "./store.ts";
@@ -61,7 +62,8 @@ export class Writes {
         if (meta?.epoch !== batch.epoch) throw new StoreFenced(`epoch ${batch.epoch} is not the newest one, ${meta?.epoch}`);
         this.create(created);
         for (const task of changed) this.change(task);
-        statements.outcomes.run([...created, ...changed].filter(hasOutcome).map(outcomeRow));
+        statements.outcomes.run(created.filter(hasOutcome));
+        statements.outcomes.run(changed.filter(hasOutcome));
         this.writeRest(batch);
       });
     } catch (error) {
@@ -93,16 +95,17 @@ export class Writes {
       if (task.key <= this.lastKey) assert.fail(`task key ${task.key} does not follow ${this.lastKey}`);
       this.notePlacement(task);
     }
-    this.statements.tasks.run(tasks.map(taskRow));
-    this.statements.specs.run(tasks.map(specRow));
+    this.statements.tasks.run(tasks);
+    this.statements.specs.run(tasks);
   }
 
   private change(task: TaskRecord): void {
     const { placement } = task;
-    const { changes } =
-      placement !== undefined && this.placed.get(task.key) === placement
-        ? this.statements.updateState.run(...stateValues(task), task.key)
-        : this.statements.updateTask.run(...stateValues(task), toJson(placement), task.key);
+    const known = placement !== undefined && this.placed.get(task.key) === placement;
+    const values: Value[] = [];
+    putState(task, values);
+    if (!known) values.push(toJson(placement));
+    const { changes } = (known ? this.statements.updateState : this.statements.updateTask).run(...values, task.key);
     if (changes !== 1) assert.fail(`task ${task.key} is changed but was never created`);
     this.notePlacement(task);
   }
@@ -129,9 +132,9 @@ function prepare(database: DatabaseSync) {
       "INSERT INTO meta (one, cluster, epoch) VALUES (1, ?, 1) ON CONFLICT (one) DO UPDATE SET epoch = epoch + 1 RETURNING cluster, epoch",
     ),
     epoch: database.prepare("SELECT epoch FROM meta"),
-    tasks: new Insert(database, "INTO tasks", TASK_ROW),
-    specs: new Insert(database, "INTO specs", SPEC_ROW),
-    outcomes: new Insert(database, "OR REPLACE INTO outcomes", OUTCOME_ROW),
+    tasks: new Insert(database, "INTO tasks", TASK_ROW, putTask),
+    specs: new Insert(database, "INTO specs", SPEC_ROW, putSpec),
+    outcomes: new Insert(database, "OR REPLACE INTO outcomes", OUTCOME_ROW, putOutcome),
     updateState: database.prepare(`UPDATE tasks SET ${settings} WHERE key = ?`),
     updateTask: database.prepare(`UPDATE tasks SET ${settings}, placement = ? WHERE key = ?`),
     insertAttempt: database.prepare("INSERT INTO attempts (key, n, attempt) VALUES (?, ?, ?)"),

@@ -7,9 +7,8 @@
  * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever.
  */
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
-import { TaskId } from "@openclaw-cluster/contract/ids";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
-import { Control, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
+import { Control, isAttemptRef, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
 import { decide, type PolicySource } from "../core/policy.ts";
 import { demand } from "../core/task.ts";
 import type { Executors } from "../executors/executors.ts";
@@ -54,8 +53,9 @@ export class Desk {
   offers(body: unknown): void {
     if (this.closed) return;
     const { epoch, offers } = (body ?? {}) as { epoch?: unknown; offers?: unknown };
-    if (!isCount(epoch) || !Array.isArray(offers)) return this.parts.log.warn("a message that is not an array of offers was dropped");
-    if (!this.parts.spool.admits(epoch)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
+    if (!Number.isSafeInteger(epoch) || !Array.isArray(offers))
+      return this.parts.log.warn("a message that is not an array of offers was dropped");
+    if (!this.parts.spool.admits(epoch as number)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
     for (const offer of offers as unknown[]) this.take(offer);
   }
 
@@ -78,7 +78,7 @@ export class Desk {
 
   private take(body: unknown): void {
     const offer = body as Offer;
-    if (!isRef(offer)) return this.parts.log.warn("an offer without a task, attempt and epoch was dropped");
+    if (!isAttemptRef(offer)) return this.parts.log.warn("an offer without a task, attempt and epoch was dropped");
     const { seen, slots, outbox } = this.parts;
     const last = seen.last(offer.task);
     if (offer.attempt <= last) return this.again(offer);
@@ -128,16 +128,6 @@ export class Desk {
       false,
     );
   }
-}
-
-function isRef(value: unknown): value is AttemptRef {
-  if (typeof value !== "object" || value === null) return false;
-  const { task, attempt, epoch } = value as Record<keyof AttemptRef, unknown>;
-  return isCount(attempt) && isCount(epoch) && TaskId.safeParse(task).success;
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 1;
 }
 
 /**

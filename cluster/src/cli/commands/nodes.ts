@@ -33,7 +33,12 @@ export function configure(command: Command, act: Act): void {
     "nodes label studio gpu=yes room=office",
     "nodes label studio gpu-",
   ).action(act(label));
-  const change = (name: string, summary: string, ask: (client: Client, id: NodeId) => Promise<Node>): void => {
+  const change = (
+    name: string,
+    summary: string,
+    ask: (client: Client, id: NodeId) => Promise<Node>,
+    tell: (node: Node) => string,
+  ): void => {
     examples(
       command
         .command(name)
@@ -43,13 +48,19 @@ export function configure(command: Command, act: Act): void {
     ).action(
       act(async (session, _options: object, text: string) => {
         const id = readNodeId(text);
-        tellState(session, await ask(await session.client(), id));
+        const node = await ask(await session.client(), id);
+        session.show(node, () => `${tell(node)}\n`);
       }),
     );
   };
-  change("drain", "give it no new work", (client, id) => client.drain({ id }));
-  change("resume", "give it new work again", (client, id) => client.resume({ id }));
-  change("shutdown", "ask its daemon to end in good order", (client, id) => client.shutdownNode({ id }));
+  change("drain", "give it no new work", (client, id) => client.drain({ id }), stateText);
+  change("resume", "give it new work again", (client, id) => client.resume({ id }), stateText);
+  change(
+    "shutdown",
+    "ask its daemon to end in good order",
+    (client, id) => client.shutdownNode({ id }),
+    ({ id }) => `${id} was asked to end in good order`,
+  );
 }
 
 async function list(session: Session): Promise<void> {
@@ -80,6 +91,6 @@ function readChange(text: string): [name: string, value: string | null] {
   return [text.slice(0, -1), null];
 }
 
-function tellState(session: Session, node: Node): void {
-  session.show(node, () => `${node.id} ${node.state}${node.draining ? ", draining" : ""}\n`);
+function stateText({ id, state, draining }: Node): string {
+  return `${id} ${state}${draining ? ", draining" : ""}`;
 }

@@ -97,6 +97,15 @@ describe("where a plan would go", () => {
     );
   });
 
+  it("says which of the nodes were drawn from", () => {
+    const made = scheduler([node("ada", { slots: 2 }), node("bob", { slots: 2 }), node("cleo", { slots: 2 })]);
+    made.reserve(task(1), id("ada"));
+    const sentenceFor = (spec: ReturnType<typeof command>): string => made.explain(plan(spec), 0).sentence;
+    expect(sentenceFor(command({ strategy: "least_tasks" }))).toMatch(/best of 3, by lot among the 2 that come first\.$/);
+    expect(sentenceFor(command({ strategy: "best_fit" }))).toBe("Would run on ada: best of 3, it is the fullest that still has room.");
+    expect(sentenceFor(command({ strategy: "round_robin" }))).toMatch(/best of 3 that are equal, by lot\.$/);
+  });
+
   it("does not pretend to know what will be drawn", () => {
     const explanation = scheduler([node("ada"), node("bob")], "random").explain(plan(), 0);
     expect(explanation.sentence).toBe("Would run on any of 2 nodes: best of 2, drawn at random.");

@@ -148,9 +148,11 @@ function reason(strategy: Strategy, candidates: readonly Candidate[], others: bo
   const [best, second] = candidates;
   if (best === undefined || second === undefined) return others ? "the only one that fits and has room" : "the only node";
   const among = `best of ${candidates.length}`;
-  if (strategy !== "balanced") return `${among}, ${STRATEGY_WORDS[strategy]}`;
-  const term = decisive(best.terms, second.terms);
-  return term === undefined ? `${among} that are equal, by lot` : `${among}, it ${TERM_WORDS[term]}`;
+  const term = strategy === "balanced" ? decisive(best.terms, second.terms) : undefined;
+  if (term !== undefined) return `${among}, it ${TERM_WORDS[term]}`;
+  if (strategy === "random" || (strategy !== "balanced" && best.score !== second.score)) return `${among}, ${STRATEGY_WORDS[strategy]}`;
+  const equal = Math.max(2, candidates.filter(({ score }) => score === best.score).length);
+  return equal === candidates.length ? `${among} that are equal, by lot` : `${among}, by lot among the ${equal} that come first`;
 }
 
 function decisive(best: Terms, second: Terms): Term | undefined {
