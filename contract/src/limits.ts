@@ -29,7 +29,7 @@ export const LIMITS = {
   waitMsMax: 60_000,
   listMax: 500,
   /** Events kept for `Last-Event-ID`; an older id is answered with a `gap` event. */
-  eventsKept: 4_096,
+  eventsKept: 8_192,
   /** What they may take together, results included. */
   eventBytesKept: 4 * 1024 * 1024,
   /** Open event and log streams. */

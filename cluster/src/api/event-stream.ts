@@ -1,6 +1,5 @@
 /**
- * GET /events: the coordinator's feed as server-sent events. One event each, but one write for all that one commit
- * brought.
+ * GET /events: the coordinator's feed as server-sent events. One event each, but one write for all that there is.
  *
  * N1. The feed is listened to in the turn that sends the headers: whoever has seen them misses nothing that follows.
  * N2. A slow reader never holds up the feed: beyond its buffer it gets a `gap` event and is dropped.

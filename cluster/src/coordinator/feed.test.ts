@@ -14,6 +14,16 @@ const task = (key: number, change: Partial<TaskRecord> = {}): News => ({
 });
 const tasks = (from: number, count: number): News[] => Array.from({ length: count }, (_, index) => task(from + index));
 
+const PER_COMMIT = 64;
+const KEPT = Math.floor(LIMITS.eventsKept / PER_COMMIT) * PER_COMMIT;
+
+function commits(feed: Feed, count: number, result?: string): void {
+  for (let n = 0; n < count; n++) {
+    const news = tasks(1, PER_COMMIT);
+    feed.publish(result === undefined ? news : news.map(() => task(1, { result })), 5 + n);
+  }
+}
+
 async function next(listening: AsyncGenerator<readonly ClusterEvent[]>): Promise<readonly ClusterEvent[]> {
   const { value } = await listening.next();
   return value as readonly ClusterEvent[];
@@ -45,14 +55,22 @@ test("a listener that comes back gets what it missed", async () => {
 
 test("whoever comes back too late, or from a later time than there was, gets one gap and then what follows", async () => {
   const feed = new Feed(EPOCH);
-  feed.publish(tasks(1, LIMITS.eventsKept + 10), 5);
-  const newest = FIRST + LIMITS.eventsKept + 9;
-  for (const after of [FIRST, 17, newest + 1]) {
-    const listening = feed.listen(after, never);
-    expect(await next(listening)).toEqual([{ id: newest, at: 5, type: "gap" }]);
+  const count = KEPT / PER_COMMIT + 3;
+  commits(feed, count);
+  const newest = FIRST + count * PER_COMMIT - 1;
+  const oldest = newest - KEPT + 1;
+  for (const after of [FIRST, oldest - 2, newest + 1]) {
+    expect(await next(feed.listen(after, never))).toEqual([{ id: newest, at: 4 + count, type: "gap" }]);
   }
-  const listening = feed.listen(newest - LIMITS.eventsKept, never);
-  expect(await next(listening)).toHaveLength(LIMITS.eventsKept);
+  expect((await next(feed.listen(oldest - 1, never)))[0]?.id).toBe(oldest);
+});
+
+test("a commit is seen whole, however large", async () => {
+  const feed = new Feed(EPOCH);
+  const listening = feed.listen(undefined, never);
+  const coming = next(listening);
+  feed.publish(tasks(1, 2 * LIMITS.eventsKept), 5);
+  expect(await coming).toHaveLength(2 * LIMITS.eventsKept);
 });
 
 test("a listener that does not read loses its place, not the feed", async () => {
@@ -60,7 +78,7 @@ test("a listener that does not read loses its place, not the feed", async () => 
   const listening = feed.listen(FIRST - 1, never);
   feed.publish([task(1)], 5);
   await next(listening);
-  feed.publish(tasks(2, LIMITS.eventsKept + 1), 6);
+  commits(feed, KEPT / PER_COMMIT + 1);
   expect((await next(listening)).map(({ type }) => type)).toEqual(["gap"]);
   feed.publish([task(9)], 7);
   expect((await next(listening)).map(({ at }) => at)).toEqual([7]);
@@ -72,12 +90,11 @@ test("results ride in events up to their limit, and all events together are boun
   const [small, large] = await next(feed.listen(FIRST - 1, never));
   expect(small).toHaveProperty("result");
   expect(large).not.toHaveProperty("result");
-  feed.publish(
-    Array.from({ length: 4_000 }, (_, index) => task(index + 3, { result: "x".repeat(4_000) })),
-    6,
-  );
-  expect((await next(feed.listen(FIRST - 1, never))).map(({ type }) => type)).toEqual(["gap"]);
-  expect(await next(feed.listen(FIRST + 4_001 - 1_900, never))).toHaveLength(1_900);
+  const perCommit = PER_COMMIT * (256 + 4_000);
+  const kept = Math.floor(LIMITS.eventBytesKept / perCommit);
+  commits(feed, kept + 1, "x".repeat(4_000));
+  expect((await next(feed.listen(FIRST + 2, never))).map(({ type }) => type)).toEqual(["gap"]);
+  expect((await next(feed.listen(FIRST + 1 + PER_COMMIT, never))).map(({ id }) => id - FIRST)[0]).toBe(2 + PER_COMMIT);
 });
 
 test("a listener ends with its signal", async () => {

@@ -1,54 +1,61 @@
 /**
- * The event feed: what was committed, in order, to everyone who listens. Listeners keep a place in the ring and nothing
+ * The event feed: what was committed, in order, to everyone who listens. A listener is a place in the history and nothing
  * else, so one that does not read costs nothing.
  *
  * V1. An id is greater than every id before it, also across restarts: epoch · 2^32 + n.
- * V2. A listener whose place is gone from the ring, or who asks for one that never was, gets one `gap` event and goes on
+ * V2. A listener whose place is gone from the history, or who asks for one that never was, gets one `gap` event and goes on
  *     with the newest.
  */
 import { EVENT_RESULT_BYTES_MAX, type ClusterEvent } from "@openclaw-cluster/contract/events";
 import { taskId } from "@openclaw-cluster/contract/ids";
 import type { Node } from "@openclaw-cluster/contract/node";
 import { nodeOf, type TaskRecord } from "../core/task.ts";
-import { EventRing } from "./event-ring.ts";
+import { EventHistory } from "./event-history.ts";
 
 export type News = { readonly task: TaskRecord } | { readonly progress: TaskRecord } | { readonly node: Node };
 
+/** An event's fields, roughly, without its result. */
+const EVENT_BYTES = 256;
+
 export class Feed {
-  private readonly ring: EventRing;
+  private readonly history: EventHistory;
   private readonly listeners = new Set<() => void>();
   private lastAt = 0;
 
   constructor(epoch: number) {
-    this.ring = new EventRing(epoch * 2 ** 32 + 1);
+    this.history = new EventHistory(epoch * 2 ** 32 + 1);
   }
 
   publish(news: readonly News[], at: number): void {
     if (news.length === 0) return;
     this.lastAt = at;
-    for (const one of news) {
-      const bytes = "task" in one ? resultBytes(one.task) : 0;
-      this.ring.add(toEvent(this.ring.next, at, one, bytes <= EVENT_RESULT_BYTES_MAX), Math.min(bytes, EVENT_RESULT_BYTES_MAX));
-    }
+    let bytes = news.length * EVENT_BYTES;
+    const events = news.map((one, index) => {
+      const result = "task" in one ? resultBytes(one.task) : 0;
+      const rides = result <= EVENT_RESULT_BYTES_MAX;
+      if (rides) bytes += result;
+      return toEvent(this.history.next + index, at, one, rides);
+    });
+    this.history.add(events, bytes);
     for (const wake of this.listeners) wake();
   }
 
   /** Events with ids above `after` (undefined: from now on), as they were committed, until the signal aborts. */
   async *listen(after: number | undefined, signal: AbortSignal): AsyncGenerator<readonly ClusterEvent[]> {
-    const { ring } = this;
-    let place = after === undefined ? ring.next : after + 1;
+    const { history } = this;
+    let place = after === undefined ? history.next : after + 1;
     let wake: () => void = () => undefined;
     const roused = (): void => wake();
     this.listeners.add(roused);
     signal.addEventListener("abort", roused);
     try {
       while (!signal.aborted) {
-        if (place < ring.oldest || place > ring.next) {
-          place = ring.next;
+        if (place < history.oldest || place > history.next) {
+          place = history.next;
           yield [{ id: place - 1, at: this.lastAt, type: "gap" }];
-        } else if (place < ring.next) {
-          const events = ring.since(place);
-          place = ring.next;
+        } else if (place < history.next) {
+          const events = history.since(place);
+          place = history.next;
           yield events;
         } else {
           await new Promise<void>((resolve) => (wake = resolve));

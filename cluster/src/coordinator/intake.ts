@@ -48,10 +48,12 @@ export class Intake {
     const asked = specs.map((spec) =>
       spec.dedupeKey === undefined ? undefined : { key: `task:${spec.dedupeKey}`, bodyHash: hashOf(spec) },
     );
-    await Promise.all(asked.map((one) => this.look(owner, one)));
+    await Promise.all(asked.filter((one) => one !== undefined).map((one) => this.look(owner, one)));
     const answers = await this.turn.run(() => this.apply(owner, whole, specs, asked));
     if (!Array.isArray(answers)) return this.replay(answers);
-    return Promise.all(answers.map((answer) => (typeof answer === "number" ? this.answer(answer, false) : this.first(answer))));
+    const submitted: Submitted[] = [];
+    for (const answer of answers) submitted.push(typeof answer === "number" ? this.made(answer) : await this.first(answer));
+    return submitted;
   }
 
   /** Keys accepted in this turn, for the commit. */
@@ -128,18 +130,20 @@ export class Intake {
 
   private async replay(known: SubmitKey): Promise<Submitted[]> {
     const keys = known.runs.flatMap(([first, count]) => Array.from({ length: count }, (_, index) => first + index));
-    return Promise.all(keys.map((key) => this.answer(key, true)));
+    return Promise.all(keys.map((key) => this.found(key)));
   }
 
   private async first(known: SubmitKey): Promise<Submitted> {
     return (await this.replay(known))[0] as Submitted;
   }
 
-  private async answer(key: number, replayed: boolean): Promise<Submitted> {
-    const live = this.state.ledger.get(key)?.state;
-    if (!replayed) return { id: taskId(key), state: live ?? "queued" };
+  private made(key: number): Submitted {
+    return { id: taskId(key), state: this.state.ledger.get(key)?.state ?? "queued" };
+  }
+
+  private async found(key: number): Promise<Submitted> {
     // A task that retention has taken ended long ago; its key goes with the next prune.
-    const state: TaskState = live ?? (await this.store.task(key))?.state ?? "succeeded";
+    const state: TaskState = this.state.ledger.get(key)?.state ?? (await this.store.task(key))?.state ?? "succeeded";
     return { id: taskId(key), state, replayed: true };
   }
 }

@@ -41,7 +41,8 @@ export function toRecord(row: TaskRow): TaskRecord {
     seq: row.seq,
     attempt: row.attempt,
     queuedAt: row.queued_at,
-    ...(row.rest === null ? NO_REST : JSON.parse(row.rest)),
+    ...NO_REST,
+    ...(row.rest !== null && JSON.parse(row.rest)),
     ...(row.placement !== null && { placement: JSON.parse(row.placement) }),
     ...(row.started_at !== null && { startedAt: row.started_at }),
     ...(row.ended_at !== null && { endedAt: row.ended_at }),
@@ -78,9 +79,18 @@ export function putState(task: TaskRecord, values: Value[]): void {
 
 const NO_REST = { failures: 0, losses: 0, acted: false } as const;
 
+/** Only what is not as in NO_REST: undefined fields are not written. */
 function restOf({ failures, losses, acted, dueAt, lease, progress }: TaskRecord): string | null {
   const none = failures === 0 && losses === 0 && !acted && dueAt === undefined && lease === undefined && progress === undefined;
-  return none ? null : JSON.stringify({ failures, losses, acted, dueAt, lease, progress });
+  if (none) return null;
+  return JSON.stringify({
+    failures: failures || undefined,
+    losses: losses || undefined,
+    acted: acted || undefined,
+    dueAt,
+    lease,
+    progress,
+  });
 }
 
 export const TASK_ROW = ["key", "kind", "name", "user", "labels", ...STATE_COLUMNS, "placement"] as const;
