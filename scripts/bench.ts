@@ -4,14 +4,17 @@
  * BullMQ in turns and prints ratios; `-- --quick` is a tenth of it, to see that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */
-import { cpus, totalmem } from "node:os";
+import { mkdtemp, rm } from "node:fs/promises";
+import { cpus, tmpdir, totalmem } from "node:os";
+import path from "node:path";
 import { parseArgs } from "node:util";
-import { benchPlacing } from "../cluster/src/core/scheduling/scheduler.bench.ts";
+import { benchHotPath, benchPlacing } from "../cluster/src/core/scheduling/scheduler.bench.ts";
 import { compare } from "./bench/compare.ts";
 import { startCluster } from "./bench/cluster-under-test.ts";
-import { clusterTarget, measure } from "./bench/measure.ts";
-import { cpuMs, rssMiB } from "./bench/usage.ts";
+import { clusterTarget, measure, type Measured, type Mode } from "./bench/measure.ts";
 import { printReport, type Report } from "./bench/report.ts";
+import { childrenOf, cpuMs, rssMiB } from "./bench/usage.ts";
+import { startDaemon } from "./daemon.ts";
 
 const { values } = parseArgs({
   options: {
@@ -25,40 +28,75 @@ const { values } = parseArgs({
 const scale = values.quick ? 0.1 : 1;
 const SLOTS = 64;
 const IDLE_MS = 10_000;
+/** V8 gives memory back by itself when a process has done little for some 100 s. */
+const REST_MS = 150_000;
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** One daemon with both roles, as most people run it, and its nats-server. */
+async function benchIdle(report: Report): Promise<void> {
+  const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-idle-"));
+  const settings = { nodeId: "idle", api: { port: 0 }, nats: { port: 0 }, openclaw: { enabled: "off" }, log: { level: "warn" } };
+  const daemon = await startDaemon(path.join(folder, "home"), settings);
+  try {
+    const { pid } = daemon.process;
+    const [nats = Number.NaN] = await childrenOf(pid);
+    const spent = async (): Promise<number> => (await cpuMs(pid)) + (await cpuMs(nats));
+    await pause(IDLE_MS * scale);
+    const before = await spent();
+    await pause(IDLE_MS * scale);
+    const cpuPercent = (((await spent()) - before) / (IDLE_MS * scale)) * 100;
+    report.idle = { cpuPercent, rssMiB: { daemon: await rssMiB(pid), nats: await rssMiB(nats) } };
+  } finally {
+    await daemon.process.end();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const PLAN = [
+  ["single", 2_000],
+  ["arrays", 20_000],
+  ["single", 20_000],
+  ["arrays", 50_000],
+  ["latency", 2_000],
+  ["submit-single", 20_000],
+  ["submit-arrays", 50_000],
+] as const;
+
+/** The scheduler alone, in this process: a long queue before a large cluster, and the cost of a task in a small one. */
+function benchScheduler(): NonNullable<Report["placing"]> {
+  const clock = (): number => performance.now();
+  const size = { nodes: 1_000, queued: 100_000 * scale };
+  const hotPathUs = benchHotPath({ nodes: 2, tasks: 200_000 * scale, batch: 500, clock });
+  return { ...size, ...benchPlacing({ ...size, seed: 1, clock }), hotPathUs };
+}
 
 async function benchOurs(report: Report): Promise<void> {
   const cluster = await startCluster({ workers: 1, slots: SLOTS });
   try {
     const { coordinator, nats, workers } = cluster.pids;
     const worker = workers[0] as number;
-    const all = [coordinator, nats, worker];
-    const spent = async (): Promise<number> => (await Promise.all(all.map(cpuMs))).reduce((sum, ms) => sum + ms, 0);
     const memory = async () => ({ coordinator: await rssMiB(coordinator), nats: await rssMiB(nats), worker: await rssMiB(worker) });
-    say("idle …");
-    const before = await spent();
-    await new Promise((resolve) => setTimeout(resolve, IDLE_MS * scale));
-    report.idle = { cpuPercent: (((await spent()) - before) / (IDLE_MS * scale)) * 100, rssMiB: await memory() };
     const target = clusterTarget(cluster);
-    const plan = [
-      ["single", 2_000],
-      ["arrays", 20_000],
-      ["single", 20_000],
-      ["arrays", 50_000],
-      ["latency", 2_000],
-      ["submit-single", 20_000],
-      ["submit-arrays", 50_000],
-    ] as const;
-    let finished = 0;
-    for (const [mode, tasks] of plan) {
+    const run = (mode: Mode, tasks: number): Promise<Measured> => {
       const count = Math.max(500, tasks * scale);
       say(`${mode}, ${count} tasks …`);
+      return measure(target, mode, count);
+    };
+    let finished = 0;
+    for (const [mode, tasks] of PLAN) {
       if (mode === "submit-single") {
-        report.afterHistory = { finished, run: await measure(target, "arrays", Math.max(500, 20_000 * scale)) };
-        report.rssAfterMiB = await memory();
+        report.afterHistory = { finished, run: await run("arrays", 20_000) };
+        report.memoryMiB = { after: finished + report.afterHistory.run.tasks, atOnce: await memory() };
+        say("placing 100,000 queued tasks on 1,000 nodes …");
+        report.placing = benchScheduler();
+        say("at rest …");
+        await pause(REST_MS * scale);
+        report.memoryMiB.atRest = await memory();
       }
-      report.runs.push(await measure(target, mode, count));
-      finished += count;
+      const measured = await run(mode, tasks);
+      report.runs.push(measured);
+      finished += measured.tasks;
     }
   } finally {
     await cluster.end();
@@ -76,10 +114,9 @@ const report: Report = {
   runs: [],
 };
 if (values.peer === undefined) {
+  say("idle …");
+  await benchIdle(report);
   await benchOurs(report);
-  say("placing 100,000 queued tasks on 1,000 nodes …");
-  const size = { nodes: 1_000, queued: values.quick ? 10_000 : 100_000 };
-  report.placing = { ...size, ...benchPlacing({ ...size, seed: 1, clock: () => performance.now() }) };
 } else if (values.peer === "bullmq") {
   report.peer = await compare({ rounds: Number(values.rounds), slots: SLOTS, scale, say });
 } else {

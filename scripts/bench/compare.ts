@@ -14,7 +14,7 @@ const WORKER = fileURLToPath(new URL("./bullmq-worker.ts", import.meta.url));
 /** Tasks per second on both sides need enough tasks: the first thousand are warm-up. */
 const PLAN: readonly (readonly [Mode, number])[] = [
   ["single", 20_000],
-  ["arrays", 40_000],
+  ["arrays", 100_000],
   ["latency", 1_000],
 ];
 

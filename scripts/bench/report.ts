@@ -5,13 +5,21 @@ import { median } from "./percentiles.ts";
 
 export interface Report {
   machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
-  idle?: { cpuPercent: number; rssMiB: { coordinator: number; nats: number; worker: number } };
+  /** One daemon with both roles. */
+  idle?: { cpuPercent: number; rssMiB: { daemon: number; nats: number } };
   runs: Measured[];
   /** Arrays again, on top of the tasks of all runs before. */
   afterHistory?: { finished: number; run: Measured };
-  rssAfterMiB?: { coordinator: number; nats: number; worker: number };
-  placing?: { nodes: number; queued: number; decisions: number; p50Us: number; p99Us: number; totalMs: number };
+  /** After so many tasks: as the last one ended, and when the processes had done nothing for a while. */
+  memoryMiB?: { after: number; atOnce: Memory; atRest?: Memory };
+  placing?: { nodes: number; queued: number; decisions: number; p50Us: number; p99Us: number; totalMs: number; hotPathUs: number };
   peer?: Comparison;
+}
+
+interface Memory {
+  coordinator: number;
+  nats: number;
+  worker: number;
 }
 
 const out = (line = ""): void => void process.stdout.write(`${line}\n`);
@@ -21,25 +29,29 @@ export function printReport(report: Report): void {
   const { machine } = report;
   out(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Node ${machine.node}, ${machine.at}`);
   if (report.idle !== undefined) {
-    const { rssMiB } = report.idle;
+    const { cpuPercent, rssMiB } = report.idle;
     out(
-      `idle       ${report.idle.cpuPercent.toFixed(2)} % of a core; coordinator ${whole(rssMiB.coordinator)} MiB, worker ${whole(rssMiB.worker)} MiB, nats-server ${whole(rssMiB.nats)} MiB`,
+      `idle       ${cpuPercent.toFixed(2)} % of a core; daemon with both roles ${whole(rssMiB.daemon)} MiB, nats-server ${whole(rssMiB.nats)} MiB`,
     );
   }
   for (const run of report.runs) out(line(run));
   if (report.afterHistory !== undefined)
     out(`${line(report.afterHistory.run)}   (after ${whole(report.afterHistory.finished)} finished tasks)`);
-  if (report.rssAfterMiB !== undefined) {
-    const { coordinator, worker, nats } = report.rssAfterMiB;
-    out(`memory     coordinator ${whole(coordinator)} MiB, worker ${whole(worker)} MiB, nats-server ${whole(nats)} MiB, after these tasks`);
+  if (report.memoryMiB !== undefined) {
+    const { after, atOnce, atRest } = report.memoryMiB;
+    out(`memory     after ${whole(after)} tasks: ${memory(atOnce)}${atRest === undefined ? "" : `; at rest: ${memory(atRest)}`}`);
   }
   if (report.placing !== undefined) {
-    const { nodes, queued, decisions, p50Us, p99Us, totalMs } = report.placing;
+    const { nodes, queued, decisions, p50Us, p99Us, totalMs, hotPathUs } = report.placing;
     out(
-      `placing    ${whole(queued)} queued on ${whole(nodes)} nodes: ${whole(decisions)} decisions in ${whole(totalMs)} ms, p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs`,
+      `placing    ${whole(queued)} queued on ${whole(nodes)} nodes: ${whole(decisions)} decisions in ${whole(totalMs)} ms, p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs; ${hotPathUs.toFixed(1)} µs a task with two nodes`,
     );
   }
   if (report.peer !== undefined) printPeer(report.peer);
+}
+
+function memory({ coordinator, worker, nats }: Memory): string {
+  return `coordinator ${whole(coordinator)} MiB, worker ${whole(worker)} MiB, nats-server ${whole(nats)} MiB`;
 }
 
 function line(run: Measured): string {
