@@ -3,11 +3,12 @@
  * OpenClaw Gateway of its own and one scripted model server behind all of them. Everything lies in one folder, is on
  * loopback, and ends with the demonstration.
  */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import { LOCK, claimHome } from "../../cluster/src/system/home-claim.ts";
 import { startGateway, type RunningGateway } from "../../tests/support/gateway.ts";
 import { startModelServer, type ModelServer } from "../../tests/support/model-server.ts";
 import type { Running } from "../child.ts";
@@ -59,9 +60,8 @@ export async function setStage({ folder, workers, openclaw, say }: StageOptions)
   const end = async (): Promise<void> => {
     for (let close = ends.pop(); close !== undefined; close = ends.pop()) await close();
   };
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
+    ends.push(await emptied(folder));
     const model = await startModelServer({ logFile: path.join(folder, "model.jsonl") });
     ends.push(() => model.close());
     say(openclaw ? `Starting a coordinator and ${workers} OpenClaw Gateways; a Gateway takes 10 to 30 s …` : "Starting a coordinator …");
@@ -95,6 +95,19 @@ export async function setStage({ folder, workers, openclaw, say }: StageOptions)
     await end();
     throw error;
   }
+}
+
+/** The folder, empty and ours until the end: another demonstration in the same clone would take it away. */
+async function emptied(folder: string): Promise<() => Promise<void>> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  let claim: { release(): void };
+  try {
+    claim = claimHome(folder, folder);
+  } catch (cause) {
+    throw new Error("another one runs in this folder; end it first.", { cause });
+  }
+  for (const name of await readdir(folder)) if (!name.startsWith(LOCK)) await rm(path.join(folder, name), { recursive: true, force: true });
+  return async () => claim.release();
 }
 
 async function openGateway(folder: string, name: string, modelUrl: string, say: (text: string) => void): Promise<RunningGateway> {

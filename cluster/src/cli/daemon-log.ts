@@ -7,6 +7,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { loadConfig } from "../system/config.ts";
+import { DAILY_LOG } from "../system/daily-log.ts";
 import { foldersOf } from "../system/folders.ts";
 import type { Session } from "./session.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
@@ -74,7 +75,7 @@ function parseEntry(line: string): Record<string, unknown> | undefined {
 async function newestLog(folder: string): Promise<string | undefined> {
   const names = await readdir(folder).catch(() => [] as string[]);
   return names
-    .filter((name) => /^openclaw-cluster-\d{4}-\d{2}-\d{2}\.log$/.test(name))
+    .filter((name) => DAILY_LOG.test(name))
     .sort()
     .at(-1);
 }

@@ -39,7 +39,7 @@ export async function stayWith(session: Session, id: TaskId, options: { output: 
     return task;
   } catch (error) {
     if (!leave.signal.aborted) throw error;
-    remark(session.terminal, `\nleft ${id} running; cancel it: openclaw-cluster cancel ${id}`);
+    remark(session.terminal, `\nleft ${id} running; cancel it: ${session.typed(`cancel ${id}`)}`);
     return undefined;
   } finally {
     leave.abort();
@@ -71,14 +71,16 @@ async function waitForEnd(session: Session, client: Client, id: TaskId, signal: 
   for (let waitS = PATIENCE_S; ; waitS = LOOK_S) {
     const task = await client.getTask({ id, wait: waitS }, { signal });
     if (isOver(task)) return task;
-    const news = await newsOf(client, task);
-    if (news !== undefined && news !== told) remark(session.terminal, news);
-    told = news ?? told;
+    const news = await newsOf(session, client, task);
+    // A number that counts down is no news.
+    const kind = news?.replaceAll(/\d+/g, "#");
+    if (news !== undefined && kind !== told) remark(session.terminal, news);
+    told = kind ?? told;
   }
 }
 
-async function newsOf(client: Client, task: Task): Promise<string | undefined> {
-  if (task.state === "waiting") return `${task.id} waits for a person: openclaw-cluster answer ${task.id} retry|fail`;
+async function newsOf(session: Session, client: Client, task: Task): Promise<string | undefined> {
+  if (task.state === "waiting") return `${task.id} waits for a person: ${session.typed(`answer ${task.id} retry|fail`)}`;
   if (task.state === "queued") return `${task.id}: ${plainLine((await client.why({ id: task.id })).sentence)}`;
   return undefined;
 }

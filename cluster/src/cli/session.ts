@@ -19,8 +19,8 @@ export interface Session {
   /** Exactly one document on stdout; for streams one document in each line. */
   readonly json: boolean;
   readonly home: string;
-  /** ` --home …` for a command that we tell a person to type, where it is needed; else empty. */
-  readonly homeFlag: string;
+  /** A command that we tell a person to type, such as `cancel t4`, as it works where this one was typed. */
+  typed(line: string): string;
   connection(): Promise<Connection>;
   client(): Promise<Client>;
   /** The answer: the document with --json, else the text. */
@@ -30,6 +30,9 @@ export interface Session {
 
 export function openSession(options: GlobalOptions, terminal: Terminal): Session {
   const home = clusterHome({ home: options.home, env: terminal.env });
+  const homeFlag = home === clusterHome({ env: {} }) ? "" : ` --home ${/\s/.test(home) ? JSON.stringify(home) : home}`;
+  // npx puts this into the environment; without it the program is on the PATH, or an alias stands for it.
+  const program = terminal.env["npm_command"] === "exec" ? "npx openclaw-cluster" : "openclaw-cluster";
   let connection: Promise<Connection> | undefined;
   let client: Promise<Client> | undefined;
   const session: Session = {
@@ -37,7 +40,7 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
     options,
     json: options.json === true,
     home,
-    homeFlag: home === clusterHome({ env: {} }) ? "" : ` --home ${/\s/.test(home) ? JSON.stringify(home) : home}`,
+    typed: (line) => `${program} ${line}${homeFlag}`,
     connection: () => (connection ??= findConnection(options, terminal.env, (text) => remark(terminal, text))),
     client: () => (client ??= session.connection().then(openConnection)),
     show: (document, text) => terminal.out(session.json ? `${JSON.stringify(document, null, 2)}\n` : text()),

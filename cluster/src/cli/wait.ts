@@ -29,7 +29,7 @@ export async function waitForAll(session: Session, ids: readonly TaskId[]): Prom
     return tasks;
   } catch (error) {
     if (!leave.signal.aborted) throw error;
-    remark(session.terminal, `\nleft ${ids.length} tasks running; see them: openclaw-cluster ps`);
+    remark(session.terminal, `\nleft ${ids.length} tasks running; see them: ${session.typed("ps")}`);
     return undefined;
   } finally {
     leave.abort();

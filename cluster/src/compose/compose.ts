@@ -7,9 +7,9 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { systemClock } from "../system/clock.ts";
 import { keepNodeId, type ClusterConfig } from "../system/config.ts";
-import { cacheFolder, foldersOf, logFile, makeFolders, type Environment } from "../system/folders.ts";
+import { openDailyLog } from "../system/daily-log.ts";
+import { cacheFolder, foldersOf, makeFolders, type Environment } from "../system/folders.ts";
 import { claimHome } from "../system/home-claim.ts";
-import { openLog } from "../system/log.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { openLeadRole } from "./lead-role.ts";
@@ -40,9 +40,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, home, env = process.env } = options;
   const folders = foldersOf(home);
   await makeFolders(folders);
-  const claim = claimHome(folders);
+  const claim = claimHome(home, folders.data);
   await keepNodeId(home, config.nodeId);
-  const log = openLog({ level: config.log.level, file: logFile(folders, new Date()) });
+  const { log, close: closeLog } = openDailyLog(folders, config.log.level, systemClock);
   const failed = Promise.withResolvers<Error>();
   const dismissed = Promise.withResolvers<void>();
   const ground: Ground = {
@@ -61,7 +61,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     leave: () => dismissed.resolve(),
   };
   // Closed last to first, also when a later step of the start fails.
-  const open: (() => Promise<void>)[] = [async () => claim.release()];
+  const open: (() => Promise<void>)[] = [async () => claim.release(), async () => closeLog()];
   const stop = async (): Promise<void> => {
     for (let close = open.pop(); close !== undefined; close = open.pop()) await close();
   };

@@ -77,3 +77,13 @@ describe("what is in it", () => {
     expect(await readSecret(adminToken)).toBeUndefined();
   });
 });
+
+it("a home that can be no folder is told as a mistake of the settings", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "no-folder-"));
+  const file = join(folder, "file");
+  await writeFile(file, "");
+  for (const home of [file, join(file, "below")]) {
+    await expect(makeFolders(foldersOf(home))).rejects.toMatchObject({ code: "config_invalid" });
+  }
+  await rm(folder, { recursive: true });
+});

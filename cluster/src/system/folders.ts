@@ -8,6 +8,7 @@
 import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import nodePath from "node:path";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -80,10 +81,25 @@ export function logFile(folders: Folders, at: Date): string {
 /** Makes the home and what is in it, and closes it to others, also where it was open before (F1). */
 export async function makeFolders(folders: Folders): Promise<void> {
   for (const folder of [folders.home, folders.data, folders.logs]) {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await chmod(folder, 0o700);
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await chmod(folder, 0o700);
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code ?? "";
+      if (code === "ENOSPC") throw new ClusterError("storage_full", `The disk that holds ${folder} is full.`, { cause });
+      const what = NO_FOLDER[code] ?? `the system says ${code}`;
+      throw new ClusterError("config_invalid", `${folder} cannot be this node's folder: ${what}. Name another with --home.`, { cause });
+    }
   }
 }
+
+const NO_FOLDER: Readonly<Record<string, string>> = {
+  EEXIST: "there is a file of that name",
+  ENOTDIR: "a part of its path is a file",
+  EACCES: "you may not write there",
+  EPERM: "you may not write there",
+  EROFS: "that disk is read-only",
+};
 
 /** Replaces the file at once: a reader, or a crash, meets the old text or the new one, never a part. */
 export async function writePrivateFile(path: string, text: string): Promise<void> {
@@ -103,12 +119,12 @@ export async function readSecret(path: string): Promise<string | undefined> {
   return text?.trim() || undefined;
 }
 
-/** undefined when there is no such file. */
+/** undefined when there is no such file, or no such folder for it. */
 export async function readTextFile(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return undefined;
     throw error;
   }
 }

@@ -13,10 +13,10 @@ beforeEach(async () => {
 afterEach(() => rmSync(folders.home, { recursive: true }));
 
 it("a home belongs to one daemon until that lets go", () => {
-  const first = claimHome(folders);
-  expect(() => claimHome(folders)).toThrow(
+  const first = claimHome(folders.home, folders.data);
+  expect(() => claimHome(folders.home, folders.data)).toThrow(
     expect.objectContaining({ code: "already_running", detail: `Another daemon runs in ${folders.home}.` }),
   );
   first.release();
-  claimHome(folders).release();
+  claimHome(folders.home, folders.data).release();
 });

@@ -8,15 +8,16 @@
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { Folders } from "./folders.ts";
 
 /** A daemon that is just going down needs a moment to let go. */
 const WAIT_MS = 250;
 const SQLITE_BUSY = 5;
 
-/** Throws already_running while another process has it. */
-export function claimHome({ home, data }: Folders): { release(): void } {
-  const lock = new DatabaseSync(path.join(data, "daemon.lock"), { timeout: WAIT_MS });
+export const LOCK = "daemon.lock";
+
+/** `folder`: where the lock's file lies. Throws already_running while another process has it. */
+export function claimHome(home: string, folder: string): { release(): void } {
+  const lock = new DatabaseSync(path.join(folder, LOCK), { timeout: WAIT_MS });
   try {
     lock.exec("BEGIN EXCLUSIVE");
   } catch (cause) {

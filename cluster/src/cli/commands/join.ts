@@ -44,7 +44,7 @@ async function join(session: Session, options: { nodeId?: string }, address: str
     await saveConfig(home, { nodeId, ...place });
     session.show(
       { node: enrolled.node, cluster: enrolled.cluster, url, home },
-      () => `${enrolled.node} is let into cluster ${enrolled.cluster}; start it here: openclaw-cluster start${session.homeFlag}\n`,
+      () => `${enrolled.node} is let into cluster ${enrolled.cluster}; start it here: ${session.typed("start")}\n`,
     );
   } finally {
     await client.close();

@@ -31,7 +31,7 @@ async function run(session: Session, options: Options, words: string): Promise<n
   const { id } = submitted;
   if (options.follow !== true && options.wait !== true) {
     session.show(submitted, () => `${id}\n`);
-    if (!session.json) remark(session.terminal, `follow it: openclaw-cluster logs ${id} -f`);
+    if (!session.json) remark(session.terminal, `follow it: ${session.typed(`logs ${id} -f`)}`);
     return 0;
   }
   const follow = options.follow === true;

@@ -90,9 +90,7 @@ function tellUp(session: Session, { node, roles, apiUrl }: Up, config: ClusterCo
       ["token", token],
       ["folder", folders.home],
     ]);
-    const tries = ["status", 'run "Say hello" --follow', "ps --watch"]
-      .map((line) => `  openclaw-cluster ${line}${session.homeFlag}\n`)
-      .join("");
+    const tries = ["status", 'run "Say hello" --follow', "ps --watch"].map((line) => `  ${session.typed(line)}\n`).join("");
     return `OpenClaw Cluster is up.\n\n${list}\nTry, in another terminal:\n${tries}\n`;
   });
 }
