@@ -20,6 +20,8 @@ export const LIMITS = {
   labelCharsMax: 128,
   /** Tasks that wait or run; beyond it submits are answered with 429. */
   liveTasksMax: 200_000,
+  /** What their specs may take in the coordinator's memory, roughly (each character counts as three). */
+  liveBytesMax: 1024 * 1024 * 1024,
   /** What one attempt may print before its output is cut. */
   outputBytesMax: 8 * 1024 * 1024,
   outputBytesCeiling: 256 * 1024 * 1024,

@@ -80,9 +80,11 @@ export class Intake {
     if (earlier !== undefined) return earlier;
     const { ledger, clock } = this.state;
     if (ledger.size + specs.length > LIMITS.liveTasksMax) {
-      throw new ClusterError("overloaded", `${ledger.size} tasks are waiting or running; the limit is ${LIMITS.liveTasksMax}.`, {
-        retryAfterMs: OVERLOADED_RETRY_MS,
-      });
+      throw overloaded(`${ledger.size} tasks are waiting or running; the limit is ${LIMITS.liveTasksMax}.`);
+    }
+    // One request goes beyond it at most: a body is small beside it.
+    if (ledger.bytes >= LIMITS.liveBytesMax) {
+      throw overloaded(`The tasks that wait or run take ${mebi(ledger.bytes)} MiB; the limit is ${mebi(LIMITS.liveBytesMax)}.`);
     }
     const found = asked.map((one) => one && this.remembered(owner, one));
     const now = clock.wall();
@@ -147,6 +149,12 @@ export class Intake {
     return { id: taskId(key), state, replayed: true };
   }
 }
+
+function overloaded(detail: string): ClusterError {
+  return new ClusterError("overloaded", detail, { retryAfterMs: OVERLOADED_RETRY_MS });
+}
+
+const mebi = (bytes: number): number => Math.round(bytes / 1024 ** 2);
 
 function refuseMismatch(known: SubmitKey, asked: Asked): void {
   if (known.bodyHash === asked.bodyHash) return;

@@ -58,3 +58,18 @@ it("keeps leases, queue and counts in step with the records", () => {
   expect(ledger.scheduler.used(node).slots).toBe(0);
   expect(ledger.take()?.attempts).toMatchObject([{ task: 1, attempt: { outcome: "lost" } }]);
 });
+
+it("counts what live tasks take, and nothing once they are over", () => {
+  const ledger = open();
+  expect(ledger.bytes).toBe(0);
+  for (const key of [1, 2, 3]) ledger.create(fresh(key));
+  const each = ledger.bytes / 3;
+  expect(each).toBeGreaterThan(0);
+  const cancelled = cancel(fresh(1), 5) as TaskRecord;
+  ledger.write(fresh(1), { task: cancelled });
+  expect(ledger.bytes).toBe(2 * each);
+  ledger.revive(cancelled, retryByHand(cancelled, 6) as TaskRecord);
+  expect(ledger.bytes).toBe(3 * each);
+  const restored = new Ledger(new Scheduler({ strategy: "balanced" }), { live: [fresh(1), fresh(2)], counts: {}, lastKey: 2 });
+  expect(restored.bytes).toBe(2 * each);
+});

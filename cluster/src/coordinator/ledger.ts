@@ -11,6 +11,7 @@ import type { TaskState } from "@openclaw-cluster/contract/task";
 import { Alarms } from "../core/alarms.ts";
 import type { Settled } from "../core/settle.ts";
 import type { Scheduler } from "../core/scheduling/scheduler.ts";
+import { specBytes } from "../core/spec-size.ts";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import type { AttemptRow, Loaded } from "../store/store.ts";
 
@@ -25,6 +26,8 @@ export class Ledger {
   readonly alarms = new Alarms();
   readonly counts: Partial<Record<TaskState, number>>;
   lastKey: number;
+  /** What the specs of all live tasks take, roughly. */
+  bytes = 0;
 
   private readonly live = new Map<number, TaskRecord>();
   private readonly leases = new Map<NodeId, Set<number>>();
@@ -54,7 +57,7 @@ export class Ledger {
 
   create(task: TaskRecord): void {
     this.lastKey = Math.max(this.lastKey, task.key);
-    this.live.set(task.key, task);
+    this.enter(task);
     this.dirty.set(task.key, task);
     this.fresh.add(task.key);
     this.count(task.state, 1);
@@ -89,7 +92,7 @@ export class Ledger {
 
   /** A finished task comes back to life by a person's hand. */
   revive(before: TaskRecord, task: TaskRecord): void {
-    this.live.set(task.key, task);
+    this.enter(task);
     this.write(before, { task });
   }
 
@@ -108,12 +111,17 @@ export class Ledger {
 
   private keep(task: TaskRecord): void {
     this.dirty.set(task.key, task);
-    if (isTerminal(task.state)) this.live.delete(task.key);
-    else this.live.set(task.key, task);
+    if (!isTerminal(task.state)) this.live.set(task.key, task);
+    else if (this.live.delete(task.key)) this.bytes -= specBytes(task.spec);
+  }
+
+  private enter(task: TaskRecord): void {
+    this.live.set(task.key, task);
+    this.bytes += specBytes(task.spec);
   }
 
   private restore(task: TaskRecord): void {
-    this.live.set(task.key, task);
+    this.enter(task);
     if (task.state === "queued") this.scheduler.enqueue(task);
     if (task.lease !== undefined) {
       this.scheduler.reserve(task, task.lease.node);

@@ -7,6 +7,7 @@ import { taskId } from "@openclaw-cluster/contract/ids";
 import type { AttemptRef, Control, Offer, Offers } from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../bus/bus.ts";
 import { controlTo, offersTo } from "../bus/subjects.ts";
+import { specBytes } from "../core/spec-size.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { isTerminal } from "../core/task.ts";
 import type { Feed } from "./feed.ts";
@@ -87,7 +88,7 @@ export class Outgoing {
     let part: Offer[] = [];
     let bytes = 0;
     for (const offer of offers) {
-      const size = sizeOf(offer);
+      const size = specBytes(offer.spec);
       if (part.length > 0 && (part.length === OFFERS_MAX || bytes + size > OFFERS_BYTES_MAX)) {
         this.bus.publish(offersTo(node), { epoch: this.epoch, offers: part } satisfies Offers);
         part = [];
@@ -98,14 +99,6 @@ export class Outgoing {
     }
     if (part.length > 0) this.bus.publish(offersTo(node), { epoch: this.epoch, offers: part } satisfies Offers);
   }
-}
-
-/** An estimate that is never far below the truth, without writing every spec as JSON twice: 2 KiB unless it may be large. */
-function sizeOf({ spec }: Offer): number {
-  if (spec.kind === "agent") return 2_048 + 4 * spec.input.message.length;
-  const value = spec.kind === "echo" ? spec.input.value : spec.input;
-  if (typeof value === "string") return 2_048 + 6 * value.length;
-  return typeof value === "object" && value !== null ? 2_048 + 3 * JSON.stringify(value).length : 2_048;
 }
 
 function append<Key, Item>(map: Map<Key, Item[]>, key: Key, item: Item): void {

@@ -1,0 +1,30 @@
+/** A coordinator whose queue has taken all the memory that it may: it refuses, loses nothing, and goes on when there is room. */
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { Submitted } from "@openclaw-cluster/contract/task";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { specBytes } from "../../cluster/src/core/spec-size.ts";
+import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
+
+// One object, however often it is submitted: the queue is full by its own count, and the test stays small.
+const LARGE: TaskSpec = { kind: "echo", input: { value: "x".repeat(250_000) }, require: { labels: { room: "nowhere" } } };
+
+let cluster: RamCluster;
+beforeEach(async () => {
+  cluster = await startRamCluster();
+});
+afterEach(() => cluster.stop());
+
+test("submits are refused from the limit on, and accepted again when something has ended", async () => {
+  const { coordinator } = cluster;
+  const submit = (count: number) => coordinator.submit({ owner: "me", specs: Array.from({ length: count }, () => LARGE) });
+  const [first] = await submit(Math.ceil(LIMITS.liveBytesMax / specBytes(LARGE)));
+  await expect(submit(1)).rejects.toMatchObject({ code: "overloaded", retryAfterMs: 1_000 });
+  await coordinator.cancel((first as Submitted).id);
+  expect(await submit(1)).toHaveLength(1);
+  await expect(submit(1)).rejects.toMatchObject({ code: "overloaded" });
+
+  const again = await cluster.restartCoordinator();
+  expect(again.queue(1).queued).toBe(Math.ceil(LIMITS.liveBytesMax / specBytes(LARGE)));
+  await expect(again.submit({ owner: "me", specs: [LARGE] })).rejects.toMatchObject({ code: "overloaded" });
+});
