@@ -21,6 +21,18 @@ export interface Running {
   end(signal?: NodeJS.Signals): Promise<void>;
 }
 
+const alive = new Set<ChildProcess>();
+
+/** For a program that is told to end in the middle: nothing that it started may go on. */
+export function endOnSignal(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      for (const child of alive) child.kill();
+      process.exit(130);
+    });
+  }
+}
+
 export function run(program: string, argv: readonly string[], env: Record<string, string> = {}): Running {
   const child = spawn(program, argv, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let stdout = "";
@@ -29,7 +41,8 @@ export function run(program: string, argv: readonly string[], env: Record<string
   const heard = (): void => listeners.forEach((listener) => listener());
   child.stdout.on("data", (text: Buffer) => ((stdout += text.toString()), heard()));
   child.stderr.on("data", (text: Buffer) => ((stderr += text.toString()), heard()));
-  const gone = new Promise<number | null>((resolve) => child.once("close", (code) => (resolve(code), heard())));
+  alive.add(child);
+  const gone = new Promise<number | null>((resolve) => child.once("close", (code) => (alive.delete(child), resolve(code), heard())));
   const failure = (): Error => new Error(`${program} ${argv.join(" ")} ended:\n${stderr.slice(-2_000)}`);
   return {
     pid: child.pid as number,
