@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what a task costs, end to end, in separate processes: the public HTTP client, the coordinator with its
  * store and nats-server, and one worker. `-- --json` prints one document; `-- --peer bullmq` does the same work with
- * BullMQ in turns and prints ratios; `-- --quick` is a tenth of it, to see that it works.
+ * BullMQ in turns and prints ratios; `-- --recovery` kills workers; `-- --quick` is a tenth of it, to see that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,6 +12,7 @@ import { benchHotPath, benchPlacing } from "../cluster/src/core/scheduling/sched
 import { compare } from "./bench/compare.ts";
 import { startCluster } from "./bench/cluster-under-test.ts";
 import { clusterTarget, measure, type Measured, type Mode } from "./bench/measure.ts";
+import { benchRecovery } from "./bench/recovery.ts";
 import { printReport, type Report } from "./bench/report.ts";
 import { childrenOf, cpuMs, rssMiB } from "./bench/usage.ts";
 import { endOnSignal } from "./child.ts";
@@ -22,7 +23,8 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     peer: { type: "string" },
-    rounds: { type: "string", default: "3" },
+    rounds: { type: "string" },
+    recovery: { type: "boolean", default: false },
   },
 });
 
@@ -116,12 +118,14 @@ const report: Report = {
   },
   runs: [],
 };
-if (values.peer === undefined) {
+if (values.recovery) {
+  report.recovery = await benchRecovery({ rounds: Number(values.rounds ?? (values.quick ? 3 : 20)), say });
+} else if (values.peer === undefined) {
   say("idle …");
   await benchIdle(report);
   await benchOurs(report);
 } else if (values.peer === "bullmq") {
-  report.peer = await compare({ rounds: Number(values.rounds), slots: SLOTS, scale, say });
+  report.peer = await compare({ rounds: Number(values.rounds ?? 3), slots: SLOTS, scale, say });
 } else {
   say(`no such peer: ${values.peer}; there is bullmq`);
   process.exit(2);

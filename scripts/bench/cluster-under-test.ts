@@ -10,14 +10,19 @@ export interface ClusterUnderTest {
   readonly url: string;
   readonly tokenFile: string;
   readonly pids: { coordinator: number; nats: number; workers: number[] };
+  readonly workers: readonly Running[];
+  /** On its old home, after its process has ended. */
+  restartWorker(index: number): Promise<void>;
   end(): Promise<void>;
 }
 
 export async function startCluster(options: { workers: number; slots: number }): Promise<ClusterUnderTest> {
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-bench-"));
   const running: Running[] = [];
+  const workers: Running[] = [];
+  const homeOf = (index: number): string => path.join(folder, `worker${index + 1}`);
   const end = async (): Promise<void> => {
-    for (const one of running.toReversed()) await one.end();
+    for (const one of [...running, ...workers].toReversed()) await one.end();
     await rm(folder, { recursive: true, force: true });
   };
   try {
@@ -32,22 +37,28 @@ export async function startCluster(options: { workers: number; slots: number }):
     running.push(lead.process);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
-    const workers: number[] = [];
-    for (let index = 1; index <= options.workers; index++) {
+    for (let index = 0; index < options.workers; index++) {
       const settings = {
-        nodeId: `bench${index}`,
+        nodeId: `bench${index + 1}`,
         roles: ["worker"],
         slots: options.slots,
         coordinator: { url, tokenFile },
         openclaw: { enabled: "off" },
         log: { level: "warn" },
       };
-      const worker = await startDaemon(path.join(folder, `worker${index}`), settings);
-      running.push(worker.process);
-      workers.push(worker.process.pid);
+      workers.push((await startDaemon(homeOf(index), settings)).process);
     }
     const [nats = Number.NaN] = await childrenOf(lead.process.pid);
-    return { url, tokenFile, pids: { coordinator: lead.process.pid, nats, workers }, end };
+    return {
+      url,
+      tokenFile,
+      pids: { coordinator: lead.process.pid, nats, workers: workers.map(({ pid }) => pid) },
+      workers,
+      restartWorker: async (index) => {
+        workers[index] = (await startDaemon(homeOf(index))).process;
+      },
+      end,
+    };
   } catch (error) {
     await end();
     throw error;

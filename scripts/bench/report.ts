@@ -1,7 +1,8 @@
 /** The report as a person reads it. */
 import type { Comparison } from "./compare.ts";
 import type { Measured } from "./measure.ts";
-import { median } from "./percentiles.ts";
+import { median, type Percentiles } from "./percentiles.ts";
+import type { Recovery } from "./recovery.ts";
 
 export interface Report {
   machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
@@ -14,6 +15,7 @@ export interface Report {
   memoryMiB?: { after: number; atOnce: Memory; atRest?: Memory };
   placing?: { nodes: number; queued: number; decisions: number; p50Us: number; p99Us: number; totalMs: number; hotPathUs: number };
   peer?: Comparison;
+  recovery?: Recovery;
 }
 
 interface Memory {
@@ -48,6 +50,7 @@ export function printReport(report: Report): void {
     );
   }
   if (report.peer !== undefined) printPeer(report.peer);
+  if (report.recovery !== undefined) printRecovery(report.recovery);
 }
 
 function memory({ coordinator, worker, nats }: Memory): string {
@@ -63,6 +66,12 @@ function line(run: Measured): string {
   }
   const { servers, submitter } = run.cpuPerTaskMs;
   return `${head} ${whole(run.perSecond).padStart(8)}/s   processor ${servers.toFixed(3)} ms a task + ${submitter.toFixed(3)} in the client`;
+}
+
+function printRecovery({ rounds, struck, lost, acceptedTwice, requeuedMs, startedAgainMs }: Recovery): void {
+  const ms = ({ p50, max }: Percentiles): string => `p50 ${whole(p50)} ms, at most ${whole(max)} ms`;
+  out(`recovery   a worker killed ${rounds} times, ${struck} tasks struck: ${lost} lost, ${acceptedTwice} accepted twice`);
+  out(`           after the kill, taken back: ${ms(requeuedMs)}; started again on the other node: ${ms(startedAgainMs)}`);
 }
 
 function printPeer({ rounds, rows }: Comparison): void {

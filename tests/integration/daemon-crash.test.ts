@@ -194,14 +194,33 @@ test("kill -9 of a worker that does not come back: the other one takes its work 
   await until("all run", async () => ((await running()).length === submitted.length ? true : undefined));
   const orphans = (await running()).filter(({ node }) => node === "one");
   expect(orphans.length).toBeGreaterThan(0);
+  const told = statesToldOf("one");
   await one.kill();
   const ended = await Promise.all(submitted.map(({ id }) => cluster.client.getTask({ id, wait: 60 })));
   expect(new Set(ended.map(({ state }) => state))).toEqual(new Set(["succeeded"]));
   const taken = new Set(orphans.map(({ id }) => id));
   for (const { id, node, attempt } of ended)
     expect({ node, attempt }).toEqual(taken.has(id) ? { node: "two", attempt: 2 } : { node: "two", attempt: 1 });
+  // Its closed connection told, not its silence: that would have made it suspect first, seconds later.
+  expect(await told.end()).toEqual(["lost"]);
   await one.start();
 });
+
+/** What the event feed says of a node's state from now on. */
+function statesToldOf(node: string): { end(): Promise<string[]> } {
+  const leave = new AbortController();
+  const listening = (async () => {
+    const states: string[] = [];
+    try {
+      for await (const event of cluster.client.events({ types: ["node"], signal: leave.signal }))
+        if (event.type === "node" && event.node === node && states.at(-1) !== event.state) states.push(event.state);
+    } catch (error) {
+      if (!leave.signal.aborted) throw error;
+    }
+    return states;
+  })();
+  return { end: () => (leave.abort(), listening) };
+}
 
 test("it all ends in good order", async () => {
   for (const worker of workers) expect(await worker.stop()).toMatchObject({ code: 0 });

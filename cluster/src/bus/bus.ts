@@ -56,7 +56,10 @@ export interface BusServer {
   readonly version: string;
   /** Replaces the set of nodes that may connect; a removed node's connection is cut. Resolves when the server has taken it. */
   authorize(nodes: readonly { id: NodeId; publicKey: string }[]): Promise<void>;
-  /** A node has no connection any more: it closed, died, or was cut. A hint, tens of milliseconds old; ask before acting on it. */
+  /**
+   * A node closed its last connection, or its process ended. A hint, tens of milliseconds old: it may be on its way
+   * back. Not told of a node that only fell silent.
+   */
   onDisconnect?(listener: (node: NodeId) => void): Subscription;
   stop(): Promise<void>;
 }

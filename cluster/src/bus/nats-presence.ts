@@ -2,6 +2,9 @@
  * Which nodes are connected, from the events of the server's system account; they come within milliseconds of a process's
  * death, long before heartbeats are missed. A node may have two connections for a moment, when it came back before the
  * server noticed that the first was dead; only the end of its last one counts.
+ *
+ * P1. Only a connection that the other side closed is told: that is what a process's end looks like. One that the server
+ *     gave up because it heard nothing says less than the heartbeats do, and its node may still be at work.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { z } from "zod";
@@ -10,7 +13,9 @@ import type { Subscription } from "./bus.ts";
 import { ACCOUNT, type BusNode } from "./nats-config.ts";
 import type { Connection } from "./nats-connection.ts";
 
-const ClientEvent = z.object({ client: z.object({ id: z.int(), user: z.string() }) });
+const ClientEvent = z.object({ client: z.object({ id: z.int(), user: z.string() }), reason: z.string().optional() });
+/** nats-server's words (server/client.go, ClosedState) for an end that came from the other side. */
+const CLOSED_BY_NODE: ReadonlySet<string> = new Set(["Client Closed", "Read Error", "Write Error"]);
 
 export interface Presence {
   onDisconnect(listener: (node: NodeId) => void): Subscription;
@@ -20,21 +25,22 @@ export function watchDisconnects(system: Connection, nodes: () => readonly BusNo
   const listeners = new Set<(node: NodeId) => void>();
   /** Open connections by user, the coordinator's own among them. */
   const connections = new Map<string, Set<number>>();
-  const watch = (kind: "CONNECT" | "DISCONNECT", seen: (user: string, connection: number) => void): void => {
+  const watch = (kind: "CONNECT" | "DISCONNECT", seen: (user: string, connection: number, reason: string) => void): void => {
     const callback = (error: Error | null, message: { data: Uint8Array }): void => {
       const event = error === null ? ClientEvent.safeParse(decodeBody(message.data)) : undefined;
-      if (event?.success === true) seen(event.data.client.user, event.data.client.id);
+      if (event?.success === true) seen(event.data.client.user, event.data.client.id, event.data.reason ?? "");
     };
     system.nc.subscribe(`$SYS.ACCOUNT.${ACCOUNT}.${kind}`, { callback });
   };
   watch("CONNECT", (user, connection) => {
     connections.set(user, (connections.get(user) ?? new Set()).add(connection));
   });
-  watch("DISCONNECT", (user, connection) => {
+  watch("DISCONNECT", (user, connection, reason) => {
     const open = connections.get(user);
     open?.delete(connection);
     if (open !== undefined && open.size > 0) return;
     connections.delete(user);
+    if (!CLOSED_BY_NODE.has(reason)) return;
     const node = nodes().find(({ publicKey }) => publicKey === user)?.id;
     if (node === undefined) return;
     for (const listener of listeners) listener(node);

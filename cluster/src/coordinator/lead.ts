@@ -33,7 +33,7 @@ export interface LeadParts {
   readonly store: Store;
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
-  readonly busServer?: Pick<BusServer, "authorize" | "version">;
+  readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect">;
   /** Where workers find the bus. */
   readonly busUrls: readonly string[];
   readonly strategy: Strategy;
@@ -46,6 +46,8 @@ export interface LeadParts {
   broken(error: unknown): void;
 }
 
+/** A node whose connection has closed, and that is not heard again within this time, has ended. Coming back takes some 100 ms. */
+const GONE_MS = 700;
 /** Silence and alarms are looked at this often, and sooner when an alarm says so. */
 const TICK_MS = 1_000;
 /** Looks that are further apart than this are no sign of load: the machine slept, or the process was stopped. */
@@ -111,6 +113,8 @@ export class Lead {
       bus.subscribe(ANY_REPORT, (message) => this.onReport(message)),
       bus.subscribe(ANY_HEARTBEAT, (message) => this.onHeartbeat(message)),
     );
+    const closed = this.parts.busServer?.onDisconnect?.((node) => this.onClosed(node));
+    if (closed !== undefined) this.subscriptions.push(closed);
     for (const entry of this.state.registry.all()) {
       if (this.state.ledger.leasesOf(entry.row.id).size > 0) entry.seenAt = clock.monotonic();
       this.state.outgoing.control(entry.row.id, { kind: "report", epoch: this.claim.epoch });
@@ -197,6 +201,25 @@ export class Lead {
       },
       committed: () => undefined,
       failed: (error) => this.parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
+    });
+  }
+
+  /** Long before its silence would tell. */
+  private onClosed(node: NodeId): void {
+    const { clock } = this.parts;
+    const closedAt = clock.monotonic();
+    clock.after(GONE_MS, () => {
+      this.turn.add({
+        apply: () => {
+          const entry = this.state.registry.find(node);
+          if (entry !== undefined && this.state.registry.gone(entry, closedAt)) {
+            loseLeases(this.state, entry);
+            this.nodeChanged(entry);
+          }
+        },
+        committed: () => undefined,
+        failed: (error) => this.parts.log.warn({ node, code: error.code }, "the end of a node was not kept; its silence will tell"),
+      });
     });
   }
 

@@ -107,6 +107,13 @@ export class Registry {
     return moved;
   }
 
+  /** Its connection has closed; true when it was at work, and has not been heard since. */
+  gone(entry: NodeEntry, closedAt: number): boolean {
+    if (entry.seenAt === undefined || entry.seenAt > closedAt || entry.liveness === "offline" || entry.liveness === "lost") return false;
+    entry.liveness = "lost";
+    return true;
+  }
+
   /** Nodes whose leases are forfeit: silent for too long, however they left. */
   silent(now: number): NodeEntry[] {
     return [...this.entries.values()].filter((entry) => entry.seenAt !== undefined && now - entry.seenAt >= LOST_MS);
