@@ -34,11 +34,15 @@ export type Offer = z.infer<typeof Offer>;
 export const Offers = z.object({ epoch: z.int(), offers: z.array(Offer) });
 export type Offers = z.infer<typeof Offers>;
 
-/** coordinator → worker. `cancel`: stop this attempt, if you hold it. `report`: send a heartbeat and your spool now. */
+/**
+ * coordinator → worker. `cancel`: stop this attempt, if you hold it. `report`: send a heartbeat and your spool now.
+ * `pause`: this coordinator goes down in good order; for so many ms nobody gives your leases away, so go on without it.
+ */
 export const Control = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("cancel"), epoch: z.int(), attempts: z.array(AttemptRef) }),
   z.object({ kind: z.literal("report"), epoch: z.int() }),
   z.object({ kind: z.literal("shutdown"), epoch: z.int() }),
+  z.object({ kind: z.literal("pause"), epoch: z.int(), ms: z.int().min(0).max(600_000) }),
 ]);
 export type Control = z.infer<typeof Control>;
 
@@ -81,7 +85,7 @@ export type Verdict = z.infer<typeof Verdict>;
 export const ReportReply = z.object({ verdicts: z.array(Verdict) });
 export type ReportReply = z.infer<typeof ReportReply>;
 
-/** worker → coordinator every 2 s. `facts` with the first one and on change. `held`: offered, running or spooled here. */
+/** worker → coordinator every 2 s, a request. `facts` with the first one and on change. `held`: offered, running or spooled here. */
 export const Heartbeat = z.object({
   node: NodeId,
   boot: z.int().min(1),
@@ -92,6 +96,10 @@ export const Heartbeat = z.object({
   goodbye: z.boolean().optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
+
+/** The coordinator has heard it: every lease of the node is renewed as of the moment in which it was sent. */
+export const HeartbeatReply = z.object({ epoch: z.int().min(1) });
+export type HeartbeatReply = z.infer<typeof HeartbeatReply>;
 
 /** One piece of what an attempt says. `text` of an agent, bytes of a command as UTF-8 text; tool events as data. */
 export const OutputStream = z.enum(["stdout", "stderr", "assistant", "tool", "note"]);

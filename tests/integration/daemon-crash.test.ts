@@ -2,6 +2,7 @@
  * Ten thousand tasks over two workers, in good order and with every process of the cluster killed in their midst. What
  * was answered is never lost (G1), ends once (G2), and a submit that is repeated makes nothing twice (G4).
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -221,6 +222,16 @@ function statesToldOf(node: string): { end(): Promise<string[]> } {
   })();
   return { end: () => (leave.abort(), listening) };
 }
+
+test("the coordinator goes down in good order for longer than a lease: what runs goes on", async () => {
+  const [submitted] = await cluster.client.submitMany([echo(0, "patient", 18_000)]);
+  const id = submitted!.id;
+  await until("it runs", async () => ((await cluster.client.getTask({ id })).state === "running" ? true : undefined));
+  await cluster.lead.stop();
+  await delay(12_000);
+  await cluster.lead.start();
+  expect(await cluster.client.getTask({ id, wait: 60 })).toMatchObject({ state: "succeeded", attempt: 1 });
+});
 
 test("it all ends in good order", async () => {
   for (const worker of workers) expect(await worker.stop()).toMatchObject({ code: 0 });

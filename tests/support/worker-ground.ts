@@ -159,13 +159,19 @@ export class WorkerGround {
   policy = Policy.parse({ version: 1, allow: { agents: ["*"], commands: ["**"] } });
   /** undefined: no answer. */
   verdict: (finished: Finished) => Verdict | undefined = () => "accepted";
+  /** Heartbeats are answered, by a coordinator of this epoch. */
+  renewing = true;
+  epoch = 1;
   private worker: Worker | undefined;
 
   constructor(options: { faults?: Faults } = {}) {
     this.net = openRamNet({ clock: this.clock, ...options });
     this.coordinator = this.net.connect("coordinator");
     this.bus = new LooseBus(this.net.connect(NODE));
-    this.coordinator.subscribe(ANY_HEARTBEAT, ({ body }) => this.heartbeats.push(Heartbeat.parse(body)));
+    this.coordinator.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {
+      this.heartbeats.push(Heartbeat.parse(body));
+      if (this.renewing) respond?.({ epoch: this.epoch });
+    });
     this.coordinator.subscribe(ANY_REPORT, ({ body, respond }) => {
       const report = Report.parse(body);
       this.reports.push(report);

@@ -2,7 +2,7 @@
  * Takes the lead: claims the store, rebuilds the ledger from it, listens on the bus, and keeps time. What callers may
  * ask is in desk.ts; what happens to tasks is in core.
  */
-import { Heartbeat, type ReportReply } from "@openclaw-cluster/contract/wire";
+import { Heartbeat, type HeartbeatReply, type ReportReply } from "@openclaw-cluster/contract/wire";
 import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { Bus, BusServer, Message, Subscription } from "../bus/bus.ts";
@@ -48,6 +48,8 @@ export interface LeadParts {
 
 /** A node whose connection has closed, and that is not heard again within this time, has ended. Coming back takes some 100 ms. */
 const GONE_MS = 700;
+/** A coordinator that stops in good order leaves its nodes this long: enough for an update and a reboot. */
+const PAUSE_MS = 300_000;
 /** Silence and alarms are looked at this often, and sooner when an alarm says so. */
 const TICK_MS = 1_000;
 /** Looks that are further apart than this are no sign of load: the machine slept, or the process was stopped. */
@@ -123,10 +125,15 @@ export class Lead {
     this.turn.wake();
   }
 
+  /** In good order: the nodes go on with what they run, and find this coordinator's successor or their leases' end. */
   async stop(): Promise<void> {
     this.timer?.cancel();
     for (const subscription of this.subscriptions) subscription.stop();
     await this.turn.end();
+    for (const { row } of this.state.registry.all()) {
+      if (this.state.ledger.leasesOf(row.id).size > 0)
+        this.state.outgoing.control(row.id, { kind: "pause", epoch: this.claim.epoch, ms: PAUSE_MS });
+    }
   }
 
   /** Tells the scheduler and the listeners that a node is not what it was. */
@@ -185,7 +192,7 @@ export class Lead {
     });
   }
 
-  private onHeartbeat({ subject, body }: Message): void {
+  private onHeartbeat({ subject, body, respond }: Message): void {
     const parsed = Heartbeat.safeParse(body);
     const node = senderOf(subject);
     const entry = this.state.registry.find(node);
@@ -199,7 +206,7 @@ export class Lead {
         applyHeartbeat(this.state, entry, parsed.data);
         if (stateOf(entry) !== before) this.nodeChanged(entry);
       },
-      committed: () => undefined,
+      committed: () => respond?.({ epoch: this.claim.epoch } satisfies HeartbeatReply),
       failed: (error) => this.parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
     });
   }

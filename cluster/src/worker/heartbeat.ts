@@ -1,15 +1,16 @@
 /**
- * Says every HEARTBEAT_MS that this node lives, how busy it is and what it holds, and now and then what it is. Also
- * looks at the other direction: a node that has been without the bus for too long must take its attempts for given away.
+ * Says every HEARTBEAT_MS that this node lives, how busy it is and what it holds, and now and then what it is. The answers
+ * renew its leases: a node that gets none for too long must take its attempts for given away.
  *
  * H1. Facts go with the first heartbeat of each connection, when they changed, and when the coordinator asks.
- * H2. After LEASE_MS without the bus, whatever runs is stopped (DESIGN G6): a cancel could not reach it. By the
- *     monotonic clock, and by looking at the connection at each beat, so a process that was stopped meanwhile and
- *     finds its connection dead stops its work at the first beat after it wakes.
+ * H2. What runs is stopped when the newest answered heartbeat was sent LEASE_MS ago. The coordinator gives leases away
+ *     LOST_MS after it heard one, which is later than that; so two nodes never both hold one task's lease for long (I5).
+ * H3. Time is the monotonic clock's, and is looked at with each beat: a process that was stopped meanwhile stops its work
+ *     at the first beat after it wakes. Only the answer of a coordinator that is obeyed counts.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
-import type { AttemptRef, Heartbeat as HeartbeatMessage } from "@openclaw-cluster/contract/wire";
+import { HeartbeatReply, type AttemptRef, type Heartbeat as HeartbeatMessage } from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
@@ -17,8 +18,10 @@ import type { Log } from "../system/log.ts";
 import type { MachineLoad } from "./load.ts";
 
 const HEARTBEAT_MS = 2_000;
-/** Twice the silence after which the coordinator gives leases away; short restarts of it cost no work. */
-const LEASE_MS = 30_000;
+/** Below the coordinator's LOST_MS by more than a beat and the time that it takes to stop a process tree. */
+const LEASE_MS = 10_000;
+/** After that the next beat has been sent. */
+const ANSWER_MS = 2_000;
 const FACTS_MS = 30_000;
 /** The first heartbeat waits for facts no longer than this; a Gateway that starts can take half a minute. */
 const FACTS_FIRST_MS = 5_000;
@@ -33,6 +36,8 @@ export interface HeartbeatParts {
   facts(): Promise<NodeFacts>;
   running(): number;
   held(): Iterable<AttemptRef>;
+  /** Is a coordinator of this epoch obeyed? */
+  admits(epoch: number): boolean;
   leaseLost(): void;
 }
 
@@ -46,13 +51,14 @@ export class Heartbeat {
   private factsAtMs: number;
   private gathering: Promise<void> | undefined;
   private gatherAgain = false;
-  private contactAtMs: number;
+  /** When the newest heartbeat that was answered was sent; later, while the coordinator has announced a pause. */
+  private renewedAtMs: number;
   private leaving = false;
   private stopped = false;
 
   constructor(parts: HeartbeatParts) {
     this.parts = parts;
-    this.factsAtMs = this.contactAtMs = parts.clock.monotonic();
+    this.factsAtMs = this.renewedAtMs = parts.clock.monotonic();
   }
 
   /** Resolves after the first heartbeat. */
@@ -84,6 +90,11 @@ export class Heartbeat {
   async goodbye(): Promise<void> {
     this.leaving = true;
     await this.beat();
+  }
+
+  /** The coordinator goes away on purpose, and comes back. */
+  pause(ms: number): void {
+    this.renewedAtMs = Math.max(this.renewedAtMs, this.parts.clock.monotonic() + ms - LEASE_MS);
   }
 
   stop(): void {
@@ -125,26 +136,32 @@ export class Heartbeat {
   }
 
   private checkLease(): void {
-    const now = this.parts.clock.monotonic();
-    if (this.parts.bus.connected) this.contactAtMs = now;
-    else if (now - this.contactAtMs >= LEASE_MS) this.parts.leaseLost();
+    if (this.parts.clock.monotonic() - this.renewedAtMs >= LEASE_MS) this.parts.leaseLost();
+  }
+
+  /** Never rejects. */
+  private async renew(message: HeartbeatMessage): Promise<void> {
+    const { node, bus, clock, log } = this.parts;
+    const sentAtMs = clock.monotonic();
+    try {
+      const { epoch } = HeartbeatReply.parse(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
+      if (this.parts.admits(epoch)) this.renewedAtMs = Math.max(this.renewedAtMs, sentAtMs);
+    } catch (error) {
+      log.debug({ err: error }, "a heartbeat was not answered");
+    }
   }
 
   /** Never rejects. */
   private async beat(): Promise<void> {
-    const { node, bus, log } = this.parts;
+    const { bus, log } = this.parts;
     try {
       this.load = await this.parts.load();
     } catch (error) {
       log.warn({ err: error }, "the machine's load could not be read; the last one is sent again");
     }
     if (this.stopped || !bus.connected) return;
-    try {
-      bus.publish(heartbeatFrom(node), this.message());
-      if (this.facts !== undefined) this.factsDue = false;
-    } catch (error) {
-      log.error({ err: error }, "a heartbeat could not be sent");
-    }
+    void this.renew(this.message());
+    if (this.facts !== undefined) this.factsDue = false;
   }
 
   private message(): HeartbeatMessage {

@@ -35,6 +35,8 @@ export interface DeskParts {
   report(): void;
   /** The coordinator wants this daemon to end. */
   shutdown(): void;
+  /** The coordinator goes away for so long at most, and gives nothing away meanwhile. */
+  pause(ms: number): void;
 }
 
 export class Desk {
@@ -73,6 +75,8 @@ export class Desk {
         return this.parts.report();
       case "shutdown":
         return this.parts.shutdown();
+      case "pause":
+        return this.parts.pause(control.ms);
     }
   }
 

@@ -18,7 +18,7 @@ const GATHER_MS = 50;
 /** A chunk that the bus refuses is tried so often, with this pause, then dropped: about 10 s … */
 const TRIES_MAX = 20;
 const TRY_PAUSE_MS = 500;
-/** … but 30 s while there is no connection: as long as the attempt's own lease lasts then. */
+/** … but 30 s while there is no connection: longer than a restart of the bus takes. */
 const TRIES_CUT_OFF_MAX = 60;
 /** The end of an attempt waits no longer than this for its last output; without a connection, so many times. */
 const END_MS = 5_000;

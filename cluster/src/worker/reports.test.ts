@@ -1,4 +1,4 @@
-/** What a worker tells, and that it tells it until it is answered: reports, the spool, heartbeats, the lease. */
+/** What a worker tells, and that it tells it until it is answered: reports, the spool, heartbeats. */
 import { readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
@@ -312,53 +312,6 @@ describe("heartbeats", () => {
         .toSorted(),
     ).toEqual(["t1", "t2", "t3"]);
     expect(ground.heartbeats.at(-1)?.load).toMatchObject({ running: 1, held: 3 });
-  });
-});
-
-describe("without the bus", () => {
-  test("work goes on, and on reconnection everything is told at once", async () => {
-    await ground.open();
-    ground.offer({ n: 1, spec: COMMAND });
-    await started(ground.command.runs);
-    await ground.settle();
-    ground.bus.set(false);
-    ground.command.last().end({ kind: "succeeded", result: "kept" });
-    await ground.pass(20_000, 1_000);
-    expect(ground.ends(1)).toEqual([]);
-    ground.heartbeats.length = 0;
-    ground.bus.set(true);
-    await ground.pass(500);
-    expect(await ground.outcome(1)).toEqual({ kind: "succeeded", result: "kept" });
-    await ground.settle();
-    expect(ground.heartbeats).toHaveLength(1);
-    expect(ground.heartbeats[0]?.facts).toEqual(FACTS);
-  });
-
-  test("for half a minute: the lease is over, what runs is stopped, what waits is given back (G6)", async () => {
-    await ground.open({ slots: 1 });
-    ground.offer({ n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
-    await started(ground.command.runs);
-    ground.bus.set(false);
-    await ground.pass(28_000, 1_000);
-    expect(ground.command.last().execution.signal.aborted).toBe(false);
-    await ground.pass(4_000, 1_000);
-    expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
-    expect(ground.command.runs).toHaveLength(1);
-    ground.bus.set(true);
-    await ground.pass(500);
-    expect(await ground.outcome(1)).toEqual({ kind: "cancelled" });
-    expect(await ground.end(2)).not.toHaveProperty("startedAt");
-  });
-
-  test("a process that was stopped for longer finds out at its first beat (F05)", async () => {
-    await ground.open();
-    ground.offer({ n: 1, spec: COMMAND });
-    await started(ground.command.runs);
-    await ground.pass(2_000, 500);
-    ground.bus.connected = false;
-    ground.clock.advance(60_000);
-    await ground.settle();
-    expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
   });
 });
 

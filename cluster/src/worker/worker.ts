@@ -104,6 +104,7 @@ class OpenWorker implements Worker, Surroundings {
       facts: parts.facts,
       running: () => this.running,
       held: () => this.held(),
+      admits: (epoch) => this.spool.admits(epoch),
       leaseLost: () => this.giveUp(),
     });
     this.desk = new Desk({
@@ -114,6 +115,7 @@ class OpenWorker implements Worker, Surroundings {
       outbox: this.outbox,
       report: () => this.announce(),
       shutdown: () => parts.onShutdown?.(),
+      pause: (ms) => this.heartbeat.pause(ms),
     });
   }
 
