@@ -5,6 +5,7 @@
 import path from "node:path";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCommand } from "../../scripts/daemon.ts";
@@ -115,6 +116,8 @@ test("kill -9 of the worker mid-turn: its restart takes the same run up, one req
   await firstRequest("slow 60");
   await until("it is known to run", async () => ((await cluster.client.getTask({ id })).state === "running" ? true : undefined));
   await worker.kill();
+  // Longer than it takes to notice its end: other work would be given away by now.
+  await until("it is lost", async () => ((await cluster.client.node({ id: "studio" as NodeId })).state === "lost" ? true : undefined));
   await worker.start();
   // Facts are gathered twice a minute by themselves; a Gateway that connects meanwhile must not wait for that.
   await untilReachable(true, 15_000);

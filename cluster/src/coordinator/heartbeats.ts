@@ -67,12 +67,17 @@ function reconcile(
   }
 }
 
-/** H3 for every lease of a node that has been silent for too long. */
-export function loseLeases(state: State, entry: NodeEntry): void {
+/** H3 for the leases of a node that has been silent for too long: for all of them, or for those that are named. */
+export function loseLeases(state: State, entry: NodeEntry, which: (task: TaskRecord) => boolean = () => true): void {
   for (const key of [...state.ledger.leasesOf(entry.row.id)]) {
     const task = state.ledger.get(key);
-    if (task !== undefined) loseLease(state, task, task.state === "leased" && isHarmless(task));
+    if (task !== undefined && which(task)) loseLease(state, task, task.state === "leased" && isHarmless(task));
   }
+}
+
+/** An agent's turn runs in its Gateway: the worker's next life takes it up again, if it comes before the silence is over. */
+export function endsWithItsWorker({ spec }: TaskRecord): boolean {
+  return spec.kind !== "agent";
 }
 
 /** H4: a second run of it is nobody's worry. */

@@ -13,7 +13,7 @@ import type { Claim, Loaded, Store } from "../store/store.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { Feed } from "./feed.ts";
-import { applyHeartbeat, loseLeases } from "./heartbeats.ts";
+import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
 import { Intake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -220,7 +220,7 @@ export class Lead {
         apply: () => {
           const entry = this.state.registry.find(node);
           if (entry !== undefined && this.state.registry.gone(entry, closedAt)) {
-            loseLeases(this.state, entry);
+            loseLeases(this.state, entry, endsWithItsWorker);
             this.nodeChanged(entry);
           }
         },
