@@ -105,7 +105,7 @@ const PLANTS: readonly (readonly [rule: RuleName, what: string, path: string, ba
     '"resolved": "https://mirror.example/x.tgz"',
     '"resolved": "contract"',
   ],
-  ["checkTraces", "a machine's path", "docs/x.md", `see /wor${"k"}/main`, "see ./work/main or framework/x"],
+  ["checkTraces", "a machine's path", "docs/x.md", `see /wor${"k"}/main`, `see ./wor${"k"}/main or framework/x`],
 ];
 
 describe("house rules bite", () => {

@@ -260,6 +260,11 @@ export class WorkerGround {
     }
   }
 
+  /** Until that many runs of a puppet have begun. */
+  async started(runs: readonly unknown[], count = 1): Promise<void> {
+    await this.until(() => runs.length === count, `${count} runs`);
+  }
+
   /** Lets everything that needs no time come to rest. */
   async settle(): Promise<void> {
     for (let count = 0; count < 20; count++) await turn();

@@ -8,6 +8,7 @@
  * H3. Time is the monotonic clock's, and is looked at with each beat: a process that was stopped meanwhile stops its work
  *     at the first beat after it wakes. Only the answer of a coordinator that is obeyed counts.
  */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { HeartbeatReply, type AttemptRef, type Heartbeat as HeartbeatMessage } from "@openclaw-cluster/contract/wire";
@@ -147,7 +148,8 @@ export class Heartbeat {
       const { epoch } = HeartbeatReply.parse(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
       if (this.parts.admits(epoch)) this.renewedAtMs = Math.max(this.renewedAtMs, sentAtMs);
     } catch (error) {
-      log.debug({ err: error }, "a heartbeat was not answered");
+      const away = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
+      log[away ? "debug" : "error"]({ err: error }, "a heartbeat was not answered");
     }
   }
 

@@ -11,14 +11,10 @@ beforeEach(() => {
 });
 afterEach(() => ground.remove());
 
-async function started(runs: readonly unknown[], count = 1): Promise<void> {
-  await ground.until(() => runs.length === count, `${count} runs`);
-}
-
 test("without the bus work goes on, and on reconnection everything is told at once", async () => {
   await ground.open();
   ground.offer({ n: 1, spec: COMMAND });
-  await started(ground.command.runs);
+  await ground.started(ground.command.runs);
   await ground.settle();
   ground.bus.set(false);
   ground.command.last().end({ kind: "succeeded", result: "kept" });
@@ -36,7 +32,7 @@ test("without the bus work goes on, and on reconnection everything is told at on
 test("without it for ten seconds: the lease is over, what runs is stopped, what waits is given back (G6)", async () => {
   await ground.open({ slots: 1 });
   ground.offer({ n: 1, spec: COMMAND });
-  await started(ground.command.runs);
+  await ground.started(ground.command.runs);
   ground.bus.set(false);
   await ground.pass(8_000, 1_000);
   expect(ground.command.last().execution.signal.aborted).toBe(false);
@@ -50,14 +46,14 @@ test("without it for ten seconds: the lease is over, what runs is stopped, what 
 test("a connection that stands and brings no answer renews nothing, nor does a coordinator that was replaced", async () => {
   await ground.open();
   ground.offer({ n: 1, epoch: 3, spec: COMMAND });
-  await started(ground.command.runs);
+  await ground.started(ground.command.runs);
   ground.epoch = 2;
   await ground.pass(12_000, 1_000);
   expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
   ground.epoch = 3;
   await ground.pass(2_000, 1_000);
   ground.offer({ n: 2, epoch: 3, spec: COMMAND });
-  await started(ground.command.runs, 2);
+  await ground.started(ground.command.runs, 2);
   await ground.pass(20_000, 1_000);
   expect(ground.command.last().execution.signal.aborted).toBe(false);
   ground.renewing = false;
@@ -68,7 +64,7 @@ test("a connection that stands and brings no answer renews nothing, nor does a c
 test("a pause that the coordinator announced costs no work, and ends", async () => {
   await ground.open();
   ground.offer({ n: 1, spec: COMMAND });
-  await started(ground.command.runs);
+  await ground.started(ground.command.runs);
   ground.control({ kind: "pause", epoch: 1, ms: 60_000 });
   await ground.settle();
   ground.bus.set(false);
@@ -81,7 +77,7 @@ test("a pause that the coordinator announced costs no work, and ends", async () 
 test("a process that was stopped for longer finds out at its first beat (F05)", async () => {
   await ground.open();
   ground.offer({ n: 1, spec: COMMAND });
-  await started(ground.command.runs);
+  await ground.started(ground.command.runs);
   await ground.pass(2_000, 500);
   ground.bus.connected = false;
   ground.clock.advance(60_000);

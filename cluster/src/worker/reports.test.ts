@@ -20,10 +20,6 @@ beforeEach(() => {
 });
 afterEach(() => ground.remove());
 
-async function started(runs: readonly unknown[], count = 1): Promise<void> {
-  await ground.until(() => runs.length === count, `${count} runs`);
-}
-
 describe("reports", () => {
   test("a result is sent until it has a verdict, whatever the verdict is (W2)", async () => {
     await ground.open();
@@ -69,7 +65,7 @@ describe("reports", () => {
   test("progress comes gathered, with its latest word; an act is told at once and stays told", async () => {
     await ground.open();
     ground.offer({ n: 1, spec: AGENT });
-    await started(ground.agent.runs);
+    await ground.started(ground.agent.runs);
     const { execution, end } = ground.agent.last();
     await ground.settle();
     ground.reports.length = 0;
@@ -90,7 +86,7 @@ describe("reports", () => {
     await ground.open();
     const value = "x".repeat(LIMITS.resultBytesInlineMax);
     ground.offer({ n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
-    await started(ground.command.runs, 2);
+    await ground.started(ground.command.runs, 2);
     ground.command.runs[0]?.end({ kind: "succeeded", result: value });
     ground.command.runs[1]?.end({ kind: "succeeded", result: "x".repeat(LIMITS.resultBytesBlobMax) });
     const outcome = await ground.outcome(1);
@@ -103,7 +99,7 @@ describe("reports", () => {
   test("an executor's long error is cut", async () => {
     await ground.open();
     ground.offer({ n: 1, spec: COMMAND });
-    await started(ground.command.runs);
+    await ground.started(ground.command.runs);
     ground.command.last().end({
       kind: "failed",
       error: { code: "command_failed", message: "m".repeat(9_000), data: { exitCode: 1, log: "d".repeat(100_000) } },
@@ -120,7 +116,7 @@ describe("the next life", () => {
     ground.verdict = () => undefined;
     await ground.open();
     ground.offer({ n: 1, spec: COMMAND }, { n: 2 }, { n: 3, spec: { kind: "echo", input: {}, onLost: "fail" } });
-    await started(ground.command.runs);
+    await ground.started(ground.command.runs);
     ground.command.last().end({ kind: "succeeded", result: { exitCode: 0 } });
     await ground.end(1);
     const first = ground.heartbeats[0]?.boot ?? 0;
@@ -145,14 +141,14 @@ describe("the next life", () => {
   test("takes a resumable attempt up again, as the same attempt, and says that it is held", async () => {
     await ground.open();
     ground.offer({ n: 1, attempt: 2, spec: AGENT }, { n: 2, spec: COMMAND });
-    await started(ground.agent.runs);
+    await ground.started(ground.agent.runs);
     ground.agent.last().execution.acted();
     await ground.agent.last().execution.output("assistant", "first words");
     await ground.pass(100);
     await ground.crash();
     ground.heartbeats.length = 0;
     await ground.open();
-    await started(ground.agent.runs, 2);
+    await ground.started(ground.agent.runs, 2);
     await ground.until(() => ground.heartbeats.length > 0, "a heartbeat");
     expect(ground.heartbeats[0]?.held).toEqual([ref(1, 2)]);
     const again = ground.agent.last();
@@ -173,7 +169,7 @@ describe("the next life", () => {
   test("does not take up what a stop in good order has handed back", async () => {
     const worker = await ground.open();
     ground.offer({ n: 1, spec: AGENT });
-    await started(ground.agent.runs);
+    await ground.started(ground.agent.runs);
     const stopped = worker.stop({ graceMs: 1_000 });
     await ground.settle();
     await ground.pass(1_000);
@@ -189,7 +185,7 @@ describe("the next life", () => {
   test("hands an attempt back whose executor it does not have any more", async () => {
     await ground.open();
     ground.offer({ n: 1, spec: AGENT });
-    await started(ground.agent.runs);
+    await ground.started(ground.agent.runs);
     await ground.crash();
     await ground.open({ executors: new Map() });
     expect(await ground.end(1)).toMatchObject({ ...ref(1), outcome: { kind: "cancelled" } });
@@ -200,7 +196,7 @@ describe("the next life", () => {
     ground.verdict = () => undefined;
     await ground.open();
     ground.offer({ n: 1, epoch: 9, spec: AGENT }, { n: 2, epoch: 9, spec: COMMAND });
-    await started(ground.command.runs);
+    await ground.started(ground.command.runs);
     ground.command.last().end({ kind: "succeeded" });
     await ground.end(2);
     await ground.crash();
@@ -232,7 +228,7 @@ describe("the next life", () => {
   test("finds no folder of an earlier attempt", async () => {
     await ground.open();
     ground.offer({ n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
-    await started(ground.command.runs, 2);
+    await ground.started(ground.command.runs, 2);
     for (const { execution } of ground.command.runs) writeFileSync(path.join(execution.folder, "file"), "x");
     ground.command.runs[0]?.end({ kind: "succeeded" });
     await ground.end(1);
