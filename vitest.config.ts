@@ -27,6 +27,17 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
         },
       },
+      {
+        test: {
+          name: "faults",
+          include: ["tests/faults/**/*.test.ts"],
+          // Each test owns the machine while it runs: what is killed, cut or filled up must not be another test's.
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 200_000,
+          sequence: { groupOrder: 4 },
+        },
+      },
     ],
   },
 });
