@@ -12,6 +12,8 @@ export default defineConfig({
           name: "unit",
           include: ["contract/**/*.test.ts", "cluster/**/*.test.ts", "tests/*.test.ts"],
           pool: "threads",
+          // For what hangs; a busy machine may take ten times as long as a quiet one.
+          testTimeout: 30_000,
           sequence: { groupOrder: 1 },
         },
       },

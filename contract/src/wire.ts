@@ -97,8 +97,15 @@ export const Heartbeat = z.object({
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 
-/** The coordinator has heard it: every lease of the node is renewed as of the moment in which it was sent. */
-export const HeartbeatReply = z.object({ epoch: z.int().min(1) });
+/**
+ * The coordinator has heard it. `leaseMs`: every lease of the node is renewed for so long, from the moment in which the
+ * heartbeat was sent. `stop`: those of `held` that are not the node's any more, or are being cancelled.
+ */
+export const HeartbeatReply = z.object({
+  epoch: z.int().min(1),
+  leaseMs: z.int().min(1).max(600_000),
+  stop: z.array(AttemptRef).optional(),
+});
 export type HeartbeatReply = z.infer<typeof HeartbeatReply>;
 
 /** One piece of what an attempt says. `text` of an agent, bytes of a command as UTF-8 text; tool events as data. */

@@ -16,7 +16,7 @@ const IN_FLIGHT = 500;
 /** Of any one process, with ten thousand tasks behind it. */
 const RSS_MIB_MAX = 350;
 const PAGE = 500;
-/** Silence after which a node is lost is 15 s; a cluster that lost any process must be done well before that counts twice. */
+/** Silence after which a node is lost is 13 s; a cluster that lost any process must be done well before that counts twice. */
 const DONE_MS = 45_000;
 
 let cluster: TestCluster;

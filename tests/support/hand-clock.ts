@@ -8,10 +8,11 @@ interface Alarm {
 
 export class HandClock implements Clock {
   private now = 1_000_000;
+  private wallLead = 1_700_000_000_000;
   private alarms: Alarm[] = [];
 
   wall(): number {
-    return 1_700_000_000_000 + this.now;
+    return this.wallLead + this.now;
   }
 
   monotonic(): number {
@@ -26,6 +27,17 @@ export class HandClock implements Clock {
 
   soon(run: () => void): void {
     setImmediate(run);
+  }
+
+  /** The time of day moves on, and nothing else: the machine slept, or its clock was set. */
+  jump(ms: number): void {
+    this.wallLead += ms;
+  }
+
+  /** The process was stopped for so long: everything that became due meanwhile comes late, and together. */
+  standStill(ms: number): void {
+    this.now += ms;
+    this.advance(0);
   }
 
   /** Runs what becomes due, in order, also what that sets anew. */

@@ -162,6 +162,9 @@ export class WorkerGround {
   /** Heartbeats are answered, by a coordinator of this epoch. */
   renewing = true;
   epoch = 1;
+  leaseMs = 9_000;
+  /** What the next answers tell the worker to stop. */
+  stop: AttemptRef[] = [];
   private worker: Worker | undefined;
 
   constructor(options: { faults?: Faults } = {}) {
@@ -170,7 +173,7 @@ export class WorkerGround {
     this.bus = new LooseBus(this.net.connect(NODE));
     this.coordinator.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {
       this.heartbeats.push(Heartbeat.parse(body));
-      if (this.renewing) respond?.({ epoch: this.epoch });
+      if (this.renewing) respond?.({ epoch: this.epoch, leaseMs: this.leaseMs, stop: this.stop });
     });
     this.coordinator.subscribe(ANY_REPORT, ({ body, respond }) => {
       const report = Report.parse(body);

@@ -3,28 +3,31 @@
  * with the leases mends whatever the bus lost, doubled or delivered late.
  *
  * H1. An offer that a node does not hold is made again, as the same attempt.
- * H2. An attempt that a node holds without a lease is cancelled there.
- * H3. A node that restarted, or went silent for LOST_MS, has lost its leases.
+ * H2. An attempt that a node holds without a lease is to be stopped there, says the answer.
+ * H3. A node that restarted, or was silent for too long (core/liveness.ts), has lost its leases.
  * H4. What was offered and never reported may have started all the same, in a life of the node that ended before it
  *     could say so. Where a second run could do harm (G5), only the same life's own word counts.
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
-import type { Heartbeat } from "@openclaw-cluster/contract/wire";
+import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
+import { leaseMs } from "../core/liveness.ts";
 import { holds, lose } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
-import { toSchedulable, type NodeEntry } from "./registry.ts";
+import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 
 /** An offer may be on its way for this long before it is made again. */
 const REOFFER_MS = 3_000;
 
-export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat): void {
+/** Gives the answer, which may leave once the change is committed. */
+export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat): HeartbeatReply {
   const sameLife = entry.boot === beat.boot;
   const rebooted = entry.boot !== undefined && !sameLife;
   const before = entry.liveness;
   entry.boot = beat.boot;
   entry.seenAt = state.clock.monotonic();
   entry.seenWall = state.clock.wall();
+  entry.closed = false;
   entry.load = beat.load;
   entry.liveness = beat.goodbye === true ? "offline" : "ready";
   if (beat.facts !== undefined && !same(entry.facts, beat.facts)) {
@@ -36,24 +39,29 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   } else {
     state.ledger.scheduler.setLoad(entry.row.id, beat.load);
   }
-  reconcile(state, entry, beat, { sameLife, rebooted });
+  const stop = reconcile(state, entry, beat, { sameLife, rebooted });
+  return { epoch: state.epoch, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };
 }
 
-/** `sameLife`: it is surely the one that the leases were offered to; else it has rebooted, or this coordinator has. */
+/**
+ * Gives what the node must stop. `sameLife`: it is surely the one that the leases were offered to; else it has rebooted,
+ * or this coordinator has.
+ */
 function reconcile(
   state: State,
   entry: NodeEntry,
   beat: Heartbeat,
   { sameLife, rebooted }: { sameLife: boolean; rebooted: boolean },
-): void {
+): AttemptRef[] {
   const node = entry.row.id;
   const now = state.clock.wall();
   const held = new Set<number>();
+  const stop: AttemptRef[] = [];
   for (const ref of beat.held) {
     const task = state.ledger.get(taskKey(ref.task));
     const its = task !== undefined && holds(task, ref) && task.lease?.node === node;
     if (its) held.add(task.key);
-    if (!its || task.state === "cancelling") state.outgoing.cancel(node, ref);
+    if (!its || task.state === "cancelling") stop.push(ref);
   }
   for (const key of [...state.ledger.leasesOf(node)]) {
     const task = state.ledger.get(key);
@@ -65,6 +73,7 @@ function reconcile(
       loseLease(state, task, neverStarted);
     }
   }
+  return stop;
 }
 
 /** H3 for the leases of a node that has been silent for too long: for all of them, or for those that are named. */

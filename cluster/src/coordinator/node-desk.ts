@@ -99,6 +99,8 @@ export class NodeDesk {
     const problems: string[] = [];
     if (!this.lead.parts.bus.connected) problems.push("The coordinator has no connection to nats-server; it comes back by itself.");
     if (this.lead.storageFull) problems.push("The store's disk is full: submits are refused until there is space.");
+    if (this.registry.hasMassLoss(this.lead.parts.clock.monotonic()))
+      problems.push("Most nodes fell silent at once. It may be this machine's own network, so what they hold is kept for a minute longer.");
     const entries = [...this.registry.all()];
     if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining)) problems.push("No node is ready to take work.");
     for (const entry of entries) {

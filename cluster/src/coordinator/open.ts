@@ -1,7 +1,8 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
 import { isTerminal } from "../core/task.ts";
 import type { Coordinator } from "./coordinator.ts";
-import { Lead, type LeadParts } from "./lead.ts";
+import { Lead } from "./lead.ts";
+import type { LeadParts } from "./lead-parts.ts";
 import { readLogs } from "./logs.ts";
 import { NodeDesk } from "./node-desk.ts";
 import { TaskDesk } from "./task-desk.ts";

@@ -8,11 +8,11 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node, NodeFacts, NodeLoad, NodeState } from "@openclaw-cluster/contract/node";
+import type { Labels } from "@openclaw-cluster/contract/task-spec";
+import { isForfeit, isMassLoss, lostAfterMs, withSilence, type Silence } from "../core/liveness.ts";
 import type { SchedulableNode } from "../core/node.ts";
 import type { NodeRow } from "../store/store.ts";
 
-export const SUSPECT_MS = 6_000;
-export const LOST_MS = 15_000;
 /** A node that names no slots of its own has not sent its facts yet. */
 const SLOTS_UNKNOWN = 1;
 
@@ -27,6 +27,8 @@ export interface NodeEntry {
   /** For people, by the wall clock. */
   seenWall: number | undefined;
   liveness: "ready" | "suspect" | "lost" | "offline";
+  /** Its connection was closed since it was last heard: not silent, but ended. */
+  closed: boolean;
   /** Tasks counted in the row as the store has it. */
   counted: number;
 }
@@ -98,10 +100,10 @@ export class Registry {
   sweep(now: number): NodeEntry[] {
     const moved: NodeEntry[] = [];
     for (const entry of this.entries.values()) {
-      const silentMs = now - (entry.seenAt ?? now);
-      if (entry.liveness === "ready" && silentMs >= SUSPECT_MS) entry.liveness = "suspect";
-      else if (entry.liveness === "suspect" && silentMs >= LOST_MS) entry.liveness = "lost";
-      else continue;
+      const { silentMs, lostMs } = silenceOf(entry, now);
+      const liveness = withSilence(entry.liveness, silentMs, lostMs);
+      if (liveness === entry.liveness) continue;
+      entry.liveness = liveness;
       moved.push(entry);
     }
     return moved;
@@ -111,13 +113,30 @@ export class Registry {
   gone(entry: NodeEntry, closedAt: number): boolean {
     if (entry.seenAt === undefined || entry.seenAt > closedAt || entry.liveness === "offline" || entry.liveness === "lost") return false;
     entry.liveness = "lost";
+    entry.closed = true;
     return true;
   }
 
-  /** Nodes whose leases are forfeit: silent for too long, however they left. */
-  silent(now: number): NodeEntry[] {
-    return [...this.entries.values()].filter((entry) => entry.seenAt !== undefined && now - entry.seenAt >= LOST_MS);
+  /** Nodes that have been silent for too long, however they left: their leases are given away. */
+  forfeit(now: number): NodeEntry[] {
+    const massLoss = this.hasMassLoss(now);
+    return [...this.entries.values()].filter((entry) => entry.seenAt !== undefined && isForfeit(silenceOf(entry, now), massLoss));
   }
+
+  /** Most nodes fell silent at once: the fault is likelier to be here. */
+  hasMassLoss(now: number): boolean {
+    const approved = this.entries.values().filter(({ row, seenAt, closed }) => row.state === "approved" && seenAt !== undefined && !closed);
+    return isMassLoss(approved.map((entry) => silenceOf(entry, now)));
+  }
+}
+
+function silenceOf(entry: NodeEntry, now: number): Silence {
+  return { state: entry.liveness, silentMs: now - (entry.seenAt ?? now), lostMs: lostAfterMs(labelsOf(entry)) };
+}
+
+/** The node's own with the operator's laid over them. */
+export function labelsOf(entry: NodeEntry): Labels {
+  return { ...entry.facts?.labels, ...entry.row.labels };
 }
 
 function fresh(row: NodeRow): NodeEntry {
@@ -129,6 +148,7 @@ function fresh(row: NodeRow): NodeEntry {
     seenAt: undefined,
     seenWall: undefined,
     liveness: "offline",
+    closed: false,
     counted: row.succeeded + row.failed,
   };
 }
@@ -143,7 +163,7 @@ export function toSchedulable(entry: NodeEntry): SchedulableNode {
     state: stateOf(entry),
     draining: entry.row.draining,
     facts: entry.facts,
-    labels: { ...entry.facts?.labels, ...entry.row.labels },
+    labels: labelsOf(entry),
     slots: entry.row.slots ?? entry.facts?.slots ?? SLOTS_UNKNOWN,
     load: entry.load,
   };

@@ -1,12 +1,10 @@
 /**
  * Says every HEARTBEAT_MS that this node lives, how busy it is and what it holds, and now and then what it is. The answers
- * renew its leases: a node that gets none for too long must take its attempts for given away.
+ * renew its leases (lease-clock.ts) and name what of it is not this node's any more.
  *
- * H1. Facts go with the first heartbeat of each connection, when they changed, and when the coordinator asks.
- * H2. What runs is stopped when the newest answered heartbeat was sent LEASE_MS ago. The coordinator gives leases away
- *     LOST_MS after it heard one, which is later than that; so two nodes never both hold one task's lease for long (I5).
- * H3. Time is the monotonic clock's, and is looked at with each beat: a process that was stopped meanwhile stops its work
- *     at the first beat after it wakes. Only the answer of a coordinator that is obeyed counts.
+ * H1. Facts go with the first heartbeat of each connection, when they changed, and when the coordinator asks; each time
+ *     until they are answered.
+ * H2. Only the answer of a coordinator that is obeyed counts.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -16,11 +14,10 @@ import type { Bus } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { LeaseClock } from "./lease-clock.ts";
 import type { MachineLoad } from "./load.ts";
 
 const HEARTBEAT_MS = 2_000;
-/** Below the coordinator's LOST_MS by more than a beat and the time that it takes to stop a process tree. */
-const LEASE_MS = 10_000;
 /** After that the next beat has been sent. */
 const ANSWER_MS = 2_000;
 const FACTS_MS = 30_000;
@@ -39,6 +36,8 @@ export interface HeartbeatParts {
   held(): Iterable<AttemptRef>;
   /** Is a coordinator of this epoch obeyed? */
   admits(epoch: number): boolean;
+  /** Of what is held here, these are others' by now, or are being cancelled. */
+  stopAttempts(refs: readonly AttemptRef[]): void;
   leaseLost(): void;
 }
 
@@ -52,14 +51,14 @@ export class Heartbeat {
   private factsAtMs: number;
   private gathering: Promise<void> | undefined;
   private gatherAgain = false;
-  /** When the newest heartbeat that was answered was sent; later, while the coordinator has announced a pause. */
-  private renewedAtMs: number;
+  private readonly leases: LeaseClock;
   private leaving = false;
   private stopped = false;
 
   constructor(parts: HeartbeatParts) {
     this.parts = parts;
-    this.factsAtMs = this.renewedAtMs = parts.clock.monotonic();
+    this.factsAtMs = parts.clock.monotonic();
+    this.leases = new LeaseClock({ clock: parts.clock, over: () => parts.leaseLost(), ask: () => void this.beat() });
   }
 
   /** Resolves after the first heartbeat. */
@@ -68,6 +67,7 @@ export class Heartbeat {
     const timer = this.parts.clock.after(FACTS_FIRST_MS, late.resolve);
     await Promise.race([this.refreshFacts(), late.promise]);
     timer.cancel();
+    this.leases.start();
     await this.beat();
     this.arm();
   }
@@ -95,12 +95,13 @@ export class Heartbeat {
 
   /** The coordinator goes away on purpose, and comes back. */
   pause(ms: number): void {
-    this.renewedAtMs = Math.max(this.renewedAtMs, this.parts.clock.monotonic() + ms - LEASE_MS);
+    this.leases.pause(ms);
   }
 
   stop(): void {
     this.stopped = true;
     this.timer?.cancel();
+    this.leases.stop();
   }
 
   private async gatherAll(): Promise<void> {
@@ -130,14 +131,10 @@ export class Heartbeat {
     if (this.stopped) return;
     this.timer = this.parts.clock.after(HEARTBEAT_MS, () => {
       this.arm();
-      this.checkLease();
+      this.leases.look();
       void this.beat();
       if (this.parts.clock.monotonic() - this.factsAtMs >= FACTS_MS) void this.refreshFacts();
     });
-  }
-
-  private checkLease(): void {
-    if (this.parts.clock.monotonic() - this.renewedAtMs >= LEASE_MS) this.parts.leaseLost();
   }
 
   /** Never rejects. */
@@ -145,8 +142,11 @@ export class Heartbeat {
     const { node, bus, clock, log } = this.parts;
     const sentAtMs = clock.monotonic();
     try {
-      const { epoch } = HeartbeatReply.parse(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
-      if (this.parts.admits(epoch)) this.renewedAtMs = Math.max(this.renewedAtMs, sentAtMs);
+      const { epoch, leaseMs, stop = [] } = HeartbeatReply.parse(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
+      if (!this.parts.admits(epoch)) return;
+      if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
+      this.leases.renewed(sentAtMs, leaseMs);
+      this.parts.stopAttempts(stop);
     } catch (error) {
       const away = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
       log[away ? "debug" : "error"]({ err: error }, "a heartbeat was not answered");
@@ -163,7 +163,6 @@ export class Heartbeat {
     }
     if (this.stopped || !bus.connected) return;
     void this.renew(this.message());
-    if (this.facts !== undefined) this.factsDue = false;
   }
 
   private message(): HeartbeatMessage {

@@ -1,7 +1,7 @@
 /** A worker that is cut off: its work goes on as long as its leases do, and no longer. */
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { FACTS, WorkerGround } from "../../../tests/support/worker-ground.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FACTS, ref, WorkerGround } from "../../../tests/support/worker-ground.ts";
 
 const COMMAND: TaskSpec = { kind: "command", input: { argv: ["work"] } };
 
@@ -29,7 +29,7 @@ test("without the bus work goes on, and on reconnection everything is told at on
   expect(ground.heartbeats[0]?.facts).toEqual(FACTS);
 });
 
-test("without it for ten seconds: the lease is over, what runs is stopped, what waits is given back (G6)", async () => {
+test("without it for nine seconds: the lease is over, what runs is stopped, what waits is given back (G6)", async () => {
   await ground.open({ slots: 1 });
   ground.offer({ n: 1, spec: COMMAND });
   await ground.started(ground.command.runs);
@@ -74,13 +74,61 @@ test("a pause that the coordinator announced costs no work, and ends", async () 
   expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
 });
 
-test("a process that was stopped for longer finds out at its first beat (F05)", async () => {
+test("the coordinator says how long a lease is: a laptop's work outlives a minute's tunnel, and no more", async () => {
+  ground.leaseMs = 56_000;
   await ground.open();
   ground.offer({ n: 1, spec: COMMAND });
   await ground.started(ground.command.runs);
-  await ground.pass(2_000, 500);
-  ground.bus.connected = false;
-  ground.clock.advance(60_000);
-  await ground.settle();
+  ground.bus.set(false);
+  await ground.pass(54_000, 1_000);
+  expect(ground.command.last().execution.signal.aborted).toBe(false);
+  await ground.pass(4_000, 1_000);
   expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
+});
+
+test("an answer names what is others' by now: that is stopped, the rest goes on", async () => {
+  await ground.open();
+  ground.offer({ n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
+  await ground.started(ground.command.runs, 2);
+  ground.stop = [ref(1)];
+  await ground.pass(2_000, 500);
+  expect(ground.command.runs.map(({ execution }) => execution.signal.reason)).toEqual(["cancelled", undefined]);
+});
+
+/** Stopped with SIGSTOP the process's clocks go on; while the machine sleeps only the time of day does, on Linux. */
+describe.each([
+  ["stopped", (ms: number) => ground.clock.standStill(ms)],
+  ["asleep", (ms: number) => ground.clock.jump(ms)],
+] as const)("%s for a minute (F05, F06)", (_how, standStill) => {
+  beforeEach(async () => {
+    await ground.open();
+    ground.offer({ n: 1, spec: COMMAND });
+    await ground.started(ground.command.runs);
+    await ground.pass(2_000, 500);
+    ground.heartbeats.length = 0;
+  });
+
+  test("it asks, and goes on with what is still its own", async () => {
+    standStill(60_000);
+    await ground.pass(2_000, 500);
+    expect(ground.heartbeats.length).toBeGreaterThan(0);
+    await ground.pass(20_000, 1_000);
+    expect(ground.command.last().execution.signal.aborted).toBe(false);
+  });
+
+  test("it asks, and stops what was given to others", async () => {
+    ground.stop = [ref(1)];
+    standStill(60_000);
+    await ground.pass(2_000, 500);
+    expect(ground.command.last().execution.signal.reason).toBe("cancelled");
+  });
+
+  test("it gets no answer, and gives its work up", async () => {
+    ground.bus.connected = false;
+    standStill(60_000);
+    await ground.pass(2_000, 500);
+    expect(ground.command.last().execution.signal.aborted).toBe(false);
+    await ground.pass(4_000, 500);
+    expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
+  });
 });

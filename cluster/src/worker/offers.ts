@@ -69,8 +69,7 @@ export class Desk {
       return this.parts.log.warn({ epoch: control.epoch }, "an order of a replaced coordinator was dropped");
     switch (control.kind) {
       case "cancel":
-        for (const ref of control.attempts) this.cancel(ref);
-        return;
+        return this.stop(control.attempts);
       case "report":
         return this.parts.report();
       case "shutdown":
@@ -78,6 +77,11 @@ export class Desk {
       case "pause":
         return this.parts.pause(control.ms);
     }
+  }
+
+  /** The coordinator has cancelled them, or given them to others. */
+  stop(refs: readonly AttemptRef[]): void {
+    for (const ref of refs) this.cancel(ref);
   }
 
   private take(body: unknown): void {

@@ -105,6 +105,7 @@ class OpenWorker implements Worker, Surroundings {
       running: () => this.running,
       held: () => this.held(),
       admits: (epoch) => this.spool.admits(epoch),
+      stopAttempts: (refs) => this.desk.stop(refs),
       leaseLost: () => this.giveUp(),
     });
     this.desk = new Desk({

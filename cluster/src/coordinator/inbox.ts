@@ -1,0 +1,97 @@
+/**
+ * What reaches the coordinator from its nodes: reports, heartbeats, the end of a connection. Each is checked, becomes a
+ * step of the turn, and is answered after the commit; what is not answered comes again.
+ */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { Heartbeat, type HeartbeatReply, type ReportReply } from "@openclaw-cluster/contract/wire";
+import type { Message, Subscription } from "../bus/bus.ts";
+import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
+import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
+import type { Leading } from "./lead-parts.ts";
+import { stateOf } from "./registry.ts";
+import { readReport } from "./report-body.ts";
+import { applyReport } from "./reports.ts";
+
+/** A node whose connection has closed, and that is not heard again within this time, has ended. Coming back takes some 100 ms. */
+const GONE_MS = 700;
+
+export class Inbox {
+  private readonly lead: Leading;
+  private subscriptions: Subscription[] = [];
+
+  constructor(lead: Leading) {
+    this.lead = lead;
+  }
+
+  open(): void {
+    const { bus, busServer } = this.lead.parts;
+    this.subscriptions = [
+      bus.subscribe(ANY_REPORT, (message) => this.onReport(message)),
+      bus.subscribe(ANY_HEARTBEAT, (message) => this.onHeartbeat(message)),
+    ];
+    const closed = busServer?.onDisconnect?.((node) => this.onClosed(node));
+    if (closed !== undefined) this.subscriptions.push(closed);
+  }
+
+  close(): void {
+    for (const subscription of this.subscriptions) subscription.stop();
+  }
+
+  private onReport({ subject, body, respond }: Message): void {
+    const { state, turn, parts } = this.lead;
+    const report = readReport(body);
+    const node = senderOf(subject);
+    if (report === undefined || state.registry.find(node)?.row.state !== "approved") {
+      parts.log.warn({ node, readable: report !== undefined }, "a report was dropped");
+      return;
+    }
+    let reply: ReportReply;
+    turn.add({
+      apply: () => {
+        reply = { verdicts: applyReport(state, node, report) };
+      },
+      committed: () => respond?.(reply),
+      // No answer: the worker keeps what it has and reports again.
+      failed: (error) => parts.log.warn({ node, code: error.code }, "a report was not accepted"),
+    });
+  }
+
+  private onHeartbeat({ subject, body, respond }: Message): void {
+    const { state, turn, parts } = this.lead;
+    const parsed = Heartbeat.safeParse(body);
+    const node = senderOf(subject);
+    const entry = state.registry.find(node);
+    if (!parsed.success || parsed.data.node !== node || entry?.row.state !== "approved") {
+      parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
+      return;
+    }
+    let reply: HeartbeatReply;
+    turn.add({
+      apply: () => {
+        const before = stateOf(entry);
+        reply = applyHeartbeat(state, entry, parsed.data);
+        if (stateOf(entry) !== before) this.lead.nodeChanged(entry);
+      },
+      committed: () => respond?.(reply),
+      failed: (error) => parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
+    });
+  }
+
+  /** Long before its silence would tell. */
+  private onClosed(node: NodeId): void {
+    const { state, turn, parts } = this.lead;
+    const closedAt = parts.clock.monotonic();
+    parts.clock.after(GONE_MS, () => {
+      turn.add({
+        apply: () => {
+          const entry = state.registry.find(node);
+          if (entry === undefined || !state.registry.gone(entry, closedAt)) return;
+          loseLeases(state, entry, endsWithItsWorker);
+          this.lead.nodeChanged(entry);
+        },
+        committed: () => undefined,
+        failed: (error) => parts.log.warn({ node, code: error.code }, "the end of a node was not kept; its silence will tell"),
+      });
+    });
+  }
+}

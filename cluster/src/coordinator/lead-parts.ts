@@ -1,0 +1,39 @@
+/** What the lead is made of, and what its own parts may see of it. */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Strategy } from "@openclaw-cluster/contract/task-spec";
+import type { Bus, BusServer } from "../bus/bus.ts";
+import type { Store } from "../store/store.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import type { NodeEntry } from "./registry.ts";
+import type { State } from "./state.ts";
+import type { Turn } from "./turn.ts";
+
+export interface LeadParts {
+  readonly name: string;
+  readonly version: string;
+  /** The node whose daemon this coordinator runs in. */
+  readonly self: NodeId;
+  readonly store: Store;
+  readonly bus: Bus;
+  /** The server behind the bus, where this daemon runs it. */
+  readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect">;
+  /** Where workers find the bus. */
+  readonly busUrls: readonly string[];
+  readonly strategy: Strategy;
+  /** Finished tasks are kept this long. */
+  readonly retentionMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** The process must end: the store is broken or another coordinator leads. */
+  broken(error: unknown): void;
+}
+
+export interface Leading {
+  readonly parts: LeadParts;
+  readonly state: State;
+  readonly turn: Turn;
+  /** Tells the scheduler and the listeners that a node is not what it was. */
+  nodeChanged(entry: NodeEntry): void;
+}

@@ -1,0 +1,115 @@
+/**
+ * Keeps time for the coordinator: rings alarms, judges silence, and lets go of what is old. One timer for all of it.
+ *
+ * W1. Silence is looked at every TICK_MS, however many commits and alarms there are.
+ * W2. While the coordinator itself stood still it heard nobody, and that is nobody's silence.
+ */
+import { taskId } from "@openclaw-cluster/contract/ids";
+import { ring } from "../core/alarms.ts";
+import type { Timer } from "../system/clock.ts";
+import { loseLeases } from "./heartbeats.ts";
+import type { Leading } from "./lead-parts.ts";
+
+/** Silence and alarms are looked at this often, and sooner when an alarm says so. */
+const TICK_MS = 1_000;
+/** Looks that are further apart than this are no sign of load: the machine slept, or the process was stopped. */
+const STILL_MS = 3_000;
+/** Alarms of one turn. */
+const ALARMS_MAX = 4_096;
+/** Counters of nodes are written back this often; they are statistics, not truth. */
+const COUNTERS_MS = 10_000;
+const PRUNE_MS = 60_000;
+const PRUNE_TASKS_MAX = 2_000;
+
+export class Watch {
+  private readonly lead: Leading;
+  private timer: Timer | undefined;
+  private stopped = false;
+  /** When to look again and when it was last done, by the monotonic clock. */
+  private lookAt: number;
+  private lookedAt: number;
+  private countersAt: number;
+  private prunedAt: number;
+  private massLoss = false;
+
+  constructor(lead: Leading) {
+    this.lead = lead;
+    this.lookedAt = this.countersAt = this.prunedAt = lead.parts.clock.monotonic();
+    this.lookAt = this.lookedAt + TICK_MS;
+  }
+
+  /** After each commit: alarms may have changed. The regular look keeps its time. */
+  arm(): void {
+    const { clock } = this.lead.parts;
+    const next = this.lead.state.ledger.alarms.next();
+    this.wakeIn(Math.min(this.lookAt - clock.monotonic(), next === undefined ? TICK_MS : next - clock.wall()));
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.timer?.cancel();
+  }
+
+  private wakeIn(ms: number): void {
+    if (this.stopped) return;
+    this.timer?.cancel();
+    this.timer = this.lead.parts.clock.after(Math.max(0, ms), () => this.tick());
+  }
+
+  private tick(): void {
+    const { clock, log } = this.lead.parts;
+    this.lookAt = clock.monotonic() + TICK_MS;
+    this.lead.turn.add({
+      apply: () => this.look(),
+      committed: () => undefined,
+      failed: () => this.wakeIn(TICK_MS),
+    });
+    this.prune().catch((error: unknown) => log.warn({ error }, "pruning failed; it is tried again"));
+  }
+
+  private look(): void {
+    const { state } = this.lead;
+    const now = state.clock.monotonic();
+    this.ringAlarms();
+    const stoodStillMs = now - this.lookedAt - TICK_MS;
+    this.lookedAt = now;
+    if (stoodStillMs > STILL_MS) state.registry.excuse(stoodStillMs, now);
+    this.judgeSilence(now);
+    if (now - this.countersAt < COUNTERS_MS) return;
+    this.countersAt = now;
+    state.registry.keepCounters();
+  }
+
+  private ringAlarms(): void {
+    const { ledger, outgoing, clock } = this.lead.state;
+    const now = clock.wall();
+    for (const key of ledger.alarms.due(now, ALARMS_MAX)) {
+      const task = ledger.get(key);
+      const settled = task && ring(task, now);
+      if (task === undefined || settled === undefined) continue;
+      if (task.lease !== undefined) {
+        outgoing.cancel(task.lease.node, { task: taskId(key), attempt: task.attempt, epoch: task.lease.epoch });
+      }
+      ledger.write(task, settled);
+    }
+  }
+
+  private judgeSilence(now: number): void {
+    const { state } = this.lead;
+    for (const entry of state.registry.sweep(now)) this.lead.nodeChanged(entry);
+    for (const entry of state.registry.forfeit(now)) loseLeases(state, entry);
+    const massLoss = state.registry.hasMassLoss(now);
+    if (massLoss && !this.massLoss) {
+      state.log.error("most nodes fell silent at once: it may be this machine's network, and nothing of theirs is given away for a while");
+    }
+    this.massLoss = massLoss;
+  }
+
+  /** Finished tasks beyond their retention go, a bounded number at a time. */
+  private async prune(): Promise<void> {
+    const { clock, store, retentionMs } = this.lead.parts;
+    if (clock.monotonic() - this.prunedAt < PRUNE_MS) return;
+    this.prunedAt = clock.monotonic();
+    await store.prune({ endedBefore: clock.wall() - retentionMs, limit: PRUNE_TASKS_MAX });
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * How long this node's leases still last. Answered heartbeats renew them; when they are over, everything that runs here is
+ * stopped, before the coordinator gives it to others (V1 in core/liveness.ts).
+ *
+ * L1. Time is the monotonic clock's. Where that stands still while the machine sleeps, the wall clock's lead over it tells.
+ * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
+ *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing.
+ */
+import type { Clock, Timer } from "../system/clock.ts";
+
+/** Until the first answer; as short as a coordinator's may be. */
+const LEASE_MS_FIRST = 9_000;
+/** Looks come with each heartbeat; further apart than this they tell of a stop, not of load. */
+const STILL_MS = 5_000;
+/** Clocks are put right by less than this at a time. A greater jump may be a new time of day: then asking does no harm. */
+const SLEPT_MS = 2_000;
+/** A connection is back after some 100 ms, an answer takes a few more. */
+const DOUBT_MS = 3_000;
+
+export interface LeaseClockParts {
+  readonly clock: Clock;
+  /** The leases are over. */
+  over(): void;
+  /** Time has passed unnoticed: a heartbeat, now. */
+  ask(): void;
+}
+
+export class LeaseClock {
+  private readonly parts: LeaseClockParts;
+  private endsAtMs = 0;
+  private lookedAtMs = 0;
+  /** The wall clock's lead over the monotonic one. */
+  private leadMs = 0;
+  private doubtSinceMs = -Infinity;
+  private timer: Timer | undefined;
+
+  constructor(parts: LeaseClockParts) {
+    this.parts = parts;
+  }
+
+  /** With the first heartbeat. */
+  start(): void {
+    const { clock } = this.parts;
+    this.lookedAtMs = clock.monotonic();
+    this.leadMs = clock.wall() - this.lookedAtMs;
+    this.extendTo(this.lookedAtMs + LEASE_MS_FIRST);
+  }
+
+  /** A heartbeat that was sent then has been answered. */
+  renewed(sentAtMs: number, leaseMs: number): void {
+    // What was asked before the doubt was answered for an earlier time.
+    if (sentAtMs < this.doubtSinceMs) return;
+    this.doubtSinceMs = -Infinity;
+    this.extendTo(sentAtMs + leaseMs);
+  }
+
+  /** The coordinator goes away on purpose, and gives nothing away for so long. */
+  pause(ms: number): void {
+    this.extendTo(this.parts.clock.monotonic() + ms);
+  }
+
+  /** With each heartbeat. */
+  look(): void {
+    const { clock } = this.parts;
+    const now = clock.monotonic();
+    const leadMs = clock.wall() - now;
+    const sleptMs = leadMs - this.leadMs;
+    const stoodStill = now - this.lookedAtMs > STILL_MS;
+    this.leadMs = leadMs;
+    this.lookedAtMs = now;
+    if (sleptMs > SLEPT_MS) this.endsAtMs -= sleptMs;
+    if (sleptMs > SLEPT_MS || stoodStill) {
+      this.doubtSinceMs = now;
+      this.parts.ask();
+    }
+    this.judge(now);
+  }
+
+  stop(): void {
+    this.timer?.cancel();
+  }
+
+  private extendTo(atMs: number): void {
+    this.endsAtMs = Math.max(this.endsAtMs, atMs);
+    this.arm(this.parts.clock.monotonic());
+  }
+
+  private judge(now: number): void {
+    if (now >= Math.max(this.endsAtMs, this.doubtSinceMs + DOUBT_MS)) this.parts.over();
+    else this.arm(now);
+  }
+
+  private arm(now: number): void {
+    this.timer?.cancel();
+    const waitMs = Math.max(this.endsAtMs, this.doubtSinceMs + DOUBT_MS) - now;
+    this.timer = this.parts.clock.after(Math.max(0, waitMs), () => this.look());
+  }
+}
