@@ -5,14 +5,14 @@ import { AttemptRef, Control, Heartbeat, Offers, Outcome, Report } from "./wire.
 
 const ref = { task: "t42", attempt: 1, epoch: 3 };
 const finished = { ...ref, endedAt: 2_000, runMs: 12.5, outcome: { kind: "succeeded", result: { ok: true } } };
-const report = { boot: 1, started: [{ ...ref, at: 1_000 }], progressed: [], finished: [finished] };
+const report = { boot: 1, n: 1, started: [{ ...ref, at: 1_000 }], progressed: [], finished: [finished] };
 
 describe("messages between coordinator and worker", () => {
   it.each([
     [Offers, { epoch: 3, offers: [{ ...ref, spec: { kind: "echo", input: {} } }] }],
     [Control, { kind: "cancel", epoch: 3, attempts: [ref] }],
     [Report, report],
-    [Heartbeat, { node: "nas2", boot: 1, load: { cpu: 0.5, memoryFreeMiB: 1, diskFreeMiB: 1, running: 0, held: 0 }, held: [ref] }],
+    [Heartbeat, { node: "nas2", boot: 1, n: 1, load: { cpu: 0.5, memoryFreeMiB: 1, diskFreeMiB: 1, running: 0, held: 0 }, held: [ref] }],
   ])("survive JSON as they were", (schema, message) => {
     expect(schema.parse(JSON.parse(JSON.stringify(message)))).toEqual(message);
   });

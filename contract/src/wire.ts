@@ -66,13 +66,20 @@ export const Finished = AttemptRef.extend({
 });
 export type Finished = z.infer<typeof Finished>;
 
+/** What tells a node's messages apart: one that was overtaken on its way must not take back what a later one said. */
+const said = {
+  /** Counts the starts of this node's daemon. */
+  boot: z.int().min(1),
+  /** Counts the reports and heartbeats of one life together. */
+  n: z.int().min(1),
+};
+
 export const Started = AttemptRef.extend({ at: z.int() });
 export const Progressed = AttemptRef.extend({ progress: Progress.optional(), acted: z.boolean().optional() });
 
 /** worker → coordinator, one for each turn of the worker's event loop that has news. */
 export const Report = z.object({
-  /** Counts the starts of this node's daemon, so that a report of an earlier life is told apart. */
-  boot: z.int().min(1),
+  ...said,
   started: z.array(Started),
   progressed: z.array(Progressed),
   finished: z.array(Finished),
@@ -88,7 +95,7 @@ export type ReportReply = z.infer<typeof ReportReply>;
 /** worker → coordinator every 2 s, a request. `facts` with the first one and on change. `held`: offered, running or spooled here. */
 export const Heartbeat = z.object({
   node: NodeId,
-  boot: z.int().min(1),
+  ...said,
   load: NodeLoad,
   facts: NodeFacts.optional(),
   held: z.array(AttemptRef),

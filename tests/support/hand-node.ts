@@ -25,12 +25,13 @@ export async function playNode(cluster: RamCluster, name: string): Promise<HandN
   });
   const bus = cluster.net.connect(id);
   const offers: Offer[] = [];
+  let said = 0;
   bus.subscribe(offersTo(id), ({ body }) => offers.push(...(body as Offers).offers));
   return {
     id,
     offers,
     beat(boot, more = {}) {
-      bus.publish(heartbeatFrom(id), { node: id, boot, load: LOAD, facts: factsOf(), held: [], ...more } satisfies Heartbeat);
+      bus.publish(heartbeatFrom(id), { node: id, boot, n: ++said, load: LOAD, facts: factsOf(), held: [], ...more } satisfies Heartbeat);
     },
     close: () => bus.close(),
   };

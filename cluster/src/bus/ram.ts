@@ -23,7 +23,8 @@ export interface Passage {
 export type Faults = (passage: Passage) => readonly number[];
 
 export interface RamNet {
-  connect(name: string): Bus;
+  /** `clock`: the party's own, which a simulation stops and ends with it; what arrives then waits, or is dropped. */
+  connect(name: string, clock?: Clock): Bus;
 }
 
 const PIECES_MAX = 65_536;
@@ -31,6 +32,7 @@ const UNHARMED: readonly number[] = [0];
 
 interface Receiver {
   readonly owner: string;
+  readonly clock: Clock;
   readonly pattern: string;
   stopped: boolean;
   deliver(message: Message): void;
@@ -43,7 +45,7 @@ interface Piece {
 
 export function openRamNet(options: { clock: Clock; faults?: Faults }): RamNet {
   const net = new Net(options.clock, options.faults ?? (() => UNHARMED));
-  return { connect: (name) => new RamBus(name, net) };
+  return { connect: (name, clock = options.clock) => new RamBus(name, net, clock) };
 }
 
 /** What all connections share. */
@@ -85,10 +87,11 @@ class Net {
     return found;
   }
 
-  pass(passage: Passage, arrive: () => void): void {
+  /** The way takes the net's time; that it arrives is the receiver's. */
+  pass(passage: Passage, receiver: Clock, arrive: () => void): void {
     for (const delayMs of this.#faults(passage)) {
-      if (delayMs === 0) this.clock.soon(arrive);
-      else this.clock.after(delayMs, arrive);
+      if (delayMs === 0) receiver.soon(arrive);
+      else this.clock.after(delayMs, () => (receiver === this.clock ? arrive() : receiver.soon(arrive)));
     }
   }
 
@@ -127,14 +130,16 @@ class Net {
 class RamBus implements Bus {
   readonly #name: string;
   readonly #net: Net;
+  readonly #clock: Clock;
   readonly #own = new Set<Receiver>();
   #connected = true;
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #closed = new AbortController();
 
-  constructor(name: string, net: Net) {
+  constructor(name: string, net: Net, clock: Clock) {
     this.#name = name;
     this.#net = net;
+    this.#clock = clock;
   }
 
   get connected(): boolean {
@@ -154,10 +159,10 @@ class RamBus implements Bus {
     const bytes = encodeBody(body, subject);
     if (!this.#connected) throw new ClusterError("bus_unreachable", `${subject}: the connection is closed`);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const timer = this.#net.clock.after(timeoutMs, () => reject(new ClusterError("bus_timeout", `${subject}: no answer in time`)));
+    const timer = this.#clock.after(timeoutMs, () => reject(new ClusterError("bus_timeout", `${subject}: no answer in time`)));
     const respond = (from: string) => (answer: unknown) => {
       const answerBytes = encodeBody(answer, subject);
-      this.#net.pass({ from, to: this.#name, subject }, () => {
+      this.#net.pass({ from, to: this.#name, subject }, this.#clock, () => {
         timer.cancel();
         if (this.#connected) resolve(decodeBody(answerBytes));
       });
@@ -170,7 +175,7 @@ class RamBus implements Bus {
   }
 
   subscribe(pattern: string, handle: (message: Message) => void): Subscription {
-    const receiver: Receiver = { owner: this.#name, pattern, stopped: false, deliver: handle };
+    const receiver: Receiver = { owner: this.#name, clock: this.#clock, pattern, stopped: false, deliver: handle };
     this.#own.add(receiver);
     this.#net.add(receiver);
     return { stop: () => this.#drop(receiver) };
@@ -180,7 +185,7 @@ class RamBus implements Bus {
     const bytes = encodeBody(body, subject);
     if (!this.#connected) throw new ClusterError("bus_unreachable", `${subject}: the connection is closed`);
     await new Promise<void>((resolve) => {
-      this.#net.clock.soon(() => {
+      this.#clock.soon(() => {
         this.#net.append({ subject, bytes });
         resolve();
       });
@@ -229,7 +234,7 @@ class RamBus implements Bus {
     if (!this.#connected) return 0;
     const receivers = this.#net.receiversOf(subject);
     for (const receiver of receivers) {
-      this.#net.pass({ from: this.#name, to: receiver.owner, subject }, () => {
+      this.#net.pass({ from: this.#name, to: receiver.owner, subject }, receiver.clock, () => {
         if (receiver.stopped) return;
         const body = decodeBody(bytes);
         receiver.deliver(respond === undefined ? { subject, body } : { subject, body, respond: respond(receiver.owner) });

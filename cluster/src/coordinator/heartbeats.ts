@@ -7,6 +7,7 @@
  * H3. A node that restarted, or was silent for too long (core/liveness.ts), has lost its leases.
  * H4. What was offered and never reported may have started all the same, in a life of the node that ended before it
  *     could say so. Where a second run could do harm (G5), only the same life's own word counts.
+ * H5. A message that was overtaken by a later one of its node proves nothing: what it does not name may have come since.
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
@@ -19,12 +20,17 @@ import type { State } from "./state.ts";
 /** An offer may be on its way for this long before it is made again. */
 const REOFFER_MS = 3_000;
 
-/** Gives the answer, which may leave once the change is committed. */
-export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat): HeartbeatReply {
+/**
+ * Gives the answer, which may leave once the change is committed; undefined for a heartbeat that was overtaken by a later
+ * message of its node, and so tells of a time that is past (H5).
+ */
+export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat): HeartbeatReply | undefined {
+  if (!hearNext(entry, beat)) return undefined;
   const sameLife = entry.boot === beat.boot;
   const rebooted = entry.boot !== undefined && !sameLife;
   const before = entry.liveness;
   entry.boot = beat.boot;
+  entry.said = beat.n;
   entry.seenAt = state.clock.monotonic();
   entry.seenWall = state.clock.wall();
   entry.closed = false;
@@ -41,6 +47,12 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   }
   const stop = reconcile(state, entry, beat, { sameLife, rebooted });
   return { epoch: state.epoch, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };
+}
+
+/** Is it newer than all that was heard of the node? An older life is believed only when the newer one has fallen silent. */
+function hearNext(entry: NodeEntry, { boot, n }: { boot: number; n: number }): boolean {
+  if (entry.boot === boot) return n > entry.said;
+  return entry.boot === undefined || boot > entry.boot || entry.liveness === "lost" || entry.liveness === "offline";
 }
 
 /**

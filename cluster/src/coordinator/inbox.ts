@@ -41,14 +41,15 @@ export class Inbox {
     const { state, turn, parts } = this.lead;
     const report = readReport(body);
     const node = senderOf(subject);
-    if (report === undefined || state.registry.find(node)?.row.state !== "approved") {
+    const entry = state.registry.find(node);
+    if (report === undefined || entry?.row.state !== "approved") {
       parts.log.warn({ node, readable: report !== undefined }, "a report was dropped");
       return;
     }
     let reply: ReportReply;
     turn.add({
       apply: () => {
-        reply = { verdicts: applyReport(state, node, report) };
+        reply = { verdicts: applyReport(state, entry, report) };
       },
       committed: () => respond?.(reply),
       // No answer: the worker keeps what it has and reports again.
@@ -65,14 +66,14 @@ export class Inbox {
       parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
       return;
     }
-    let reply: HeartbeatReply;
+    let reply: HeartbeatReply | undefined;
     turn.add({
       apply: () => {
         const before = stateOf(entry);
         reply = applyHeartbeat(state, entry, parsed.data);
         if (stateOf(entry) !== before) this.lead.nodeChanged(entry);
       },
-      committed: () => respond?.(reply),
+      committed: () => reply && respond?.(reply),
       failed: (error) => parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
     });
   }

@@ -22,6 +22,8 @@ export interface NodeEntry {
   load: NodeLoad | undefined;
   /** The daemon's start counter, as of the last heartbeat. */
   boot: number | undefined;
+  /** The newest message of that life: its count. */
+  said: number;
   /** By the coordinator's monotonic clock; undefined: not heard since this coordinator started. */
   seenAt: number | undefined;
   /** For people, by the wall clock. */
@@ -145,6 +147,7 @@ function fresh(row: NodeRow): NodeEntry {
     facts: row.facts,
     load: undefined,
     boot: undefined,
+    said: 0,
     seenAt: undefined,
     seenWall: undefined,
     liveness: "offline",

@@ -5,7 +5,7 @@ import { readReport } from "./report-body.ts";
 
 const ref = { task: "t7", attempt: 1, epoch: 3 };
 const success = { ...ref, startedAt: 5, endedAt: 6, runMs: 0.5, outcome: { kind: "succeeded", result: "fine" } };
-const reportOf = (...finished: unknown[]): unknown => ({ boot: 1, started: [], progressed: [], finished });
+const reportOf = (...finished: unknown[]): unknown => ({ boot: 1, n: 1, started: [], progressed: [], finished });
 
 test("what is read is what the schema reads, for any end", () => {
   const oddly = fc.constantFrom(undefined, null, -1, 0, 0.5, 1, 2 ** 53, Infinity, "", "t1", "t01", "1e3", true, {}, [1], { a: 1 });

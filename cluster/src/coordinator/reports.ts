@@ -7,6 +7,7 @@ import type { AttemptRef, Finished, Outcome, Report, Verdict } from "@openclaw-c
 import { blobName } from "../bus/subjects.ts";
 import { holds, report as note, settle, start } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
+import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 
 /** A node that refused a task is passed over for tasks of that shape, at first for this long, then twice as long … */
@@ -14,8 +15,10 @@ const PENALTY_MS = 1_000;
 /** … and no longer than this. */
 const PENALTY_MS_MAX = 60_000;
 
-/** Applies a report of `node`; the verdicts are in the order of `report.finished`. */
-export function applyReport(state: State, node: NodeId, report: Report): Verdict[] {
+/** Applies a report of the node; the verdicts are in the order of `report.finished`. */
+export function applyReport(state: State, entry: NodeEntry, report: Report): Verdict[] {
+  const node = entry.row.id;
+  if (entry.boot === report.boot) entry.said = Math.max(entry.said, report.n);
   const now = state.clock.wall();
   for (const started of report.started) {
     const task = held(state, node, started);

@@ -27,6 +27,8 @@ const FACTS_FIRST_MS = 5_000;
 export interface HeartbeatParts {
   readonly node: NodeId;
   readonly boot: number;
+  /** The number of the next message of this life. */
+  count(): number;
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
@@ -166,11 +168,12 @@ export class Heartbeat {
   }
 
   private message(): HeartbeatMessage {
-    const { node, boot } = this.parts;
+    const { node, boot, count } = this.parts;
     const held = [...this.parts.held()];
     return {
       node,
       boot,
+      n: count(),
       load: { ...this.load, running: this.parts.running(), held: held.length },
       ...(this.factsDue && this.facts && { facts: this.facts }),
       held,

@@ -44,6 +44,8 @@ interface Flight {
 
 export interface OutboxParts {
   readonly node: NodeId;
+  /** The number of the next message of this life. */
+  count(): number;
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
@@ -169,6 +171,7 @@ export class Outbox {
     const { bus, log, spool } = this.parts;
     const report: Report = {
       boot: spool.boot,
+      n: this.parts.count(),
       started: flight.started.map((one) => ({ ...one.ref, at: one.startedAt })),
       progressed: flight.progressed.map((one) => ({
         ...one.ref,

@@ -45,7 +45,8 @@ export class Spool {
   private readonly log: Log;
   private readonly statements: Record<"meta" | "keep" | "forget" | "began" | "acted" | "over" | "lived", StatementSync>;
 
-  private constructor(db: DatabaseSync, cluster: ClusterId, wallMs: number, log: Log) {
+  /** Over a database that is open already; the spool closes it. */
+  constructor(db: DatabaseSync, cluster: ClusterId, wallMs: number, log: Log) {
     this.log = log;
     this.db = db;
     this.db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");

@@ -42,6 +42,8 @@ export interface WorkerParts {
   readonly onShutdown?: () => void;
   /** Fast facts; this machine's, unless a simulation has its own. */
   readonly load?: () => Promise<MachineLoad>;
+  /** The file of that name on disk, unless a simulation keeps its own. */
+  readonly openSpool?: typeof Spool.open;
 }
 
 export interface Worker {
@@ -90,13 +92,16 @@ class OpenWorker implements Worker, Surroundings {
     const { node, cluster, bus, clock, log } = parts;
     [this.node, this.cluster, this.bus, this.clock, this.log, this.folder] = [node, cluster, bus, clock, log, attempts];
     this.executors = parts.executors;
-    this.spool = Spool.open(path.join(parts.folder, "spool.db"), cluster, clock.wall(), log);
-    this.outbox = new Outbox({ node, bus, clock, log, spool: this.spool });
+    this.spool = (parts.openSpool ?? Spool.open)(path.join(parts.folder, "spool.db"), cluster, clock.wall(), log);
+    let said = 0;
+    const count = (): number => ++said;
+    this.outbox = new Outbox({ node, count, bus, clock, log, spool: this.spool });
     this.slots = new Slots(parts.slots, this);
     this.seen = new Seen(() => this.slots.held());
     this.heartbeat = new Heartbeat({
       node,
       boot: this.spool.boot,
+      count,
       bus,
       clock,
       log,
