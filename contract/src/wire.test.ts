@@ -9,7 +9,7 @@ const report = { boot: 1, n: 1, started: [{ ...ref, at: 1_000 }], progressed: []
 
 describe("messages between coordinator and worker", () => {
   it.each([
-    [Offers, { epoch: 3, offers: [{ ...ref, spec: { kind: "echo", input: {} } }] }],
+    [Offers, { epoch: 3, boot: 1, offers: [{ ...ref, spec: { kind: "echo", input: {} } }] }],
     [Control, { kind: "cancel", epoch: 3, attempts: [ref] }],
     [Report, report],
     [Heartbeat, { node: "nas2", boot: 1, n: 1, load: { cpu: 0.5, memoryFreeMiB: 1, diskFreeMiB: 1, running: 0, held: 0 }, held: [ref] }],

@@ -2,7 +2,7 @@
  * The messages between coordinator and worker. All of them may be lost, doubled or late: every one names the attempt it
  * speaks of as (task, attempt, epoch), and the receiver checks that against what it holds.
  *
- * W1. An offer may come twice; a worker that holds or has finished the attempt answers as before and runs nothing.
+ * W1. An offer is for one life of a node's daemon. It may come twice; a worker that holds or has finished the attempt answers as before and runs nothing.
  * W2. A report is a request: a finished attempt stays in the worker's spool until the answer names a verdict on it.
  * W3. The coordinator commits before it answers a report.
  */
@@ -31,7 +31,8 @@ function isCount(value: unknown): value is number {
 /** coordinator → worker, in arrays. */
 export const Offer = AttemptRef.extend({ spec: TaskSpec });
 export type Offer = z.infer<typeof Offer>;
-export const Offers = z.object({ epoch: z.int(), offers: z.array(Offer) });
+/** `boot`: for which life of the node's daemon they are; another one takes none of them. */
+export const Offers = z.object({ epoch: z.int(), boot: z.int(), offers: z.array(Offer) });
 export type Offers = z.infer<typeof Offers>;
 
 /**

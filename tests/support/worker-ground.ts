@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskKind, TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -20,15 +19,17 @@ import {
   type Outcome,
   type Verdict,
 } from "@openclaw-cluster/contract/wire";
-import type { Bus, Message, ReadOptions, Subscription } from "../../cluster/src/bus/bus.ts";
+import type { Bus } from "../../cluster/src/bus/bus.ts";
 import { openRamNet, type Faults, type RamNet } from "../../cluster/src/bus/ram.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, controlTo, offersTo } from "../../cluster/src/bus/subjects.ts";
 import { Policy } from "../../cluster/src/core/policy.ts";
 import { echoExecutor } from "../../cluster/src/executors/echo.ts";
 import type { Execution, Executor } from "../../cluster/src/executors/executors.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
+import { Spool } from "../../cluster/src/worker/spool.ts";
 import { openWorker, type Worker, type WorkerParts } from "../../cluster/src/worker/worker.ts";
 import { HandClock } from "./hand-clock.ts";
+import { LooseBus } from "./loose-bus.ts";
 
 export const NODE = "n1" as NodeId;
 const CLUSTER = "abcd1234" as ClusterId;
@@ -85,66 +86,6 @@ class Puppet implements Executor {
   }
 }
 
-/** A connection that can be cut and healed, as a cable can. */
-export class LooseBus implements Bus {
-  connected = true;
-  private readonly inner: Bus;
-  private readonly listeners = new Set<(connected: boolean) => void>();
-
-  constructor(inner: Bus) {
-    this.inner = inner;
-  }
-
-  set(connected: boolean): void {
-    this.connected = connected;
-    for (const listener of this.listeners) listener(connected);
-  }
-
-  onStatus(listener: (connected: boolean) => void): Subscription {
-    this.listeners.add(listener);
-    return { stop: () => void this.listeners.delete(listener) };
-  }
-
-  publish(subject: string, body: unknown): void {
-    if (this.connected) this.inner.publish(subject, body);
-  }
-
-  async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    this.check();
-    return this.inner.request(subject, body, timeoutMs);
-  }
-
-  subscribe(pattern: string, handle: (message: Message) => void): Subscription {
-    return this.inner.subscribe(pattern, (message) => this.connected && handle(message));
-  }
-
-  async append(subject: string, body: unknown): Promise<void> {
-    this.check();
-    await this.inner.append(subject, body);
-  }
-
-  read(pattern: string, options: ReadOptions): AsyncIterable<unknown> {
-    return this.inner.read(pattern, options);
-  }
-
-  async putBlob(name: string, bytes: Uint8Array): Promise<void> {
-    this.check();
-    await this.inner.putBlob(name, bytes);
-  }
-
-  getBlob(name: string): Promise<Uint8Array | undefined> {
-    return this.inner.getBlob(name);
-  }
-
-  close(): Promise<void> {
-    return this.inner.close();
-  }
-
-  private check(): void {
-    if (!this.connected) throw new ClusterError("bus_unreachable", "the cable is cut");
-  }
-}
-
 export class WorkerGround {
   readonly clock = new HandClock();
   readonly folder = mkdtempSync(path.join(tmpdir(), "ocx-worker-"));
@@ -165,6 +106,8 @@ export class WorkerGround {
   leaseMs = 9_000;
   /** What the next answers tell the worker to stop. */
   stop: AttemptRef[] = [];
+  /** The worker's present life. */
+  boot = 0;
   private worker: Worker | undefined;
 
   constructor(options: { faults?: Faults } = {}) {
@@ -200,6 +143,11 @@ export class WorkerGround {
       folder: this.folder,
       slots: 2,
       load: async () => ({ cpu: 0.5, memoryFreeMiB: 100, diskFreeMiB: 100 }),
+      openSpool: (...where) => {
+        const spool = Spool.open(...where);
+        this.boot = spool.boot;
+        return spool;
+      },
       ...parts,
     });
     return this.worker;
@@ -223,7 +171,7 @@ export class WorkerGround {
     const body = offers.map(
       (one) => ({ ...ref(one.n, one.attempt, one.epoch), spec: one.spec ?? { kind: "echo", input: { value: one.n } } }) as Offer,
     );
-    this.coordinator.publish(offersTo(NODE), { epoch, offers: body });
+    this.coordinator.publish(offersTo(NODE), { epoch, boot: this.boot, offers: body });
   }
 
   control(control: Control): void {

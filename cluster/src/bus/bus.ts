@@ -61,5 +61,7 @@ export interface BusServer {
    * back. Not told of a node that only fell silent.
    */
   onDisconnect?(listener: (node: NodeId) => void): Subscription;
+  /** Has the node an open connection, as far as is known? */
+  isConnected?(node: NodeId): boolean;
   stop(): Promise<void>;
 }

@@ -19,6 +19,7 @@ const CLOSED_BY_NODE: ReadonlySet<string> = new Set(["Client Closed", "Read Erro
 
 export interface Presence {
   onDisconnect(listener: (node: NodeId) => void): Subscription;
+  isConnected(node: NodeId): boolean;
 }
 
 export function watchDisconnects(system: Connection, nodes: () => readonly BusNode[]): Presence {
@@ -53,6 +54,10 @@ export function watchDisconnects(system: Connection, nodes: () => readonly BusNo
     onDisconnect(listener) {
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
+    },
+    isConnected(node) {
+      const key = nodes().find(({ id }) => id === node)?.publicKey;
+      return key !== undefined && connections.has(key);
     },
   };
 }

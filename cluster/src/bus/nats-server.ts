@@ -42,6 +42,7 @@ export interface NatsServer extends BusServer {
   /** Absent while it is being started again. */
   readonly pid: number | undefined;
   onDisconnect(listener: (node: NodeId) => void): Subscription;
+  isConnected(node: NodeId): boolean;
 }
 
 /** Streams of a few GiB are checked at the start. */
@@ -111,6 +112,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       return done;
     },
     onDisconnect: (listener) => presence.onDisconnect(listener),
+    isConnected: (node) => presence.isConnected(node),
     async stop() {
       await last;
       await system.close();

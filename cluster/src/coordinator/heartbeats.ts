@@ -12,7 +12,7 @@
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
 import { leaseMs } from "../core/liveness.ts";
-import { holds, lose } from "../core/settle.ts";
+import { holds, isHarmless, lose } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -29,7 +29,7 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   const sameLife = entry.boot === beat.boot;
   const rebooted = entry.boot !== undefined && !sameLife;
   const before = entry.liveness;
-  entry.boot = beat.boot;
+  state.registry.enterLife(entry, beat.boot);
   entry.said = beat.n;
   entry.seenAt = state.clock.monotonic();
   entry.seenWall = state.clock.wall();
@@ -80,7 +80,9 @@ function reconcile(
     if (task === undefined || held.has(key)) continue;
     const neverStarted = task.state === "leased" && (sameLife || isHarmless(task));
     if (neverStarted && !rebooted && beat.goodbye !== true) {
-      if (now - (task.lease?.offeredAt ?? now) >= REOFFER_MS) state.outgoing.offer(task);
+      const agoMs = now - (task.lease?.offeredAt ?? now);
+      // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
+      if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer(task, entry.boot);
     } else {
       loseLease(state, task, neverStarted);
     }
@@ -99,11 +101,6 @@ export function loseLeases(state: State, entry: NodeEntry, which: (task: TaskRec
 /** An agent's turn runs in its Gateway: the worker's next life takes it up again, if it comes before the silence is over. */
 export function endsWithItsWorker({ spec }: TaskRecord): boolean {
   return spec.kind !== "agent";
-}
-
-/** H4: a second run of it is nobody's worry. */
-function isHarmless({ spec }: TaskRecord): boolean {
-  return spec.onLost === undefined && spec.kind !== "agent";
 }
 
 function loseLease(state: State, task: TaskRecord, neverStarted: boolean): void {

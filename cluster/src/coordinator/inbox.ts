@@ -86,6 +86,8 @@ export class Inbox {
       turn.add({
         apply: () => {
           const entry = state.registry.find(node);
+          // The news may be older than the node's return: it comes over a connection of its own.
+          if (parts.busServer?.isConnected?.(node) === true) return;
           if (entry === undefined || !state.registry.gone(entry, closedAt)) return;
           loseLeases(state, entry, endsWithItsWorker);
           this.lead.nodeChanged(entry);

@@ -5,6 +5,7 @@
  * K1. Same owner, key and body: the same tasks, however often and however late within the time keys are kept.
  * K2. Same owner and key, another body: idempotency_mismatch, and nothing is made.
  * K3. Two submits with one key in the same turn, even in one array, make one task.
+ * K4. A key that is not committed answers nobody: who asks with it meanwhile waits for a turn of its own, which comes after.
  */
 import { createHash } from "node:crypto";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -32,8 +33,10 @@ export class Intake {
   private readonly state: State;
   private readonly store: Store;
   private readonly turn: Turn;
+  /** Committed ones. */
   private recent = new Map<string, SubmitKey>();
-  private fresh: SubmitKey[] = [];
+  /** Of the turn that is being applied or committed. */
+  private fresh = new Map<string, SubmitKey>();
 
   constructor(state: State, store: Store, turn: Turn) {
     this.state = state;
@@ -58,15 +61,18 @@ export class Intake {
 
   /** Keys accepted in this turn, for the commit. */
   takeKeys(): SubmitKey[] {
-    const keys = this.fresh;
-    this.fresh = [];
-    return keys;
+    return [...this.fresh.values()];
+  }
+
+  /** They are committed now. */
+  keysKept(): void {
+    for (const key of this.fresh.values()) this.recall(key);
+    this.fresh.clear();
   }
 
   /** After a commit that failed: what this turn remembered is not true. */
   drop(): void {
-    this.fresh = [];
-    this.recent = new Map();
+    this.fresh.clear();
   }
 
   /** In the turn: everything is looked at again, because another submit may have come first (K3). */
@@ -107,7 +113,7 @@ export class Intake {
 
   private async look(owner: string, asked: Asked | undefined): Promise<SubmitKey | undefined> {
     if (asked === undefined) return undefined;
-    const known = this.remembered(owner, asked) ?? (await this.store.submitKey(owner, asked.key));
+    const known = this.recent.get(nameOf(owner, asked.key)) ?? (await this.store.submitKey(owner, asked.key));
     if (known === undefined) return undefined;
     refuseMismatch(known, asked);
     this.recall(known);
@@ -115,18 +121,18 @@ export class Intake {
   }
 
   private remembered(owner: string, asked: Asked): SubmitKey | undefined {
-    const known = this.recent.get(`${owner}\n${asked.key}`);
+    const name = nameOf(owner, asked.key);
+    const known = this.fresh.get(name) ?? this.recent.get(name);
     if (known !== undefined) refuseMismatch(known, asked);
     return known;
   }
 
   private remember(key: SubmitKey): void {
-    this.fresh.push(key);
-    this.recall(key);
+    this.fresh.set(nameOf(key.owner, key.key), key);
   }
 
   private recall(key: SubmitKey): void {
-    this.recent.set(`${key.owner}\n${key.key}`, key);
+    this.recent.set(nameOf(key.owner, key.key), key);
     if (this.recent.size > RECENT_MAX) this.recent.delete(this.recent.keys().next().value as string);
   }
 
@@ -149,6 +155,8 @@ export class Intake {
     return { id: taskId(key), state, replayed: true };
   }
 }
+
+const nameOf = (owner: string, key: string): string => `${owner}\n${key}`;
 
 function overloaded(detail: string): ClusterError {
   return new ClusterError("overloaded", detail, { retryAfterMs: OVERLOADED_RETRY_MS });

@@ -17,7 +17,7 @@ export interface LeadParts {
   readonly store: Store;
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
-  readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect">;
+  readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected">;
   /** Where workers find the bus. */
   readonly busUrls: readonly string[];
   readonly strategy: Strategy;

@@ -2,6 +2,7 @@
  * Takes the lead: claims the store, rebuilds the ledger from it, and commits what its turns bring. What nodes say comes in
  * through inbox.ts, time through watch.ts, what callers ask through the desks; what happens to tasks is in core.
  */
+import { found } from "../core/settle.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
 import { Feed } from "./feed.ts";
@@ -17,8 +18,11 @@ import { Tokens } from "./tokens.ts";
 import { Turn } from "./turn.ts";
 import { Watch } from "./watch.ts";
 
-/** A coordinator that stops in good order leaves its nodes this long: enough for an update and a reboot. */
-const PAUSE_MS = 300_000;
+/**
+ * A coordinator that stops in good order lets its nodes go on for so long: enough for an update and a reboot. Its successor
+ * keeps that word, so a node that dies meanwhile is noticed so much later.
+ */
+const PAUSE_MS = 120_000;
 
 export class Lead implements Leading {
   readonly parts: LeadParts;
@@ -50,6 +54,7 @@ export class Lead implements Leading {
     };
     this.turn = new Turn({
       clock: parts.clock,
+      begin: () => this.watch.mindJumps(),
       place: () => placeQueued(this.state),
       commit: () => this.commit(),
       rollBack: () => this.rollBack(),
@@ -62,13 +67,15 @@ export class Lead implements Leading {
     this.watch = new Watch(this);
   }
 
-  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard. */
+  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, and a pause that it was given. */
   start(): void {
+    const { clock } = this.parts;
     this.inbox.open();
-    for (const entry of this.state.registry.all()) {
-      if (this.state.ledger.leasesOf(entry.row.id).size > 0) entry.seenAt = this.parts.clock.monotonic();
-      this.state.outgoing.control(entry.row.id, { kind: "report", epoch: this.claim.epoch });
+    for (const entry of this.holders()) {
+      const pauseMs = Math.min(PAUSE_MS, Math.max(0, (entry.row.pausedUntil ?? 0) - clock.wall()));
+      entry.seenAt = clock.monotonic() + pauseMs;
     }
+    for (const { row } of this.state.registry.all()) this.state.outgoing.control(row.id, { kind: "report", epoch: this.claim.epoch });
     this.watch.arm();
     this.turn.wake();
   }
@@ -78,10 +85,20 @@ export class Lead implements Leading {
     this.watch.stop();
     this.inbox.close();
     await this.turn.end();
-    for (const { row } of this.state.registry.all()) {
-      if (this.state.ledger.leasesOf(row.id).size > 0)
-        this.state.outgoing.control(row.id, { kind: "pause", epoch: this.claim.epoch, ms: PAUSE_MS });
+    const nodes = this.holders().map(({ row }) => ({ ...row, pausedUntil: this.parts.clock.wall() + PAUSE_MS }));
+    if (nodes.length === 0) return;
+    try {
+      await this.parts.store.commit({ epoch: this.claim.epoch, nodes });
+    } catch (error) {
+      this.parts.log.warn({ err: error }, "the nodes are not told to go on: that could not be kept for the next start");
+      return;
     }
+    for (const { id } of nodes) this.state.outgoing.control(id, { kind: "pause", epoch: this.claim.epoch, ms: PAUSE_MS });
+  }
+
+  /** Nodes that hold leases. */
+  private holders(): NodeEntry[] {
+    return [...this.state.registry.all()].filter(({ row }) => this.state.ledger.leasesOf(row.id).size > 0);
   }
 
   /** Tells the scheduler and the listeners that a node is not what it was. */
@@ -94,7 +111,8 @@ export class Lead implements Leading {
   private newLedger(registry: Registry, loaded: Loaded): Ledger {
     const scheduler = new Scheduler({ strategy: this.parts.strategy });
     for (const entry of registry.all()) scheduler.setNode(toSchedulable(entry));
-    return new Ledger(scheduler, loaded);
+    const now = this.parts.clock.wall();
+    return new Ledger(scheduler, { ...loaded, live: loaded.live.map((task) => found(task, now)) });
   }
 
   private async commit(): Promise<void> {
@@ -106,24 +124,20 @@ export class Lead implements Leading {
     if (written !== undefined || keys.length > 0 || nodes.length > 0 || tokens.length > 0) {
       await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodes, tokens });
       this.storageFull = false;
+      this.intake.keysKept();
     }
+    registry.committed();
     outgoing.flush(written, this.parts.clock.wall());
     this.watch.arm();
   }
 
-  /**
-   * M2: what memory says beyond the store is not true. The nodes' rows are written again with the next commit, and none is
-   * taken for the life that it was in: what a heartbeat had said may be among what was lost.
-   */
+  /** M2: what memory says beyond the store is not true. */
   private async rollBack(): Promise<void> {
     const { registry, outgoing } = this.state;
     this.storageFull = true;
     outgoing.drop();
     this.intake.drop();
-    for (const entry of registry.all()) {
-      registry.update(entry.row.id, {});
-      entry.boot = undefined;
-    }
+    registry.rollBack();
     this.state.ledger = this.newLedger(registry, await this.parts.store.load());
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }

@@ -51,6 +51,11 @@ export class Ledger {
     return this.live.get(key);
   }
 
+  /** Every live task, in no order. */
+  all(): IterableIterator<TaskRecord> {
+    return this.live.values();
+  }
+
   leasesOf(node: NodeId): ReadonlySet<number> {
     return this.leases.get(node) ?? NONE;
   }

@@ -17,11 +17,16 @@ import type { Written } from "./ledger.ts";
 const OFFERS_MAX = 256;
 const OFFERS_BYTES_MAX = 512 * 1024;
 
+interface OffersToLife {
+  readonly boot: number;
+  readonly offers: Offer[];
+}
+
 export class Outgoing {
   private readonly bus: Bus;
   private readonly feed: Feed;
   private readonly epoch: number;
-  private offers = new Map<NodeId, Offer[]>();
+  private offers = new Map<NodeId, OffersToLife[]>();
   private cancels = new Map<NodeId, AttemptRef[]>();
   private progressed: TaskRecord[] = [];
   private readonly waiters = new Map<number, Set<() => void>>();
@@ -32,9 +37,14 @@ export class Outgoing {
     this.epoch = epoch;
   }
 
-  offer(task: TaskRecord): void {
-    if (task.lease === undefined) return;
-    append(this.offers, task.lease.node, { task: taskId(task.key), attempt: task.attempt, epoch: task.lease.epoch, spec: task.spec });
+  /** To the node that holds its lease, in the life that it is known to be in. */
+  offer({ key, attempt, lease, spec }: TaskRecord, boot: number | undefined): void {
+    if (lease === undefined || boot === undefined) return;
+    const lives = this.offers.get(lease.node);
+    const last = lives?.at(-1);
+    const offer = { task: taskId(key), attempt, epoch: lease.epoch, spec };
+    if (last?.boot === boot) last.offers.push(offer);
+    else append(this.offers, lease.node, { boot, offers: [offer] });
   }
 
   cancel(node: NodeId, attempt: AttemptRef): void {
@@ -69,7 +79,7 @@ export class Outgoing {
       news.push({ task });
       if (isTerminal(task.state)) this.over(task.key);
     }
-    for (const [node, offers] of this.offers) this.sendOffers(node, offers);
+    for (const [node, lives] of this.offers) for (const life of lives) this.sendOffers(node, life);
     for (const [node, attempts] of this.cancels) this.control(node, { kind: "cancel", epoch: this.epoch, attempts });
     this.feed.publish(news, now);
     this.drop();
@@ -84,20 +94,21 @@ export class Outgoing {
     this.waiters.delete(key);
   }
 
-  private sendOffers(node: NodeId, offers: readonly Offer[]): void {
+  private sendOffers(node: NodeId, { boot, offers }: OffersToLife): void {
+    const send = (part: Offer[]): void => this.bus.publish(offersTo(node), { epoch: this.epoch, boot, offers: part } satisfies Offers);
     let part: Offer[] = [];
     let bytes = 0;
     for (const offer of offers) {
       const size = specBytes(offer.spec);
       if (part.length > 0 && (part.length === OFFERS_MAX || bytes + size > OFFERS_BYTES_MAX)) {
-        this.bus.publish(offersTo(node), { epoch: this.epoch, offers: part } satisfies Offers);
+        send(part);
         part = [];
         bytes = 0;
       }
       part.push(offer);
       bytes += size;
     }
-    if (part.length > 0) this.bus.publish(offersTo(node), { epoch: this.epoch, offers: part } satisfies Offers);
+    if (part.length > 0) send(part);
   }
 }
 

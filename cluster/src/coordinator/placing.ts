@@ -7,7 +7,7 @@ const PLACED_PER_TURN_MAX = 2_048;
 
 /** True when it stopped at its limit. */
 export function placeQueued(state: State): boolean {
-  const { ledger, outgoing, epoch, clock, random } = state;
+  const { ledger, registry, outgoing, epoch, clock, random } = state;
   if (ledger.scheduler.size === 0) return false;
   const now = clock.wall();
   const decisions = ledger.scheduler.place(now, random, PLACED_PER_TURN_MAX);
@@ -16,7 +16,7 @@ export function placeQueued(state: State): boolean {
     if (task === undefined) throw new Error(`the scheduler placed t${key}, which the ledger does not know`);
     const leased = lease(task, placement, epoch, now);
     ledger.write(task, { task: leased });
-    outgoing.offer(leased);
+    outgoing.offer(leased, registry.find(placement.node)?.boot);
   }
   return decisions.length === PLACED_PER_TURN_MAX;
 }

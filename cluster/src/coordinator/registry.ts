@@ -38,6 +38,8 @@ export interface NodeEntry {
 export class Registry {
   private readonly entries = new Map<NodeId, NodeEntry>();
   private dirty = new Set<NodeId>();
+  /** Lives that the next commit makes known, with the life before. */
+  private readonly freshLives = new Map<NodeEntry, number | undefined>();
 
   constructor(rows: readonly NodeRow[]) {
     for (const row of rows) this.entries.set(row.id, fresh(row));
@@ -75,6 +77,24 @@ export class Registry {
     entry.row = { ...entry.row, ...change };
     this.dirty.add(id);
     return entry;
+  }
+
+  /** The node is in another life. What follows for its leases is not true before the commit, and so neither is this. */
+  enterLife(entry: NodeEntry, boot: number): void {
+    if (entry.boot === boot) return;
+    if (!this.freshLives.has(entry)) this.freshLives.set(entry, entry.boot);
+    entry.boot = boot;
+  }
+
+  committed(): void {
+    this.freshLives.clear();
+  }
+
+  /** After a commit that failed: every row is written again with the next one, and new lives are still to be noticed. */
+  rollBack(): void {
+    for (const id of this.entries.keys()) this.dirty.add(id);
+    for (const [entry, boot] of this.freshLives) entry.boot = boot;
+    this.freshLives.clear();
   }
 
   /** Rows that the store has not seen in their present form. */

@@ -20,6 +20,8 @@ export interface Step {
 
 export interface TurnParts {
   readonly clock: Clock;
+  /** Before the steps. */
+  begin(): void;
   /** Places queued work; true when it stopped at its limit with work left. */
   place(): boolean;
   /** Commits what the steps and the placing wrote, then sends what follows from it. */
@@ -88,6 +90,7 @@ export class Turn {
     let applied: Step[];
     let more: boolean;
     try {
+      this.parts.begin();
       applied = steps.filter(applyStep);
       more = this.parts.place();
     } catch (error) {

@@ -26,7 +26,7 @@ export function toTask(task: TaskRecord): Task {
   };
 }
 
-/** The rows that the store keeps, and the attempt that only the record tells of: one that runs, succeeded or was cancelled. */
+/** The rows that the store keeps, and the attempt that only the record tells of: one that runs or succeeded. */
 export function toAttempts(task: TaskRecord, rows: readonly Attempt[]): Attempt[] {
   const attempts = [...rows];
   if (task.attempt === 0 || rows.some((row) => row.n === task.attempt) || task.placement === undefined) return attempts;

@@ -3,6 +3,8 @@
  *
  * W1. Silence is looked at every TICK_MS, however many commits and alarms there are.
  * W2. While the coordinator itself stood still it heard nobody, and that is nobody's silence.
+ * W3. A time of day that is set back does not make pauses between attempts longer. (What was asked for a time of day, as
+ *     runAt and deadline are, goes by it.)
  */
 import { taskId } from "@openclaw-cluster/contract/ids";
 import { ring } from "../core/alarms.ts";
@@ -14,6 +16,8 @@ import type { Leading } from "./lead-parts.ts";
 const TICK_MS = 1_000;
 /** Looks that are further apart than this are no sign of load: the machine slept, or the process was stopped. */
 const STILL_MS = 3_000;
+/** The time of day is put right by less than this at a time; more is a jump. */
+const JUMP_MS = 5_000;
 /** Alarms of one turn. */
 const ALARMS_MAX = 4_096;
 /** Counters of nodes are written back this often; they are statistics, not truth. */
@@ -30,12 +34,15 @@ export class Watch {
   private lookedAt: number;
   private countersAt: number;
   private prunedAt: number;
+  /** The time of day's lead over the monotonic clock. */
+  private leadMs: number;
   private massLoss = false;
 
   constructor(lead: Leading) {
     this.lead = lead;
     this.lookedAt = this.countersAt = this.prunedAt = lead.parts.clock.monotonic();
     this.lookAt = this.lookedAt + TICK_MS;
+    this.leadMs = lead.parts.clock.wall() - this.lookedAt;
   }
 
   /** After each commit: alarms may have changed. The regular look keeps its time. */
@@ -43,6 +50,20 @@ export class Watch {
     const { clock } = this.lead.parts;
     const next = this.lead.state.ledger.alarms.next();
     this.wakeIn(Math.min(this.lookAt - clock.monotonic(), next === undefined ? TICK_MS : next - clock.wall()));
+  }
+
+  /** W3, at the beginning of each turn: what it writes goes by the time of day as it is then. */
+  mindJumps(): void {
+    const { ledger, clock, log } = this.lead.state;
+    const leadMs = clock.wall() - clock.monotonic();
+    const jumpedMs = leadMs - this.leadMs;
+    this.leadMs = leadMs;
+    if (jumpedMs > -JUMP_MS) return;
+    log.warn({ jumpedMs }, "this machine's time of day was set back");
+    for (const task of ledger.all()) {
+      if (task.state === "scheduled" && task.reason === "attempt_failed" && task.dueAt !== undefined)
+        ledger.write(task, { task: { ...task, dueAt: task.dueAt + jumpedMs } });
+    }
   }
 
   stop(): void {

@@ -3,9 +3,11 @@
  * instead of a timer for each task, so that the coordinator sets a single timer and the simulation moves it by hand.
  *
  * A1. An alarm is a hint: `ring` looks at the record as it is then, so an alarm that lost its meaning does nothing.
+ * A2. Nobody knows whether an attempt that was given up before it told of its start has begun all the same. Where a second
+ *     run could do harm it counts as lost, not as refused (G5).
  */
 import type { TaskError } from "@openclaw-cluster/contract/task";
-import { ended, type Settled } from "./settle.ts";
+import { ended, isHarmless, lose, type Settled } from "./settle.ts";
 import { isTerminal, transition, type TaskRecord } from "./task.ts";
 
 export class Alarms {
@@ -93,12 +95,16 @@ export function ring(task: TaskRecord, now: number): Settled | undefined {
     return failed(task, "queue_timeout", "queue_timeout", `No node took it within ${timeouts.queueMs} ms.`, now);
   }
   if (task.state === "leased" && timeouts?.startMs !== undefined && task.lease && now >= task.lease.offeredAt + timeouts.startMs) {
-    return {
-      task: transition(task, "queued", "refused_by_node"),
-      ended: ended(task, "refused", now, { code: "start_timeout", message: `Not started within ${timeouts.startMs} ms.` }),
-    };
+    return notStarted(task, now, { code: "start_timeout", message: `Not known to have started within ${timeouts.startMs} ms.` });
   }
   return undefined;
+}
+
+/** A2 */
+function notStarted(task: TaskRecord, now: number, error: TaskError): Settled {
+  if (isHarmless(task)) return { task: transition(task, "queued", "refused_by_node"), ended: ended(task, "refused", now, error) };
+  const { task: next } = lose(task, now, false);
+  return { task: next.error === undefined ? next : { ...next, error }, ended: ended(task, "lost", now, error) };
 }
 
 function failed(
@@ -108,5 +114,7 @@ function failed(
   message: string,
   now: number,
 ): Settled {
-  return { task: transition(task, "failed", reason, { error: { code, message }, endedAt: now }) };
+  const error = { code, message };
+  const next = transition(task, "failed", reason, { error, endedAt: now });
+  return task.lease === undefined ? { task: next } : { task: next, ended: ended(task, "failed", now, error) };
 }

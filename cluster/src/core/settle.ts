@@ -15,7 +15,7 @@ import { backoffMs, mayRetry } from "./retry.ts";
 import type { Placement } from "./scheduling/placement.ts";
 import { isTerminal, transition, type TaskRecord } from "./task.ts";
 
-/** A record, and the attempt that ended badly with the change. (A success needs no row of its own: the record tells it.) */
+/** A record, and the attempt that ended with the change. (A success needs no row of its own: the record tells it, for good.) */
 export interface Settled {
   readonly task: TaskRecord;
   readonly ended?: Attempt;
@@ -71,7 +71,9 @@ export function report(task: TaskRecord, news: { progress?: Progress; acted?: bo
 
 export function settle(task: TaskRecord, finished: Finished, now: number, random: number): Settled {
   const known = finished.acted === true && !task.acted ? { ...task, acted: true } : task;
-  if (known.state === "cancelling") return { task: transition(known, "cancelled", "cancel_confirmed", { endedAt: now }) };
+  if (known.state === "cancelling") {
+    return { task: transition(known, "cancelled", "cancel_confirmed", { endedAt: now }), ended: ended(known, "cancelled", now) };
+  }
   const { outcome } = finished;
   switch (outcome.kind) {
     case "succeeded":
@@ -122,14 +124,25 @@ function fail(
   return { task: transition(task, "failed", reason, { ...change, endedAt: now }), ended: ended(task, "failed", now, error) };
 }
 
+/** As it is found after a restart: no pause is longer than it was when it began, wherever the time of day has been meanwhile. */
+export function found(task: TaskRecord, now: number): TaskRecord {
+  if (task.state !== "scheduled" || task.reason !== "attempt_failed" || task.dueAt === undefined) return task;
+  return { ...task, dueAt: Math.min(task.dueAt, now + backoffMs(task.spec.retry, task.failures, 1)) };
+}
+
 export function onLostOf(task: TaskRecord): OnLost {
   return task.spec.onLost ?? (task.acted ? "ask" : "retry");
 }
 
+/** A second run of it is nobody's worry. */
+export function isHarmless({ spec }: TaskRecord): boolean {
+  return spec.onLost === undefined && spec.kind !== "agent";
+}
+
 /** The attempt's node is gone. `neverStarted`: the node itself says so, so that nothing can have run. */
 export function lose(task: TaskRecord, now: number, neverStarted: boolean): Settled {
-  if (task.state === "cancelling") return { task: transition(task, "cancelled", "node_lost", { endedAt: now }) };
   const over = ended(task, "lost", now);
+  if (task.state === "cancelling") return { task: transition(task, "cancelled", "node_lost", { endedAt: now }), ended: over };
   if (neverStarted) return { task: transition(task, "queued", "node_lost"), ended: over };
   const losses = task.losses + 1;
   const error: TaskError = {

@@ -2,7 +2,8 @@
  * What comes down from the coordinator. Every message is checked here before anything acts on it: its shape, its
  * epoch, whether the attempt is known already, and whether this node's policy allows it.
  *
- * I1. A coordinator whose epoch is older than the newest one seen is not obeyed.
+ * I1. A coordinator whose epoch is older than the newest one seen is not obeyed, nor are offers taken that were made to an
+ *     earlier life of this daemon: what becomes of those, their coordinator decides when it hears of this one.
  * I2. An offer that was seen before runs nothing (W1): it is held, or its result waits in the outbox, or was accepted.
  * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever.
  */
@@ -54,10 +55,12 @@ export class Desk {
 
   offers(body: unknown): void {
     if (this.closed) return;
-    const { epoch, offers } = (body ?? {}) as { epoch?: unknown; offers?: unknown };
+    const { epoch, boot, offers } = (body ?? {}) as { epoch?: unknown; boot?: unknown; offers?: unknown };
     if (!Number.isSafeInteger(epoch) || !Array.isArray(offers))
       return this.parts.log.warn("a message that is not an array of offers was dropped");
     if (!this.parts.spool.admits(epoch as number)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
+    // Whoever made them did not know yet that this life has begun; it learns that from the first heartbeat.
+    if (boot !== this.parts.spool.boot) return this.parts.log.info({ boot }, "offers to an earlier life were dropped");
     for (const offer of offers as unknown[]) this.take(offer);
   }
 

@@ -88,7 +88,7 @@ describe("offers", () => {
       {},
       { epoch: 1 },
       { epoch: "1", offers: [] },
-      { epoch: 1, offers: [null, 3, { task: "../x", attempt: 1, epoch: 1 }] },
+      { epoch: 1, boot: ground.boot, offers: [null, 3, { task: "../x", attempt: 1, epoch: 1 }] },
     ]) {
       ground.coordinator.publish(`ocx.down.${NODE}.offers`, body);
       ground.coordinator.publish(`ocx.down.${NODE}.control`, body);
@@ -117,7 +117,11 @@ describe("offers", () => {
 
   test("an offer made under an earlier epoch by today's coordinator is reported under that epoch", async () => {
     await ground.open();
-    ground.coordinator.publish(`ocx.down.${NODE}.offers`, { epoch: 7, offers: [{ ...ref(1, 2, 6), spec: { kind: "echo", input: {} } }] });
+    ground.coordinator.publish(`ocx.down.${NODE}.offers`, {
+      epoch: 7,
+      boot: ground.boot,
+      offers: [{ ...ref(1, 2, 6), spec: { kind: "echo", input: {} } }],
+    });
     expect(await ground.end(1)).toMatchObject({ attempt: 2, epoch: 6 });
   });
 });
