@@ -1,0 +1,56 @@
+/**
+ * `npm run sim`: the simulation, seed after seed. `-- --seed N` runs one and shows what happened; `-- --seeds 1000 --from 1`
+ * many; `--steps M` how long each is; `--minutes 60` as many as fit. Ends with 1 at the first seed that breaks a promise,
+ * and says how to see it again.
+ */
+import { parseArgs } from "node:util";
+import { simulate, type Outcome } from "../tests/simulation/world/world.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string" },
+    seeds: { type: "string", default: "100" },
+    from: { type: "string", default: "1" },
+    steps: { type: "string", default: "2000" },
+    minutes: { type: "string" },
+    trace: { type: "boolean", default: false },
+  },
+});
+
+const steps = Number(values.steps);
+const from = Number(values.seed ?? values.from);
+const count = values.seed === undefined ? Number(values.seeds) : 1;
+const endAt = values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000;
+const REPORT_MS = 10_000;
+const VIOLATIONS_SHOWN = 8;
+
+function tellFailure({ seed, violations, trace, story }: Outcome): void {
+  for (const line of trace) console.log(`  ${line}`);
+  for (const line of story) console.log(`    ${line}`);
+  for (const { what, text, atMs } of [...violations.slice(0, VIOLATIONS_SHOWN), ...violations.slice(VIOLATIONS_SHOWN).slice(-1)])
+    console.log(`✗ ${what} at ${(atMs / 1_000).toFixed(3)} s: ${text}`);
+  console.log(`npm run sim -- --seed ${seed} --steps ${steps}`);
+}
+
+const startedAt = performance.now();
+let reportAt = startedAt + REPORT_MS;
+let done = 0;
+let stepsDone = 0;
+let tasks = 0;
+for (let seed = from; (values.minutes === undefined ? done < count : true) && performance.now() < endAt; seed++) {
+  const outcome = await simulate(seed, steps);
+  done += 1;
+  stepsDone += outcome.steps;
+  tasks += outcome.tasks;
+  if (values.trace) for (const line of outcome.trace) console.log(`  ${line}`);
+  if (outcome.violations.length > 0) {
+    tellFailure(outcome);
+    process.exitCode = 1;
+    break;
+  }
+  if (performance.now() < reportAt) continue;
+  reportAt += REPORT_MS;
+  process.stderr.write(`${done} seeds, ${stepsDone.toLocaleString("en")} steps\n`);
+}
+const seconds = (performance.now() - startedAt) / 1_000;
+console.log(`${done} seeds, ${stepsDone.toLocaleString("en")} steps, ${tasks.toLocaleString("en")} tasks in ${seconds.toFixed(1)} s`);

@@ -1,0 +1,185 @@
+/**
+ * The machine that leads: real coordinators, one life after another, on one disk. When its process ends, its bus ends with
+ * it, as a nats-server does that it runs. A second one may be started while the first is stopped; the disk must fence it.
+ */
+import { ClusterError, type ErrorCode } from "@openclaw-cluster/contract/errors";
+import { NodeId, type ClusterId } from "@openclaw-cluster/contract/ids";
+import type { Subscription } from "../../../cluster/src/bus/bus.ts";
+import type { RamNet } from "../../../cluster/src/bus/ram.ts";
+import type { Coordinator } from "../../../cluster/src/coordinator/coordinator.ts";
+import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
+import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
+import { silentLog } from "../../../cluster/src/system/log.ts";
+import { LooseBus } from "../../support/loose-bus.ts";
+import type { Chance } from "./chance.ts";
+import type { Checker } from "./checker.ts";
+import type { Disk } from "./disk.ts";
+import { PartyClock } from "./party-clock.ts";
+import type { VirtualTime } from "./time.ts";
+
+export const HEAD = "coordinator";
+/** A service manager starts what has ended. */
+const RESTART_MS = [500, 6_000] as const;
+/** A worker asks again for its place after this. */
+const ENROL_AGAIN_MS = 1_000;
+const DISCONNECT_MS = 20;
+
+interface Life {
+  readonly clock: PartyClock;
+  readonly link: LooseBus;
+  readonly listeners: Set<(node: NodeId) => void>;
+  coordinator?: Coordinator;
+}
+
+export type Answer<T> =
+  | { readonly kind: "answered"; readonly value: T }
+  | { readonly kind: "refused"; readonly code: ErrorCode }
+  | { readonly kind: "unknown" };
+
+export interface HeadParts {
+  readonly time: VirtualTime;
+  readonly chance: Chance;
+  readonly net: RamNet;
+  readonly disk: Disk;
+  readonly checker: Checker;
+  /** Its bus came up or went down with it. */
+  onBus(up: boolean): void;
+  isConnected(node: NodeId): boolean;
+}
+
+export class Head {
+  readonly skew = { ms: 0 };
+  /** Requests and answers are lost on their way to callers with this probability. */
+  loss = 0;
+  private readonly parts: HeadParts;
+  private lives: Life[] = [];
+
+  constructor(parts: HeadParts) {
+    this.parts = parts;
+  }
+
+  get life(): Life | undefined {
+    return this.lives.at(-1);
+  }
+
+  get leads(): boolean {
+    return this.life?.coordinator !== undefined;
+  }
+
+  start(): void {
+    const { time, chance, net } = this.parts;
+    const clock = new PartyClock(time, chance.fork(), this.skew);
+    const life: Life = { clock, link: new LooseBus(net.connect(HEAD, clock)), listeners: new Set() };
+    this.lives.push(life);
+    this.parts.onBus(true);
+    void this.open(life);
+  }
+
+  /** Those that are stopped or fenced end too. */
+  crash(): void {
+    for (const life of this.lives) this.end(life);
+    this.lives = [];
+    this.parts.onBus(false);
+  }
+
+  crashAndRestart(): void {
+    this.crash();
+    void this.parts.time.passes(this.parts.chance.between(...RESTART_MS)).then(() => this.life ?? this.start());
+  }
+
+  /** In good order, and back soon. */
+  async restart(): Promise<void> {
+    const { life } = this;
+    if (life?.coordinator === undefined || !life.clock.running) return;
+    await life.coordinator.stop();
+    if (this.life === life) this.crashAndRestart();
+  }
+
+  /** nats-server's word that a node's process has ended. */
+  disconnected(node: NodeId): void {
+    for (const { clock, listeners } of this.lives) clock.after(DISCONNECT_MS, () => listeners.forEach((listener) => listener(node)));
+  }
+
+  /** One request over HTTP: it may not arrive, and its answer may not. */
+  ask<T>(request: (coordinator: Coordinator) => T | Promise<T>, timeoutMs = 10_000): Promise<Answer<T>> {
+    const { time, chance } = this.parts;
+    const { promise, resolve } = Promise.withResolvers<Answer<T>>();
+    const { life } = this;
+    if (life?.coordinator === undefined) {
+      resolve({ kind: "refused", code: "coordinator_unreachable" });
+      return promise;
+    }
+    const timer = time.after(timeoutMs, () => resolve({ kind: "unknown" }));
+    const answer = (its: Answer<T>): void => {
+      if (chance.is(this.loss)) return;
+      timer.cancel();
+      resolve(its);
+    };
+    const { coordinator } = life;
+    if (!chance.is(this.loss)) life.clock.soon(() => void serve(request, coordinator).then(answer));
+    return promise;
+  }
+
+  async enrol(id: NodeId, clock: PartyClock): Promise<ClusterId> {
+    for (;;) {
+      const publicKey = `U${id
+        .toUpperCase()
+        .replaceAll(/[^A-Z2-7]/g, "A")
+        .padEnd(55, "A")}`;
+      const answer = await this.ask((coordinator) => coordinator.enrol({ id, publicKey }));
+      if (answer.kind === "answered") {
+        await clock.passes(0);
+        return answer.value.cluster as ClusterId;
+      }
+      await clock.passes(ENROL_AGAIN_MS);
+    }
+  }
+
+  private async open(life: Life): Promise<void> {
+    const { chance, disk } = this.parts;
+    const { clock, link, listeners } = life;
+    const onDisconnect = (listener: (node: NodeId) => void): Subscription => {
+      listeners.add(listener);
+      return { stop: () => listeners.delete(listener) };
+    };
+    life.coordinator = await openCoordinator({
+      name: "simulated",
+      version: "0.0.0",
+      self: NodeId.parse("lead"),
+      store: disk.open(clock),
+      bus: link,
+      busServer: { version: "0", authorize: () => clock.passes(1), onDisconnect, isConnected: this.parts.isConnected },
+      busUrls: ["ram:"],
+      strategy: "balanced",
+      retentionMs: 86_400_000,
+      clock,
+      random: chance.fork().next,
+      log: silentLog,
+      broken: (error) => this.broken(life, error),
+    });
+  }
+
+  /** The process ends, as compose has it. Only a disk that failed, or another coordinator, may have been the cause. */
+  private broken(life: Life, error: unknown): void {
+    if (!(error instanceof StoreBroken) && !(error instanceof StoreFenced))
+      this.parts.checker.fault("I0", `the coordinator fell over: ${String(error)}`);
+    const isLast = this.life === life;
+    this.end(life);
+    this.lives = this.lives.filter((one) => one !== life);
+    if (isLast) this.crashAndRestart();
+  }
+
+  private end(life: Life): void {
+    life.clock.kill();
+    void life.link.close();
+  }
+}
+
+async function serve<T>(request: (coordinator: Coordinator) => T | Promise<T>, coordinator: Coordinator): Promise<Answer<T>> {
+  try {
+    return { kind: "answered", value: await request(coordinator) };
+  } catch (error) {
+    if (error instanceof ClusterError) return { kind: "refused", code: error.code };
+    throw error;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The people of a simulated cluster: they submit, ask again when no answer came, cancel, answer, retry and drain. Each
+ * knows only what it was told.
+ */
+import { taskKey, type TaskId } from "@openclaw-cluster/contract/ids";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { isTerminal } from "../../../cluster/src/core/task.ts";
+import type { Chance } from "./chance.ts";
+import type { Checker } from "./checker.ts";
+import type { Head } from "./head.ts";
+import type { Machine } from "./machine.ts";
+import type { VirtualTime } from "./time.ts";
+import { specOf } from "./work.ts";
+
+const THINK_MS = [50, 1_500] as const;
+const AGAIN_MS = [200, 3_000] as const;
+const BATCH_MAX = 6;
+/** Tasks that wait or run: enough for a queue, and no more than the smallest cluster works off when the trouble is over. */
+const OPEN_MAX = 24;
+
+export interface PeopleParts {
+  readonly time: VirtualTime;
+  readonly chance: Chance;
+  readonly head: Head;
+  readonly checker: Checker;
+  readonly machines: readonly Machine[];
+}
+
+export class People {
+  private readonly parts: PeopleParts;
+  private readonly known: TaskId[] = [];
+  private keys = 0;
+  private home = false;
+
+  constructor(parts: PeopleParts) {
+    this.parts = parts;
+  }
+
+  work(): void {
+    void this.submitting();
+    void this.meddling();
+  }
+
+  /** From now on nobody wants anything new. */
+  goHome(): void {
+    this.home = true;
+  }
+
+  /** What waits for a person is answered, and every node takes work: nothing is left that only a person could end. */
+  async settleAll(): Promise<void> {
+    const { head, checker, chance, machines } = this.parts;
+    for (const { id } of machines) await head.ask((coordinator) => coordinator.drain(id, false));
+    for (const task of checker.tasks.values()) {
+      if (task.state !== "waiting") continue;
+      const id = `t${task.key}` as TaskId;
+      const decision = chance.is(0.5) ? "retry" : "fail";
+      if (decision === "retry") checker.permitted(id);
+      await head.ask((coordinator) => coordinator.answer(id, decision));
+    }
+  }
+
+  private async submitting(): Promise<void> {
+    const { time, chance } = this.parts;
+    while (!this.home) {
+      await time.passes(chance.between(...THINK_MS));
+      if (this.parts.checker.open < OPEN_MAX) void this.submit();
+    }
+  }
+
+  /** The same request under the same key until it is answered; and sometimes once more afterwards. */
+  private async submit(): Promise<void> {
+    const { head, checker, chance, time } = this.parts;
+    const key = chance.is(0.8) ? `k${++this.keys}` : undefined;
+    const specs = Array.from({ length: chance.is(0.7) ? 1 : chance.whole(2, BATCH_MAX) }, () => this.spec());
+    const idempotency = key === undefined ? undefined : { key, bodyHash: JSON.stringify(specs) };
+    for (let again = chance.is(0.2) ? 2 : 1; again > 0;) {
+      const answer = await head.ask((coordinator) => coordinator.submit({ owner: "somebody", specs, ...(idempotency && { idempotency }) }));
+      if (answer.kind === "answered") {
+        const ids = answer.value.map(({ id }) => id);
+        checker.accepted(key, ids);
+        if (again === 1 || key === undefined) this.known.push(...ids);
+        again -= 1;
+      }
+      // Without a key, a request whose answer is lost cannot be sent again.
+      if (key === undefined) return;
+      await time.passes(chance.between(...AGAIN_MS));
+    }
+  }
+
+  private spec(): TaskSpec {
+    const { chance, time } = this.parts;
+    const ms = chance.is(0.7) ? chance.between(1, 300) : chance.between(300, 20_000);
+    const kind = chance.pick(["echo", "echo", "command", "agent"]);
+    const plan = { ms: Math.round(ms), fails: chance.is(0.1), ...(kind === "agent" && chance.is(0.5) && { actsAtMs: Math.round(ms / 2) }) };
+    return {
+      ...specOf(kind, plan),
+      ...(chance.is(0.2) && { require: { labels: { room: "office" } } }),
+      ...(chance.is(0.1) && { require: { slots: 2 } }),
+      ...(chance.is(0.3) && { onLost: chance.pick(["retry", "ask", "fail"]) }),
+      ...(chance.is(0.3) && { priority: chance.whole(0, 9) }),
+      ...(chance.is(0.1) && { runAt: Math.floor(time.wall() + chance.between(0, 20_000)) }),
+      ...(chance.is(0.05) && { deadline: Math.floor(time.wall() + chance.between(1_000, 60_000)) }),
+      ...(chance.is(0.1) && {
+        timeouts: { runMs: 5_000, ...(chance.is(0.3) && { startMs: 4_000 }), ...(chance.is(0.3) && { queueMs: 30_000 }) },
+      }),
+      ...(chance.is(0.3) && { retry: { max: chance.whole(0, 3), backoffMs: 500 } }),
+      ...(chance.is(0.2) && { fairnessKey: chance.pick(["ann", "ben"]) }),
+    } as TaskSpec;
+  }
+
+  private async meddling(): Promise<void> {
+    const { time, chance } = this.parts;
+    while (!this.home) {
+      await time.passes(chance.between(...THINK_MS) * 2);
+      const id = this.known[chance.whole(0, this.known.length - 1)];
+      if (id !== undefined) await this.meddle(id);
+    }
+  }
+
+  private async meddle(id: TaskId): Promise<void> {
+    const { head, checker, chance, machines } = this.parts;
+    const task = checker.tasks.get(taskKey(id));
+    const act = chance.next();
+    if (act < 0.3) await head.ask((coordinator) => coordinator.cancel(id));
+    else if (act < 0.4 && task !== undefined && isTerminal(task.state)) {
+      checker.permitted(id);
+      await head.ask((coordinator) => coordinator.retry(id));
+    } else if (act < 0.6 && task?.state === "waiting") {
+      const decision = chance.is(0.6) ? "retry" : "fail";
+      if (decision === "retry") checker.permitted(id);
+      await head.ask((coordinator) => coordinator.answer(id, decision));
+    } else if (act < 0.65) {
+      const machine = chance.pick(machines as [Machine, ...Machine[]]);
+      await head.ask((coordinator) => coordinator.drain(machine.id, chance.is(0.3)));
+    } else if (act < 0.67) {
+      await head.ask((coordinator) => coordinator.shutdownNode(chance.pick(machines as [Machine, ...Machine[]]).id));
+    } else await head.ask((coordinator) => coordinator.why(id));
+  }
+}
