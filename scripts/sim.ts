@@ -1,10 +1,12 @@
 /**
- * `npm run sim`: the simulation, seed after seed. `-- --seed N` runs one and shows what happened; `-- --seeds 1000 --from 1`
- * many; `--steps M` how long each is; `--minutes 60` as many as fit. Ends with 1 at the first seed that breaks a promise,
- * and says how to see it again.
+ * `npm run sim`: the simulation, seed after seed. `-- --seed N` runs one; `-- --seeds 1000 --from 1` many; `--steps M` how long
+ * each is; `--minutes 60` as many as fit; `--trace` shows what happened; `--plant NAME` with a bug in the product that the
+ * checker must find (tests/simulation/world/plants.ts). Ends with 1 at the first seed that breaks a promise, and says how
+ * to see it again.
  */
 import { parseArgs } from "node:util";
-import { simulate, type Outcome } from "../tests/simulation/world/world.ts";
+import { plant } from "../tests/simulation/world/plants.ts";
+import type { Outcome } from "../tests/simulation/world/world.ts";
 
 const { values } = parseArgs({
   options: {
@@ -14,8 +16,13 @@ const { values } = parseArgs({
     steps: { type: "string", default: "2000" },
     minutes: { type: "string" },
     trace: { type: "boolean", default: false },
+    plant: { type: "string" },
   },
 });
+
+if (values.plant !== undefined) plant(values.plant);
+// After the plant: what is loaded already cannot be changed.
+const { simulate } = await import("../tests/simulation/world/world.ts");
 
 const steps = Number(values.steps);
 const from = Number(values.seed ?? values.from);
@@ -29,7 +36,8 @@ function tellFailure({ seed, violations, trace, story }: Outcome): void {
   for (const line of story) console.log(`    ${line}`);
   for (const { what, text, atMs } of [...violations.slice(0, VIOLATIONS_SHOWN), ...violations.slice(VIOLATIONS_SHOWN).slice(-1)])
     console.log(`✗ ${what} at ${(atMs / 1_000).toFixed(3)} s: ${text}`);
-  console.log(`npm run sim -- --seed ${seed} --steps ${steps}`);
+  const planted = values.plant === undefined ? "" : ` --plant ${values.plant}`;
+  console.log(`npm run sim -- --seed ${seed} --steps ${steps}${planted}`);
 }
 
 const startedAt = performance.now();

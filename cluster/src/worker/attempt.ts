@@ -51,11 +51,16 @@ export interface EarlierLife {
   readonly lives: number;
 }
 
+/** Time-outs are looked at this often, all with one timer, and only while something runs. */
+export const WATCH_MS = 100;
 const MINUTE_MS = 60_000;
 const RUN_MS = { echo: 10 * MINUTE_MS, command: 10 * MINUTE_MS, agent: 30 * MINUTE_MS, tool: 10 * MINUTE_MS } as const;
 const AGENT_IDLE_MS = 5 * MINUTE_MS;
-/** An executor that has not returned so long after an abort is given up: STOP_MS for manners, as much again for force, and some. */
-const ABANDON_MS = 3 * STOP_MS;
+/**
+ * An executor that has not returned after so many looks at it is given up: STOP_MS for manners, as much again for force, and
+ * some. Looks and not time, because after a machine's sleep the executor needs its own time as well.
+ */
+const ABANDON_LOOKS = (3 * STOP_MS) / WATCH_MS;
 /** A result that does not fit in a message is stored as a blob; so often, with this pause, about five minutes. */
 const BLOB_TRIES_MAX = 60;
 const BLOB_PAUSE_MS = 5_000;
@@ -75,7 +80,7 @@ export class Attempt implements Execution {
   private readonly lives: number;
   private readonly startedMs: number;
   private signAtMs: number;
-  private abortedMs = 0;
+  private looksSinceAbort = 0;
   private controller: AbortController | undefined;
   private folderMade: string | undefined;
   private printing: Output | undefined;
@@ -161,16 +166,15 @@ export class Attempt implements Execution {
     // Also when it is over: a result that waits for the bus stops waiting.
     this.cause = cause;
     if (this.over) return;
-    this.abortedMs = this.home.clock.monotonic();
     this.controller?.abort(cause);
   }
 
-  /** Looks at the time-outs. */
+  /** Looks at the time-outs; called every WATCH_MS. */
   check(now: number): void {
     if (this.over) return;
     const { runMs, idleMs } = this.limits();
     if (this.cause !== undefined) {
-      if (now - this.abortedMs < ABANDON_MS) return;
+      if (++this.looksSinceAbort < ABANDON_LOOKS) return;
       this.log.error(
         { task: this.offer.task, kind: this.offer.spec.kind, cause: this.cause },
         "an executor does not stop; its attempt is given up",

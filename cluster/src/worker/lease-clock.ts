@@ -4,12 +4,11 @@
  *
  * L1. Time is the monotonic clock's. Where that stands still while the machine sleeps, the wall clock's lead over it tells.
  * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
- *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing.
+ *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing. So does a life that has just
+ *     begun, with what it took up of an earlier one.
  */
 import type { Clock, Timer } from "../system/clock.ts";
 
-/** Until the first answer; as short as a coordinator's may be. */
-const LEASE_MS_FIRST = 9_000;
 /** Looks come with each heartbeat; further apart than this they tell of a stop, not of load. */
 const STILL_MS = 5_000;
 /** Clocks are put right by less than this at a time. A greater jump may be a new time of day: then asking does no harm. */
@@ -43,7 +42,7 @@ export class LeaseClock {
     const { clock } = this.parts;
     this.lookedAtMs = clock.monotonic();
     this.leadMs = clock.wall() - this.lookedAtMs;
-    this.extendTo(this.lookedAtMs + LEASE_MS_FIRST);
+    this.extendTo(this.lookedAtMs + DOUBT_MS);
   }
 
   /** A heartbeat that was sent then has been answered. */

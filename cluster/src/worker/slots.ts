@@ -12,11 +12,9 @@ import type { AttemptRef, Offer } from "@openclaw-cluster/contract/wire";
 import { demand } from "../core/task.ts";
 import type { AbortCause, Executor } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
-import { Attempt, type EarlierLife, type Surroundings } from "./attempt.ts";
+import { Attempt, WATCH_MS, type EarlierLife, type Surroundings } from "./attempt.ts";
 import { Fifo } from "./fifo.ts";
 
-/** Time-outs are looked at this often, all with one timer, and only while something runs. */
-const WATCH_MS = 100;
 /** What is given ahead should start within some 16 ms (window.ts); after this long the guess was wrong. */
 const WAIT_MAX_MS = 2_000;
 

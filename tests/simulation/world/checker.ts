@@ -26,6 +26,8 @@ export interface Run {
   readonly node: NodeId;
   readonly life: PartyClock;
   readonly slots: number;
+  /** When a later life of the process took it up again. */
+  readonly takenUpAt?: number | undefined;
 }
 
 /** What the machine itself knows of what may run on it. */
@@ -36,7 +38,7 @@ export interface Host {
   forbids(task: TaskRecord): string | undefined;
 }
 
-/** After it woke, a node works for a moment without knowing that its leases are gone: it asks, and stops (L2 in lease-clock.ts). */
+/** After it woke or began a new life, a node works for a moment without knowing that its leases are gone: it asks, and stops (L2 in lease-clock.ts). */
 const WAKING_MS = 8_000;
 
 export class Checker {
@@ -105,7 +107,8 @@ export class Checker {
     for (const task of [...(batch.created ?? []), ...(batch.changed ?? [])]) this.changed(this.tasks.get(task.key), task);
   }
 
-  began(run: Run, host: Host, task: TaskRecord | undefined, isResumed: boolean): void {
+  began(run: Run, host: Host, task: TaskRecord | undefined): void {
+    const isResumed = run.takenUpAt !== undefined;
     this.running.add(run);
     this.tell(run.key, `begins as attempt ${run.attempt} on ${host.id}${isResumed ? ", again" : ""}`);
     const name = `attempt ${run.attempt} of t${run.key}`;
@@ -182,7 +185,7 @@ export class Checker {
     // Who asks for a start within a time wants it given up, whether it has started unheard or not.
     if (attempt.outcome !== "lost" || attempt.error?.code === "start_timeout") return;
     for (const run of this.running) {
-      const unaware = !run.life.running || this.time.now - run.life.wokeAt < WAKING_MS;
+      const unaware = !run.life.running || this.time.now - Math.max(run.life.wokeAt, run.takenUpAt ?? 0) < WAKING_MS;
       if (run.key === key && run.attempt === attempt.n && !unaware)
         this.fault("I5", `attempt ${attempt.n} of t${key} was given away while ${run.node} still works at it`, key);
     }

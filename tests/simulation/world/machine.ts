@@ -148,14 +148,15 @@ export class Machine implements Host {
     const key = taskKey(offer.task);
     const name = `${key}.${offer.attempt}`;
     const task = checker.tasks.get(key);
-    const run: Run = { key, attempt: offer.attempt, node: this.id, life, slots: task === undefined ? 1 : slotsOf(task) };
     const { ms } = planOf(offer.spec);
     const doneAt = this.turns.get(name);
+    const takenUpAt = doneAt === undefined ? undefined : time.now;
+    const run: Run = { key, attempt: offer.attempt, node: this.id, life, slots: task === undefined ? 1 : slotsOf(task), takenUpAt };
     // Taken up again: it is the same run, now in the hands of a later life.
     for (const earlier of checker.running) {
       if (earlier.key === key && earlier.attempt === run.attempt && !earlier.life.alive) checker.finished(earlier);
     }
-    checker.began(run, this, task, doneAt !== undefined);
+    checker.began(run, this, task);
     if (offer.spec.kind === "agent") this.turns.set(name, doneAt ?? time.now + ms);
     return {
       remainingMs: doneAt === undefined ? ms : Math.max(0, doneAt - time.now),

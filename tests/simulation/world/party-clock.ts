@@ -17,7 +17,7 @@ const TIMER_MS_MIN = 1;
 
 export class PartyClock implements Clock {
   /** When it last went on after a stop, by the world's time. */
-  wokeAt = -Infinity;
+  wokeAt = 0;
   /** How far this machine's time of day is off. */
   readonly skew: { ms: number };
   private readonly time: VirtualTime;

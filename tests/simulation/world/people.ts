@@ -3,11 +3,12 @@
  * knows only what it was told.
  */
 import { taskKey, type TaskId } from "@openclaw-cluster/contract/ids";
+import type { Submitted } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { isTerminal } from "../../../cluster/src/core/task.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
-import type { Head } from "./head.ts";
+import type { Answer, Head } from "./head.ts";
 import type { Machine } from "./machine.ts";
 import type { VirtualTime } from "./time.ts";
 import { specOf } from "./work.ts";
@@ -15,8 +16,10 @@ import { specOf } from "./work.ts";
 const THINK_MS = [50, 1_500] as const;
 const AGAIN_MS = [200, 3_000] as const;
 const BATCH_MAX = 6;
-/** Tasks that wait or run: enough for a queue, and no more than the smallest cluster works off when the trouble is over. */
-const OPEN_MAX = 24;
+/** Between two presses of one button: while the first is being committed. */
+const TWICE_MS = 6;
+/** Tasks a slot that wait, run or are being submitted: enough for a queue that every cluster works off when the trouble is over. */
+const OPEN_PER_SLOT_MAX = 5;
 
 export interface PeopleParts {
   readonly time: VirtualTime;
@@ -30,6 +33,8 @@ export class People {
   private readonly parts: PeopleParts;
   private readonly known: TaskId[] = [];
   private keys = 0;
+  /** Requests without an answer yet. */
+  private asking = 0;
   private home = false;
 
   constructor(parts: PeopleParts) {
@@ -60,10 +65,13 @@ export class People {
   }
 
   private async submitting(): Promise<void> {
-    const { time, chance } = this.parts;
+    const { time, chance, checker, machines } = this.parts;
     while (!this.home) {
       await time.passes(chance.between(...THINK_MS));
-      if (this.parts.checker.open < OPEN_MAX) void this.submit();
+      const slots = machines.reduce((sum, machine) => sum + machine.slots, 0);
+      if (checker.open + this.asking >= slots * OPEN_PER_SLOT_MAX) continue;
+      this.asking += 1;
+      void this.submit().finally(() => (this.asking -= 1));
     }
   }
 
@@ -73,10 +81,19 @@ export class People {
     const key = chance.is(0.8) ? `k${++this.keys}` : undefined;
     const specs = Array.from({ length: chance.is(0.7) ? 1 : chance.whole(2, BATCH_MAX) }, () => this.spec());
     const idempotency = key === undefined ? undefined : { key, bodyHash: JSON.stringify(specs) };
+    const send = (): Promise<Answer<readonly Submitted[]>> =>
+      head.ask((coordinator) => coordinator.submit({ owner: "somebody", specs, ...(idempotency && { idempotency }) }));
     for (let again = chance.is(0.2) ? 2 : 1; again > 0;) {
-      const answer = await head.ask((coordinator) => coordinator.submit({ owner: "somebody", specs, ...(idempotency && { idempotency }) }));
+      // Some press the button twice.
+      if (key !== undefined && chance.is(0.2)) {
+        const twice = time.passes(chance.between(0, TWICE_MS)).then(send);
+        void twice.then((twin) => {
+          if (twin.kind === "answered") checker.accepted(key, idsOf(twin.value));
+        });
+      }
+      const answer = await send();
       if (answer.kind === "answered") {
-        const ids = answer.value.map(({ id }) => id);
+        const ids = idsOf(answer.value);
         checker.accepted(key, ids);
         if (again === 1 || key === undefined) this.known.push(...ids);
         again -= 1;
@@ -137,3 +154,5 @@ export class People {
     } else await head.ask((coordinator) => coordinator.why(id));
   }
 }
+
+const idsOf = (submitted: readonly Submitted[]): TaskId[] => submitted.map(({ id }) => id);

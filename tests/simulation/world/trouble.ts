@@ -110,12 +110,12 @@ export class Trouble {
   }
 }
 
-async function crashMachine({ parts, anyMachine: machine, lasts }: Trouble, told: boolean, wait: () => Promise<void>): Promise<void> {
+async function crashMachine({ parts, anyMachine: machine }: Trouble, told: boolean, wait: () => Promise<void>): Promise<void> {
   if (machine.life === undefined) return;
   parts.note(`${machine.id} dies${told ? "" : " with its machine"}`);
   machine.crash();
   if (told && !parts.weather.isCut(machine.id)) parts.head.disconnected(machine.id);
-  await wait.call(lasts);
+  await wait();
   machine.start();
 }
 
@@ -156,6 +156,17 @@ const ACTS: readonly [Act, ...Act[]] = [
       if (head.life === life && life !== undefined) head.start();
     }
     await trouble.lasts();
+    life?.clock.goOn();
+  },
+  // What happens meanwhile the coordinator hears late, and all at once.
+  async (trouble) => {
+    const { head, note, chance, time } = trouble.parts;
+    const { life } = head;
+    note("the coordinator stands still while a node starts again");
+    life?.clock.stop("stopped");
+    await time.passes(chance.between(0, 2_000));
+    void crashMachine(trouble, true, () => time.passes(chance.between(50, 3_000)));
+    await time.passes(chance.between(2_000, 6_000));
     life?.clock.goOn();
   },
   async (trouble) => {

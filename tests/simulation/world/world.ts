@@ -133,7 +133,25 @@ class World {
     const rows = new Map<number, readonly { n: number }[]>();
     for (const key of checker.tasks.keys()) rows.set(key, await this.disk.truth.attempts(key));
     checker.atRest(rows);
+    await this.balance();
     this.describe();
+  }
+
+  /** I15: what the coordinator holds in memory agrees with the disk, and nothing is promised to anybody any more. */
+  private async balance(): Promise<void> {
+    const { head, checker, disk } = this;
+    const coordinator = head.life?.coordinator;
+    if (coordinator === undefined) return checker.fault("I13", "nobody leads");
+    for (const { id, slotsUsed } of coordinator.nodes()) {
+      if (slotsUsed !== 0) checker.fault("I15", `${slotsUsed} slots of ${id} are still set aside`);
+    }
+    const { counts } = await disk.truth.load();
+    const [told, kept] = [(await coordinator.cluster()).tasks, counts].map((tasks) =>
+      Object.entries(tasks).filter(([, count]) => count > 0),
+    );
+    const sorted = (entries: typeof told): string => JSON.stringify([...(entries ?? [])].sort());
+    if (sorted(told) !== sorted(kept)) checker.fault("I15", `the coordinator counts ${sorted(told)}, the disk ${sorted(kept)}`);
+    if (coordinator.queue(1).queued !== 0) checker.fault("I15", "the queue is not empty");
   }
 
   /** For whoever looks into a failure: how everybody stands. */
