@@ -49,6 +49,8 @@ describe("the cluster", () => {
     expect((await cli(["nodes", "drain", "studio"])).stdout).toBe("studio ready, draining\n");
     expect((await cli(["nodes", "resume", "studio"])).stdout).toBe("studio ready\n");
     expect((await cli(["nodes", "shutdown", "studio"])).code).toBe(0);
+    expect((await cli(["nodes", "remove", "studio"])).stdout).toMatch(/^studio is out of the cluster/);
+    expect(api.coordinator.removals).toEqual(["studio"]);
     expect((await cli(["nodes", "label", "studio", "gpu"])).code).toBe(2);
   });
 

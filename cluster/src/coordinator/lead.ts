@@ -153,10 +153,11 @@ export class Lead {
     const { ledger, registry, outgoing } = this.state;
     const written = ledger.take();
     const keys = this.intake.takeKeys();
+    const nodesRemoved = registry.takeRemoved();
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
-    if (written !== undefined || keys.length > 0 || nodes.length > 0 || tokens.length > 0) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodes, tokens });
+    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) {
+      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
       this.storageFull = false;
     }
     outgoing.flush(written, this.parts.clock.wall());
@@ -169,8 +170,10 @@ export class Lead {
     this.storageFull = true;
     outgoing.drop();
     this.intake.drop();
+    const loaded = await this.parts.store.load();
+    registry.restore(loaded.nodes);
     for (const entry of registry.all()) registry.update(entry.row.id, {});
-    this.state.ledger = this.newLedger(registry, await this.parts.store.load());
+    this.state.ledger = this.newLedger(registry, loaded);
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }
 
@@ -195,13 +198,14 @@ export class Lead {
   private onHeartbeat({ subject, body, respond }: Message): void {
     const parsed = Heartbeat.safeParse(body);
     const node = senderOf(subject);
-    const entry = this.state.registry.find(node);
-    if (!parsed.success || parsed.data.node !== node || entry?.row.state !== "approved") {
+    if (!parsed.success || parsed.data.node !== node || this.state.registry.find(node)?.row.state !== "approved") {
       this.parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
       return;
     }
     this.turn.add({
       apply: () => {
+        // Asked again: it may have been removed in this very turn.
+        const entry = this.state.registry.get(node);
         const before = stateOf(entry);
         applyHeartbeat(this.state, entry, parsed.data);
         if (stateOf(entry) !== before) this.nodeChanged(entry);

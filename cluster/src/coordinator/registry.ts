@@ -34,6 +34,7 @@ export interface NodeEntry {
 export class Registry {
   private readonly entries = new Map<NodeId, NodeEntry>();
   private dirty = new Set<NodeId>();
+  private removed = new Set<NodeId>();
 
   constructor(rows: readonly NodeRow[]) {
     for (const row of rows) this.entries.set(row.id, fresh(row));
@@ -58,7 +59,10 @@ export class Registry {
     const known = this.entries.get(id);
     if (known !== undefined) {
       if (known.row.publicKey === publicKey && known.row.state !== "revoked") return false;
-      throw new ClusterError("state_conflict", `The id ${id} belongs to a node with another key; choose another id for this one.`);
+      throw new ClusterError(
+        "state_conflict",
+        `The id ${id} belongs to a node with another key; choose another id, or take that node out first: openclaw-cluster nodes remove ${id}`,
+      );
     }
     const row: NodeRow = { id, publicKey, state: "approved", draining: false, labels: {}, registeredAt: now, succeeded: 0, failed: 0 };
     this.entries.set(id, fresh(row));
@@ -71,6 +75,25 @@ export class Registry {
     entry.row = { ...entry.row, ...change };
     this.dirty.add(id);
     return entry;
+  }
+
+  /** Out of the cluster; its id is free for any key. */
+  remove(id: NodeId): void {
+    this.entries.delete(this.get(id).row.id);
+    this.dirty.delete(id);
+    this.removed.add(id);
+  }
+
+  /** After a commit that failed: what the store still has was not removed. */
+  restore(rows: readonly NodeRow[]): void {
+    for (const row of rows) if (!this.entries.has(row.id)) this.entries.set(row.id, fresh(row));
+  }
+
+  /** Nodes that the store still has. */
+  takeRemoved(): NodeId[] {
+    const ids = [...this.removed];
+    this.removed = new Set();
+    return ids;
   }
 
   /** Rows that the store has not seen in their present form. */
