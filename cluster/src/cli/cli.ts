@@ -45,6 +45,12 @@ export const COMMANDS: readonly Entry[] = [
   { name: "status", group: CLUSTER, summary: "show the cluster on one screen", load: () => import("./commands/status.ts") },
   { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
   { name: "queue", group: CLUSTER, summary: "show what waits, in the order of placing", load: () => import("./commands/queue.ts") },
+  {
+    name: "drill",
+    group: CLUSTER,
+    summary: "kill a worker, a node or a coordinator on purpose, and read a verdict",
+    load: () => import("./commands/drill.ts"),
+  },
   { name: "events", group: CLUSTER, summary: "follow everything that changes", load: () => import("./commands/events.ts") },
 ];
 
