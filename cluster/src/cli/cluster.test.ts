@@ -195,3 +195,14 @@ describe("doctor", () => {
     expect(stdout).toMatch(/^ok +disk/m);
   });
 });
+
+describe("drill", () => {
+  it("wants a coordinator, an administrator's token, and one form", async () => {
+    expect(await cli(["drill", "--node", "studio", "--coordinator"])).toMatchObject({ code: 2, stdout: "" });
+    expect(await cli(["drill", "--tasks", "1001"])).toMatchObject({ code: 2, stdout: "" });
+    const nowhere = await cli(["drill"], { env: { ...env, OPENCLAW_CLUSTER_URL: "http://127.0.0.1:1" } });
+    expect(nowhere).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/coordinator_unreachable\)\n hint: .+\n$/) });
+    const refused = await cli(["drill"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: api.tokens.operator } });
+    expect(refused).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/admin.*\(forbidden\)\n hint: .+\n$/) });
+  });
+});

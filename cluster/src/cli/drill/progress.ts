@@ -21,8 +21,16 @@ export function openProgress(terminal: Terminal): Progress {
     return { step: say, news: () => undefined, say, end: () => undefined };
   }
   // A line that wraps could not be written over.
-  const show = (text: string): void => terminal.err(CLEAR_LINE + plainLine(text).slice(0, errColumns - 1));
-  const end = (): void => terminal.err(CLEAR_LINE);
+  let shown = "";
+  const show = (text: string): void => {
+    const line = plainLine(text).slice(0, errColumns - 1);
+    if (line !== shown) terminal.err(CLEAR_LINE + line);
+    shown = line;
+  };
+  const end = (): void => {
+    terminal.err(CLEAR_LINE);
+    shown = "";
+  };
   return {
     step: show,
     news: show,

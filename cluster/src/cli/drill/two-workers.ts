@@ -14,7 +14,8 @@ import type { Outcome, Stage } from "./stage.ts";
 import { count, measure, problemsOf, PROMISED_MS, type Measured } from "./verdict.ts";
 import { Witness } from "./witness.ts";
 
-const SLOTS = 4;
+/** The survivor has room for what is struck, as the promise presumes: what waits for a slot does not wait for the cluster. */
+const SLOTS = { victim: 4, other: 16 } as const;
 /** A node is ready as soon as its daemon is up; a busy machine gets some more. */
 const READY_MS = 30_000;
 /** For the tasks, beyond what they take undisturbed. */
@@ -31,7 +32,8 @@ export async function drillTwoWorkers(stage: Stage, tasks: number): Promise<Outc
   progress.step("starting two workers for the drill");
   const victim = drillNode(1, ground.id);
   const other = drillNode(2, ground.id);
-  for (const node of [victim, other]) await letIn(stage, node);
+  await letIn(stage, victim, SLOTS.victim);
+  await letIn(stage, other, SLOTS.other);
   const [doomed] = await startBoth(stage, [victim, other]);
   for (const node of [victim, other])
     await witness.until(`${node} is ready`, () => (witness.stateOf(node) === "ready" ? true : undefined), { limitMs: READY_MS, signal });
@@ -73,8 +75,8 @@ export function factsOf(measured: Measured, victim: NodeId, promise: string): Ou
   return [
     ["tasks", `${measured.succeeded} of ${measured.tasks} succeeded`],
     ["struck", `${measured.struck} were held by ${victim}`],
-    ["taken back", takenBackMs === undefined ? undefined : `after ${duration(takenBackMs)}`],
-    ["started again", startedAgainMs === undefined ? undefined : `after ${duration(startedAgainMs)} at the latest, ${promise}`],
+    ["taken back", takenBackMs === undefined ? undefined : `after ${takenBackMs} ms`],
+    ["started again", startedAgainMs === undefined ? undefined : `after ${startedAgainMs} ms at the latest, ${promise}`],
     ["lost", String(measured.lost)],
     ["accepted twice", String(measured.acceptedTwice)],
     ["whole work", duration(measured.wholeMs)],
@@ -82,13 +84,13 @@ export function factsOf(measured: Measured, victim: NodeId, promise: string): Ou
 }
 
 /** As `join` does it. Whoever may not let nodes in is told so here, before anything has begun. */
-async function letIn({ session, ground, undoLater }: Stage, node: NodeId): Promise<void> {
+async function letIn({ session, ground, undoLater }: Stage, node: NodeId, slots: number): Promise<void> {
   const client = await session.client();
   const { url, token } = await session.connection();
   const home = homeOf(ground.folder, node);
   const folders = foldersOf(home);
   const place = { url, tokenFile: folders.coordinatorToken };
-  await writeHome(home, { nodeId: node, roles: ["worker"], slots: SLOTS, labels: { [DRILL_LABEL]: ground.id }, coordinator: place });
+  await writeHome(home, { nodeId: node, roles: ["worker"], slots, labels: { [DRILL_LABEL]: ground.id }, coordinator: place });
   const { publicKey } = await loadNodeKeys(folders.nodeSeed);
   await client.enrol({ id: node, publicKey });
   undoLater(`the node ${node} (openclaw-cluster nodes remove ${node})`, () => removeNode(client, node));
