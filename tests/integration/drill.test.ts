@@ -52,7 +52,7 @@ test("two workers join, one is killed at work, and nothing is lost", async () =>
   expect(end.json.startedAgainMs).toBeLessThan(NOTICED_MS);
   // Only on the drill's own two nodes.
   const { tasks } = await cluster.client.listTasks({ limit: 60 });
-  expect(new Set(tasks.map(({ node }) => node?.slice(0, 6)))).toEqual(new Set(["drill1", "drill2"]));
+  for (const { node } of tasks) expect(node).toMatch(/^drill[12]/);
 });
 
 test("Ctrl-C in its midst tidies up", async () => {
