@@ -43,6 +43,12 @@ export const ERRORS = {
   already_running: row(409, 1, false, "One daemon per folder: stop the other, or choose another --home."),
   coordinator_unreachable: row(503, 1, true, "Is it running? Try `openclaw-cluster doctor`."),
   bus_unreachable: row(503, 1, true, "The connection to nats-server is down; it comes back by itself."),
+  node_removed: row(
+    410,
+    1,
+    false,
+    "Start the daemon again and the node is let in anew (`openclaw-cluster start`); to keep it out, delete its folder.",
+  ),
   bus_timeout: row(504, 1, true, "No answer in time: the outcome is unknown, not failed."),
 
   // How an attempt can end other than well.

@@ -29,7 +29,8 @@ export const ClusterEvent = z
       error: TaskError.optional(),
     }),
     z.object({ ...base, type: z.literal("progress"), task: TaskId, progress: Progress }),
-    z.object({ ...base, type: z.literal("node"), node: NodeId, state: NodeState, draining: z.boolean() }),
+    /** removed: an administrator took it out of the cluster; no node is ever shown in that state. */
+    z.object({ ...base, type: z.literal("node"), node: NodeId, state: NodeState.or(z.literal("removed")), draining: z.boolean() }),
     /** Events were dropped or are too old: read the present state again. */
     z.object({ ...base, type: z.literal("gap") }),
   ])

@@ -239,6 +239,15 @@ export const OPERATIONS = {
     params: NodeParams,
     reply: Node,
   },
+  removeNode: {
+    method: "delete",
+    path: "/nodes/{id}",
+    scope: "admin",
+    status: 200,
+    summary: "Take a node out that is gone for good; the answer is the node as it was last",
+    params: NodeParams,
+    reply: Node,
+  },
   shutdownNode: {
     method: "post",
     path: "/nodes/{id}/shutdown",

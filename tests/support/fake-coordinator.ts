@@ -31,6 +31,7 @@ export class FakeCoordinator implements Coordinator {
   readonly listFilters: ListFilter[] = [];
   readonly tokens = new Map<string, TokenRow>();
   readonly patches: unknown[] = [];
+  readonly removals: NodeId[] = [];
   readonly output = new Map<TaskId, OutputChunk[]>();
   /** Runs before each submit answers, after the tasks are made. */
   beforeAnswer: (submitted: readonly Submitted[]) => void | Promise<void> = () => undefined;
@@ -307,6 +308,12 @@ export class FakeCoordinator implements Coordinator {
 
   async shutdownNode(id: NodeId): Promise<Node> {
     return this.node(id);
+  }
+
+  async removeNode(id: NodeId): Promise<Node> {
+    const node = this.node(id);
+    this.removals.push(id);
+    return node;
   }
 
   token(hash: string): TokenRow | undefined {

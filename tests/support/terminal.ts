@@ -16,6 +16,7 @@ export interface CliOptions {
 export class TestTerminal implements Terminal {
   readonly env: Readonly<Record<string, string>>;
   readonly columns: number | undefined;
+  readonly errColumns: number | undefined;
   readonly colour: { out: boolean; err: boolean };
   stdout = "";
   stderr = "";
@@ -27,7 +28,7 @@ export class TestTerminal implements Terminal {
   constructor({ env = {}, input = "", columns, colour = false }: CliOptions = {}) {
     this.env = env;
     this.input = input;
-    this.columns = columns;
+    this.columns = this.errColumns = columns;
     this.colour = { out: colour, err: colour };
   }
 

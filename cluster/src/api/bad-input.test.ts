@@ -173,7 +173,7 @@ test.each([
   ["GET", "/api/v2/tasks", 404, "not_found", "nothing at this path"],
   ["DELETE", "/api/v1/tasks", 405, "method_not_allowed", "This path takes POST, GET."],
   ["OPTIONS", "/api/v1/tasks", 405, "method_not_allowed", "This path takes POST, GET."],
-  ["PUT", "/api/v1/nodes/studio", 405, "method_not_allowed", "This path takes GET, PATCH."],
+  ["PUT", "/api/v1/nodes/studio", 405, "method_not_allowed", "This path takes GET, PATCH, DELETE."],
 ])("%s %s → %d %s", async (method, path, status, code, detail) => {
   expect(refusal(await api.ask({ method, path }))).toEqual({ status, code, detail: saying(detail) });
 });

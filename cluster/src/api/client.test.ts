@@ -102,6 +102,7 @@ describe.each([
       drain: () => plain.drain({ id: studio }),
       resume: () => plain.resume({ id: studio }),
       shutdownNode: () => plain.shutdownNode({ id: studio }),
+      removeNode: () => plain.removeNode({ id: studio }),
     };
     for (const [name, ask] of Object.entries(calls)) {
       const answer = await ask();

@@ -61,6 +61,7 @@ export const HANDLERS: Handlers = {
     coordinator.patchNode(params.id, { ...(labels !== undefined && { labels }), ...(slots !== undefined && { slots }) }),
   drain: (coordinator, { params }) => coordinator.drain(params.id, true),
   resume: (coordinator, { params }) => coordinator.drain(params.id, false),
+  removeNode: (coordinator, { params }) => coordinator.removeNode(params.id),
   shutdownNode: (coordinator, { params }) => coordinator.shutdownNode(params.id),
 };
 

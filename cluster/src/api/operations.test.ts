@@ -40,6 +40,7 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   drain: { path: "/nodes/studio/drain" },
   resume: { path: "/nodes/studio/resume" },
   shutdownNode: { path: "/nodes/studio/shutdown" },
+  removeNode: { path: "/nodes/studio" },
 };
 const plain = Object.keys(GOOD) as (keyof typeof GOOD)[];
 

@@ -25,6 +25,8 @@ export interface ConnectionOptions {
   readonly firstConnectMs?: number;
   /** Gives up the first connection. */
   readonly signal?: AbortSignal;
+  /** Called each time that the server refuses the key while reconnecting (K1). */
+  readonly onRefused?: () => void;
 }
 
 export interface Connection {
@@ -92,6 +94,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
         lastRefusal = "";
         become(true);
       }
+      if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
       if (status.type === "error" && status.error.message !== lastRefusal) {
         lastRefusal = status.error.message;
         options.log.warn({ name: options.name, refusal: lastRefusal }, "nats-server refused something");

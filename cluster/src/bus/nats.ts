@@ -28,6 +28,8 @@ export interface NatsOptions {
   readonly firstConnectMs?: number;
   /** Gives up the first connection. */
   readonly signal?: AbortSignal;
+  /** Called each time that nats-server refuses this node's key, long after it was let in. */
+  readonly onRefused?: () => void;
 }
 
 const ENSURE_AGAIN_MS = 1_000;

@@ -43,8 +43,14 @@ export const COMMANDS: readonly Entry[] = [
   { name: "retry", group: WORK, summary: "run a failed or cancelled task again", load: () => import("./commands/retry.ts") },
   { name: "answer", group: WORK, summary: "decide on a task that waits for a person", load: () => import("./commands/answer.ts") },
   { name: "status", group: CLUSTER, summary: "show the cluster on one screen", load: () => import("./commands/status.ts") },
-  { name: "nodes", group: CLUSTER, summary: "list, label, drain and stop nodes", load: () => import("./commands/nodes.ts") },
+  { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
   { name: "queue", group: CLUSTER, summary: "show what waits, in the order of placing", load: () => import("./commands/queue.ts") },
+  {
+    name: "drill",
+    group: CLUSTER,
+    summary: "kill a worker, a node or a coordinator on purpose, and read a verdict",
+    load: () => import("./commands/drill.ts"),
+  },
   { name: "events", group: CLUSTER, summary: "follow everything that changes", load: () => import("./commands/events.ts") },
 ];
 

@@ -49,6 +49,8 @@ describe("the cluster", () => {
     expect((await cli(["nodes", "drain", "studio"])).stdout).toBe("studio ready, draining\n");
     expect((await cli(["nodes", "resume", "studio"])).stdout).toBe("studio ready\n");
     expect((await cli(["nodes", "shutdown", "studio"])).code).toBe(0);
+    expect((await cli(["nodes", "remove", "studio"])).stdout).toMatch(/^studio is out of the cluster/);
+    expect(api.coordinator.removals).toEqual(["studio"]);
     expect((await cli(["nodes", "label", "studio", "gpu"])).code).toBe(2);
   });
 
@@ -191,5 +193,16 @@ describe("doctor", () => {
     const { stdout } = await cli(["doctor"]);
     expect(stdout).toMatch(/^fail +cluster\.yaml +.*cluster\.yaml:1: slots/m);
     expect(stdout).toMatch(/^ok +disk/m);
+  });
+});
+
+describe("drill", () => {
+  it("wants a coordinator, an administrator's token, and one form", async () => {
+    expect(await cli(["drill", "--node", "studio", "--coordinator"])).toMatchObject({ code: 2, stdout: "" });
+    expect(await cli(["drill", "--tasks", "1001"])).toMatchObject({ code: 2, stdout: "" });
+    const nowhere = await cli(["drill"], { env: { ...env, OPENCLAW_CLUSTER_URL: "http://127.0.0.1:1" } });
+    expect(nowhere).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/coordinator_unreachable\)\n hint: .+\n$/) });
+    const refused = await cli(["drill"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: api.tokens.operator } });
+    expect(refused).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/admin.*\(forbidden\)\n hint: .+\n$/) });
   });
 });

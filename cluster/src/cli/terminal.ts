@@ -13,6 +13,8 @@ export interface Terminal {
   readonly env: Environment;
   /** Columns of the screen; undefined where stdout is a file or a pipe. */
   readonly columns: number | undefined;
+  /** The same of the screen behind stderr. */
+  readonly errColumns: number | undefined;
   readonly colour: { readonly out: boolean; readonly err: boolean };
   out(text: string): void;
   err(text: string): void;
@@ -34,6 +36,7 @@ export function processTerminal(): Terminal {
   return {
     env: process.env,
     columns: process.stdout.isTTY ? process.stdout.columns : undefined,
+    errColumns: process.stderr.isTTY ? process.stderr.columns : undefined,
     colour: { out: process.stdout.isTTY && process.stdout.hasColors(), err: process.stderr.isTTY && process.stderr.hasColors() },
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),

@@ -22,14 +22,15 @@ import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
+import { askIfRemoved } from "./removal.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
   const { config, folders, clock, log, keys } = ground;
-  const enrolled = await enrol(ground, lead);
-  const bus = await connectNats({ urls: enrolled.busUrls, node: config.nodeId, seed: keys.seed, log });
+  const { enrolled, onRefused } = await enrol(ground, lead);
+  const bus = await connectNats({ urls: enrolled.busUrls, node: config.nodeId, seed: keys.seed, log, onRefused });
   open.push(() => bus.close());
 
   const gateway = await openGateway(ground);
@@ -71,9 +72,10 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
 }
 
 /** The daemon that leads lets its own node in; any other asks over HTTP with the token it was given. */
-async function enrol({ config, keys }: Ground, lead: LeadRole | undefined): Promise<Enrolled> {
+async function enrol({ config, keys, log, fail }: Ground, lead: LeadRole | undefined): Promise<{ enrolled: Enrolled; onRefused(): void }> {
   const request = { id: config.nodeId, publicKey: keys.publicKey };
-  if (lead !== undefined) return lead.coordinator.enrol(request);
+  // Nobody can remove the node that leads.
+  if (lead !== undefined) return { enrolled: await lead.coordinator.enrol(request), onRefused: () => undefined };
   const { url, tokenFile } = config.coordinator;
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined || token === undefined) {
@@ -84,7 +86,8 @@ async function enrol({ config, keys }: Ground, lead: LeadRole | undefined): Prom
   }
   const client = openClient({ url, token, transport: nodeTransport() });
   try {
-    return await client.enrol(request);
+    const enrolled = await client.enrol(request);
+    return { enrolled, onRefused: askIfRemoved({ node: config.nodeId, coordinator: { url, token }, log, removed: fail }) };
   } finally {
     await client.close();
   }

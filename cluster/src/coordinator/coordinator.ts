@@ -51,6 +51,8 @@ export interface Coordinator {
   patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node>;
   drain(id: NodeId, draining: boolean): Promise<Node>;
   shutdownNode(id: NodeId): Promise<Node>;
+  /** Gives the node as it was last. state_conflict while it may still be at work. */
+  removeNode(id: NodeId): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
   token(hash: string): TokenRow | undefined;
   addToken(row: TokenRow): Promise<void>;

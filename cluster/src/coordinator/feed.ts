@@ -7,12 +7,16 @@
  *     with the newest.
  */
 import { EVENT_RESULT_BYTES_MAX, type ClusterEvent } from "@openclaw-cluster/contract/events";
-import { taskId } from "@openclaw-cluster/contract/ids";
+import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node } from "@openclaw-cluster/contract/node";
 import { nodeOf, type TaskRecord } from "../core/task.ts";
 import { EventHistory } from "./event-history.ts";
 
-export type News = { readonly task: TaskRecord } | { readonly progress: TaskRecord } | { readonly node: Node };
+export type News =
+  | { readonly task: TaskRecord }
+  | { readonly progress: TaskRecord }
+  | { readonly node: Node }
+  | { readonly removed: NodeId };
 
 /** An event's fields, roughly, without its result. */
 const EVENT_BYTES = 256;
@@ -70,6 +74,7 @@ export class Feed {
 
 function toEvent(id: number, at: number, news: News, withResult: boolean): ClusterEvent {
   if ("node" in news) return { id, at, type: "node", node: news.node.id, state: news.node.state, draining: news.node.draining };
+  if ("removed" in news) return { id, at, type: "node", node: news.removed, state: "removed", draining: false };
   if ("progress" in news) return { id, at, type: "progress", task: taskId(news.progress.key), progress: news.progress.progress ?? {} };
   const { task } = news;
   const { state, reason, seq, attempt } = task;

@@ -41,15 +41,15 @@ export class Inbox {
     const { state, turn, parts } = this.lead;
     const report = readReport(body);
     const node = senderOf(subject);
-    const entry = state.registry.find(node);
-    if (report === undefined || entry?.row.state !== "approved") {
+    if (report === undefined || state.registry.find(node)?.row.state !== "approved") {
       parts.log.warn({ node, readable: report !== undefined }, "a report was dropped");
       return;
     }
     let reply: ReportReply;
     turn.add({
       apply: () => {
-        reply = { verdicts: applyReport(state, entry, report) };
+        // Asked again, here and below: it may have been removed in this very turn.
+        reply = { verdicts: applyReport(state, state.registry.get(node), report) };
       },
       committed: () => respond?.(reply),
       // No answer: the worker keeps what it has and reports again.
@@ -61,14 +61,14 @@ export class Inbox {
     const { state, turn, parts } = this.lead;
     const parsed = Heartbeat.safeParse(body);
     const node = senderOf(subject);
-    const entry = state.registry.find(node);
-    if (!parsed.success || parsed.data.node !== node || entry?.row.state !== "approved") {
+    if (!parsed.success || parsed.data.node !== node || state.registry.find(node)?.row.state !== "approved") {
       parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
       return;
     }
     let reply: HeartbeatReply | undefined;
     turn.add({
       apply: () => {
+        const entry = state.registry.get(node);
         const before = stateOf(entry);
         reply = applyHeartbeat(state, entry, parsed.data);
         if (stateOf(entry) !== before) this.lead.nodeChanged(entry);

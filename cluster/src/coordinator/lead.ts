@@ -119,10 +119,11 @@ export class Lead implements Leading {
     const { ledger, registry, outgoing } = this.state;
     const written = ledger.take();
     const keys = this.intake.takeKeys();
+    const nodesRemoved = registry.takeRemoved();
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
-    if (written !== undefined || keys.length > 0 || nodes.length > 0 || tokens.length > 0) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodes, tokens });
+    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) {
+      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
       this.storageFull = false;
       this.intake.keysKept();
     }
@@ -137,8 +138,9 @@ export class Lead implements Leading {
     this.storageFull = true;
     outgoing.drop();
     this.intake.drop();
-    registry.rollBack();
-    this.state.ledger = this.newLedger(registry, await this.parts.store.load());
+    const loaded = await this.parts.store.load();
+    registry.rollBack(loaded.nodes);
+    this.state.ledger = this.newLedger(registry, loaded);
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }
 }

@@ -68,6 +68,22 @@ export class NodeDesk {
     return node;
   }
 
+  /** For good. Its tasks' history keeps its name; its key may not connect any more. */
+  async remove(id: NodeId): Promise<Node> {
+    const last = await this.lead.turn.run(() => {
+      const entry = this.registry.get(id);
+      const refusal = this.mayNotGo(entry);
+      if (refusal !== undefined) throw new ClusterError("state_conflict", refusal);
+      const node = this.view(entry);
+      this.registry.remove(id);
+      this.lead.state.ledger.scheduler.removeNode(id);
+      return node;
+    });
+    this.lead.feed.publish([{ removed: id }], this.lead.parts.clock.wall());
+    await this.authorize();
+    return last;
+  }
+
   async cluster(): Promise<ClusterView> {
     const { parts, claim, state } = this.lead;
     const nodes: Partial<Record<NodeState, number>> = {};
@@ -124,6 +140,19 @@ export class NodeDesk {
       this.lead.nodeChanged(entry);
       return this.view(entry);
     });
+  }
+
+  /** Why it cannot be removed, with what to do; undefined where it can. */
+  private mayNotGo(entry: NodeEntry): string | undefined {
+    const { id } = entry.row;
+    if (id === this.lead.parts.self) return `${id} runs the coordinator.`;
+    const state = stateOf(entry);
+    if (state === "ready") return `${id} is ready; end its daemon first: openclaw-cluster nodes shutdown ${id}`;
+    if (state === "suspect") return `${id} fell silent only a moment ago; try again when it is lost or back.`;
+    const leases = this.lead.state.ledger.leasesOf(id).size;
+    if (leases > 0)
+      return `${id} still holds ${leases === 1 ? "a task" : `${leases} tasks`}; try again when they have gone to other nodes.`;
+    return undefined;
   }
 
   private problemsOf(entry: NodeEntry): string[] {

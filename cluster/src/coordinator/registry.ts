@@ -40,6 +40,7 @@ export class Registry {
   private dirty = new Set<NodeId>();
   /** Lives that the next commit makes known, with the life before. */
   private readonly freshLives = new Map<NodeEntry, number | undefined>();
+  private removed = new Set<NodeId>();
 
   constructor(rows: readonly NodeRow[]) {
     for (const row of rows) this.entries.set(row.id, fresh(row));
@@ -64,7 +65,10 @@ export class Registry {
     const known = this.entries.get(id);
     if (known !== undefined) {
       if (known.row.publicKey === publicKey && known.row.state !== "revoked") return false;
-      throw new ClusterError("state_conflict", `The id ${id} belongs to a node with another key; choose another id for this one.`);
+      throw new ClusterError(
+        "state_conflict",
+        `The id ${id} belongs to a node with another key; choose another id, or take that node out first: openclaw-cluster nodes remove ${id}`,
+      );
     }
     const row: NodeRow = { id, publicKey, state: "approved", draining: false, labels: {}, registeredAt: now, succeeded: 0, failed: 0 };
     this.entries.set(id, fresh(row));
@@ -90,11 +94,29 @@ export class Registry {
     this.freshLives.clear();
   }
 
-  /** After a commit that failed: every row is written again with the next one, and new lives are still to be noticed. */
-  rollBack(): void {
+  /**
+   * After a commit that failed: what the store still has was not removed, every row is written again with the next one, and
+   * new lives are still to be noticed.
+   */
+  rollBack(rows: readonly NodeRow[]): void {
+    for (const row of rows) if (!this.entries.has(row.id)) this.entries.set(row.id, fresh(row));
     for (const id of this.entries.keys()) this.dirty.add(id);
     for (const [entry, boot] of this.freshLives) entry.boot = boot;
     this.freshLives.clear();
+  }
+
+  /** Out of the cluster; its id is free for any key. */
+  remove(id: NodeId): void {
+    this.entries.delete(this.get(id).row.id);
+    this.dirty.delete(id);
+    this.removed.add(id);
+  }
+
+  /** Nodes that the store still has. */
+  takeRemoved(): NodeId[] {
+    const ids = [...this.removed];
+    this.removed = new Set();
+    return ids;
   }
 
   /** Rows that the store has not seen in their present form. */

@@ -58,6 +58,7 @@ class RamStore implements Store {
     for (const task of batch.changed ?? []) this.tasks.set(task.key, task);
     for (const { task, attempt } of batch.attempts ?? []) this.ended.get(task)?.set(attempt.n, attempt);
     for (const key of batch.keys ?? []) this.keys.set(keyName(key.owner, key.key), key);
+    for (const id of batch.nodesRemoved ?? []) this.nodes.delete(id);
     for (const node of batch.nodes ?? []) this.nodes.set(node.id, node);
     for (const token of batch.tokens ?? []) this.tokens.set(token.id, token);
     for (const id of batch.tokensRemoved ?? []) this.tokens.delete(id);

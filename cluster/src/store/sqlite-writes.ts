@@ -115,10 +115,11 @@ export class Writes {
     else this.placed.set(task.key, task.placement);
   }
 
-  private writeRest({ attempts = [], keys = [], nodes = [], tokens = [], tokensRemoved = [] }: Batch): void {
+  private writeRest({ attempts = [], keys = [], nodesRemoved = [], nodes = [], tokens = [], tokensRemoved = [] }: Batch): void {
     const { statements } = this;
     for (const { task, attempt } of attempts) statements.insertAttempt.run(task, attempt.n, JSON.stringify(attempt));
     for (const { owner, key, bodyHash, runs, at } of keys) statements.writeKey.run(owner, key, bodyHash, JSON.stringify(runs), at);
+    for (const id of nodesRemoved) statements.removeNode.run(id);
     for (const node of nodes) statements.writeNode.run(node.id, JSON.stringify(node));
     for (const token of tokens) statements.writeToken.run(token.id, JSON.stringify(token));
     for (const id of tokensRemoved) statements.removeToken.run(id);
@@ -140,6 +141,7 @@ function prepare(database: DatabaseSync) {
     insertAttempt: database.prepare("INSERT INTO attempts (key, n, attempt) VALUES (?, ?, ?)"),
     writeKey: database.prepare("INSERT OR REPLACE INTO submit_keys (owner, key, body_hash, runs, at) VALUES (?, ?, ?, ?, ?)"),
     writeNode: database.prepare("INSERT OR REPLACE INTO nodes (id, node) VALUES (?, ?)"),
+    removeNode: database.prepare("DELETE FROM nodes WHERE id = ?"),
     writeToken: database.prepare("INSERT OR REPLACE INTO tokens (id, token) VALUES (?, ?)"),
     removeToken: database.prepare("DELETE FROM tokens WHERE id = ?"),
     keepLastKey: database.prepare("UPDATE meta SET last_key = ?"),

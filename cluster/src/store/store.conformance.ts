@@ -4,6 +4,7 @@
  */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskRecord } from "../core/task.ts";
 import { ATTEMPT, FULL, KEY, NODE, NODE_ROW, TOKEN, queued, succeeded } from "./store.fixtures.ts";
 import { filters, steps } from "./store.histories.ts";
@@ -220,6 +221,16 @@ function rows(now: Now): void {
     await store.commit({ epoch, nodes: [other], tokensRemoved: ["t1", "never"] });
     expect(await store.load()).toMatchObject({ nodes: [other], tokens: [{ id: "t2" }] });
     expect((await store.load()).nodes[0]).not.toHaveProperty("slots");
+  });
+
+  it("removes nodes, also when opened anew; an id that is removed and written in one batch is a new node", async () => {
+    const { store, epoch, opened } = now();
+    const nas = { ...NODE_ROW, id: "nas" as NodeId };
+    await store.commit({ epoch, nodes: [NODE_ROW, nas] });
+    const anew = { ...nas, publicKey: "U2" };
+    await store.commit({ epoch, nodesRemoved: [NODE, nas.id, "never" as NodeId], nodes: [anew] });
+    expect((await store.load()).nodes).toStrictEqual([anew]);
+    expect((await (await opened.reopen()).load()).nodes).toStrictEqual([anew]);
   });
 
   it("knows nothing of a task that is not there", async () => {

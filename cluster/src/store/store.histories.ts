@@ -15,7 +15,7 @@ export type Step =
       /** `of` picks one of the tasks there are. */
       readonly changed: readonly { readonly of: number; readonly to: Mutable }[];
       readonly attempts: readonly { readonly of: number; readonly attempt: Omit<Attempt, "n"> }[];
-      readonly rest: Pick<Batch, "keys" | "nodes" | "tokens" | "tokensRemoved">;
+      readonly rest: Pick<Batch, "keys" | "nodesRemoved" | "nodes" | "tokens" | "tokensRemoved">;
     }
   | { readonly kind: "claim" | "stale" | "reopen" }
   | { readonly kind: "prune"; readonly endedBefore: number };
@@ -77,6 +77,7 @@ const rest = fc.record({
     fc.record({ owner: word, key: word, bodyHash: word, runs: fc.array(fc.tuple(small, small), { maxLength: 2 }), at: small }),
     { maxLength: 2 },
   ),
+  nodesRemoved: fc.array(node, { maxLength: 1 }),
   nodes: fc.array(
     fc.record({
       id: node,
@@ -92,7 +93,7 @@ const rest = fc.record({
   ),
   tokens: fc.array(fc.record({ id: word, hash: word, scope: fc.constant("viewer"), name: word, createdAt: small }), { maxLength: 2 }),
   tokensRemoved: fc.array(word, { maxLength: 1 }),
-}) as fc.Arbitrary<Pick<Batch, "keys" | "nodes" | "tokens" | "tokensRemoved">>;
+}) as fc.Arbitrary<Pick<Batch, "keys" | "nodesRemoved" | "nodes" | "tokens" | "tokensRemoved">>;
 
 const history = fc.array(
   fc.oneof(

@@ -42,6 +42,7 @@ export class Model {
       return [{ task: key, attempt: row }];
     });
     for (const key of step.rest.keys ?? []) this.keys.set(JSON.stringify([key.owner, key.key]), key);
+    for (const id of step.rest.nodesRemoved ?? []) this.nodes.delete(id);
     for (const row of step.rest.nodes ?? []) this.nodes.set(row.id, row);
     for (const row of step.rest.tokens ?? []) this.tokens.set(row.id, row);
     for (const id of step.rest.tokensRemoved ?? []) this.tokens.delete(id);

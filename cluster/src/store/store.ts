@@ -70,6 +70,8 @@ export interface Batch {
   readonly changed?: readonly TaskRecord[];
   readonly attempts?: readonly AttemptRow[];
   readonly keys?: readonly SubmitKey[];
+  /** Before `nodes` are written: an id that stands in both is that of a new node. */
+  readonly nodesRemoved?: readonly NodeId[];
   /** Replaced whole. */
   readonly nodes?: readonly NodeRow[];
   readonly tokens?: readonly TokenRow[];

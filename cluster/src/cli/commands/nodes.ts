@@ -1,4 +1,4 @@
-/** `nodes`: the machines; list them, look at one, label it, take it out of work and back in, end its daemon. */
+/** `nodes`: the machines; list them, look at one, label it, take it out of work and back in, end its daemon, take it out for good. */
 import type { Node } from "@openclaw-cluster/contract/node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Client } from "@openclaw-cluster/contract/client/client";
@@ -60,6 +60,12 @@ export function configure(command: Command, act: Act): void {
     "ask its daemon to end in good order",
     (client, id) => client.shutdownNode({ id }),
     ({ id }) => `${id} was asked to end in good order`,
+  );
+  change(
+    "remove",
+    "take it out of the cluster, when it is gone for good",
+    (client, id) => client.removeNode({ id }),
+    ({ id }) => `${id} is out of the cluster; its daemon, should it come back, is told so`,
   );
 }
 

@@ -16,6 +16,7 @@ interface Options {
   readonly role?: readonly string[];
   readonly nodeId?: string;
   readonly set?: readonly string[];
+  readonly untilInputEnds?: true;
 }
 
 interface Up {
@@ -29,7 +30,8 @@ export function configure(command: Command, act: Act): void {
     .option("--port <port>", "the API's port; 0 takes a free one")
     .option("--role <role>", "coordinator or worker; may be repeated; both unless said", collect)
     .option("--node-id <id>", "this machine's id in the cluster, kept from the first start on")
-    .option("--set <field=value>", "any setting of cluster.yaml, for this run; may be repeated", collect);
+    .option("--set <field=value>", "any setting of cluster.yaml, for this run; may be repeated", collect)
+    .option("--until-input-ends", "stop in good order when stdin ends, for a program that starts this and must not leave it behind");
   examples(command, "start", "start --home ~/second --port 8899 --set nats.port=4299 --set log.level=debug")
     .addHelpText(
       "after",
@@ -52,6 +54,7 @@ async function start(session: Session, options: Options): Promise<number> {
     remark(terminal, "stopping in good order; once more ends it at once");
     asked.resolve();
   });
+  if (options.untilInputEnds === true) void terminal.readInput().finally(() => asked.resolve());
   try {
     const daemon = await startDaemon({ config, home, env: terminal.env, onProgress: (text) => remark(terminal, text) });
     try {
