@@ -17,7 +17,15 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
-      { test: { name: "simulation", include: ["tests/simulation/**/*.test.ts"], testTimeout: 120_000, sequence: { groupOrder: 2 } } },
+      {
+        test: {
+          name: "simulation",
+          include: ["tests/simulation/**/*.test.ts"],
+          testTimeout: 120_000,
+          maxConcurrency: 2,
+          sequence: { groupOrder: 2 },
+        },
+      },
       {
         test: {
           name: "integration",

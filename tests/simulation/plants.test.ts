@@ -1,6 +1,6 @@
 /** Every promise has a bug planted against it, and the checker finds each: a process of its own for each, because a plant is for life. */
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import { run } from "../../scripts/child.ts";
 import { PLANTS } from "./world/plants.ts";
 
@@ -8,7 +8,7 @@ const SIM = fileURLToPath(new URL("../../scripts/sim.ts", import.meta.url));
 /** The shyest plant shows itself in one of some hundred worlds. */
 const SEEDS = 1_500;
 
-test.for(PLANTS)("$name", { timeout: 120_000 }, async ({ name, breaks }) => {
+test.concurrent.for(PLANTS)("$name", { timeout: 120_000 }, async ({ name, breaks }, { expect }) => {
   const { code, stdout, stderr } = await run(process.execPath, [SIM, "--plant", name, "--seeds", String(SEEDS)]).ended();
   expect(stderr).not.toContain("Error");
   expect(code, stdout).toBe(1);

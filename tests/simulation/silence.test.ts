@@ -106,3 +106,12 @@ test("as soon as one of them is back, it is their own silence again", async () =
   expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "queued", reason: "node_lost" });
   await third.close();
 });
+
+test("a coordinator that stops in good order gives its nodes two minutes, and its successor keeps that word", async () => {
+  const ref = await leaseTo(quiet);
+  await cluster.restartCoordinator();
+  await pass(LOST_MS, () => lively.beat(1));
+  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "leased", attempt: 1 });
+  await pass(120_000, () => lively.beat(1));
+  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "queued", reason: "node_lost" });
+});

@@ -39,7 +39,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "any-attempt-may-settle",
-    breaks: ["I3"],
+    breaks: ["I3", "I5"],
     file: "core/settle.ts",
     find: "return task.lease !== undefined && task.attempt === ref.attempt && task.lease.epoch === ref.epoch;",
     put: "return task.lease !== undefined && ref.attempt > 0;",
@@ -109,7 +109,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "an-abort-is-not-heard",
-    breaks: ["I5", "I14"],
+    breaks: ["I5", "I9", "I14"],
     file: "worker/attempt.ts",
     find: "    this.controller?.abort(cause);",
     put: "",
@@ -145,7 +145,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "a-cancel-can-be-overtaken",
-    breaks: ["G6"],
+    breaks: ["I6"],
     file: "core/settle.ts",
     find: '  if (known.state === "cancelling") {',
     put: '  if (known.state === "cancelling" && finished.outcome.kind === "succeeded") {\n    return { task: { ...known, state: "succeeded", reason: "done", seq: known.seq + 1, lease: undefined, endedAt: now, result: (finished.outcome as { result?: never }).result } as never };\n  }\n  if (known.state === "cancelling") {',
@@ -180,25 +180,11 @@ export const PLANTS: readonly Plant[] = [
     put: "",
   },
   {
-    name: "a-life-that-was-not-kept-is-forgotten",
-    breaks: ["I5", "G5"],
-    file: "coordinator/registry.ts",
-    find: "    for (const [entry, boot] of this.freshLives) entry.boot = boot;",
-    put: "    for (const [entry] of this.freshLives) entry.boot = undefined;\n    for (const entry of this.entries.values()) entry.boot = undefined;",
-  },
-  {
     name: "an-overtaken-heartbeat-is-believed",
     breaks: ["I5", "G5"],
     file: "coordinator/heartbeats.ts",
     find: "  if (entry.boot === boot) return n > entry.said;",
     put: "  if (entry.boot === boot) return n > 0;",
-  },
-  {
-    name: "a-pause-is-not-passed-on",
-    breaks: ["I5"],
-    file: "coordinator/lead.ts",
-    find: "entry.seenAt = clock.monotonic() + pauseMs;",
-    put: "entry.seenAt = clock.monotonic() + 0 * pauseMs;",
   },
   {
     name: "a-slot-is-free-before-its-work-has-stopped",

@@ -170,6 +170,21 @@ const ACTS: readonly [Act, ...Act[]] = [
     life?.clock.goOn();
   },
   async (trouble) => {
+    const { head, time, chance } = trouble.parts;
+    const cut = trouble.cutLink(trouble.anyMachine, "both");
+    await time.passes(chance.between(0, 3_000));
+    await head.restart();
+    await cut;
+  },
+  async (trouble) => {
+    const { disk, time, chance, note } = trouble.parts;
+    note("the disk is full while a node starts again");
+    disk.faults.full = 0.7;
+    await crashMachine(trouble, chance.is(0.5), () => time.passes(chance.between(50, 1_000)));
+    await time.passes(chance.between(500, 5_000));
+    disk.faults.full = 0;
+  },
+  async (trouble) => {
     trouble.parts.note("a storm");
     trouble.parts.weather.rage();
     trouble.parts.head.loss = 0.2;
