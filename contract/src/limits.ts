@@ -36,6 +36,8 @@ export const LIMITS = {
   eventBytesKept: 4 * 1024 * 1024,
   /** Open event and log streams. */
   streamsMax: 256,
-  /** Losses of its node that a task survives before it fails (DESIGN §4). */
+  /** Losses of its node, and other faults of infrastructure, that a task survives before it fails (DESIGN §4). */
   nodeLossesMax: 5,
+  /** Times that a task waits for whoever throttles it before it fails: with an hour's Retry-After most of a day. */
+  throttlesMax: 20,
 } as const;

@@ -3,11 +3,10 @@
  * ask is in desk.ts; what happens to tasks is in core.
  */
 import { Heartbeat, type HeartbeatReply, type ReportReply } from "@openclaw-cluster/contract/wire";
-import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { Bus, BusServer, Message, Subscription } from "../bus/bus.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
-import { ring } from "../core/alarms.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded, Store } from "../store/store.ts";
 import type { Clock, Timer } from "../system/clock.ts";
@@ -17,10 +16,12 @@ import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
 import { Intake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Outgoing } from "./outgoing.ts";
+import { Overruns } from "./overruns.ts";
 import { placeQueued } from "./placing.ts";
 import { Registry, stateOf, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
 import { readReport } from "./report-body.ts";
 import { applyReport } from "./reports.ts";
+import { ringAlarms } from "./ringing.ts";
 import type { State } from "./state.ts";
 import { Tokens } from "./tokens.ts";
 import { Turn } from "./turn.ts";
@@ -54,8 +55,6 @@ const PAUSE_MS = 300_000;
 const TICK_MS = 1_000;
 /** Looks that are further apart than this are no sign of load: the machine slept, or the process was stopped. */
 const STILL_MS = 3_000;
-/** Alarms of one turn. */
-const ALARMS_MAX = 4_096;
 /** Counters of nodes are written back this often; they are statistics, not truth. */
 const COUNTERS_MS = 10_000;
 const PRUNE_MS = 60_000;
@@ -73,6 +72,7 @@ export class Lead {
   /** The last commit was refused for want of disk space. */
   storageFull = false;
   private readonly subscriptions: Subscription[] = [];
+  private readonly overruns = new Overruns();
   private timer: Timer | undefined;
   /** When to look again and when it was last done, by the monotonic clock. */
   private lookAt: number;
@@ -253,23 +253,15 @@ export class Lead {
   }
 
   private keepTime(): void {
-    const { ledger, registry, clock } = this.state;
-    const now = clock.wall();
-    for (const key of ledger.alarms.due(now, ALARMS_MAX)) {
-      const task = ledger.get(key);
-      const settled = task && ring(task, now);
-      if (task === undefined || settled === undefined) continue;
-      if (task.lease !== undefined) {
-        this.state.outgoing.cancel(task.lease.node, { task: taskId(key), attempt: task.attempt, epoch: task.lease.epoch });
-      }
-      ledger.write(task, settled);
-    }
+    const { registry, clock } = this.state;
+    ringAlarms(this.state);
     const silence = clock.monotonic();
     const stoodStillMs = silence - this.lookedAt - TICK_MS;
     this.lookedAt = silence;
     if (stoodStillMs > STILL_MS) registry.excuse(stoodStillMs, silence);
     for (const entry of registry.sweep(silence)) this.nodeChanged(entry);
     for (const entry of registry.silent(silence)) loseLeases(this.state, entry);
+    this.overruns.look(this.state);
     if (silence - this.countersAt >= COUNTERS_MS) {
       this.countersAt = silence;
       registry.keepCounters();

@@ -94,6 +94,8 @@ export class Ledger {
   revive(before: TaskRecord, task: TaskRecord): void {
     this.enter(task);
     this.write(before, { task });
+    // Its deadline's alarm may have gone with an earlier life, or with an earlier coordinator.
+    this.alarms.set(task, true);
   }
 
   /** What was written since the last call; undefined when nothing was. */
