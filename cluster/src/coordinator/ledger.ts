@@ -51,6 +51,11 @@ export class Ledger {
     return this.live.get(key);
   }
 
+  /** As `get`, and what ended in this very turn: of that the store knows nothing yet. */
+  latest(key: number): TaskRecord | undefined {
+    return this.live.get(key) ?? this.dirty.get(key);
+  }
+
   leasesOf(node: NodeId): ReadonlySet<number> {
     return this.leases.get(node) ?? NONE;
   }

@@ -8,7 +8,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
 import { runMsOf } from "../core/timeouts.ts";
 import type { Gateway, TurnEnd, TurnEvent } from "../openclaw/openclaw.ts";
-import type { Execution, Executor } from "./executors.ts";
+import { failedWith, type Execution, type Executor } from "./executors.ts";
 import { chooseSession } from "./session.ts";
 
 type Spec = Extract<TaskSpec, { kind: "agent" }>;
@@ -25,7 +25,7 @@ export function agentExecutor(parts: { gateway: Gateway }): Executor<"agent"> {
         return await takeTurn(parts.gateway, spec, execution);
       } catch (error) {
         if (execution.signal.aborted) return { kind: "cancelled" };
-        if (error instanceof ClusterError) return { kind: "failed", error: { code: error.code, message: error.detail } };
+        if (error instanceof ClusterError) return failedWith(error);
         throw error;
       }
     },
@@ -75,7 +75,11 @@ function outcomeOf(end: TurnEnd, runId: string, asked: boolean): Outcome {
       if (asked) return { kind: "cancelled" };
       return { kind: "failed", error: { code: "agent_failed", message: "Somebody stopped the turn in OpenClaw." } };
     case "failed":
-      return { kind: "failed", error: { code: end.code, message: end.message } };
+      return {
+        kind: "failed",
+        error: { code: end.code, message: end.message, ...(end.reason !== undefined && { data: { reason: end.reason } }) },
+        ...(end.retryAfterMs !== undefined && { retryAfterMs: end.retryAfterMs }),
+      };
   }
 }
 
