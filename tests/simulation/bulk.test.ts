@@ -1,4 +1,5 @@
 /** Many tasks at once, in the real coordinator: nothing by halves, nothing twice, and everything else goes on meanwhile. */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { TERMINAL } from "@openclaw-cluster/contract/task";
@@ -6,7 +7,6 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
 import type { Batch, Store } from "../../cluster/src/store/store.ts";
-import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
 
 let cluster: RamCluster;
@@ -80,9 +80,14 @@ describe("a bulk cancel", () => {
     expect(await counts()).toMatchObject({ queued: 0, cancelled: count });
   });
 
-  it("N1: others have their turn between its pages", async () => {
+  it("N1: others have their turn between its pages, also when nothing is changed", async () => {
     await submit(5_000, labelled("x"));
     let over = false;
+    const dry = cluster.coordinator.bulk({ filter: x, act: { kind: "cancel" }, dryRun: true }).finally(() => (over = true));
+    await new Promise(setImmediate);
+    expect(over).toBe(false);
+    expect(await dry).toMatchObject({ matched: 5_000 });
+    over = false;
     const whole = cluster.coordinator.bulk({ filter: x, act: { kind: "cancel" } }).finally(() => (over = true));
     await submit(1, labelled("y"));
     expect(over).toBe(false);
@@ -98,10 +103,31 @@ describe("a bulk cancel", () => {
   });
 
   it("N2: what has moved on between the look and the turn is refused, and said", async () => {
-    const [moved] = (await submit(2, labelled("x"))) as [TaskId];
+    const [moved, other] = (await submit(2, labelled("x"))) as [TaskId, TaskId];
     const order = { filter: { ...x, states: ["queued"] as const }, act: { kind: "cancel" } } as const;
     const [, report] = await Promise.all([cluster.coordinator.cancel(moved), cluster.coordinator.bulk(order)]);
     expect(report).toMatchObject({ changed: 1, refused: 1, refusals: [{ id: moved, code: "state_conflict" }] });
+    // Back to life and away again, in the very turn: the store's record is older than both.
+    const [, , again] = await Promise.all([
+      cluster.coordinator.retry(other),
+      cluster.coordinator.cancel(other),
+      cluster.coordinator.bulk({ filter: { ...x, states: ["cancelled"] }, act: { kind: "retry" } }),
+    ]);
+    expect(again).toMatchObject({ changed: 2 });
+    expect(await cluster.coordinator.task(other)).toMatchObject({ state: "queued", seq: 5 });
+  });
+
+  it("N2: what could be changed all the same, but is not what was asked for, is refused too", async () => {
+    await cluster.addWorker("studio");
+    const [id] = (await submit(1, labelled("x", { input: { fail: true }, retry: { max: 0 } } as Partial<TaskSpec>))) as [TaskId];
+    await end(id);
+    const [, , report] = await Promise.all([
+      cluster.coordinator.retry(id),
+      cluster.coordinator.cancel(id),
+      cluster.coordinator.bulk({ filter: { ...x, states: ["failed"] }, act: { kind: "retry" } }),
+    ]);
+    expect(report).toMatchObject({ changed: 0, refused: 1, refusals: [{ id, code: "state_conflict" }] });
+    expect((await cluster.coordinator.task(id)).state).toBe("cancelled");
   });
 
   it("N3: a page that cannot be committed ends the call, and says where to go on", async () => {

@@ -43,13 +43,16 @@ const anySpec = fc.record({
   onLost: fc.option(fc.constantFrom("retry" as const, "ask" as const, "fail" as const), { nil: undefined }),
 });
 
+/** More than any task may have attempts. */
+const FAILURES = 50;
+
 describe("a task that only ever fails", () => {
   it("ends or asks, with no more attempts than its classes allow, and stays there", () => {
     fc.assert(
       fc.property(anySpec, fc.infiniteStream(anyFailure), ({ retry, onLost }, failures) => {
         let task = create(1, echo({ ...(retry && { retry }), ...(onLost && { onLost }) }), "me", 0);
         let last: { node: string; error: string } | undefined;
-        for (const { node, code, message, acted, random, retryAfterMs } of failures) {
+        for (const { node, code, message, acted, random, retryAfterMs } of failures.take(FAILURES)) {
           const outcome = failed(code, message, retryAfterMs === undefined ? {} : { retryAfterMs });
           const before = task;
           task = failOn(task, node, outcome, { random, acted });
@@ -88,7 +91,7 @@ describe("a task that only ever fails", () => {
   ] as const)("%s: %s is tried %i times in all, then %s", (its, code, attempts, reason) => {
     expect(ERRORS[code].class).toBe(its);
     let task = create(1, echo(), "me", 0);
-    while (task.state === "queued") task = due(failOn(task, "ada", failed(code)));
+    for (let tried = 0; tried < FAILURES && task.state === "queued"; tried++) task = due(failOn(task, "ada", failed(code)));
     expect(task).toMatchObject({ state: "failed", attempt: attempts, reason, error: { code } });
   });
 
