@@ -330,7 +330,7 @@ describe("acting on tasks", () => {
     expect(stdout).toMatch(/^TASKS +FAILED ALIKE.*\n +2 +agent_failed-00c0ffee .* t1 t2 +studio +format: no\n$/);
     expect(stderr).toContain("openclaw-cluster retry --dead --alike agent_failed-00c0ffee");
     const filter = { dead: true, alike: "agent_failed-00c0ffee" };
-    expect(await cli(["retry", "--dead", "--alike", filter.alike])).toMatchObject({ code: 0, stdout: "to be run again: 2 tasks\n" });
+    expect(await cli(["retry", "--dead", "--alike", filter.alike])).toMatchObject({ code: 0, stdout: "run again: 2 tasks\n" });
     expect(orders().at(-1)).toEqual({ filter, act: { kind: "retry" } });
     expect((await cli(["ps", "--dead"])).code).toBe(0);
     expect(api.coordinator.listFilters.at(-1)).toEqual({ dead: true });

@@ -9,7 +9,7 @@ import { examples, type Act } from "../command.ts";
 import { readTaskId } from "../ids.ts";
 import type { Session } from "../session.ts";
 
-const DONE = { retry: "to be run again", fail: "given up" } as const;
+const DONE = { retry: "run again", fail: "given up" } as const;
 
 export function configure(command: Command, act: Act): void {
   command

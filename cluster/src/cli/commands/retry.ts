@@ -7,6 +7,6 @@ import { actOnTasks } from "../many.ts";
 export function configure(command: Command, act: Act): void {
   bulkOptions(command.argument("[tasks...]", "t42 or 42"));
   examples(command, "retry t42", "retry --dead --alike command_failed-e1bd84a0", "retry --dead --node studio --yes").action(
-    act(actOnTasks({ action: "retry", done: "to be run again", one: (client, id) => client.retry({ id }) })),
+    act(actOnTasks({ action: "retry", done: "run again", one: (client, id) => client.retry({ id }) })),
   );
 }
