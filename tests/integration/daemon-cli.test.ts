@@ -53,10 +53,13 @@ test("exec prints what the command prints and ends as it ended", async () => {
 });
 
 test("what failed is found in its group, and all of it is run again, cancelled or counted at once", async () => {
-  for (let count = 0; count < 2; count++) await cli("exec", "--label", "batch=dead", "--", "cat", "/no/such/file");
+  const file = path.join(cluster.folder, "failing.json");
+  const failing = { kind: "echo", input: { fail: true }, retry: { max: 0 }, labels: { batch: "dead" } };
+  await writeFile(file, JSON.stringify([failing, failing]));
+  expect((await cli("submit", "-f", file, "--wait", "--json")).code).toBe(1);
   const { groups } = (await cli("dead", "--json")).json;
-  const group = groups.find(({ what }: { what: string }) => what.startsWith("exit 1: cat "));
-  expect(group).toMatchObject({ code: "command_failed", count: 2, nodes: ["studio"] });
+  const group = groups.find(({ what }: { what: string }) => what === "The echo was asked to fail.");
+  expect(group).toMatchObject({ code: "agent_failed", count: 2 });
   expect((await cli("dead")).stdout).toContain(group.alike);
   const listed = (await cli("ps", "--alike", group.alike, "--json")).json;
   expect(listed.tasks.map(({ id }: { id: string }) => id)).toEqual(group.examples);
