@@ -38,6 +38,7 @@ describe("a fingerprint", () => {
       fc.property(anyError, (error) => {
         expect(fingerprint(error)).toMatch(/^[a-z_]{1,32}-[0-9a-f]{8}$/);
       }),
+      { numRuns: 30 },
     );
   });
 });
