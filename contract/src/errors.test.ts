@@ -45,6 +45,11 @@ describe("the table", () => {
     },
   );
 
+  it("E3: says of what a caller can mend that sending it again does not help", () => {
+    for (const [code, { class: its, retryable }] of rows)
+      expect([code, retryable]).toEqual([code, its !== "permanent" && its !== "policy"]);
+  });
+
   it("and the schema know the same codes", () => {
     expect(ErrorCode.options.toSorted()).toEqual(rows.map(([code]) => code).toSorted());
   });

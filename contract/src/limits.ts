@@ -30,12 +30,20 @@ export const LIMITS = {
   /** The longest `?wait=`. */
   waitMsMax: 60_000,
   listMax: 500,
+  /** Tasks that one bulk call changes, refuses or counts; then it says where to go on. Under two seconds. */
+  bulkTasksMax: 10_000,
+  bulkRefusalsShown: 20,
+  /** Dead letters that one summary looks at, and groups that it makes of them. */
+  deadTasksMax: 5_000,
+  deadGroupsMax: 100,
   /** Events kept for `Last-Event-ID`; an older id is answered with a `gap` event. */
   eventsKept: 8_192,
   /** What they may take together, results included. */
   eventBytesKept: 4 * 1024 * 1024,
   /** Open event and log streams. */
   streamsMax: 256,
-  /** Losses of its node that a task survives before it fails (DESIGN §4). */
+  /** Losses of its node, and other faults of infrastructure, that a task survives before it fails (DESIGN §4). */
   nodeLossesMax: 5,
+  /** Times that a task waits for whoever throttles it before it fails: with an hour's Retry-After most of a day. */
+  throttlesMax: 20,
 } as const;

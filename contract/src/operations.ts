@@ -3,6 +3,7 @@
  * OpenAPI document is generated from it, and the client takes its types from it. Paths stand under `/api/v1`.
  */
 import { z } from "zod";
+import { BulkReport, BulkRequest, DeadPage, TASK_CONDITIONS } from "./bulk.ts";
 import { ClusterView, Health, QueueView } from "./cluster.ts";
 import { ClusterEvent } from "./events.ts";
 import { NodeId, TaskId } from "./ids.ts";
@@ -11,8 +12,8 @@ import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
 import { Explanation } from "./placement.ts";
 import type { Scope } from "./scopes.ts";
-import { Attempt, Submitted, Task, TaskState } from "./task.ts";
-import { TaskKind, TaskSpec } from "./task-spec.ts";
+import { Attempt, Submitted, Task } from "./task.ts";
+import { TaskSpec } from "./task-spec.ts";
 import { OutputChunk } from "./wire.ts";
 
 export interface Operation {
@@ -37,15 +38,7 @@ const Limit = z.coerce.number().int().min(1).max(LIMITS.listMax).default(50);
 export const SubmitMany = z.strictObject({ tasks: z.array(TaskSpec).min(1).max(LIMITS.submitTasksMax) });
 export const SubmitBody = z.union([TaskSpec, SubmitMany]);
 
-export const TaskFilter = z.object({
-  state: z.union([TaskState, z.array(TaskState)]).optional(),
-  kind: TaskKind.optional(),
-  node: NodeId.optional(),
-  /** `name=value`. */
-  label: z.string().max(260).optional(),
-  name: z.string().max(128).optional(),
-  user: z.string().max(128).optional(),
-});
+export const TaskFilter = z.object({ ...TASK_CONDITIONS, dead: z.stringbool().optional() });
 export type TaskFilter = z.infer<typeof TaskFilter>;
 /** Newest first; `next` is the cursor of the following page. */
 export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional() });
@@ -75,6 +68,24 @@ export const OPERATIONS = {
     summary: "Tasks, newest first",
     query: TaskFilter.extend({ cursor: Cursor, limit: Limit }),
     reply: TaskPage,
+  },
+  deadLetters: {
+    method: "get",
+    path: "/tasks/dead",
+    scope: "viewer",
+    status: 200,
+    summary: "Tasks that failed for good, gathered by what they failed of",
+    query: z.object({ cursor: Cursor }),
+    reply: DeadPage,
+  },
+  bulk: {
+    method: "post",
+    path: "/tasks/bulk",
+    scope: "submitter",
+    status: 200,
+    summary: "Cancel, retry or answer every task that meets a filter",
+    body: BulkRequest,
+    reply: BulkReport,
   },
   getTask: {
     method: "get",

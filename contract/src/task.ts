@@ -19,6 +19,7 @@ export const Reason = z.enum([
   "attempt_failed",
   "attempts_spent",
   "not_retryable",
+  "poison",
   "refused_by_node",
   "node_lost",
   "node_losses_spent",

@@ -52,6 +52,29 @@ test("exec prints what the command prints and ends as it ended", async () => {
   expect(missing.json).toMatchObject({ state: "failed", error: { code: "spawn_failed" } });
 });
 
+test("what failed is found in its group, and all of it is run again, cancelled or counted at once", async () => {
+  const file = path.join(cluster.folder, "failing.json");
+  const failing = { kind: "echo", input: { fail: true }, retry: { max: 0 }, labels: { batch: "dead" } };
+  await writeFile(file, JSON.stringify([failing, failing]));
+  expect((await cli("submit", "-f", file, "--wait", "--json")).code).toBe(1);
+  const { groups } = (await cli("dead", "--json")).json;
+  const group = groups.find(({ what }: { what: string }) => what === "The echo was asked to fail.");
+  expect(group).toMatchObject({ code: "agent_failed", count: 2 });
+  expect((await cli("dead")).stdout).toContain(group.alike);
+  const listed = (await cli("ps", "--alike", group.alike, "--json")).json;
+  expect(listed.tasks.map(({ id }: { id: string }) => id)).toEqual(group.examples);
+
+  const alike = ["--dead", "--alike", group.alike];
+  expect(await cli("retry", ...alike, "--dry-run")).toMatchObject({ code: 0, stdout: "would be run again: 2 tasks\n" });
+  expect((await cli("retry", ...alike, "--json")).json).toMatchObject({ ok: true, matched: 2, changed: 2, refused: 0 });
+  await until("both failed again", async () =>
+    (await cli("ps", "--alike", group.alike, "--json")).json.tasks.every(({ attempt }: { attempt: number }) => attempt === 2)
+      ? true
+      : undefined,
+  );
+  expect(await cli("cancel", "--label", "batch=dead")).toMatchObject({ code: 0, stdout: "cancelled: 0 tasks\n" });
+});
+
 test("submit -f, ps, show and why agree about a task", async () => {
   const file = path.join(cluster.folder, "tasks.jsonl");
   const specs = [1, 2, 3].map((n) => ({ kind: "echo", name: `number ${n}`, input: { value: n }, labels: { batch: "one" } }));

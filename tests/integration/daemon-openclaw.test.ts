@@ -100,6 +100,21 @@ test("what OpenClaw or its model refuses is a typed failure", async () => {
   ]);
 });
 
+test("a turn whose provider throttles it waits in the queue, not on the node, and spends no retry", { timeout: 200_000 }, async () => {
+  const { id } = await cluster.client.submit(agent("fail 429 3600", { retry: { max: 0 } }));
+  const task = await until(
+    "the turn to wait",
+    async () => {
+      const now = await cluster.client.getTask({ id });
+      return now.state === "scheduled" ? now : undefined;
+    },
+    180_000,
+  );
+  expect(task).toMatchObject({ reason: "attempt_failed", attempt: 1, error: { code: "throttled", data: { reason: "rate_limit" } } });
+  expect((await cluster.client.why({ id })).sentence).toMatch(/^Waits until it is due in 3[6-9]\d\d s/);
+  expect((await cluster.client.cancel({ id })).state).toBe("cancelled");
+});
+
 test("a cancel closes the model's request within a second", async () => {
   const { id } = await cluster.client.submit(agent("slow 600"));
   const request = await firstRequest("slow 600");

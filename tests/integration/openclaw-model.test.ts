@@ -71,7 +71,9 @@ test("calls a tool once, then tells what it gave", async () => {
 
 test("fails when told to, and without a key", async () => {
   expect((await ask(wrapped("fail"))).status).toBe(500);
-  expect((await ask(wrapped("fail 429"))).status).toBe(429);
+  expect((await ask(wrapped("fail 400"))).headers.get("retry-after")).toBeNull();
+  const throttled = await ask(wrapped("fail 429 7"));
+  expect([throttled.status, throttled.headers.get("retry-after")]).toEqual([429, "7"]);
   expect((await ask(wrapped("hello"), { key: "" })).status).toBe(401);
 });
 

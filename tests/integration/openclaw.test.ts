@@ -156,9 +156,19 @@ describe("a turn", () => {
     });
     const failing = turnOf("fail 400");
     const end = await gateway.turn(failing, never, () => undefined);
-    expect(end).toMatchObject({ kind: "failed", code: "agent_failed" });
-    expect(await gateway.turn(failing, never, () => undefined)).toEqual(end);
+    expect(end).toMatchObject({ kind: "failed", code: "agent_failed", reason: "format" });
+    // Of a run that is over the Gateway keeps the sentence, not the reason.
+    const { reason: _reason, ...kept } = end as Extract<typeof end, { kind: "failed" }>;
+    expect(await gateway.turn(failing, never, () => undefined)).toEqual(kept);
     expect(requestsFor("fail 400")).toHaveLength(1);
+  });
+
+  test("a provider that throttles for long is not waited for: the turn ends at once, and says for how long", async () => {
+    const turn = turnOf("fail 429 3600");
+    const end = await gateway.turn(turn, never, () => undefined);
+    expect(end).toMatchObject({ kind: "failed", code: "throttled", reason: "rate_limit", retryAfterMs: 3_600_000 });
+    // R2: OpenClaw does not wait for the hour either.
+    expect(await gateway.turn(turn, never, () => undefined)).toMatchObject({ kind: "aborted" });
   });
 
   test("the same run id twice is one run", async () => {

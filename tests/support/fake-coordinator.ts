@@ -2,6 +2,7 @@
  * A coordinator of one page for the API's tests: tasks in a map, events by hand, real limits nowhere. Methods behave as
  * the door says, as far as the API can see.
  */
+import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
@@ -13,8 +14,8 @@ import type { Scope } from "@openclaw-cluster/contract/scopes";
 import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
-import type { Coordinator, SubmitRequest } from "../../cluster/src/coordinator/coordinator.ts";
-import type { ListFilter, TokenRow } from "../../cluster/src/store/store.ts";
+import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
+import type { TokenRow } from "../../cluster/src/store/store.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 
 const NODE = "studio" as NodeId;
@@ -28,7 +29,8 @@ interface Listener {
 export class FakeCoordinator implements Coordinator {
   readonly tasks = new Map<TaskId, Task>();
   readonly requests: SubmitRequest[] = [];
-  readonly listFilters: ListFilter[] = [];
+  readonly listFilters: TaskQuery[] = [];
+  readonly orders: BulkOrder[] = [];
   readonly tokens = new Map<string, TokenRow>();
   readonly patches: unknown[] = [];
   readonly removals: NodeId[] = [];
@@ -157,7 +159,7 @@ export class FakeCoordinator implements Coordinator {
   }
 
   async list(
-    filter: ListFilter,
+    filter: TaskQuery,
     { before = Infinity, limit }: { before?: number; limit: number },
   ): Promise<{ tasks: Task[]; next?: number }> {
     this.check();
@@ -168,6 +170,39 @@ export class FakeCoordinator implements Coordinator {
     const tasks = all.slice(0, limit);
     const last = tasks.at(-1);
     return { tasks, ...(all.length > limit && last !== undefined && { next: Number(last.id.slice(1)) }) };
+  }
+
+  /** Two at a time, so that whoever wants more must go on. */
+  async bulk(order: BulkOrder): Promise<BulkReport> {
+    this.orders.push(order);
+    const { filter, act, dryRun, before = Infinity } = order;
+    const open = (id: TaskId): boolean => TERMINAL.has(this.found(id).state) === (act.kind === "retry");
+    const { tasks, next } = await this.list(filter, { before, limit: 2 });
+    const matched = tasks.filter(({ id }) => open(id));
+    const refused = dryRun === true ? [] : matched.filter(({ spec }) => spec.name === "stubborn");
+    const changed = dryRun === true ? [] : matched.filter((task) => !refused.includes(task));
+    for (const { id } of changed) await (act.kind === "answer" ? this.answer(id, act.decision) : this[act.kind](id));
+    return {
+      matched: matched.length,
+      changed: changed.length,
+      refused: refused.length,
+      refusals: refused.map(({ id }) => ({ id, code: "state_conflict" as const, detail: `${id} is stubborn.` })),
+      ...(next !== undefined && { next }),
+    };
+  }
+
+  async deadLetters(): Promise<DeadPage> {
+    this.check();
+    const failed = [...this.tasks.values()].filter(({ state }) => state === "failed");
+    const examples = failed.map(({ id }) => id);
+    const group = {
+      alike: "agent_failed-00c0ffee",
+      code: "agent_failed" as const,
+      what: "format: no",
+      nodes: [NODE],
+      lastEndedAt: STARTED_AT,
+    };
+    return { groups: failed.length === 0 ? [] : [{ ...group, count: failed.length, examples }], tasks: failed.length };
   }
 
   async why(id: TaskId): Promise<Explanation> {

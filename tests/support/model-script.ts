@@ -2,7 +2,8 @@
  * What the scripted model answers: pure rules on the words of a turn. A line of the person's message decides:
  *   slow N             N words, one at a time
  *   use tool X {json}  a call of tool X with these arguments, then a sentence with what the tool gave
- *   fail / fail 429    HTTP 500, or the given status, each time
+ *   fail / fail 400    HTTP 500, or the given status, each time
+ *   fail 429 7         the same, with the header Retry-After: 7
  *   anything else      `echo: ` and the message
  */
 export interface ChatMessage {
@@ -13,7 +14,7 @@ export interface ChatMessage {
 export type Reply =
   | { readonly kind: "text"; readonly words: readonly string[]; readonly slow: boolean }
   | { readonly kind: "tool"; readonly callId: string; readonly tool: string; readonly args: string }
-  | { readonly kind: "error"; readonly status: number };
+  | { readonly kind: "error"; readonly status: number; readonly retryAfter?: string };
 
 /** OpenClaw adds a trailing user message of its own after the person's. */
 const INTERNAL = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
@@ -21,8 +22,8 @@ const WORDS_MAX = 3_000;
 
 export function replyTo(messages: readonly ChatMessage[]): Reply {
   const text = humanText(messages);
-  const fail = /^fail(?: ([45]\d\d))?$/m.exec(text);
-  if (fail !== null) return { kind: "error", status: Number(fail[1] ?? 500) };
+  const fail = /^fail(?: ([45]\d\d)(?: (\d+))?)?$/m.exec(text);
+  if (fail !== null) return { kind: "error", status: Number(fail[1] ?? 500), ...(fail[2] !== undefined && { retryAfter: fail[2] }) };
 
   const tool = /^use tool (\w+) (\{.*\})$/m.exec(text);
   if (tool !== null) {

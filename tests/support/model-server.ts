@@ -93,7 +93,8 @@ async function answer(
   response.once("close", () => finish(record, response.writableFinished));
   const reply = replyTo(body.messages);
   if (reply.kind === "error") {
-    return sendJson(response, reply.status, { error: { message: `scripted failure ${reply.status}`, type: "server_error" } });
+    if (reply.retryAfter !== undefined) response.setHeader("retry-after", reply.retryAfter);
+    return sendJson(response, reply.status, { error: { message: `scripted failure ${reply.status}`, type: errorType(reply.status) } });
   }
   if (body.stream === true) await stream(response, body.model, reply);
   else sendJson(response, 200, whole(body.model, reply));
@@ -156,6 +157,12 @@ function whole(model: string, reply: Exclude<Reply, { kind: "error" }>): object 
 
 function usage(completion: number): object {
   return { prompt_tokens: 100, completion_tokens: completion, total_tokens: 100 + completion };
+}
+
+/** As OpenAI names it. */
+function errorType(status: number): string {
+  if (status === 429) return "rate_limit_error";
+  return status < 500 ? "invalid_request_error" : "server_error";
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

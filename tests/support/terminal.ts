@@ -46,6 +46,12 @@ export class TestTerminal implements Terminal {
     return Promise.resolve(this.input);
   }
 
+  ask(question: string): Promise<string | undefined> {
+    if (this.columns === undefined) return Promise.resolve(undefined);
+    this.err(question);
+    return Promise.resolve(this.input);
+  }
+
   onInterrupt(listener: () => void): { stop(): void } {
     this.interrupts.add(listener);
     this.look();

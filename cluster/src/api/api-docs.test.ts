@@ -49,9 +49,10 @@ test("no operation is told of that there is not", () => {
 
 test("the table of errors is the closed table", () => {
   const rows = Object.entries(ERRORS).map(
-    ([code, { status, retryable, exit, hint }]) => `| \`${code}\` | ${status} | ${retryable ? "yes" : "no"} | ${exit} | ${hint} |`,
+    ([code, { status, class: its, retryable, exit, hint }]) =>
+      `| \`${code}\` | ${status} | ${its} | ${retryable ? "yes" : "no"} | ${exit} | ${hint} |`,
   );
-  expect(text).toContain(`| code | status | again | exit | what to do |\n|---|---|---|---|---|\n${rows.join("\n")}\n`);
+  expect(text).toContain(`| code | status | class | again | exit | what to do |\n|---|---|---|---|---|---|\n${rows.join("\n")}\n`);
   const section = sections.find((one) => one.startsWith("Errors\n")) ?? "";
   expect(Problem.safeParse(JSON.parse(blocks(section, "json")[0] ?? "")).error).toBeUndefined();
 });

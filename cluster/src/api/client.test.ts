@@ -82,6 +82,8 @@ describe.each([
     api.coordinator.finish([id(2)], { result: "b" });
     const calls: Record<Exclude<OperationName, "submit" | "events" | "logs">, () => Promise<unknown>> = {
       listTasks: () => plain.listTasks({ state: ["queued", "running"], limit: 3 }),
+      deadLetters: () => plain.deadLetters(),
+      bulk: () => plain.bulk({ action: "retry", filter: { dead: true }, dryRun: true }),
       getTask: () => plain.getTask({ id: id(1), wait: 0.001 }),
       why: () => plain.why({ id: id(1) }),
       attempts: () => plain.attempts({ id: id(1) }),
@@ -108,7 +110,7 @@ describe.each([
       const answer = await ask();
       expect({ name, error: OPERATIONS[name as OperationName].reply.safeParse(answer).error }).toEqual({ name, error: undefined });
     }
-    expect(api.coordinator.listFilters).toEqual([{ states: ["queued", "running"] }]);
+    expect(api.coordinator.listFilters).toEqual([{ states: ["queued", "running"] }, { dead: true }]);
     expect(await plain.plan([echo("a")])).toMatchObject([{ node: "studio" }]);
     expect(api.coordinator.tasks.size).toBe(2);
   });

@@ -2,12 +2,12 @@
  * One small handler for each operation that answers with JSON: what the coordinator is asked, and how its answer is
  * laid out. Input is checked before a handler sees it. The table must be whole, or the server does not start.
  */
+import type { BulkRequest } from "@openclaw-cluster/contract/bulk";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { NodeSkill } from "@openclaw-cluster/contract/node";
 import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
 import type { z } from "zod";
-import type { Coordinator } from "../coordinator/coordinator.ts";
-import type { ListFilter } from "../store/store.ts";
+import type { BulkOrder, Coordinator, TaskQuery } from "../coordinator/coordinator.ts";
 
 type Operations = typeof OPERATIONS;
 type Part<N extends OperationName, P extends "params" | "query" | "body"> = Operations[N] extends {
@@ -40,6 +40,8 @@ export const HANDLERS: Handlers = {
     coordinator.list(listFilter(filter), { limit, ...(cursor !== undefined && { before: cursor }) }),
   getTask: (coordinator, { params: { id }, query: { wait }, signal }) =>
     wait === undefined ? coordinator.task(id) : coordinator.waitFor(id, wait * 1_000, signal()),
+  deadLetters: (coordinator, { query: { cursor } }) => coordinator.deadLetters(cursor === undefined ? {} : { before: cursor }),
+  bulk: (coordinator, { body }) => coordinator.bulk(bulkOrder(body)),
   why: (coordinator, { params }) => coordinator.why(params.id),
   attempts: async (coordinator, { params }) => ({ attempts: await coordinator.attempts(params.id) }),
   result: (coordinator, { params }) => coordinator.result(params.id),
@@ -69,7 +71,17 @@ function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {
   return skills.some(({ name, eligible }) => eligible && name === wanted);
 }
 
-function listFilter({ state, kind, node, label, name, user }: TaskFilter): ListFilter {
+function bulkOrder({ filter, dryRun, cursor, ...action }: BulkRequest): BulkOrder {
+  const { all: _all, ...conditions } = filter;
+  return {
+    filter: listFilter(conditions),
+    act: action.action === "answer" ? { kind: "answer", decision: action.decision } : { kind: action.action },
+    ...(dryRun !== undefined && { dryRun }),
+    ...(cursor !== undefined && { before: cursor }),
+  };
+}
+
+function listFilter({ state, kind, node, label, name, user, dead, alike }: TaskFilter): TaskQuery {
   return {
     ...(state !== undefined && { states: typeof state === "string" ? [state] : state }),
     ...(kind !== undefined && { kind }),
@@ -77,6 +89,8 @@ function listFilter({ state, kind, node, label, name, user }: TaskFilter): ListF
     ...(label !== undefined && { label: splitLabel(label) }),
     ...(name !== undefined && { name }),
     ...(user !== undefined && { user }),
+    ...(dead === true && { dead }),
+    ...(alike !== undefined && { alike }),
   };
 }
 

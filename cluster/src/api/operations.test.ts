@@ -20,6 +20,8 @@ const echo = { kind: "echo", input: { value: "hello" } };
 const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "method">> = {
   submit: { path: "/tasks", body: echo },
   listTasks: { path: "/tasks?state=queued&state=running&label=team=a&limit=2" },
+  deadLetters: { path: "/tasks/dead?cursor=9" },
+  bulk: { path: "/tasks/bulk", body: { action: "cancel", filter: { state: "queued", label: "team=a" }, dryRun: true } },
   getTask: { path: "/tasks/t1?wait=0.01" },
   why: { path: "/tasks/t1/why" },
   attempts: { path: "/tasks/t1/attempts" },
@@ -84,10 +86,43 @@ test.each(names)("%s wants a token, and one with its scope", async (name) => {
 test("the fields of a request arrive where they belong", async () => {
   await api.ask(good("listTasks"));
   expect(api.coordinator.listFilters.at(-1)).toEqual({ states: ["queued", "running"], label: ["team", "a"] });
+  await api.ask({ path: "/api/v1/tasks?dead=true&alike=agent_failed-00c0ffee" });
+  expect(api.coordinator.listFilters.at(-1)).toEqual({ dead: true, alike: "agent_failed-00c0ffee" });
+  await api.ask({ path: "/api/v1/tasks?dead=false" });
+  expect(api.coordinator.listFilters.at(-1)).toEqual({});
+  await api.ask(good("bulk"));
+  expect(api.coordinator.orders.at(-1)).toEqual({
+    filter: { states: ["queued"], label: ["team", "a"] },
+    act: { kind: "cancel" },
+    dryRun: true,
+  });
+  await api.ask({
+    method: "POST",
+    path: "/api/v1/tasks/bulk",
+    body: { action: "answer", decision: "fail", filter: { all: true }, cursor: 7 },
+  });
+  expect(api.coordinator.orders.at(-1)).toEqual({ filter: {}, act: { kind: "answer", decision: "fail" }, before: 7 });
   await api.ask(good("patchNode"));
   expect(api.coordinator.patches.at(-1)).toEqual({ labels: { gpu: "yes", old: null }, slots: 3 });
   expect((await api.ask(good("drain"))).json.draining).toBe(true);
   expect((await api.ask(good("resume"))).json.draining).toBe(false);
+});
+
+test("nothing is done to every task by accident", async () => {
+  const before = api.coordinator.orders.length;
+  for (const body of [
+    { action: "cancel" },
+    { action: "cancel", filter: {} },
+    { action: "cancel", filter: { all: false } },
+    { action: "retry", filter: { state: [] } },
+    { action: "retry", filter: { sate: "failed" } },
+    { action: "answer", filter: { all: true } },
+    { action: "delete", filter: { all: true } },
+  ]) {
+    const answer = await api.ask({ method: "POST", path: "/api/v1/tasks/bulk", body });
+    expect([answer.status, Problem.parse(answer.json).code]).toEqual([400, "bad_request"]);
+  }
+  expect(api.coordinator.orders).toHaveLength(before);
 });
 
 test("a page leads to the next one", async () => {

@@ -1,12 +1,19 @@
 /** Ids as people type them. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import { TaskState } from "@openclaw-cluster/contract/task";
 
 /** t42 or 42. */
 export function readTaskId(text: string): TaskId {
   const id = TaskId.safeParse(/^\d/.test(text) ? `t${text}` : text);
   if (!id.success) throw new ClusterError("usage", `not a task: ${text}; a task is called t42 or 42`);
   return id.data;
+}
+
+export function readTaskState(text: string): TaskState {
+  const known = TaskState.safeParse(text);
+  if (!known.success) throw new ClusterError("usage", `--state ${text}: say one of ${TaskState.options.join(", ")}`);
+  return known.data;
 }
 
 export function readNodeId(text: string): NodeId {

@@ -280,6 +280,68 @@ describe("acting on tasks", () => {
     expect(await cli(["answer", "t1", "fail"])).toMatchObject({ code: 0, stdout: "t1 failed\n" });
   });
 
+  const orders = (): unknown[] => api.coordinator.orders;
+
+  it("cancels all that a filter finds, call after call, and tells what was refused", async () => {
+    await submit(agent, { ...agent, name: "stubborn" }, agent);
+    const { code, stdout } = await cli(["cancel", "--state", "queued", "--label", "batch=x"]);
+    expect({ code, stdout }).toEqual({
+      code: 1,
+      stdout: "cancelled: 2 tasks\nrefused: 1 task\n  t2 is stubborn. (state_conflict)\n",
+    });
+    const filter = { states: ["queued"], label: ["batch", "x"] };
+    expect(orders()).toEqual([
+      { filter, act: { kind: "cancel" }, dryRun: true },
+      { filter, act: { kind: "cancel" }, dryRun: true, before: 2 },
+      { filter, act: { kind: "cancel" } },
+      { filter, act: { kind: "cancel" }, before: 2 },
+    ]);
+  });
+
+  it("asks before it hits more than a few, and does nothing where nobody can answer", async () => {
+    await submit(...Array.from({ length: 6 }, () => agent));
+    const all = ["cancel", "--all"];
+    expect(await cli(all)).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("say --yes") });
+    expect(await cli(all, { columns: 80, input: "n\n" })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("nothing was changed"),
+    });
+    expect(await cli([...all, "--dry-run"])).toMatchObject({ code: 0, stdout: "would be cancelled: 6 tasks\n" });
+    expect([...api.coordinator.tasks.values()].every(({ state }) => state === "queued")).toBe(true);
+    const { stderr, stdout } = await cli(all, { columns: 80, input: "y\n" });
+    expect(stderr).toContain("6 tasks would be cancelled. Go on? [y/N]");
+    expect(stdout).toBe("cancelled: 6 tasks\n");
+    await submit(...Array.from({ length: 6 }, () => agent));
+    expect(await cli([...all, "--yes", "--json"])).toMatchObject({ code: 0, stdout: expect.stringContaining('"changed": 6') });
+  });
+
+  it("does nothing to all tasks by accident", async () => {
+    await submit(agent);
+    for (const argv of [["cancel"], ["retry"], ["answer"], ["answer", "fail"], ["cancel", "t1", "--all"], ["retry", "--alike", "x"]])
+      expect((await cli(argv)).code).toBe(2);
+    expect(orders()).toEqual([]);
+  });
+
+  it("shows dead letters in groups, and runs a group again", async () => {
+    expect((await cli(["dead"])).stdout).toBe("no dead letters\n");
+    await submit(agent, agent);
+    api.coordinator.finish([T1, TaskId.parse("t2")], { state: "failed" });
+    const { stdout, stderr } = await cli(["dead"]);
+    expect(stdout).toMatch(/^TASKS +FAILED ALIKE.*\n +2 +agent_failed-00c0ffee .* t1 t2 +studio +format: no\n$/);
+    expect(stderr).toContain("openclaw-cluster retry --dead --alike agent_failed-00c0ffee");
+    const filter = { dead: true, alike: "agent_failed-00c0ffee" };
+    expect(await cli(["retry", "--dead", "--alike", filter.alike])).toMatchObject({ code: 0, stdout: "run again: 2 tasks\n" });
+    expect(orders().at(-1)).toEqual({ filter, act: { kind: "retry" } });
+    expect((await cli(["ps", "--dead"])).code).toBe(0);
+    expect(api.coordinator.listFilters.at(-1)).toEqual({ dead: true });
+  });
+
+  it("answers for all that a filter finds", async () => {
+    await submit(agent);
+    expect(await cli(["answer", "fail", "--label", "batch=x"])).toMatchObject({ code: 0, stdout: "given up: 1 task\n" });
+    expect(orders().at(-1)).toEqual({ filter: { label: ["batch", "x"] }, act: { kind: "answer", decision: "fail" } });
+  });
+
   it("needs a token that may", async () => {
     await submit(agent);
     const { code, stderr } = await cli(["cancel", "t1"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: api.tokens.viewer } });

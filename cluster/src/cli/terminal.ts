@@ -19,6 +19,8 @@ export interface Terminal {
   out(text: string): void;
   err(text: string): void;
   readInput(): Promise<string>;
+  /** One line from whoever sits there; undefined where nobody does. */
+  ask(question: string): Promise<string | undefined>;
   /** Calls for Ctrl-C, a polite end (SIGTERM) and a closed terminal until stopped; without a listener each ends the process. */
   onInterrupt(listener: () => void): { stop(): void };
   /** At once, without tidying up. */
@@ -41,6 +43,16 @@ export function processTerminal(): Terminal {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     readInput: async () => (await import("node:stream/consumers")).text(process.stdin),
+    async ask(question) {
+      if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+      const { createInterface } = await import("node:readline/promises");
+      const lines = createInterface({ input: process.stdin, output: process.stderr });
+      // Ctrl-C and Ctrl-D are a no.
+      const left = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
+      const said = await Promise.race([lines.question(question), left]);
+      lines.close();
+      return said;
+    },
     onInterrupt(listener) {
       for (const signal of INTERRUPTS) process.on(signal, listener);
       return {

@@ -2,6 +2,7 @@
  * The coordinator's door: what the API may ask of the role that leads. Every method that changes something resolves
  * after the change is committed; every method throws ClusterError with a code from the table, and nothing else.
  */
+import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
 import type { ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
@@ -22,6 +23,19 @@ export interface SubmitRequest {
   readonly specs: readonly TaskSpec[];
 }
 
+export interface TaskQuery extends ListFilter {
+  /** Only dead letters with this fingerprint. */
+  readonly alike?: string;
+}
+
+/** Something that is done to every task that meets the query. */
+export interface BulkOrder {
+  readonly filter: TaskQuery;
+  readonly act: { readonly kind: "cancel" | "retry" } | { readonly kind: "answer"; readonly decision: "retry" | "fail" };
+  readonly dryRun?: boolean;
+  readonly before?: number;
+}
+
 export interface Coordinator {
   /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
   submit(request: SubmitRequest): Promise<readonly Submitted[]>;
@@ -29,7 +43,7 @@ export interface Coordinator {
   task(id: TaskId): Promise<Task>;
   /** As `task`, but answers when the task is terminal or after `ms`, whichever is first. */
   waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task>;
-  list(filter: ListFilter, page: { before?: number; limit: number }): Promise<TaskPage>;
+  list(filter: TaskQuery, page: { before?: number; limit: number }): Promise<TaskPage>;
   why(id: TaskId): Promise<Explanation>;
   attempts(id: TaskId): Promise<readonly Attempt[]>;
   /** state_conflict while it has none. */
@@ -39,6 +53,9 @@ export interface Coordinator {
   cancel(id: TaskId): Promise<Task>;
   retry(id: TaskId): Promise<Task>;
   answer(id: TaskId, decision: "retry" | "fail"): Promise<Task>;
+  /** bad_request where the action cannot be done to any of the states asked for. What could not be changed is in the report. */
+  bulk(order: BulkOrder): Promise<BulkReport>;
+  deadLetters(page: { before?: number }): Promise<DeadPage>;
   queue(limit: number): QueueView;
   cluster(): Promise<ClusterView>;
   health(): Health;

@@ -2,7 +2,7 @@
  * Takes the lead: claims the store, rebuilds the ledger from it, and commits what its turns bring. What nodes say comes in
  * through inbox.ts, time through watch.ts, what callers ask through the desks; what happens to tasks is in core.
  */
-import { found } from "../core/settle.ts";
+import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
 import { Feed } from "./feed.ts";

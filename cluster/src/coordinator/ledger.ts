@@ -56,6 +56,11 @@ export class Ledger {
     return this.live.values();
   }
 
+  /** As `get`, and what ended in this very turn: of that the store knows nothing yet. */
+  latest(key: number): TaskRecord | undefined {
+    return this.live.get(key) ?? this.dirty.get(key);
+  }
+
   leasesOf(node: NodeId): ReadonlySet<number> {
     return this.leases.get(node) ?? NONE;
   }
@@ -99,6 +104,8 @@ export class Ledger {
   revive(before: TaskRecord, task: TaskRecord): void {
     this.enter(task);
     this.write(before, { task });
+    // Its deadline's alarm may have gone with an earlier life, or with an earlier coordinator.
+    this.alarms.set(task, true);
   }
 
   /** What was written since the last call; undefined when nothing was. */

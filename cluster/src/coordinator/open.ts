@@ -1,6 +1,8 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
 import { isTerminal } from "../core/task.ts";
+import { BulkDesk } from "./bulk-desk.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { groupDeadLetters } from "./dead-letters.ts";
 import { Lead } from "./lead.ts";
 import type { LeadParts } from "./lead-parts.ts";
 import { readLogs } from "./logs.ts";
@@ -11,6 +13,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
   const lead = new Lead(parts, claim, await parts.store.load());
   const tasks = new TaskDesk(lead);
+  const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
   await nodes.authorize();
   lead.start();
@@ -38,6 +41,8 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     cancel: (id) => tasks.cancel(id),
     retry: (id) => tasks.retry(id),
     answer: (id, decision) => tasks.answer(id, decision),
+    bulk: (order) => bulk.carryOut(order),
+    deadLetters: (page) => groupDeadLetters(parts, page),
     queue: (limit) => tasks.queue(limit),
     events: (after, signal) => lead.feed.listen(after, signal),
     async *logs(id, options) {

@@ -45,14 +45,18 @@ function applyFinished(state: State, node: NodeId, finished: Finished, now: numb
   const { scheduler } = state.ledger;
   state.ledger.write(task, settle(task, { ...finished, outcome }, now, state.random()));
   if (outcome.kind === "refused") {
-    // The node knows better than its facts: try others first, and this one again later.
-    scheduler.penalise(task, node, now + Math.min(PENALTY_MS_MAX, PENALTY_MS * 2 ** Math.min(task.attempt, 10)));
+    passOver(state, task, node, now);
   } else if (outcome.kind !== "cancelled") {
     const succeeded = outcome.kind === "succeeded";
     scheduler.observe(node, task.spec.kind, finished.runMs, succeeded);
     countFor(state, node, succeeded);
   }
   return "accepted";
+}
+
+/** The node knows better than its facts: try others first, and this one again later. */
+export function passOver(state: State, task: TaskRecord, node: NodeId, now: number): void {
+  state.ledger.scheduler.penalise(task, node, now + Math.min(PENALTY_MS_MAX, PENALTY_MS * 2 ** Math.min(task.attempt, 10)));
 }
 
 /** A node may name only its own attempt's blob as a result: any other could hold what is not its to show. */

@@ -9,9 +9,10 @@ import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { answer, cancel, create, retryByHand } from "../core/settle.ts";
-import { isTerminal, type TaskRecord } from "../core/task.ts";
-import type { ListFilter } from "../store/store.ts";
-import type { SubmitRequest } from "./coordinator.ts";
+import type { TaskRecord } from "../core/task.ts";
+import { changeTask, type Decide } from "./changes.ts";
+import type { SubmitRequest, TaskQuery } from "./coordinator.ts";
+import { findTasks } from "./finding.ts";
 import type { Lead } from "./lead.ts";
 import { toAttempts, toTask } from "./views.ts";
 
@@ -52,8 +53,8 @@ export class TaskDesk {
     return this.task(id);
   }
 
-  async list(filter: ListFilter, page: { before?: number; limit: number }): Promise<TaskPage> {
-    const { tasks, next } = await this.lead.parts.store.list(filter, page);
+  async list(filter: TaskQuery, page: { before?: number; limit: number }): Promise<TaskPage> {
+    const { tasks, next } = await findTasks(this.lead.parts.store, filter, page);
     // The ledger is newer than the store by what is not worth a commit, such as progress.
     const views = tasks.map((task) => toTask(this.ledger.get(task.key) ?? task));
     return { tasks: views, ...(next !== undefined && { next }) };
@@ -90,13 +91,7 @@ export class TaskDesk {
   }
 
   cancel(id: TaskId): Promise<Task> {
-    return this.change(id, (task, now) => {
-      const next = cancel(task, now);
-      if (next?.lease !== undefined) {
-        this.lead.state.outgoing.cancel(next.lease.node, { task: id, attempt: next.attempt, epoch: next.lease.epoch });
-      }
-      return next;
-    });
+    return this.change(id, cancel);
   }
 
   retry(id: TaskId): Promise<Task> {
@@ -148,19 +143,12 @@ export class TaskDesk {
     return { ...explanation, refused, ...(first !== undefined && { sentence: `${explanation.sentence} ${first.node} ${first.detail}` }) };
   }
 
-  /** A person's change of one task; `decide` gives undefined where the present state does not allow it. */
-  private async change(id: TaskId, decide: (task: TaskRecord, now: number) => TaskRecord | undefined): Promise<Task> {
+  private async change(id: TaskId, decide: Decide): Promise<Task> {
     const stored = await this.record(id);
     return this.lead.turn.run(() => {
-      const live = this.ledger.get(stored.key);
-      // Between the read and the turn a live task may have ended; then the store's record is older than the truth.
-      if (live === undefined && !isTerminal(stored.state)) throw new ClusterError("state_conflict", `${id} has just ended.`);
-      const task = live ?? stored;
-      const next = decide(task, this.lead.parts.clock.wall());
-      if (next === undefined) throw new ClusterError("state_conflict", `${id} is ${task.state} (${task.reason}).`);
-      if (live === undefined) this.ledger.revive(task, next);
-      else this.ledger.write(task, { task: next });
-      return toTask(next);
+      const outcome = changeTask(this.lead.state, stored, decide);
+      if (outcome instanceof ClusterError) throw outcome;
+      return toTask(outcome);
     });
   }
 }

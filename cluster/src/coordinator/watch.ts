@@ -6,11 +6,11 @@
  * W3. A time of day that is set back does not make pauses between attempts longer. (What was asked for a time of day, as
  *     runAt and deadline are, goes by it.)
  */
-import { taskId } from "@openclaw-cluster/contract/ids";
-import { ring } from "../core/alarms.ts";
 import type { Timer } from "../system/clock.ts";
 import { loseLeases } from "./heartbeats.ts";
 import type { Leading } from "./lead-parts.ts";
+import { Overruns } from "./overruns.ts";
+import { ringAlarms } from "./ringing.ts";
 
 /** Silence and alarms are looked at this often, and sooner when an alarm says so. */
 const TICK_MS = 1_000;
@@ -18,8 +18,6 @@ const TICK_MS = 1_000;
 const STILL_MS = 3_000;
 /** The time of day is put right by less than this at a time; more is a jump. */
 const JUMP_MS = 5_000;
-/** Alarms of one turn. */
-const ALARMS_MAX = 4_096;
 /** Counters of nodes are written back this often; they are statistics, not truth. */
 const COUNTERS_MS = 10_000;
 const PRUNE_MS = 60_000;
@@ -36,6 +34,7 @@ export class Watch {
   private prunedAt: number;
   /** The time of day's lead over the monotonic clock. */
   private leadMs: number;
+  private readonly overruns = new Overruns();
   private massLoss = false;
 
   constructor(lead: Leading) {
@@ -91,28 +90,15 @@ export class Watch {
   private look(): void {
     const { state } = this.lead;
     const now = state.clock.monotonic();
-    this.ringAlarms();
+    ringAlarms(state);
     const stoodStillMs = now - this.lookedAt - TICK_MS;
     this.lookedAt = now;
     if (stoodStillMs > STILL_MS) state.registry.excuse(stoodStillMs, now);
     this.judgeSilence(now);
+    this.overruns.look(state);
     if (now - this.countersAt < COUNTERS_MS) return;
     this.countersAt = now;
     state.registry.keepCounters();
-  }
-
-  private ringAlarms(): void {
-    const { ledger, outgoing, clock } = this.lead.state;
-    const now = clock.wall();
-    for (const key of ledger.alarms.due(now, ALARMS_MAX)) {
-      const task = ledger.get(key);
-      const settled = task && ring(task, now);
-      if (task === undefined || settled === undefined) continue;
-      if (task.lease !== undefined) {
-        outgoing.cancel(task.lease.node, { task: taskId(key), attempt: task.attempt, epoch: task.lease.epoch });
-      }
-      ledger.write(task, settled);
-    }
   }
 
   private judgeSilence(now: number): void {

@@ -4,14 +4,14 @@
  *
  * L1. A result counts only for the lease it was run under: same attempt, same epoch (`holds`).
  * L2. Once cancelling, a task ends cancelled, whatever its attempt brings home.
- * L3. Losing a node does not spend a retry; it has a limit of its own.
+ * L3. Losing a node does not spend a retry; it has a limit of its own. What else ends an attempt: retry.ts.
  * L4. A turn that has acted, or a task whose owner said so, never runs a second time by itself.
  */
-import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Attempt, Progress, TaskError } from "@openclaw-cluster/contract/task";
-import { priorityNumber, type OnLost, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { AttemptRef, Finished, Outcome } from "@openclaw-cluster/contract/wire";
-import { backoffMs, mayRetry } from "./retry.ts";
+import { fingerprint, type Failure } from "./failure.ts";
+import { courseAfterLoss, judge } from "./retry.ts";
 import type { Placement } from "./scheduling/placement.ts";
 import { isTerminal, transition, type TaskRecord } from "./task.ts";
 
@@ -79,7 +79,7 @@ export function settle(task: TaskRecord, finished: Finished, now: number, random
     case "succeeded":
       return { task: succeed(known, outcome, finished.startedAt, now) };
     case "failed":
-      return fail(known, outcome.error, outcome.retryAfterMs, finished, now, random);
+      return fail(known, outcome, finished.startedAt ?? known.startedAt, now, random);
     case "refused":
       return {
         task: transition(known, "queued", "refused_by_node", { queuedAt: known.queuedAt }),
@@ -107,31 +107,24 @@ function succeed(
 
 function fail(
   task: TaskRecord,
-  error: TaskError,
-  retryAfterMs: number | undefined,
-  finished: Finished,
+  outcome: Extract<Outcome, { kind: "failed" }>,
+  startedAt: number | undefined,
   now: number,
   random: number,
 ): Settled {
-  const failures = task.failures + 1;
-  const startedAt = finished.startedAt ?? task.startedAt;
-  const change = { failures, error, ...(startedAt !== undefined && { startedAt }) };
-  if (mayRetry(task.spec.retry, error.code, failures) && !task.acted) {
-    const dueAt = now + backoffMs(task.spec.retry, failures, random, retryAfterMs);
-    return { task: transition(task, "scheduled", "attempt_failed", { ...change, dueAt }), ended: ended(task, "failed", now, error) };
+  const { error } = outcome;
+  const over = ended(task, "failed", now, error);
+  const lastFailure: Failure = { node: over.node, print: fingerprint(error) };
+  const { course, counts } = judge(task, outcome, lastFailure, random);
+  const change = { ...counts, lastFailure, error, ...(startedAt !== undefined && { startedAt }) };
+  switch (course.kind) {
+    case "again":
+      return { task: transition(task, "scheduled", "attempt_failed", { ...change, dueAt: now + course.pauseMs }), ended: over };
+    case "ask":
+      return { task: transition(task, "waiting", "asked", change), ended: over };
+    case "over":
+      return { task: transition(task, "failed", course.reason, { ...change, endedAt: now }), ended: over };
   }
-  const reason = failures > 1 && !task.acted ? "attempts_spent" : "not_retryable";
-  return { task: transition(task, "failed", reason, { ...change, endedAt: now }), ended: ended(task, "failed", now, error) };
-}
-
-/** As it is found after a restart: no pause is longer than it was when it began, wherever the time of day has been meanwhile. */
-export function found(task: TaskRecord, now: number): TaskRecord {
-  if (task.state !== "scheduled" || task.reason !== "attempt_failed" || task.dueAt === undefined) return task;
-  return { ...task, dueAt: Math.min(task.dueAt, now + backoffMs(task.spec.retry, task.failures, 1)) };
-}
-
-export function onLostOf(task: TaskRecord): OnLost {
-  return task.spec.onLost ?? (task.acted ? "ask" : "retry");
 }
 
 /** A second run of it is nobody's worry. */
@@ -147,19 +140,32 @@ export function lose(task: TaskRecord, now: number, neverStarted: boolean): Sett
   const losses = task.losses + 1;
   const error: TaskError = {
     code: "node_lost",
-    message: `The node ${task.lease?.node} was lost; whether the attempt finished there is unknown.`,
+    message: `The node ${over.node} was lost; whether the attempt finished there is unknown.`,
   };
-  if (losses > LIMITS.nodeLossesMax) {
-    return { task: transition(task, "failed", "node_losses_spent", { losses, error, endedAt: now }), ended: over };
-  }
-  switch (onLostOf(task)) {
-    case "retry":
-      return { task: transition(task, "queued", "node_lost", { losses }), ended: over };
+  const course = courseAfterLoss(task, losses);
+  switch (course.kind) {
+    case "again":
+      return { task: transition(task, "queued", "node_lost", { losses, ...queueTimeAnew(task, now) }), ended: over };
     case "ask":
       return { task: transition(task, "waiting", "asked", { losses, error }), ended: over };
-    case "fail":
-      return { task: transition(task, "failed", "outcome_unknown", { losses, error, endedAt: now }), ended: over };
+    case "over":
+      return { task: transition(task, "failed", course.reason, { losses, error, endedAt: now }), ended: over };
   }
+}
+
+/** Its node says that it holds the attempt, and should have ended it long ago (timeouts.ts). */
+export function overrun(task: TaskRecord, now: number, random: number): Settled {
+  if (task.state !== "running") return lose(task, now, false);
+  const error: TaskError = { code: "run_timeout", message: "It ran far beyond its time, and its node did not end it." };
+  return fail(task, { kind: "failed", error }, task.startedAt, now, random);
+}
+
+/**
+ * It had been accepted, so its time in the queue counts from now. Only where that time is limited: the others keep what
+ * aging has given them.
+ */
+function queueTimeAnew({ spec }: TaskRecord, now: number): Pick<TaskRecord, "queuedAt"> | undefined {
+  return spec.timeouts?.queueMs === undefined ? undefined : { queuedAt: now };
 }
 
 /** undefined: it is over already, or is being cancelled. */
@@ -170,10 +176,14 @@ export function cancel(task: TaskRecord, now: number): TaskRecord | undefined {
     : transition(task, "cancelling", "cancel_requested");
 }
 
-/** A person wants a finished task run again: same task, next attempt. undefined: it is not failed or cancelled. */
+/**
+ * A person wants a finished task run again: same task, next attempt, nothing spent. undefined: it is not failed or
+ * cancelled, or its deadline has passed, which would end it at once.
+ */
 export function retryByHand(task: TaskRecord, now: number): TaskRecord | undefined {
   if (task.state !== "failed" && task.state !== "cancelled") return undefined;
-  const { error: _error, endedAt: _endedAt, startedAt: _startedAt, ...rest } = task;
+  if (task.spec.deadline !== undefined && task.spec.deadline <= now) return undefined;
+  const { error: _error, endedAt: _endedAt, startedAt: _startedAt, throttles: _throttles, lastFailure: _failure, ...rest } = task;
   return transition({ ...rest, failures: 0, losses: 0 }, "queued", "retried_by_hand", { queuedAt: now });
 }
 

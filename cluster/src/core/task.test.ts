@@ -18,14 +18,14 @@ leased → queued: refused_by_node, node_lost
 leased → scheduled: attempt_failed
 leased → waiting: asked
 leased → succeeded: done
-leased → failed: attempts_spent, not_retryable, node_losses_spent, deadline_passed, outcome_unknown
+leased → failed: attempts_spent, not_retryable, poison, node_losses_spent, deadline_passed, outcome_unknown
 leased → cancelling: cancel_requested
 leased → cancelled: cancel_confirmed
 running → queued: node_lost, refused_by_node
 running → scheduled: attempt_failed
 running → waiting: asked
 running → succeeded: done
-running → failed: attempts_spent, not_retryable, node_losses_spent, deadline_passed, outcome_unknown
+running → failed: attempts_spent, not_retryable, poison, node_losses_spent, deadline_passed, outcome_unknown
 running → cancelling: cancel_requested
 running → cancelled: cancel_confirmed
 waiting → queued: answered_retry

@@ -11,6 +11,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { BlobRef, Progress, Reason, TaskError, TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { Failure } from "./failure.ts";
 import type { Placement } from "./scheduling/placement.ts";
 
 export interface Lease {
@@ -35,8 +36,12 @@ export interface TaskRecord {
   readonly attempt: number;
   /** Attempts that failed by themselves; those spend the retries. */
   readonly failures: number;
-  /** Attempts that were lost with their node; limited on their own. */
+  /** Attempts that infrastructure ended: lost with their node, or failed by a worker's or a Gateway's fault. Limited on their own. */
   readonly losses: number;
+  /** Attempts that somebody throttled; limited on their own. */
+  readonly throttles?: number;
+  /** Only of tasks that failed before: what it was, and where. */
+  readonly lastFailure?: Failure;
   /** Since when it waits for a node; aging counts from here. */
   readonly queuedAt: number;
   /** When a scheduled task becomes due. */
@@ -71,7 +76,7 @@ export const TRANSITIONS: { readonly [From in TaskState]: { readonly [To in Task
     scheduled: ["attempt_failed"],
     waiting: ["asked"],
     succeeded: ["done"],
-    failed: ["attempts_spent", "not_retryable", "node_losses_spent", "deadline_passed", "outcome_unknown"],
+    failed: ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "deadline_passed", "outcome_unknown"],
     cancelling: ["cancel_requested"],
     cancelled: ["cancel_confirmed"],
   },
@@ -80,7 +85,7 @@ export const TRANSITIONS: { readonly [From in TaskState]: { readonly [To in Task
     scheduled: ["attempt_failed"],
     waiting: ["asked"],
     succeeded: ["done"],
-    failed: ["attempts_spent", "not_retryable", "node_losses_spent", "deadline_passed", "outcome_unknown"],
+    failed: ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "deadline_passed", "outcome_unknown"],
     cancelling: ["cancel_requested"],
     cancelled: ["cancel_confirmed"],
   },
@@ -120,6 +125,16 @@ export function transition(task: TaskRecord, to: TaskState, reason: Reason, chan
 
 export function isTerminal(state: TaskState): boolean {
   return state === "succeeded" || state === "failed" || state === "cancelled";
+}
+
+/**
+ * Dead letters: an attempt ended badly, and none follows by itself. Not those whose time ran out while they waited, and
+ * not those that a person gave up.
+ */
+const DEAD: ReadonlySet<Reason> = new Set<Reason>(["attempts_spent", "not_retryable", "poison", "node_losses_spent", "outcome_unknown"]);
+
+export function isDead({ state, reason }: Pick<TaskRecord, "state" | "reason">): boolean {
+  return state === "failed" && DEAD.has(reason);
 }
 
 /** Where it runs, or last ran. A queued task is nowhere, whatever became of its earlier attempts. */

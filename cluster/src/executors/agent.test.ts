@@ -121,6 +121,16 @@ describe("how an agent task ends", () => {
     expect(await run(() => Promise.resolve({ kind: "aborted" }))).toMatchObject({ kind: "failed", error: { code: "agent_failed" } });
   });
 
+  test("a throttled turn says how long to wait, and OpenClaw's reason", async () => {
+    const end: TurnEnd = { kind: "failed", code: "throttled", message: "wait", reason: "rate_limit", retryAfterMs: 7_000 };
+    expect(await run(() => Promise.resolve(end))).toEqual({
+      kind: "failed",
+      error: { code: "throttled", message: "wait", data: { reason: "rate_limit" } },
+      retryAfterMs: 7_000,
+    });
+    expect(await run(() => Promise.reject(new ClusterError("throttled", "wait", { retryAfterMs: 5 })))).toMatchObject({ retryAfterMs: 5 });
+  });
+
   test("failures carry their code; what is not expected is thrown", async () => {
     expect(await run(() => Promise.resolve({ kind: "failed", code: "gateway_unreachable", message: "lost" }))).toEqual({
       kind: "failed",

@@ -6,14 +6,13 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
+import { runMsOf } from "../core/timeouts.ts";
 import type { Gateway, TurnEnd, TurnEvent } from "../openclaw/openclaw.ts";
-import type { Execution, Executor } from "./executors.ts";
+import { failedWith, type Execution, type Executor } from "./executors.ts";
 import { chooseSession } from "./session.ts";
 
 type Spec = Extract<TaskSpec, { kind: "agent" }>;
 
-/** As contract/task-spec says of timeouts.runMs for an agent turn. */
-const RUN_MS_DEFAULT = 30 * 60_000;
 /** The worker's own time-out comes first; this one holds where it does not. */
 const RUN_MARGIN_MS = 5_000;
 
@@ -26,7 +25,7 @@ export function agentExecutor(parts: { gateway: Gateway }): Executor<"agent"> {
         return await takeTurn(parts.gateway, spec, execution);
       } catch (error) {
         if (execution.signal.aborted) return { kind: "cancelled" };
-        if (error instanceof ClusterError) return { kind: "failed", error: { code: error.code, message: error.detail } };
+        if (error instanceof ClusterError) return failedWith(error);
         throw error;
       }
     },
@@ -48,7 +47,7 @@ async function takeTurn(gateway: Gateway, spec: Spec, execution: Execution): Pro
         : `Use the skill "${input.skill}" for this: read it first, then do as it says.\n\n${input.message}`,
     ...(input.model !== undefined && { model: input.model }),
     ...(input.thinking !== undefined && { thinking: input.thinking }),
-    timeoutMs: (spec.timeouts?.runMs ?? RUN_MS_DEFAULT) + RUN_MARGIN_MS,
+    timeoutMs: runMsOf(spec) + RUN_MARGIN_MS,
   };
   const end = await gateway.turn(turn, execution.signal, (event) => printed.take(event));
   // After an abort nobody reads the rest, and a stop must not wait for a slow bus.
@@ -76,7 +75,11 @@ function outcomeOf(end: TurnEnd, runId: string, asked: boolean): Outcome {
       if (asked) return { kind: "cancelled" };
       return { kind: "failed", error: { code: "agent_failed", message: "Somebody stopped the turn in OpenClaw." } };
     case "failed":
-      return { kind: "failed", error: { code: end.code, message: end.message } };
+      return {
+        kind: "failed",
+        error: { code: end.code, message: end.message, ...(end.reason !== undefined && { data: { reason: end.reason } }) },
+        ...(end.retryAfterMs !== undefined && { retryAfterMs: end.retryAfterMs }),
+      };
   }
 }
 

@@ -8,6 +8,7 @@
  * X3. It awaits `output`, so that a slow reader slows the work instead of filling memory.
  * X4. It asks the policy before it acts; the worker asked too, but with less knowledge.
  */
+import type { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Progress } from "@openclaw-cluster/contract/task";
@@ -43,6 +44,11 @@ export interface Executor<Kind extends TaskKind = TaskKind> {
   readonly resumable: boolean;
   /** Called once when the worker starts: ends what attempts of an earlier life, whose folders lie in `folder`, left running. */
   sweep?(folder: string, log: Log): Promise<void>;
+}
+
+/** An error of the table as an attempt's end. */
+export function failedWith({ code, detail, retryAfterMs }: ClusterError): Outcome {
+  return { kind: "failed", error: { code, message: detail }, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }
 
 export type Executors = ReadonlyMap<TaskKind, Executor>;

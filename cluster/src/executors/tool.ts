@@ -1,7 +1,7 @@
 /** The executor for one call of an OpenClaw tool, without a model. Its result is the tool's output. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Gateway } from "../openclaw/openclaw.ts";
-import type { Executor } from "./executors.ts";
+import { failedWith, type Executor } from "./executors.ts";
 import { chooseSession } from "./session.ts";
 
 export function toolExecutor(parts: { gateway: Gateway }): Executor<"tool"> {
@@ -20,7 +20,7 @@ export function toolExecutor(parts: { gateway: Gateway }): Executor<"tool"> {
         return { kind: "succeeded", result };
       } catch (error) {
         if (signal.aborted) return { kind: "cancelled" };
-        if (error instanceof ClusterError) return { kind: "failed", error: { code: error.code, message: error.detail } };
+        if (error instanceof ClusterError) return failedWith(error);
         throw error;
       }
     },

@@ -34,8 +34,18 @@ export type TurnEnd =
       readonly meta: { model?: string; provider?: string; sessionKey: string; usage?: Json; toolCalls?: number };
     }
   | { readonly kind: "aborted" }
-  /** `gateway_unreachable`: it was lost while the turn ran, and nobody knows how the turn ended. */
-  | { readonly kind: "failed"; readonly code: "agent_failed" | "run_timeout" | "gateway_unreachable"; readonly message: string };
+  | {
+      readonly kind: "failed";
+      /**
+       * `gateway_unreachable`: it was lost while the turn ran, and nobody knows how the turn ended. `throttled`: the
+       * model's provider wants less; a failure that nobody listened to is `agent_failed` whatever its cause.
+       */
+      readonly code: "agent_failed" | "run_timeout" | "gateway_unreachable" | "throttled";
+      readonly message: string;
+      /** OpenClaw's word for what was wrong with the model. */
+      readonly reason?: string;
+      readonly retryAfterMs?: number;
+    };
 
 export interface Gateway {
   readonly reachable: boolean;

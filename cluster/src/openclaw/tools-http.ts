@@ -29,7 +29,7 @@ export async function invokeTool(gateway: { url: string; token: string }, call: 
   const { tool, args, agent, sessionKey, idempotencyKey } = call;
   const body = JSON.stringify({ tool, args, ...(agent && { agentId: agent }), ...(sessionKey && { sessionKey }), idempotencyKey });
   const url = new URL("/tools/invoke", gateway.url.replace(/^ws/, "http"));
-  let reply: { status: number; text: string };
+  let reply: Reply;
   try {
     reply = await post(url, gateway.token, body, signal);
   } catch (error) {
@@ -37,10 +37,18 @@ export async function invokeTool(gateway: { url: string; token: string }, call: 
     if (error instanceof ClusterError) throw error;
     throw new ClusterError("gateway_unreachable", `The OpenClaw Gateway at ${gateway.url} did not answer.`, { cause: error });
   }
-  return read(tool, reply.status, reply.text);
+  return read(tool, reply);
 }
 
-function read(tool: string, status: number, text: string): Json {
+interface Reply {
+  readonly status: number;
+  readonly text: string;
+  /** In seconds, as a header has it; its other form, a date, is not used by OpenClaw. */
+  readonly retryAfter: string | undefined;
+}
+
+function read(tool: string, { status, text, retryAfter }: Reply): Json {
+  if (status === 429) throw throttled(tool, Number(retryAfter));
   const answer = Answer.safeParse(parse(text));
   if (!answer.success)
     throw new ClusterError("gateway_refused", `The Gateway answered ${tool} with HTTP ${status} in another form than expected.`);
@@ -52,6 +60,12 @@ function read(tool: string, status: number, text: string): Json {
   throw new ClusterError(status >= 500 ? "gateway_unreachable" : "gateway_refused", `The Gateway refused ${tool}: ${said}`);
 }
 
+/** The Gateway's own limit. When the service behind a tool throttles it, that is a sentence in the tool's error, and `tool_failed`. */
+function throttled(tool: string, seconds: number): ClusterError {
+  const known = Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: Math.ceil(seconds * 1_000) } : {};
+  return new ClusterError("throttled", `The Gateway takes no more calls of ${tool} for now.`, known);
+}
+
 function parse(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -61,7 +75,7 @@ function parse(text: string): unknown {
   }
 }
 
-function post(url: URL, token: string, body: string, signal: AbortSignal): Promise<{ status: number; text: string }> {
+function post(url: URL, token: string, body: string, signal: AbortSignal): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const headers = {
       "content-type": "application/json",
@@ -71,7 +85,8 @@ function post(url: URL, token: string, body: string, signal: AbortSignal): Promi
     // No agent: the connection is this call's own and ends with it.
     const options = { method: "POST", headers, signal, agent: false };
     const call = (url.protocol === "https:" ? secureRequest : request)(url, options, (response) => {
-      readAll(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
+      const { statusCode: status = 0, headers: answered } = response;
+      readAll(response).then((text) => resolve({ status, text, retryAfter: answered["retry-after"] }), reject);
     });
     call.on("error", reject);
     call.end(body);

@@ -73,6 +73,29 @@ test("a call is told once: by tool events to whom began the run, by items to oth
   expect(other.seen.toolCalls).toBe(2);
 });
 
+/** As the real Gateway sent them (2026.9.6), for a provider that answered 429 with Retry-After: 7. */
+const OBSERVED = { provider: "p", model: "m", failoverReason: "rate_limit", providerRuntimeFailureKind: "rate_limit" };
+const RETRYING = { phase: "retrying", message: "Retrying… 2/10", retryAttempt: 1, maxRetries: 9, delayMs: 7_000, reason: "rate_limit" };
+
+test("why the model failed: the run's own end tells, with the last pause, and only a throttled one is waited for", () => {
+  const { take, seen } = stream();
+  const pauses: number[] = [];
+  seen.onThrottled = (pauseMs) => pauses.push(pauseMs);
+  take("lifecycle", { phase: "start", startedAt: 1 });
+  take("lifecycle", { phase: "finishing", error: "⚠️ wait", errorObservation: OBSERVED });
+  expect(seen.fault).toBeUndefined();
+  take("run_status", RETRYING);
+  take("run_status", { ...RETRYING, reason: "server_error", delayMs: 28_711 });
+  take("run_status", { phase: "retrying" });
+  take("lifecycle", { phase: "error", error: "⚠️ wait", errorObservation: OBSERVED, executionSettled: true });
+  expect(seen.fault).toEqual({ reason: "rate_limit", throttled: true, pauseMs: 7_000 });
+  expect(pauses).toEqual([7_000]);
+  take("lifecycle", { phase: "start", startedAt: 2 });
+  expect(seen.fault).toBeUndefined();
+  take("lifecycle", { phase: "error", errorObservation: { failoverReason: "billing" } });
+  expect(seen.fault).toMatchObject({ reason: "billing", throttled: false });
+});
+
 test("long arguments and results are cut", () => {
   const { events, take } = stream();
   take("tool", { ...START, args: { q: "x".repeat(100_000) } });

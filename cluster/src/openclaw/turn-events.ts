@@ -1,7 +1,8 @@
 /**
  * The Gateway's agent events of one run, turned into ours. Text comes as the whole message so far, so a gap in the
  * connection heals with the next event; tool calls come twice, as `tool` to the connection that began the run and as
- * `item`, without arguments and results, to every other.
+ * `item`, without arguments and results, to every other. Why a model failed is told by the run's `lifecycle` alone, and
+ * how long OpenClaw waits before it asks again by `run_status`: answers and records have no more than a sentence of it.
  */
 import type { Json } from "@openclaw-cluster/contract/json";
 import { Json as JsonSchema } from "@openclaw-cluster/contract/json";
@@ -29,8 +30,29 @@ const ItemData = z.looseObject({
   status: z.string().optional(),
 });
 
+/** `failoverReason` is OpenClaw's own class of the provider's answer: rate_limit for HTTP 429, overloaded, auth, billing, format … */
+const LifecycleData = z.looseObject({
+  phase: z.string(),
+  errorObservation: z.looseObject({ failoverReason: z.string().optional() }).optional().catch(undefined),
+});
+const RetryingData = z.looseObject({ phase: z.literal("retrying"), reason: z.string(), delayMs: z.number().min(0) });
+
+const THROTTLED: ReadonlySet<string> = new Set(["rate_limit", "overloaded"]);
+
+/** Why the run's model failed, as far as it was told while we listened. */
+export interface ModelFault {
+  readonly reason: string;
+  readonly throttled: boolean;
+  /** The last pause before OpenClaw asked again. It does not say whether the provider asked for that, or its own patience. */
+  readonly pauseMs?: number;
+}
+
 export class TurnStream {
+  /** OpenClaw waits for so long because its provider throttles it; called at the beginning of each wait. */
+  onThrottled: (pauseMs: number) => void = () => undefined;
+  fault: ModelFault | undefined;
   readonly #emit: (event: TurnEvent) => void;
+  #pauseMs: number | undefined;
   readonly #started = new Set<string>();
   readonly #ended = new Set<string>();
   #itemId: string | undefined;
@@ -48,6 +70,8 @@ export class TurnStream {
     if (stream === "assistant") this.#takeText(data);
     else if (stream === "tool") this.#takeTool(data);
     else if (stream === "item" && !run.began) this.#takeItem(data);
+    else if (stream === "lifecycle") this.#takeLifecycle(data);
+    else if (stream === "run_status") this.#takeStatus(data);
   }
 
   /** A call that was seen in the transcript: it may have come while nobody listened. */
@@ -70,6 +94,22 @@ export class TurnStream {
     this.#itemId = itemId;
     this.#text = text;
     if (delta !== "") this.#emit({ kind: "text", delta: fresh ? `\n${delta}` : delta });
+  }
+
+  /** A try that failed ends with `finishing`, the run with `error`; each further try begins with `start`. */
+  #takeLifecycle(data: unknown): void {
+    const { phase, errorObservation } = LifecycleData.safeParse(data).data ?? {};
+    const reason = errorObservation?.failoverReason;
+    if (phase === "start") this.fault = undefined;
+    if (phase !== "error" || reason === undefined) return;
+    this.fault = { reason, throttled: THROTTLED.has(reason), ...(this.#pauseMs !== undefined && { pauseMs: this.#pauseMs }) };
+  }
+
+  #takeStatus(data: unknown): void {
+    const parsed = RetryingData.safeParse(data);
+    if (!parsed.success || !THROTTLED.has(parsed.data.reason)) return;
+    this.#pauseMs = Math.ceil(parsed.data.delayMs);
+    this.onThrottled(this.#pauseMs);
   }
 
   #takeTool(data: unknown): void {

@@ -223,6 +223,42 @@ test("R2: an abort is passed on, and noted for later when it is not answered", a
   }
 });
 
+const tell = (gateway: PlayedGateway, stream: string, data: object): void => {
+  for (const listener of gateway.listeners) listener({ event: "agent", payload: { runId: "r1", stream, data } });
+};
+
+test("R4: a provider that asks for more patience than OpenClaw's own is not waited for", async () => {
+  const { end, gateway } = play({
+    "tasks.list": () => ({ tasks: [] }),
+    agent: (_params, { final }) => {
+      final?.onAccepted();
+      tell(gateway, "run_status", { phase: "retrying", reason: "rate_limit", delayMs: 30_000 });
+      tell(gateway, "run_status", { phase: "retrying", reason: "rate_limit", delayMs: 90_000 });
+      return new Promise(() => undefined);
+    },
+    "sessions.abort": () => ({ status: "aborted" }),
+  });
+  expect(await end).toMatchObject({ kind: "failed", code: "throttled", reason: "rate_limit", retryAfterMs: 90_000 });
+  expect(gateway.count("sessions.abort")).toBe(1);
+});
+
+test("a throttled run that OpenClaw gave up itself is throttled, any other fault keeps its reason", async () => {
+  for (const [failoverReason, told] of [
+    ["rate_limit", { code: "throttled", reason: "rate_limit", retryAfterMs: 30_000 }],
+    ["auth", { code: "agent_failed", reason: "auth" }],
+  ] as const) {
+    const { end, gateway } = play({
+      "tasks.list": () => ({ tasks: [] }),
+      agent: async () => {
+        tell(gateway, "run_status", { phase: "retrying", reason: "rate_limit", delayMs: 30_000 });
+        tell(gateway, "lifecycle", { phase: "error", errorObservation: { failoverReason } });
+        return { status: "error", summary: "⚠️ no" };
+      },
+    });
+    expect(await end).toEqual({ kind: "failed", message: "⚠️ no", ...told });
+  }
+});
+
 test("R3: its own deadline stops it too", async () => {
   const { end, gateway } = play(
     {

@@ -6,6 +6,7 @@
  * R1. `agent` is called only for a run that is not in the Gateway's ledger, so one run id never works twice.
  * R2. A turn that was stopped, by its signal or its deadline, is also stopped in the Gateway, now or when it is back.
  * R3. It ends: after `timeoutMs`, or RECONNECT_MS after the Gateway was lost.
+ * R4. It does not wait for a throttled provider where the cluster can: a slot is for work.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { z } from "zod";
@@ -15,7 +16,7 @@ import { AgentAnswer, doneTurn, readAgentAnswer, runFailure } from "./agent-answ
 import type { Connection } from "./connection.ts";
 import type { Turn, TurnEnd, TurnEvent } from "./openclaw.ts";
 import { runState, runText, waitForRun, type RunState, type RunText } from "./run-record.ts";
-import { TurnStream } from "./turn-events.ts";
+import { TurnStream, type ModelFault } from "./turn-events.ts";
 import { stopRun, type UnstoppedRuns } from "./unstopped-runs.ts";
 
 interface TurnParts {
@@ -34,27 +35,38 @@ const RESUME_MS = 60_000;
 /** One wait for the end of a run. */
 const WAIT_MS = 20_000;
 const LOOK_AGAIN_MS = 500;
+/** OpenClaw's own pauses before a throttled model is asked again grow to 30 s; a longer one is what the provider asks for. */
+const THROTTLED_PATIENCE_MS = 30_000;
 /** OpenClaw's own time-out comes this much after ours, so that ours decides. */
 const TIMEOUT_MARGIN_MS = 10_000;
 
 export async function runTurn(parts: TurnParts, turn: Turn, signal: AbortSignal, onEvent: (event: TurnEvent) => void): Promise<TurnEnd> {
   const running = new RunningTurn(parts, turn, onEvent);
-  const stopped = Promise.withResolvers<"aborted" | "deadline">();
+  const stopped = Promise.withResolvers<"aborted" | "deadline" | ModelFault>();
   const onAbort = (): void => stopped.resolve("aborted");
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });
   const deadline = parts.clock.after(turn.timeoutMs, () => stopped.resolve("deadline"));
+  running.onThrottled((pauseMs) => {
+    if (pauseMs > THROTTLED_PATIENCE_MS) stopped.resolve({ reason: "rate_limit", throttled: true, pauseMs });
+  });
   try {
     const end = await Promise.race([stopped.promise, running.end()]);
-    if (typeof end !== "string") return end;
+    if (typeof end === "object" && "kind" in end) return end;
     await running.stop();
     if (end === "aborted") return { kind: "aborted" };
+    if (end !== "deadline") return faulty(end, `The model's provider asks for a pause of ${end.pauseMs} ms.`);
     return { kind: "failed", code: "run_timeout", message: `The turn ran longer than ${turn.timeoutMs} ms.` };
   } finally {
     deadline.cancel();
     signal.removeEventListener("abort", onAbort);
     running.close();
   }
+}
+
+function faulty({ reason, throttled, pauseMs }: ModelFault, message: string): TurnEnd {
+  if (!throttled) return { kind: "failed", code: "agent_failed", message, reason };
+  return { kind: "failed", code: "throttled", message, reason, ...(pauseMs !== undefined && { retryAfterMs: pauseMs }) };
 }
 
 class RunningTurn {
@@ -82,10 +94,14 @@ class RunningTurn {
     });
   }
 
+  onThrottled(listener: (pauseMs: number) => void): void {
+    this.#stream.onThrottled = listener;
+  }
+
   async end(): Promise<TurnEnd> {
     while (!this.#over.signal.aborted) {
       const end = await this.#step();
-      if (end !== undefined) return end;
+      if (end !== undefined) return this.#explained(end);
       await new Promise<void>((resolve) => void this.#parts.clock.after(LOOK_AGAIN_MS, resolve));
     }
     return { kind: "aborted" };
@@ -105,6 +121,12 @@ class RunningTurn {
   close(): void {
     this.#over.abort();
     this.#events.stop();
+  }
+
+  /** The answer has a sentence for people; the cause came in the run's events, before it. */
+  #explained(end: TurnEnd): TurnEnd {
+    const { fault } = this.#stream;
+    return end.kind === "failed" && end.code === "agent_failed" && fault !== undefined ? faulty(fault, end.message) : end;
   }
 
   #ref(): { runId: string; sessionKey: string } {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
-import { isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+import { isDead, isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
 import {
   StoreFenced,
   type Batch,
@@ -124,8 +124,9 @@ class RamStore implements Store {
   }
 }
 
-function fits(task: TaskRecord, { states, kind, node, label, name, user }: ListFilter): boolean {
+function fits(task: TaskRecord, { states, kind, node, label, name, user, dead }: ListFilter): boolean {
   return (
+    (dead !== true || isDead(task)) &&
     (states === undefined || states.includes(task.state)) &&
     (kind === undefined || task.spec.kind === kind) &&
     (node === undefined || nodeOf(task) === node) &&

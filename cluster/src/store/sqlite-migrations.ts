@@ -8,9 +8,10 @@
 import type { DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { sql as first } from "./migrations/0001-first.ts";
+import { sql as deadLetters } from "./migrations/0002-dead-letters.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
 
-const MIGRATIONS: readonly string[] = [first];
+const MIGRATIONS: readonly string[] = [first, deadLetters];
 
 /** Returns how many were applied. */
 export function migrate(database: DatabaseSync, migrations = MIGRATIONS): number {

@@ -87,7 +87,11 @@ interface Source {
   readonly live: string;
 }
 
-/** Only live tasks are asked for in most lists; then history is not even looked at. */
+const EVERYTHING: Source = { index: "NOT INDEXED", live: "true" };
+const LIVE: Source = { index: "INDEXED BY tasks_live", live: "t.live = 1" };
+const DEAD: Source = { index: "INDEXED BY tasks_dead", live: "t.live = 2" };
+
+/** Only live tasks, or dead letters, are asked for in most lists; then history is not even looked at. */
 function narrow(filter: ListFilter): { from: Source; conditions: string[]; values: Value[] } {
   const conditions: string[] = [];
   const values: Value[] = [];
@@ -103,17 +107,13 @@ function narrow(filter: ListFilter): { from: Source; conditions: string[]; value
   if (filter.user !== undefined) add("t.user = ?", filter.user);
   if (filter.label !== undefined) add("EXISTS (SELECT 1 FROM json_each(t.labels) l WHERE l.key = ? AND l.value = ?)", ...filter.label);
   const onlyLive = states !== undefined && !states.some(isTerminal);
-  return {
-    from: onlyLive ? { index: "INDEXED BY tasks_live", live: "t.live = 1" } : { index: "NOT INDEXED", live: "true" },
-    conditions,
-    values,
-  };
+  return { from: filter.dead === true ? DEAD : onlyLive ? LIVE : EVERYTHING, conditions, values };
 }
 
 function prepare(database: DatabaseSync) {
   return {
     live: database.prepare(`SELECT ${TASK_COLUMNS} FROM tasks t INDEXED BY tasks_live ${TASK_JOINS} WHERE t.live = 1 ORDER BY t.key`),
-    countOver: database.prepare("SELECT state, count(*) AS count FROM tasks WHERE live = 0 GROUP BY state"),
+    countOver: database.prepare("SELECT state, count(*) AS count FROM tasks WHERE live <> 1 GROUP BY state"),
     nodes: database.prepare("SELECT node FROM nodes ORDER BY id"),
     tokens: database.prepare("SELECT token FROM tokens ORDER BY id"),
     task: database.prepare(`SELECT ${TASK_COLUMNS} FROM tasks t ${TASK_JOINS} WHERE t.key = ?`),

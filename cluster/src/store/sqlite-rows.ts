@@ -1,6 +1,6 @@
 /** Between rows and records. A row keeps absent fields as NULL and what has no fixed shape as JSON text. */
 import type { Reason, TaskState } from "@openclaw-cluster/contract/task";
-import { isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+import { isDead, isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
 
 /** One task, from tasks, specs and outcomes together. */
 export interface TaskRow {
@@ -54,6 +54,11 @@ export function toRecord(row: TaskRow): TaskRecord {
 
 export type Value = string | number | null;
 
+/** The column `live`: of both kinds that are not OVER there is an index. */
+const OVER = 0;
+const LIVE = 1;
+const DEAD = 2;
+
 /** What changes in `tasks`, but placement; in the order of `putState`. */
 export const STATE_COLUMNS = [
   "state",
@@ -70,7 +75,7 @@ export const STATE_COLUMNS = [
 ] as const;
 
 export function putState(task: TaskRecord, values: Value[]): void {
-  const live = isTerminal(task.state) ? 0 : 1;
+  const live = isTerminal(task.state) ? (isDead(task) ? DEAD : OVER) : LIVE;
   const node = nodeOf(task) ?? null;
   const outcome = hasOutcome(task) ? 1 : 0;
   const { state, reason, seq, attempt, queuedAt, startedAt = null, endedAt = null } = task;
@@ -80,12 +85,14 @@ export function putState(task: TaskRecord, values: Value[]): void {
 const NO_REST = { failures: 0, losses: 0, acted: false } as const;
 
 /** Only what is not as in NO_REST: undefined fields are not written. */
-function restOf({ failures, losses, acted, dueAt, lease, progress }: TaskRecord): string | null {
-  const none = failures === 0 && losses === 0 && !acted && dueAt === undefined && lease === undefined && progress === undefined;
-  if (none) return null;
+function restOf({ failures, losses, throttles, lastFailure, acted, dueAt, lease, progress }: TaskRecord): string | null {
+  const smooth = failures === 0 && losses === 0 && throttles === undefined && lastFailure === undefined;
+  if (smooth && !acted && dueAt === undefined && lease === undefined && progress === undefined) return null;
   return JSON.stringify({
     failures: failures || undefined,
     losses: losses || undefined,
+    throttles,
+    lastFailure,
     acted: acted || undefined,
     dueAt,
     lease,

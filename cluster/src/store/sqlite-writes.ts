@@ -147,7 +147,7 @@ function prepare(database: DatabaseSync) {
     keepLastKey: database.prepare("UPDATE meta SET last_key = ?"),
     removeKeys: database.prepare("DELETE FROM submit_keys WHERE rowid IN (SELECT rowid FROM submit_keys WHERE at < ? LIMIT ?)"),
     old: database.prepare(
-      `SELECT key FROM (SELECT key, live, ended_at FROM tasks WHERE key > ? ORDER BY key LIMIT ${ROWS_PRUNED_MAX}) WHERE live = 0 AND ended_at < ? LIMIT ?`,
+      `SELECT key FROM (SELECT key, live, ended_at FROM tasks WHERE key > ? ORDER BY key LIMIT ${ROWS_PRUNED_MAX}) WHERE live <> 1 AND ended_at < ? LIMIT ?`,
     ),
     windowEnd: database.prepare(`SELECT key FROM tasks WHERE key > ? ORDER BY key LIMIT 1 OFFSET ${ROWS_PRUNED_MAX - 1}`),
     removeSpec: database.prepare("DELETE FROM specs WHERE key = ?"),

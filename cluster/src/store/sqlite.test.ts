@@ -18,7 +18,10 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { Reason } from "@openclaw-cluster/contract/task";
+import { isDead, type TaskRecord } from "../core/task.ts";
 import { silentLog } from "../system/log.ts";
+import { sql as first } from "./migrations/0001-first.ts";
 import { migrate } from "./sqlite-migrations.ts";
 import { assertSafeVersion, openDatabase } from "./sqlite-open.ts";
 import { PAGE_CHARS_MAX, ROWS_SCANNED_MAX } from "./sqlite-reads.ts";
@@ -156,6 +159,22 @@ describe("migrations", () => {
     expect(migrate(database, [one as string, two as string])).toBe(0);
     expect(tables()).toStrictEqual(["one", "two"]);
   });
+
+  it("0002 marks the dead letters of a database that is older than their index", () => {
+    const database = new DatabaseSync(join(folder, "m.db"));
+    databases.push(database);
+    migrate(database, [first]);
+    const insert = database.prepare(
+      "INSERT INTO tasks (key, state, live, reason, seq, attempt, queued_at, outcome, kind) VALUES (?, ?, ?, ?, 1, 1, 1, 0, 'echo')",
+    );
+    for (const [at, reason] of Reason.options.entries()) insert.run(at + 1, "failed", 0, reason);
+    insert.run(98, "succeeded", 0, "done");
+    insert.run(99, "queued", 1, "node_lost");
+    expect(migrate(database)).toBe(1);
+    const marks = database.prepare("SELECT state, reason, live FROM tasks").all() as unknown as (TaskRecord & { live: number })[];
+    for (const { state, reason, live } of marks)
+      expect([state, reason, live]).toStrictEqual([state, reason, isDead({ state, reason }) ? 2 : state === "queued" ? 1 : 0]);
+  });
 });
 
 describe("SQLite's version", () => {
@@ -194,6 +213,19 @@ describe("a page", () => {
     const over = (_: unknown, index: number) => queued(11 + index, { state: "failed" });
     await store.commit({ epoch, changed: Array.from({ length: ROWS_SCANNED_MAX }, over) });
     expect((await store.list({ states: ["queued"], kind: "echo" }, { limit: 2 })).tasks.map(({ key }) => key)).toStrictEqual([10, 9]);
+  });
+
+  it("of dead letters is found without a search through history", async () => {
+    const store = await start();
+    const epoch = await fill(store, ROWS_SCANNED_MAX + 10);
+    const over = (_: unknown, index: number) => queued(3 + index, { state: "failed", reason: "deadline_passed" });
+    const changed = [queued(2, { state: "failed", reason: "poison" })];
+    await store.commit({ epoch, changed: [...changed, ...Array.from({ length: ROWS_SCANNED_MAX }, over)] });
+    const page = await store.list({ dead: true, kind: "echo" }, { limit: 2 });
+    expect([page.tasks.map(({ key }) => key), page.next]).toStrictEqual([[2], undefined]);
+    // Run again by hand it is none any more.
+    await store.commit({ epoch, changed: [queued(2, { reason: "retried_by_hand" })] });
+    expect(await store.list({ dead: true }, { limit: 2 })).toStrictEqual({ tasks: [] });
   });
 
   it("ends when its tasks grow large", async () => {

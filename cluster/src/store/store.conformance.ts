@@ -275,6 +275,8 @@ function lists(now: Now): void {
     expect(await find({ user: "ada" })).toStrictEqual([1]);
     expect(await find({ label: ["gpu", "yes"] })).toStrictEqual([1]);
     expect(await find({ label: ['a "b"', "yes"] })).toStrictEqual([2]);
+    expect(await find({ dead: true })).toStrictEqual([4]);
+    expect(await find({ dead: true, states: ["cancelled"] })).toStrictEqual([]);
     // A queued task is nowhere, whatever an earlier placement says.
     expect(await find({ node: NODE })).toStrictEqual([5, 4, 1]);
   });

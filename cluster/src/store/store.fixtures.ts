@@ -39,6 +39,8 @@ export const FULL = queued(1, {
   attempt: 3,
   failures: 1,
   losses: 1,
+  throttles: 1,
+  lastFailure: { node: NODE, print: "agent_failed-00c0ffee" },
   acted: true,
   dueAt: 1_500,
   startedAt: 2_100,

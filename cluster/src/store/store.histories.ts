@@ -49,6 +49,8 @@ const mutable = {
   attempt: small,
   failures: small,
   losses: small,
+  throttles: small,
+  lastFailure: fc.record({ node, print: word }),
   queuedAt: small,
   acted: fc.boolean(),
   dueAt: small,
@@ -123,6 +125,7 @@ export const filters: fc.Arbitrary<ListFilter> = fc.record(
     label: fc.tuple(word, word),
     name: word,
     user: word,
+    dead: fc.constant(true),
   },
   { requiredKeys: [] },
 ) as fc.Arbitrary<ListFilter>;

@@ -68,7 +68,10 @@ function over(task: TaskRecord): boolean {
   return ["succeeded", "failed", "cancelled"].includes(task.state);
 }
 
+const DEAD = ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "outcome_unknown"];
+
 function fits(task: TaskRecord, filter: ListFilter): boolean {
+  if (filter.dead && !(task.state === "failed" && DEAD.includes(task.reason))) return false;
   if (filter.states && !filter.states.includes(task.state)) return false;
   if (filter.kind && task.spec.kind !== filter.kind) return false;
   if (filter.name && task.spec.name !== filter.name) return false;

@@ -102,6 +102,8 @@ export interface ListFilter {
   readonly label?: readonly [name: string, value: string];
   readonly name?: string;
   readonly user?: string;
+  /** Only dead letters (core/task.ts says which those are). Nothing else is looked at for them. */
+  readonly dead?: true;
 }
 
 export interface Page {

@@ -16,6 +16,7 @@ import type { Progress } from "@openclaw-cluster/contract/task";
 import type { AttemptRef, Finished, Offer, Outcome, OutputStream } from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../bus/bus.ts";
 import { blobName, outputOf } from "../bus/subjects.ts";
+import { idleMsOf, runMsOf } from "../core/timeouts.ts";
 import { STOP_MS, type AbortCause, type Execution, type Executor } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
@@ -53,9 +54,6 @@ export interface EarlierLife {
 
 /** Time-outs are looked at this often, all with one timer, and only while something runs. */
 export const WATCH_MS = 100;
-const MINUTE_MS = 60_000;
-const RUN_MS = { echo: 10 * MINUTE_MS, command: 10 * MINUTE_MS, agent: 30 * MINUTE_MS, tool: 10 * MINUTE_MS } as const;
-const AGENT_IDLE_MS = 5 * MINUTE_MS;
 /**
  * An executor that has not returned after so many looks at it is given up: STOP_MS for manners, as much again for force, and
  * some. Looks and not time, because after a machine's sleep the executor needs its own time as well.
@@ -185,8 +183,8 @@ export class Attempt implements Execution {
   }
 
   private limits(): { runMs: number; idleMs: number } {
-    const { kind, timeouts } = this.offer.spec;
-    return { runMs: timeouts?.runMs ?? RUN_MS[kind], idleMs: timeouts?.idleMs ?? (kind === "agent" ? AGENT_IDLE_MS : Infinity) };
+    const { spec } = this.offer;
+    return { runMs: runMsOf(spec), idleMs: idleMsOf(spec) };
   }
 
   private openOutput(): Output {

@@ -1,20 +1,17 @@
 /** `ps`: tasks, newest first. */
 import type { TaskFilter, TaskPage } from "@openclaw-cluster/contract/operations";
-import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
-import { TaskState, type Task } from "@openclaw-cluster/contract/task";
+import type { Task } from "@openclaw-cluster/contract/task";
 import type { Command } from "commander";
-import { collect, examples, type Act } from "../command.ts";
-import { readCount, readLabel, readNodeId } from "../ids.ts";
+import { filterOptions, readFilter, type BulkOptions } from "../bulk.ts";
+import { examples, type Act } from "../command.ts";
+import { readCount } from "../ids.ts";
 import { refresh } from "../refresh.ts";
 import type { Session } from "../session.ts";
 import { taskTable } from "../task-view.ts";
 import { remark } from "../terminal.ts";
 
-interface Options {
-  readonly state?: readonly string[];
-  readonly node?: string;
-  readonly label?: string;
+interface Options extends Omit<BulkOptions, "all"> {
   readonly limit: string;
   readonly all?: true;
   readonly watch?: true;
@@ -24,18 +21,15 @@ interface Options {
 const TASKS_MAX = 100_000;
 
 export function configure(command: Command, act: Act): void {
-  command
-    .option("--state <state>", "only tasks in this state; may be repeated", collect)
-    .option("--node <node>", "only tasks of this node")
-    .option("--label <name=value>", "only tasks filed under this label")
+  filterOptions(command)
     .option("--limit <n>", "how many", "20")
     .option("--all", "all of them")
     .option("--watch", "show the list again each second, until Ctrl-C");
-  examples(command, "ps", "ps --state queued --state running --watch", "ps --node studio --json").action(act(ps));
+  examples(command, "ps", "ps --state queued --state running --watch", "ps --dead", "ps --node studio --json").action(act(ps));
 }
 
 async function ps(session: Session, options: Options): Promise<number> {
-  const filter = readFilter(options);
+  const filter: TaskFilter = readFilter(options);
   const limit = options.all === true ? TASKS_MAX : readCount(options.limit, "--limit", TASKS_MAX);
   if (options.watch === true) return refresh(session, async () => listText(session, await list(session, filter, limit)));
   const page = await list(session, filter, limit);
@@ -46,19 +40,6 @@ async function ps(session: Session, options: Options): Promise<number> {
 
 function listText({ terminal }: Session, { tasks }: TaskPage): string {
   return tasks.length === 0 ? "no tasks\n" : taskTable(terminal, tasks, Date.now());
-}
-
-function readFilter({ state, node, label }: Options): TaskFilter {
-  const states = state?.map((text) => {
-    const known = TaskState.safeParse(text);
-    if (!known.success) throw new ClusterError("usage", `--state ${text}: say one of ${TaskState.options.join(", ")}`);
-    return known.data;
-  });
-  return {
-    ...(states && { state: states }),
-    ...(node !== undefined && { node: readNodeId(node) }),
-    ...(label !== undefined && { label: readLabel(label).join("=") }),
-  };
 }
 
 /** Page after page until there are enough. */

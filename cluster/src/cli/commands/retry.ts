@@ -1,16 +1,12 @@
-/** `retry <task>`: a failed or cancelled task runs again, as a new attempt. */
+/** `retry <task…>`: failed or cancelled tasks run again, each as a new attempt. Or all that a filter finds. */
 import type { Command } from "commander";
+import { bulkOptions } from "../bulk.ts";
 import { examples, type Act } from "../command.ts";
-import { readTaskId } from "../ids.ts";
-import type { Session } from "../session.ts";
+import { actOnTasks } from "../many.ts";
 
 export function configure(command: Command, act: Act): void {
-  examples(command.argument("<task>", "t42 or 42"), "retry t42").action(act(retry));
-}
-
-async function retry(session: Session, _options: object, text: string): Promise<void> {
-  const id = readTaskId(text);
-  const client = await session.client();
-  const task = await client.retry({ id });
-  session.show(task, () => `${task.id} ${task.state}\n`);
+  bulkOptions(command.argument("[tasks...]", "t42 or 42"));
+  examples(command, "retry t42", "retry --dead --alike command_failed-e1bd84a0", "retry --dead --node studio --yes").action(
+    act(actOnTasks({ action: "retry", done: "run again", one: (client, id) => client.retry({ id }) })),
+  );
 }

@@ -4,6 +4,8 @@
  *
  * D1. Equal scores are decided by the rendezvous hash of task and node.
  * D2. The same task, nodes and random numbers give the same decision, whatever the order in which the nodes joined.
+ * D3. After a failure the node where it failed comes last, whatever the scores say: a second node tells whether the
+ *     task or the node is at fault.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { HELD, PENALISED, type Fit, type FitBook } from "./fits.ts";
@@ -87,15 +89,14 @@ export class Chooser {
   private rank(candidates: readonly Fit[], kept: number): void {
     const { scene, best } = this;
     const judge = JUDGES[scene.shape.strategy];
-    const { key } = scene.task;
     let count = 0;
     if (judge.compares) scene.compare(candidates);
     for (const fit of candidates) {
       const score = judge.score(scene, fit);
-      if (count === kept && !comesBefore(score, fit, best[count - 1] as Scoring, key)) continue;
+      if (count === kept && !comesBefore(score, fit, best[count - 1] as Scoring, scene)) continue;
       let at = count < kept ? count++ : count - 1;
       const scoring = best[at] ?? { fit, score };
-      for (; at > 0 && comesBefore(score, fit, best[at - 1] as Scoring, key); at--) best[at] = best[at - 1] as Scoring;
+      for (; at > 0 && comesBefore(score, fit, best[at - 1] as Scoring, scene); at--) best[at] = best[at - 1] as Scoring;
       scoring.fit = fit;
       scoring.score = score;
       best[at] = scoring;
@@ -129,8 +130,9 @@ export class Chooser {
   }
 }
 
-/** D1. */
-function comesBefore(score: number, { member }: Fit, other: Scoring, key: number): boolean {
+/** D3, then the scores, then D1. */
+function comesBefore(score: number, { member }: Fit, other: Scoring, { failedOn, task: { key } }: Scene): boolean {
+  if (failedOn !== undefined && (member.id === failedOn) !== (other.fit.member.id === failedOn)) return member.id !== failedOn;
   if (score !== other.score) return score > other.score;
   const mine = rendezvous(key, member.hash);
   const its = rendezvous(key, other.fit.member.hash);

@@ -148,7 +148,7 @@ function reason(strategy: Strategy, candidates: readonly Candidate[], others: bo
   const [best, second] = candidates;
   if (best === undefined || second === undefined) return others ? "the only one that fits and has room" : "the only node";
   const among = `best of ${candidates.length}`;
-  const term = strategy === "balanced" ? decisive(best.terms, second.terms) : undefined;
+  const term = best.terms.retry !== second.terms.retry ? "retry" : strategy === "balanced" ? decisive(best.terms, second.terms) : undefined;
   if (term !== undefined) return `${among}, it ${TERM_WORDS[term]}`;
   if (strategy === "random" || (strategy !== "balanced" && best.score !== second.score)) return `${among}, ${STRATEGY_WORDS[strategy]}`;
   const equal = Math.max(2, candidates.filter(({ score }) => score === best.score).length);

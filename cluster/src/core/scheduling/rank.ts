@@ -16,7 +16,7 @@ import { WEIGHTS } from "./weights.ts";
 
 export type Terms = Partial<Record<Term, number>>;
 /** What ranking must know of a task. */
-export type Ranking = Pick<TaskRecord, "key" | "spec" | "attempt" | "failures" | "losses" | "placement">;
+export type Ranking = Pick<TaskRecord, "key" | "spec" | "attempt" | "failures" | "losses" | "lastFailure" | "placement">;
 
 /** Offer, acceptance and result take about this long, so differences far below it mean nothing. */
 const DISPATCH_MS = 1;
@@ -29,7 +29,8 @@ export class Scene {
   turn = 0;
   random: () => number = () => 0;
   private stuckTo: NodeId | undefined;
-  private failedOn: NodeId | undefined;
+  /** Where the task's last attempt failed: whatever the strategy, that node comes last (D3 in choose.ts). */
+  failedOn: NodeId | undefined;
   private spreadKey: string | undefined;
   private bestEtaMs = 0;
   private readonly history: History;
@@ -48,7 +49,8 @@ export class Scene {
     this.shape = shape;
     this.stuckTo = prefer?.sticky === undefined ? undefined : this.sticky.last(prefer.sticky);
     this.spreadKey = prefer?.spread;
-    this.failedOn = task.attempt > 0 && task.failures + task.losses > 0 ? task.placement?.node : undefined;
+    const failed = task.attempt > 0 && task.failures + task.losses > 0;
+    this.failedOn = task.lastFailure?.node ?? (failed ? task.placement?.node : undefined);
   }
 
   /** Before balanced scores are asked for. */
@@ -83,6 +85,11 @@ export class Scene {
     if (this.shape.wishes.length > 0) terms.affinity = round(affinity);
     if (this.stuckTo !== undefined) terms.sticky = this.stickiness(member);
     if (this.spreadKey !== undefined) terms.spread = round(this.spread(member, this.spreadKey));
+    return this.withRetry(member, terms);
+  }
+
+  /** Any strategy's terms, and what came before all of them. */
+  withRetry(member: Member, terms: Terms): Terms {
     if (this.failedOn !== undefined) terms.retry = this.retry(member);
     return terms;
   }

@@ -17,7 +17,7 @@ export interface Judge {
 
 /** Makes load the second thing that `affinity` looks at: below the smallest difference that labels can make. */
 const SECOND = 1e-6;
-const NO_TERMS = (): Terms => ({});
+const noTerms = (scene: Scene, { member }: Fit): Terms => scene.withRetry(member, {});
 
 export const JUDGES: Readonly<Record<Strategy, Judge>> = {
   /** The weighted sum of all terms. */
@@ -30,31 +30,31 @@ export const JUDGES: Readonly<Record<Strategy, Judge>> = {
   round_robin: {
     compares: false,
     score: (scene, { member }) => scene.turn - member.chosen,
-    terms: NO_TERMS,
+    terms: noTerms,
   },
   /** The node with the fewest leased slots for its size. */
   least_tasks: {
     compares: false,
     score: (_scene, { member }) => idleness(member),
-    terms: (scene, { member }) => ({ room: round(scene.room(member)) }),
+    terms: (scene, { member }) => scene.withRetry(member, { room: round(scene.room(member)) }),
   },
   /** The fullest node that still has room. */
   best_fit: {
     compares: false,
     score: (scene, { member }) => fullness(scene, member),
-    terms: (scene, { member }) => ({ room: round(scene.room(member)) }),
+    terms: (scene, { member }) => scene.withRetry(member, { room: round(scene.room(member)) }),
   },
   /** Any node, all alike. */
   random: {
     compares: false,
     score: (scene) => scene.random(),
-    terms: NO_TERMS,
+    terms: noTerms,
   },
   /** Wished-for labels and stickiness alone; among equals the idlest. */
   affinity: {
     compares: false,
     score: (scene, fit) => WEIGHTS.affinity * fit.affinity + WEIGHTS.sticky * scene.stickiness(fit.member) + SECOND * idleness(fit.member),
-    terms: (scene, { member, affinity }) => ({ affinity: round(affinity), sticky: scene.stickiness(member) }),
+    terms: (scene, { member, affinity }) => scene.withRetry(member, { affinity: round(affinity), sticky: scene.stickiness(member) }),
   },
 };
 

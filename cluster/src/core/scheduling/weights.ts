@@ -19,7 +19,7 @@ export const WEIGHTS: Readonly<Record<Term, number>> = {
   sticky: 2,
   /** Siblings that run there already (Nomad's job anti-affinity). */
   spread: -2,
-  /** This task's last attempt failed there (Nomad's reschedule penalty). */
+  /** This task's last attempt failed there. It comes last anyway (D3 in choose.ts); this says so in the scores, as Nomad's reschedule penalty does. */
   retry: -2,
   /** Keeps nodes with rare skills and models free for those who need them. */
   scarce: 1,
