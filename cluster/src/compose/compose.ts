@@ -8,6 +8,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { systemClock } from "../system/clock.ts";
 import { keepNodeId, type ClusterConfig } from "../system/config.ts";
 import { openDailyLog } from "../system/daily-log.ts";
+import { armFailpoint, CRASH_AT } from "../system/failpoint.ts";
 import { cacheFolder, foldersOf, makeFolders, type Environment } from "../system/folders.ts";
 import { claimHome } from "../system/home-claim.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
@@ -38,11 +39,13 @@ export interface Daemon {
 
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, home, env = process.env } = options;
+  const willCrash = armFailpoint(env);
   const folders = foldersOf(home);
   await makeFolders(folders);
   const claim = claimHome(home, folders.data);
   await keepNodeId(home, config.nodeId);
   const { log, close: closeLog } = openDailyLog(folders, config.log.level, systemClock);
+  if (willCrash) log.warn({ at: env[CRASH_AT] }, "this daemon is going to kill itself, as a test asked");
   const failed = Promise.withResolvers<Error>();
   const dismissed = Promise.withResolvers<void>();
   const ground: Ground = {

@@ -7,6 +7,7 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openCoordinator } from "../coordinator/open.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { resolveBinary } from "../system/binaries.ts";
+import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
@@ -63,6 +64,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   });
   open.push(() => coordinator.stop());
   await ensureAdminToken(ground, coordinator);
+  failpoint("start.leading");
 
   const api = await openApi({
     coordinator,
@@ -86,5 +88,6 @@ async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordin
   if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
   const token = createToken();
   await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", createdAt: clock.wall() });
+  failpoint("start.token-committed");
   await writePrivateFile(folders.adminToken, `${token.token}\n`);
 }

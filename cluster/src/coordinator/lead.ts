@@ -11,6 +11,7 @@ import { ring } from "../core/alarms.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded, Store } from "../store/store.ts";
 import type { Clock, Timer } from "../system/clock.ts";
+import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { Feed } from "./feed.ts";
 import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
@@ -127,6 +128,7 @@ export class Lead {
 
   /** In good order: the nodes go on with what they run, and find this coordinator's successor or their leases' end. */
   async stop(): Promise<void> {
+    failpoint("stop.asked");
     this.timer?.cancel();
     for (const subscription of this.subscriptions) subscription.stop();
     await this.turn.end();
@@ -134,6 +136,7 @@ export class Lead {
       if (this.state.ledger.leasesOf(row.id).size > 0)
         this.state.outgoing.control(row.id, { kind: "pause", epoch: this.claim.epoch, ms: PAUSE_MS });
     }
+    failpoint("stop.told");
   }
 
   /** Tells the scheduler and the listeners that a node is not what it was. */
@@ -185,8 +188,13 @@ export class Lead {
     this.turn.add({
       apply: () => {
         reply = { verdicts: applyReport(this.state, node, report) };
+        if (report.finished.length > 0) failpoint("report.applied");
       },
-      committed: () => respond?.(reply),
+      committed: () => {
+        if (report.finished.length > 0) failpoint("report.committed");
+        respond?.(reply);
+        if (report.finished.length > 0) failpointOnceSent("report.answered");
+      },
       // No answer: the worker keeps what it has and reports again.
       failed: (error) => this.parts.log.warn({ node, code: error.code }, "a report was not accepted"),
     });
@@ -221,6 +229,7 @@ export class Lead {
           const entry = this.state.registry.find(node);
           if (entry !== undefined && this.state.registry.gone(entry, closedAt)) {
             loseLeases(this.state, entry, endsWithItsWorker);
+            failpoint("loss.applied");
             this.nodeChanged(entry);
           }
         },
@@ -255,7 +264,8 @@ export class Lead {
   private keepTime(): void {
     const { ledger, registry, clock } = this.state;
     const now = clock.wall();
-    for (const key of ledger.alarms.due(now, ALARMS_MAX)) {
+    const due = ledger.alarms.due(now, ALARMS_MAX);
+    for (const key of due) {
       const task = ledger.get(key);
       const settled = task && ring(task, now);
       if (task === undefined || settled === undefined) continue;
@@ -264,6 +274,7 @@ export class Lead {
       }
       ledger.write(task, settled);
     }
+    if (due.length > 0) failpoint("alarm.applied");
     const silence = clock.monotonic();
     const stoodStillMs = silence - this.lookedAt - TICK_MS;
     this.lookedAt = silence;

@@ -4,6 +4,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node, NodeState } from "@openclaw-cluster/contract/node";
 import type { Enrolled } from "@openclaw-cluster/contract/operations";
+import { failpoint } from "../system/failpoint.ts";
 import type { Lead } from "./lead.ts";
 import { stateOf, toNode, type NodeEntry } from "./registry.ts";
 
@@ -32,8 +33,11 @@ export class NodeDesk {
     const { parts, turn, claim } = this.lead;
     await turn.run(() => {
       if (this.registry.enrol(id, publicKey, parts.clock.wall())) this.lead.nodeChanged(this.registry.get(id));
+      failpoint("enrol.applied");
     });
+    failpoint("enrol.committed");
     await this.authorize();
+    failpoint("enrol.authorized");
     return { node: id, cluster: claim.cluster, busUrls: [...parts.busUrls], epoch: claim.epoch };
   }
 

@@ -1,5 +1,6 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
 import { isTerminal } from "../core/task.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { Lead, type LeadParts } from "./lead.ts";
 import { readLogs } from "./logs.ts";
@@ -8,9 +9,11 @@ import { TaskDesk } from "./task-desk.ts";
 
 export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
+  failpoint("start.claimed");
   const lead = new Lead(parts, claim, await parts.store.load());
   const tasks = new TaskDesk(lead);
   const nodes = new NodeDesk(lead);
+  failpoint("start.loaded");
   await nodes.authorize();
   lead.start();
   parts.log.info({ cluster: claim.cluster, epoch: claim.epoch, live: lead.state.ledger.size }, "leading");

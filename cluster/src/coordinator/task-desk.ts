@@ -11,6 +11,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { answer, cancel, create, retryByHand } from "../core/settle.ts";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import type { ListFilter } from "../store/store.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { SubmitRequest } from "./coordinator.ts";
 import type { Lead } from "./lead.ts";
 import { toAttempts, toTask } from "./views.ts";
@@ -89,14 +90,17 @@ export class TaskDesk {
     return JSON.parse(Buffer.from(bytes).toString("utf8")) as Json;
   }
 
-  cancel(id: TaskId): Promise<Task> {
-    return this.change(id, (task, now) => {
+  async cancel(id: TaskId): Promise<Task> {
+    const cancelled = await this.change(id, (task, now) => {
       const next = cancel(task, now);
       if (next?.lease !== undefined) {
         this.lead.state.outgoing.cancel(next.lease.node, { task: id, attempt: next.attempt, epoch: next.lease.epoch });
       }
+      failpoint("cancel.applied");
       return next;
     });
+    failpoint("cancel.ordered");
+    return cancelled;
   }
 
   retry(id: TaskId): Promise<Task> {

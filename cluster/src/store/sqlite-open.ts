@@ -11,6 +11,7 @@ import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync } from
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { damaged, translateAtOpen } from "./sqlite-errors.ts";
 import { syncFolder } from "./sqlite-files.ts";
@@ -69,6 +70,7 @@ function make(path: string, log: Log): void {
     database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(database);
   }).close();
+  failpoint("start.drafted");
   // Another process may have been as quick; then its file stands, and opening that one tells that it is taken.
   if (existsSync(path)) return;
   translated(path, () => {
