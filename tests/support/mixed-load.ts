@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { Client } from "@openclaw-cluster/contract/client/client";
-import type { TaskId } from "@openclaw-cluster/contract/ids";
+import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { OnLost, TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { until } from "./daemon.ts";
@@ -16,6 +16,8 @@ import type { Promises } from "./promises.ts";
 /** What a node's policy must allow for it. */
 export const LOAD_POLICY = { allow: { commands: [["tee", "-a", "*"]] } };
 
+/** The node on which the work with an effect runs: the one that a test strikes. */
+const EFFECTS_ON = ["one" as NodeId];
 /** Runs that are worth keeping on the worker's disk take at least a second. */
 const SLOW_MS = 1_100;
 const DUE_MS = 500;
@@ -53,7 +55,7 @@ export function startLoad(client: Client, promises: Promises, folder: string): L
   const effect = (name: string, onLost: OnLost): Promise<TaskId> => {
     const file = path.join(folder, `${batch}-${name}`);
     promises.effectIn(file, onLost);
-    return submit(name, { kind: "command", input: { argv: ["tee", "-a", file], stdin: "ran\n" }, onLost });
+    return submit(name, { kind: "command", input: { argv: ["tee", "-a", file], stdin: "ran\n" }, onLost, require: { nodes: EFFECTS_ON } });
   };
   const send = async (): Promise<void> => {
     await mkdir(folder, { recursive: true });

@@ -111,7 +111,7 @@ function wrongAttempts({ id, state, attempt }: Task, attempts: readonly Attempt[
   const found: string[] = [];
   const numbers = attempts.map(({ n }) => n);
   if (numbers.some((n, at) => n !== at + 1) || (numbers.at(-1) ?? 0) !== attempt)
-    found.push(`G3: ${id} has attempts ${numbers} of ${attempt}`);
+    found.push(`G3: ${id} has attempts ${numbers.join(", ")} of ${attempt}`);
   const accepted = attempts.filter(({ outcome }) => outcome === "succeeded");
   if (accepted.length > 1 || (accepted[0] !== undefined && accepted[0].n !== attempt))
     found.push(`G3: ${id} has ${accepted.length} accepted attempts, the first of them is ${accepted[0]?.n} of ${attempt}`);

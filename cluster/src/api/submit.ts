@@ -10,7 +10,6 @@ import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { TokenRow } from "../store/store.ts";
-import { failpointOnceSent } from "../system/failpoint.ts";
 import { json } from "./answers.ts";
 import { readJson } from "./body.ts";
 import { check } from "./check.ts";
@@ -39,7 +38,6 @@ export async function submit(coordinator: Coordinator, token: TokenRow, incoming
   }
   const idempotency = key === undefined ? undefined : { key, bodyHash: hash("sha256", raw, "base64url") };
   const submitted = await coordinator.submit({ owner: token.id, specs, ...(idempotency !== undefined && { idempotency }) });
-  failpointOnceSent("submit.answered");
   const status = submitted.every(({ replayed }) => replayed === true) ? 200 : 202;
   return json(status, many ? { tasks: submitted } : submitted[0]);
 }

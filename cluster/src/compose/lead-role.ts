@@ -12,17 +12,20 @@ import { readSecret, writePrivateFile } from "../system/folders.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { backupFolder } from "./restore.ts";
 
 export interface LeadRole {
   readonly coordinator: Coordinator;
   readonly apiUrl: string;
 }
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {
   const { config, folders, clock, log } = ground;
-  const store = await openSqliteStore({ path: path.join(folders.data, "cluster.db"), log });
+  const backups = backupFolder(config, folders);
+  const store = await openSqliteStore({ path: folders.database, backups, log });
   open.push(() => store.close());
 
   const binary = await resolveBinary("nats-server", {
@@ -57,6 +60,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     busUrls: [server.url],
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
+    backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
     clock,
     random: Math.random,
     log,

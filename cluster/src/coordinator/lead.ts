@@ -13,6 +13,7 @@ import type { Claim, Loaded, Store } from "../store/store.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
+import { Backups, type BackupParts } from "./backups.ts";
 import { Feed } from "./feed.ts";
 import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
 import { Intake } from "./intake.ts";
@@ -43,6 +44,8 @@ export interface LeadParts {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Where copies of the store go; without it none are made. */
+  readonly backups?: BackupParts;
   /** The process must end: the store is broken or another coordinator leads. */
   broken(error: unknown): void;
 }
@@ -70,6 +73,7 @@ export class Lead {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly tokens: Tokens;
+  readonly backups: Backups | undefined;
   readonly startedAt: number;
   /** The last commit was refused for want of disk space. */
   storageFull = false;
@@ -104,6 +108,7 @@ export class Lead {
     });
     this.intake = new Intake(this.state, parts.store, this.turn);
     this.tokens = new Tokens(loaded.tokens);
+    this.backups = parts.backups && new Backups({ ...parts.backups, store: parts.store, clock: parts.clock, log: parts.log });
     this.startedAt = parts.clock.wall();
     this.lookedAt = this.countersAt = this.prunedAt = parts.clock.monotonic();
     this.lookAt = this.lookedAt + TICK_MS;
@@ -131,6 +136,7 @@ export class Lead {
     failpoint("stop.asked");
     this.timer?.cancel();
     for (const subscription of this.subscriptions) subscription.stop();
+    await this.backups?.stop();
     await this.turn.end();
     for (const { row } of this.state.registry.all()) {
       if (this.state.ledger.leasesOf(row.id).size > 0)

@@ -15,12 +15,15 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const nodes = new NodeDesk(lead);
   failpoint("start.loaded");
   await nodes.authorize();
+  await lead.backups?.start();
   lead.start();
   parts.log.info({ cluster: claim.cluster, epoch: claim.epoch, live: lead.state.ledger.size }, "leading");
 
   return {
     cluster: () => nodes.cluster(),
     health: () => nodes.health(),
+    backup: () => nodes.backup(),
+    backups: () => nodes.backups(),
     nodes: () => nodes.nodes(),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),

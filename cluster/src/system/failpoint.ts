@@ -42,9 +42,18 @@ export const FAILPOINTS = {
   // The store.
   "prune.deleted": "Old tasks are deleted inside the transaction; nothing is committed.",
   "prune.committed": "They are gone.",
+  "backup.copied": "A backup is whole under its draft's name.",
+  "backup.named": "It has its name; older ones are not removed yet.",
   "migration.copied": "The database as it was is kept beside the backups; no layout is changed.",
   "migration.changed": "A layout is changed inside its transaction; nothing is committed.",
   "migration.committed": "One layout more is committed; another may follow.",
+
+  "restore.copied": "The backup's copy is beside the database; it is as it was in the past.",
+  "restore.adapted": "The copy is made safe for the present, synced and closed.",
+  "restore.decided": "It is named as the one that counts; the old database has its name still.",
+  "restore.log-aside": "The old database's log is set aside.",
+  "restore.set-aside": "So is the old database.",
+  "restore.placed": "The restored database has its name.",
 
   // The worker, for attempts whose end is worth keeping.
   "run.ended": "An attempt has ended; the spool does not know it.",
@@ -57,6 +66,9 @@ export type Failpoint = keyof typeof FAILPOINTS;
 
 export const CRASH_AT = "OPENCLAW_CLUSTER_CRASH_AT";
 
+/** The bus's client writes to its socket within a turn or two. */
+const SENT_MS = 2;
+
 let armed: { readonly name: Failpoint; passesLeft: number } | undefined;
 
 /** Called once, before anything is opened. True when a failpoint is armed. */
@@ -66,14 +78,18 @@ export function armFailpoint(env: Environment): boolean {
   return armed !== undefined;
 }
 
+export function isArmed(name: Failpoint): boolean {
+  return armed?.name === name;
+}
+
 /** The process dies here, if this one is armed. */
 export function failpoint(name: Failpoint): void {
   if (armed !== undefined) pass(name);
 }
 
-/** As `failpoint`, when what was handed to a socket in this turn of the event loop has left. */
+/** As `failpoint`, when what was handed to the bus in this turn of the event loop has left. */
 export function failpointOnceSent(name: Failpoint): void {
-  if (armed?.name === name) setImmediate(() => setImmediate(pass, name));
+  if (isArmed(name)) setTimeout(pass, SENT_MS, name);
 }
 
 function pass(name: Failpoint): void {
