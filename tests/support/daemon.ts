@@ -75,8 +75,14 @@ export async function until<T>(what: string, find: () => T | undefined | Promise
   }
 }
 
-/** `settings`: further ones of the coordinator's cluster.yaml. `first`: how it is started once before, to die of it. */
-export async function startCluster(settings: object = {}, { first }: { first?: Manner } = {}): Promise<TestCluster> {
+/**
+ * `settings`: further ones of the coordinator's cluster.yaml. `first`: how it is started once before, to die of it. `prepare`: before
+ * anything is in its home.
+ */
+export async function startCluster(
+  settings: object = {},
+  { first, prepare }: { first?: Manner; prepare?: (home: string) => void } = {},
+): Promise<TestCluster> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-daemon-"));
   const daemons: TestDaemon[] = [];
   const clients: Client[] = [];
@@ -96,6 +102,7 @@ export async function startCluster(settings: object = {}, { first }: { first?: M
     const home = path.join(folder, "lead");
     const common = { openclaw: { enabled: "off" }, log: { level: "warn" } };
     const wanted = { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, ...common, ...settings };
+    prepare?.(home);
     if (first !== undefined) await dieOf(first, home, wanted);
     const lead = await open(home, wanted);
     const url = lead.apiUrl as string;
