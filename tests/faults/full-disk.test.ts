@@ -11,8 +11,6 @@ import { afterEach, describe, expect, test } from "vitest";
 import { startCluster, until, type TestCluster } from "../support/daemon.ts";
 import { canMount, mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 
-if (!canMount) console.log("tests/faults/full-disk.test.ts is skipped: mounting a small disk needs root");
-
 const COMMANDS = { allow: { commands: ["uname -a"] } };
 /** With 4 KiB each, more than any of these disks holds. */
 const SUBMITS_MAX = 5_000;
@@ -40,7 +38,7 @@ function mount(folder: string, mebibytes: number): SmallDisk {
   return disk;
 }
 
-describe.skipIf(!canMount)("a full disk", () => {
+describe.skipIf(!canMount)("a full disk (needs root, to mount one)", () => {
   test("under the database: submits are refused before they are answered, reads and what was accepted stay, and it goes on", async () => {
     let disk: SmallDisk | undefined;
     const running = await startCluster(
@@ -85,7 +83,7 @@ describe.skipIf(!canMount)("a full disk", () => {
     const command = { kind: "command" as const, input: { argv: ["uname", "-a"] } };
     const slow = { kind: "echo" as const, input: { value: "kept", delayMs: 1_100 } };
     const full = await client.runMany([command, slow, { kind: "echo", input: { value: 1 } }]);
-    for (const ended of await Promise.all(full)) expect(ended).toMatchObject({ state: "succeeded" });
+    for (const ended of full) expect(ended).toMatchObject({ state: "succeeded" });
     disk.makeRoom();
     expect(await client.run(command)).toMatchObject({ state: "succeeded", node: "one" });
     expect(await client.node({ id: "one" as NodeId })).toMatchObject({ state: "ready" });

@@ -21,7 +21,7 @@ beforeAll(async () => {
   await cluster.addWorker("one");
   const value = "x".repeat(4_000);
   const ended = await cluster.client.runMany(Array.from({ length: 50 }, () => ({ kind: "echo", input: { value } })));
-  id = (await ended[0]!).id;
+  id = ended[0]!.id;
   data = path.join(cluster.lead.home, "data");
 });
 afterAll(() => cluster?.end());

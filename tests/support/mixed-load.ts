@@ -73,7 +73,10 @@ export function startLoad(client: Client, promises: Promises, folder: string): L
       }),
     ]);
   };
-  return { sent: send() };
+  const sent = send();
+  // Whoever awaits it hears of a failure; until then it must not count as nobody's.
+  sent.catch(() => undefined);
+  return { sent };
 }
 
 /** Decides on what waits for a person, until nothing is open any more. */
