@@ -12,17 +12,24 @@ export interface StartedDaemon {
   readonly apiUrl: string | undefined;
 }
 
+export interface Manner {
+  readonly env?: Record<string, string>;
+  /** A program with its arguments that runs the command, as `strace -D …`. */
+  readonly under?: readonly string[];
+}
+
 /** `openclaw-cluster …` */
-export function runCommand(argv: readonly string[], env: Record<string, string> = {}): Running {
-  return run(process.execPath, [COMMAND, ...argv], env);
+export function runCommand(argv: readonly string[], { env = {}, under = [] }: Manner = {}): Running {
+  const [program = "", ...all] = [...under, process.execPath, COMMAND, ...argv];
+  return run(program, all, env);
 }
 
 /** Resolves when it is up; rejects with what it said when it is not. Without settings those of an earlier start or a `join` hold. */
-export async function startDaemon(home: string, settings?: object): Promise<StartedDaemon> {
+export async function startDaemon(home: string, settings?: object, manner?: Manner): Promise<StartedDaemon> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   // JSON is YAML.
   if (settings !== undefined) await writeFile(path.join(home, "cluster.yaml"), JSON.stringify(settings, null, 2), { mode: 0o600 });
-  const daemon = runCommand(["start", "--home", home, "--json"]);
+  const daemon = runCommand(["start", "--home", home, "--json"], manner);
   const said = JSON.parse(await daemon.says(/^(\{[^]*?^\})$/m)) as {
     ok?: boolean;
     apiUrl?: string;

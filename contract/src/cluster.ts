@@ -17,7 +17,12 @@ export const ClusterView = z
     tasks: z.partialRecord(TaskState, z.int()),
     slots: z.int(),
     slotsUsed: z.int(),
-    store: z.object({ kind: z.enum(["sqlite", "etcd", "ram"]), bytes: z.int().optional() }),
+    store: z.object({
+      kind: z.enum(["sqlite", "etcd", "ram"]),
+      bytes: z.int().optional(),
+      /** The newest backup. */
+      backup: z.object({ at: z.int(), bytes: z.int() }).optional(),
+    }),
     bus: z.object({ connected: z.boolean(), version: z.string().optional() }),
   })
   .meta({ id: "Cluster" });
@@ -27,6 +32,19 @@ export const Health = z
   .object({ status: z.enum(["ok", "degraded"]), problems: z.array(z.string()), checkedAt: z.int() })
   .meta({ id: "Health" });
 export type Health = z.infer<typeof Health>;
+
+/** A copy of the store on the coordinator's disk. */
+export const Backup = z
+  .object({
+    name: z.string(),
+    /** When it was begun. */
+    at: z.int(),
+    bytes: z.int(),
+    /** Made by itself before a newer version changed this layout of the database. */
+    keepsLayout: z.int().optional(),
+  })
+  .meta({ id: "Backup" });
+export type Backup = z.infer<typeof Backup>;
 
 /** What waits, first to be placed first. */
 export const QueueView = z

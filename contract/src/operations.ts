@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { BulkReport, BulkRequest, DeadPage, TASK_CONDITIONS } from "./bulk.ts";
-import { ClusterView, Health, QueueView } from "./cluster.ts";
+import { Backup, ClusterView, Health, QueueView } from "./cluster.ts";
 import { ClusterEvent } from "./events.ts";
 import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
@@ -28,6 +28,8 @@ export interface Operation {
   /** The answer's schema; for a stream, that of one event's data. */
   readonly reply: z.ZodType;
   readonly stream?: true;
+  /** It may take this long on purpose. */
+  readonly takesMs?: number;
 }
 
 const TaskParams = z.object({ id: TaskId });
@@ -48,6 +50,10 @@ export type TaskPage = z.infer<typeof TaskPage>;
 export const Enrol = z.strictObject({ id: NodeId, publicKey: z.string().regex(/^U[A-Z2-7]{55}$/), name: z.string().max(128).optional() });
 export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
 export type Enrolled = z.infer<typeof Enrolled>;
+
+/** Where it lies on the coordinator's disk, and how many tasks are in it. */
+export const BackupTaken = Backup.extend({ path: z.string(), tasks: z.int() });
+export type BackupTaken = z.infer<typeof BackupTaken>;
 
 export const OPERATIONS = {
   submit: {
@@ -180,6 +186,23 @@ export const OPERATIONS = {
   },
   cluster: { method: "get", path: "/cluster", scope: "viewer", status: 200, summary: "The cluster in numbers", reply: ClusterView },
   health: { method: "get", path: "/cluster/health", scope: "viewer", status: 200, summary: "What is wrong, if anything", reply: Health },
+  backup: {
+    method: "post",
+    path: "/backups",
+    scope: "admin",
+    status: 200,
+    takesMs: LIMITS.backupMsMax,
+    summary: "Copy the store, while it works, to the coordinator's own folder of backups",
+    reply: BackupTaken,
+  },
+  backups: {
+    method: "get",
+    path: "/backups",
+    scope: "viewer",
+    status: 200,
+    summary: "Backups that are there, newest first",
+    reply: z.object({ backups: z.array(Backup) }),
+  },
   events: {
     method: "get",
     path: "/events",

@@ -66,7 +66,7 @@ const untilReachable = (reachable: boolean, limitMs = 60_000): Promise<true> =>
 
 test("run --follow prints the agent's words as they come, on the node that has OpenClaw", async () => {
   const env = { OPENCLAW_CLUSTER_HOME: cluster.lead.home, OPENCLAW_CLUSTER_URL: cluster.url };
-  const run = runCommand(["run", "slow 30", "--follow"], env);
+  const run = runCommand(["run", "slow 30", "--follow"], { env });
   await run.says(/word3/);
   // The words are here while the model still speaks.
   expect((await firstRequest("slow 30")).closedAt).toBeUndefined();

@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 
 function startDrill(...argv: string[]): Running {
-  return runCommand(["drill", ...argv], { OPENCLAW_CLUSTER_HOME: cluster.lead.home, OPENCLAW_CLUSTER_URL: cluster.url });
+  return runCommand(["drill", ...argv], { env: { OPENCLAW_CLUSTER_HOME: cluster.lead.home, OPENCLAW_CLUSTER_URL: cluster.url } });
 }
 
 /** A node whose connection closed is noticed long before its silence would tell, on a slow machine too. */

@@ -13,14 +13,14 @@ import { openClient, type Client } from "@openclaw-cluster/contract/client/clien
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { childrenOf } from "../../scripts/bench/usage.ts";
 import type { ProcessEnd } from "../../scripts/child.ts";
-import { runCommand, startDaemon, type StartedDaemon } from "../../scripts/daemon.ts";
+import { runCommand, startDaemon, type Manner, type StartedDaemon } from "../../scripts/daemon.ts";
 import { ask, type Answered, type Question } from "./api-server.ts";
 
 export interface TestDaemon {
   readonly home: string;
   readonly pid: number;
-  /** Again, after it was killed or stopped. */
-  start(): Promise<void>;
+  /** Again, after it was killed or stopped. Rejects when it does not come up. */
+  start(manner?: Manner): Promise<void>;
   /** `kill -9`. */
   kill(): Promise<void>;
   /** In good order. */
@@ -75,8 +75,14 @@ export async function until<T>(what: string, find: () => T | undefined | Promise
   }
 }
 
-/** `settings`: further ones of the coordinator's cluster.yaml. */
-export async function startCluster(settings: object = {}): Promise<TestCluster> {
+/**
+ * `settings`: further ones of the coordinator's cluster.yaml. `first`: how it is started once before, to die of it. `prepare`: before
+ * anything is in its home.
+ */
+export async function startCluster(
+  settings: object = {},
+  { first, prepare }: { first?: Manner; prepare?: (home: string) => void } = {},
+): Promise<TestCluster> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-daemon-"));
   const daemons: TestDaemon[] = [];
   const clients: Client[] = [];
@@ -95,7 +101,10 @@ export async function startCluster(settings: object = {}): Promise<TestCluster> 
   try {
     const home = path.join(folder, "lead");
     const common = { openclaw: { enabled: "off" }, log: { level: "warn" } };
-    const lead = await open(home, { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, ...common, ...settings });
+    const wanted = { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, ...common, ...settings };
+    prepare?.(home);
+    if (first !== undefined) await dieOf(first, home, wanted);
+    const lead = await open(home, wanted);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
     const token = (await readFile(tokenFile, "utf8")).trim();
@@ -136,6 +145,13 @@ export async function startCluster(settings: object = {}): Promise<TestCluster> 
   }
 }
 
+async function dieOf(manner: Manner, home: string, settings: object): Promise<void> {
+  const survived = await startDaemon(home, settings, manner).catch(() => undefined);
+  if (survived === undefined) return;
+  await survived.process.end("SIGKILL");
+  throw new Error("it came up and was to die");
+}
+
 /** A node's policy.yaml; words as they are, anything else as JSON, which is YAML. */
 export async function writePolicy(home: string, policy: object | string): Promise<void> {
   const text = typeof policy === "string" ? policy : JSON.stringify({ version: 1, ...policy });
@@ -143,7 +159,7 @@ export async function writePolicy(home: string, policy: object | string): Promis
 }
 
 async function runCli(argv: readonly string[], env: Record<string, string>): Promise<CliEnd> {
-  const end = await runCommand(argv, env).ended();
+  const end = await runCommand(argv, { env }).ended();
   return {
     ...end,
     get json() {
@@ -165,8 +181,8 @@ function keepDaemon(home: string, settings: object | undefined, first: StartedDa
     get pid() {
       return process.pid;
     },
-    async start() {
-      ({ process } = await startDaemon(home, kept));
+    async start(manner) {
+      ({ process } = await startDaemon(home, kept, manner));
     },
     kill: async () => void (await endBy("SIGKILL")),
     stop: () => endBy("SIGTERM"),

@@ -3,6 +3,7 @@
  * the door says, as far as the API can see.
  */
 import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
+import type { Backup } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
@@ -43,6 +44,7 @@ export class FakeCoordinator implements Coordinator {
   kept: ClusterEvent[] = [];
   /** Open readers of output. */
   reading = 0;
+  private readonly copies: Backup[] = [];
   private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
   private readonly listeners = new Set<Listener>();
   private nextEvent = 1;
@@ -265,6 +267,18 @@ export class FakeCoordinator implements Coordinator {
     const waiting = [...this.tasks.values()].filter(({ state }) => state === "queued");
     const head = waiting.slice(0, limit).map(({ id, kind, priority }) => ({ id, kind, priority, waitedMs: 5, fairnessKey: "" }));
     return { queued: waiting.length, scheduled: 0, waiting: 0, head };
+  }
+
+  async backup() {
+    this.check();
+    const backup = { name: "cluster-2026-11-23T03-00-00-000Z.db", at: STARTED_AT, bytes: 4_096 };
+    this.copies.unshift(backup);
+    return { ...backup, path: `/backups/${backup.name}`, tasks: this.tasks.size };
+  }
+
+  async backups() {
+    this.check();
+    return this.copies;
   }
 
   async cluster() {

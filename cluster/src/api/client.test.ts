@@ -94,6 +94,8 @@ describe.each([
       queue: () => plain.queue(),
       cluster: () => plain.cluster(),
       health: () => plain.health(),
+      backup: () => plain.backup(),
+      backups: () => plain.backups(),
       nodes: () => plain.nodes(),
       nodesOnline: () => plain.nodesOnline(),
       nodesWithSkill: () => plain.nodesWithSkill({ skill: "summarize" }),

@@ -51,6 +51,8 @@ export const HANDLERS: Handlers = {
   queue: (coordinator, { query }) => coordinator.queue(query.limit),
   cluster: (coordinator) => coordinator.cluster(),
   health: (coordinator) => coordinator.health(),
+  backup: (coordinator) => coordinator.backup(),
+  backups: async (coordinator) => ({ backups: await coordinator.backups() }),
   nodes: (coordinator) => ({ nodes: coordinator.nodes() }),
   nodesOnline: (coordinator) => ({ nodes: coordinator.nodes().filter(({ state }) => state === "ready") }),
   nodesWithSkill: (coordinator, { params: { skill } }) => ({

@@ -32,6 +32,8 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   queue: { path: "/queue?limit=5" },
   cluster: { path: "/cluster" },
   health: { path: "/cluster/health" },
+  backup: { path: "/backups" },
+  backups: { path: "/backups" },
   nodes: { path: "/nodes" },
   nodesOnline: { path: "/nodes/online" },
   nodesWithSkill: { path: "/nodes/skills/summarize" },

@@ -15,6 +15,7 @@ import { Hono, type Context } from "hono";
 import type { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Clock } from "../system/clock.ts";
+import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { asClusterError, json, problem, text } from "./answers.ts";
 import { isSending, readJson, refuseUnread } from "./body.ts";
@@ -93,7 +94,8 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
 function serveSubmit(parts: RouteParts, operation: Operation): (context: Context<Env>) => Promise<Response> {
   const input = readInput(operation);
   return async (context) => {
-    const { incoming } = context.env;
+    const { incoming, outgoing } = context.env;
+    if (isArmed("submit.answered")) outgoing.once("finish", () => failpoint("submit.answered"));
     const token = parts.gate.admit(incoming, operation.scope);
     const { plan } = input(context).query as { plan?: boolean };
     return submit(parts.coordinator, token, incoming, plan === true);

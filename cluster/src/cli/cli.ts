@@ -31,6 +31,12 @@ export const COMMANDS: readonly Entry[] = [
   },
   { name: "doctor", group: MACHINE, summary: "check this machine and its way to the cluster", load: () => import("./commands/doctor.ts") },
   { name: "config", group: MACHINE, summary: "show and change this machine's settings", load: () => import("./commands/config.ts") },
+  {
+    name: "restore",
+    group: MACHINE,
+    summary: "put a backup in the place of this machine's database",
+    load: () => import("./commands/restore.ts"),
+  },
   { name: "run", group: WORK, summary: "give words to an agent, on the best machine", load: () => import("./commands/run.ts") },
   { name: "exec", group: WORK, summary: "run a command on the best machine", load: () => import("./commands/exec.ts") },
   { name: "submit", group: WORK, summary: "submit tasks from a file", load: () => import("./commands/submit.ts") },
@@ -52,6 +58,7 @@ export const COMMANDS: readonly Entry[] = [
     summary: "kill a worker, a node or a coordinator on purpose, and read a verdict",
     load: () => import("./commands/drill.ts"),
   },
+  { name: "backup", group: CLUSTER, summary: "copy the coordinator's database while it works", load: () => import("./commands/backup.ts") },
   { name: "events", group: CLUSTER, summary: "follow everything that changes", load: () => import("./commands/events.ts") },
 ];
 

@@ -3,14 +3,15 @@
  * room that names the real store, bus and executors.
  */
 import path from "node:path";
-import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { systemClock } from "../system/clock.ts";
 import { keepNodeId, type ClusterConfig } from "../system/config.ts";
 import { openDailyLog } from "../system/daily-log.ts";
+import { armFailpoint, CRASH_AT } from "../system/failpoint.ts";
 import { cacheFolder, foldersOf, makeFolders, type Environment } from "../system/folders.ts";
 import { claimHome } from "../system/home-claim.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
+import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { openLeadRole } from "./lead-role.ts";
 import { openWorkRole } from "./work-role.ts";
@@ -38,11 +39,13 @@ export interface Daemon {
 
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, home, env = process.env } = options;
+  const willCrash = armFailpoint(env);
   const folders = foldersOf(home);
   await makeFolders(folders);
   const claim = claimHome(home, folders.data);
   await keepNodeId(home, config.nodeId);
   const { log, close: closeLog } = openDailyLog(folders, config.log.level, systemClock);
+  if (willCrash) log.warn({ at: env[CRASH_AT] }, "this daemon is going to kill itself, as a test asked");
   const failed = Promise.withResolvers<Error>();
   const dismissed = Promise.withResolvers<void>();
   const ground: Ground = {
@@ -56,7 +59,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     progress: (text) => options.onProgress?.(text),
     fail: (error) => {
       log.error({ err: error }, "the daemon cannot go on");
-      failed.resolve(error instanceof Error ? error : new Error(String(error)));
+      failed.resolve(asFault(error));
     },
     leave: () => dismissed.resolve(),
   };
@@ -80,6 +83,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   } catch (error) {
     log.error({ err: error }, "the start failed");
     await stop();
-    throw error instanceof ClusterError ? error : new ClusterError("internal", `The start failed: ${String(error)}`, { cause: error });
+    throw asFault(error);
   }
 }

@@ -7,21 +7,25 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openCoordinator } from "../coordinator/open.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { resolveBinary } from "../system/binaries.ts";
+import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { backupFolder } from "./restore.ts";
 
 export interface LeadRole {
   readonly coordinator: Coordinator;
   readonly apiUrl: string;
 }
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {
   const { config, folders, clock, log } = ground;
-  const store = await openSqliteStore({ path: path.join(folders.data, "cluster.db"), log });
+  const backups = backupFolder(config, folders);
+  const store = await openSqliteStore({ path: folders.database, backups, log });
   open.push(() => store.close());
 
   const binary = await resolveBinary("nats-server", {
@@ -56,6 +60,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     busUrls: [server.url],
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
+    backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
     clock,
     random: Math.random,
     log,
@@ -63,6 +68,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   });
   open.push(() => coordinator.stop());
   await ensureAdminToken(ground, coordinator);
+  failpoint("start.leading");
 
   const api = await openApi({
     coordinator,
@@ -86,5 +92,6 @@ async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordin
   if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
   const token = createToken();
   await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", createdAt: clock.wall() });
+  failpoint("start.token-committed");
   await writePrivateFile(folders.adminToken, `${token.token}\n`);
 }

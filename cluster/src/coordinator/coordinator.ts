@@ -3,12 +3,12 @@
  * after the change is committed; every method throws ClusterError with a code from the table, and nothing else.
  */
 import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
-import type { ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
+import type { Backup, ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
-import type { Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
+import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -59,6 +59,10 @@ export interface Coordinator {
   queue(limit: number): QueueView;
   cluster(): Promise<ClusterView>;
   health(): Health;
+  /** When it is whole and synced. storage_full; state_conflict while another is made. */
+  backup(): Promise<BackupTaken>;
+  /** Newest first. */
+  backups(): Promise<readonly Backup[]>;
   /** Events after the id given, in arrays as they were committed; starts with a `gap` event where some are gone. */
   events(after: number | undefined, signal: AbortSignal): AsyncIterable<readonly ClusterEvent[]>;
   nodes(): readonly Node[];

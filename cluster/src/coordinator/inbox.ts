@@ -6,6 +6,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { Heartbeat, type HeartbeatReply, type ReportReply } from "@openclaw-cluster/contract/wire";
 import type { Message, Subscription } from "../bus/bus.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
+import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
 import type { Leading } from "./lead-parts.ts";
 import { stateOf } from "./registry.ts";
@@ -50,8 +51,13 @@ export class Inbox {
       apply: () => {
         // Asked again, here and below: it may have been removed in this very turn.
         reply = { verdicts: applyReport(state, state.registry.get(node), report) };
+        if (report.finished.length > 0) failpoint("report.applied");
       },
-      committed: () => respond?.(reply),
+      committed: () => {
+        if (report.finished.length > 0) failpoint("report.committed");
+        respond?.(reply);
+        if (report.finished.length > 0) failpointOnceSent("report.answered");
+      },
       // No answer: the worker keeps what it has and reports again.
       failed: (error) => parts.log.warn({ node, code: error.code }, "a report was not accepted"),
     });
@@ -90,6 +96,7 @@ export class Inbox {
           if (parts.busServer?.isConnected?.(node) === true) return;
           if (entry === undefined || !state.registry.gone(entry, closedAt)) return;
           loseLeases(state, entry, endsWithItsWorker);
+          failpoint("loss.applied");
           this.lead.nodeChanged(entry);
         },
         committed: () => undefined,

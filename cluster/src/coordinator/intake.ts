@@ -15,6 +15,7 @@ import type { Submitted, TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { create } from "../core/settle.ts";
 import type { Store, SubmitKey } from "../store/store.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { SubmitRequest } from "./coordinator.ts";
 import type { State } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -52,7 +53,9 @@ export class Intake {
       spec.dedupeKey === undefined ? undefined : { key: `task:${spec.dedupeKey}`, bodyHash: hashOf(spec) },
     );
     await Promise.all(asked.filter((one) => one !== undefined).map((one) => this.look(owner, one)));
+    failpoint("submit.asked");
     const answers = await this.turn.run(() => this.apply(owner, whole, specs, asked));
+    failpoint("submit.committed");
     if (!Array.isArray(answers)) return this.replay(answers);
     const submitted: Submitted[] = [];
     for (const answer of answers) submitted.push(typeof answer === "number" ? this.made(answer) : await this.first(answer));
@@ -108,6 +111,7 @@ export class Intake {
       if (one !== undefined) this.remember({ owner, ...one, runs: [[key, 1]], at: now });
     }
     if (whole !== undefined) this.remember({ owner, ...whole, runs: toRuns(answers), at: now });
+    failpoint("submit.applied");
     return answers;
   }
 

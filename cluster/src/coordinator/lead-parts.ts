@@ -5,6 +5,7 @@ import type { Bus, BusServer } from "../bus/bus.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { BackupParts } from "./backups.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -26,6 +27,8 @@ export interface LeadParts {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Where copies of the store go; without it none are made. */
+  readonly backups?: BackupParts;
   /** The process must end: the store is broken or another coordinator leads. */
   broken(error: unknown): void;
 }

@@ -5,6 +5,8 @@
 import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
+import { failpoint } from "../system/failpoint.ts";
+import { Backups } from "./backups.ts";
 import { Feed } from "./feed.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake } from "./intake.ts";
@@ -32,6 +34,7 @@ export class Lead implements Leading {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly tokens: Tokens;
+  readonly backups: Backups | undefined;
   readonly startedAt: number;
   /** The last commit was refused for want of disk space. */
   storageFull = false;
@@ -62,6 +65,7 @@ export class Lead implements Leading {
     });
     this.intake = new Intake(this.state, parts.store, this.turn);
     this.tokens = new Tokens(loaded.tokens);
+    this.backups = parts.backups && new Backups({ ...parts.backups, store: parts.store, clock: parts.clock, log: parts.log });
     this.startedAt = parts.clock.wall();
     this.inbox = new Inbox(this);
     this.watch = new Watch(this);
@@ -82,9 +86,17 @@ export class Lead implements Leading {
 
   /** In good order: the nodes go on with what they run, and find this coordinator's successor or their leases' end. */
   async stop(): Promise<void> {
+    failpoint("stop.asked");
     this.watch.stop();
     this.inbox.close();
+    await this.backups?.stop();
     await this.turn.end();
+    await this.letGoOn();
+    failpoint("stop.told");
+  }
+
+  /** What is said is kept first, so that a successor keeps it too. */
+  private async letGoOn(): Promise<void> {
     const nodes = this.holders().map(({ row }) => ({ ...row, pausedUntil: this.parts.clock.wall() + PAUSE_MS }));
     if (nodes.length === 0) return;
     try {

@@ -1,9 +1,10 @@
 /** What callers may ask of the coordinator about nodes and the cluster as a whole. */
-import type { ClusterView, Health } from "@openclaw-cluster/contract/cluster";
+import type { Backup, ClusterView, Health } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node, NodeState } from "@openclaw-cluster/contract/node";
-import type { Enrolled } from "@openclaw-cluster/contract/operations";
+import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
+import { failpoint } from "../system/failpoint.ts";
 import type { Lead } from "./lead.ts";
 import { stateOf, toNode, type NodeEntry } from "./registry.ts";
 
@@ -32,8 +33,11 @@ export class NodeDesk {
     const { parts, turn, claim } = this.lead;
     await turn.run(() => {
       if (this.registry.enrol(id, publicKey, parts.clock.wall())) this.lead.nodeChanged(this.registry.get(id));
+      failpoint("enrol.applied");
     });
+    failpoint("enrol.committed");
     await this.authorize();
+    failpoint("enrol.authorized");
     return { node: id, cluster: claim.cluster, busUrls: [...parts.busUrls], epoch: claim.epoch };
   }
 
@@ -95,6 +99,7 @@ export class NodeDesk {
       slotsUsed += node.slotsUsed;
     }
     const bytes = await parts.store.bytes();
+    const backup = this.lead.backups?.newest;
     return {
       id: claim.cluster,
       name: parts.name,
@@ -106,7 +111,7 @@ export class NodeDesk {
       tasks: state.ledger.counts,
       slots,
       slotsUsed,
-      store: { kind: parts.store.kind, ...(bytes !== undefined && { bytes }) },
+      store: { kind: parts.store.kind, ...(bytes !== undefined && { bytes }), ...(backup !== undefined && { backup }) },
       bus: { connected: parts.bus.connected, ...(parts.busServer !== undefined && { version: parts.busServer.version }) },
     };
   }
@@ -117,12 +122,31 @@ export class NodeDesk {
     if (this.lead.storageFull) problems.push("The store's disk is full: submits are refused until there is space.");
     if (this.registry.hasMassLoss(this.lead.parts.clock.monotonic()))
       problems.push("Most nodes fell silent at once. It may be this machine's own network, so what they hold is kept for a minute longer.");
+    const late = this.lead.backups?.problem();
+    if (late !== undefined) problems.push(late);
     const entries = [...this.registry.all()];
     if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining)) problems.push("No node is ready to take work.");
     for (const entry of entries) {
       if (entry.row.state === "approved" && entry.liveness !== "offline") problems.push(...this.problemsOf(entry));
     }
     return this.verdict(problems);
+  }
+
+  async backup(): Promise<BackupTaken> {
+    const backup = await this.keeper.take();
+    // As of the copy's end, give or take the turn that ran meanwhile.
+    const tasks = Object.values(this.lead.state.ledger.counts).reduce((sum, count) => sum + count, 0);
+    return { ...backup, tasks };
+  }
+
+  backups(): Promise<readonly Backup[]> {
+    return this.keeper.list();
+  }
+
+  private get keeper(): NonNullable<Lead["backups"]> {
+    if (this.lead.backups === undefined)
+      throw new ClusterError("bad_request", "This coordinator keeps its store in memory: there is nothing to copy.");
+    return this.lead.backups;
   }
 
   private get registry(): Lead["state"]["registry"] {

@@ -1,6 +1,7 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
 import { isTerminal } from "../core/task.ts";
 import { BulkDesk } from "./bulk-desk.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { groupDeadLetters } from "./dead-letters.ts";
 import { Lead } from "./lead.ts";
@@ -11,17 +12,22 @@ import { TaskDesk } from "./task-desk.ts";
 
 export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
+  failpoint("start.claimed");
   const lead = new Lead(parts, claim, await parts.store.load());
   const tasks = new TaskDesk(lead);
   const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
+  failpoint("start.loaded");
   await nodes.authorize();
+  await lead.backups?.start();
   lead.start();
   parts.log.info({ cluster: claim.cluster, epoch: claim.epoch, live: lead.state.ledger.size }, "leading");
 
   return {
     cluster: () => nodes.cluster(),
     health: () => nodes.health(),
+    backup: () => nodes.backup(),
+    backups: () => nodes.backups(),
     nodes: () => nodes.nodes(),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),

@@ -10,6 +10,7 @@ import { controlTo, offersTo } from "../bus/subjects.ts";
 import { specBytes } from "../core/spec-size.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { isTerminal } from "../core/task.ts";
+import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import type { Feed } from "./feed.ts";
 import type { Written } from "./ledger.ts";
 
@@ -79,7 +80,10 @@ export class Outgoing {
       news.push({ task });
       if (isTerminal(task.state)) this.over(task.key);
     }
+    if (this.offers.size > 0) failpoint("place.committed");
+    if (this.cancels.size > 0) failpoint("cancel.committed");
     for (const [node, lives] of this.offers) for (const life of lives) this.sendOffers(node, life);
+    if (this.offers.size > 0) failpointOnceSent("place.offered");
     for (const [node, attempts] of this.cancels) this.control(node, { kind: "cancel", epoch: this.epoch, attempts });
     this.feed.publish(news, now);
     this.drop();

@@ -1,5 +1,6 @@
 /** Act two: queued work gets a node, a reservation and a lease, in the commit of this very turn. */
 import { lease } from "../core/settle.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { State } from "./state.ts";
 
 /** Decisions of one turn, so that a great backlog does not hold up answers and heartbeats. */
@@ -18,5 +19,6 @@ export function placeQueued(state: State): boolean {
     ledger.write(task, { task: leased });
     outgoing.offer(leased, registry.find(placement.node)?.boot);
   }
+  if (decisions.length > 0) failpoint("place.applied");
   return decisions.length === PLACED_PER_TURN_MAX;
 }

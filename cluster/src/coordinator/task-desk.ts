@@ -11,6 +11,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { answer, cancel, create, retryByHand } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { changeTask, type Decide } from "./changes.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { SubmitRequest, TaskQuery } from "./coordinator.ts";
 import { findTasks } from "./finding.ts";
 import type { Lead } from "./lead.ts";
@@ -90,8 +91,14 @@ export class TaskDesk {
     return JSON.parse(Buffer.from(bytes).toString("utf8")) as Json;
   }
 
-  cancel(id: TaskId): Promise<Task> {
-    return this.change(id, cancel);
+  async cancel(id: TaskId): Promise<Task> {
+    const cancelled = await this.change(id, (task, now) => {
+      const next = cancel(task, now);
+      failpoint("cancel.applied");
+      return next;
+    });
+    failpoint("cancel.ordered");
+    return cancelled;
   }
 
   retry(id: TaskId): Promise<Task> {

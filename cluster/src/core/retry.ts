@@ -109,6 +109,7 @@ function countsAfter(task: TaskRecord, errorClass: ErrorClass): Judgement["count
   return { failures: task.failures + 1 };
 }
 
-function onLostOf({ spec, acted }: TaskRecord): OnLost {
+/** What becomes of an attempt whose outcome nobody knows. */
+export function onLostOf({ spec, acted }: TaskRecord): OnLost {
   return spec.onLost ?? (acted ? "ask" : "retry");
 }

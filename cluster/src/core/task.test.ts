@@ -9,10 +9,12 @@ import { demand, isTerminal, transition, TransitionError, TRANSITIONS, type Task
 const AGREED = `
 scheduled → queued: due, backoff_over
 scheduled → cancelled: cancel_requested
-scheduled → failed: deadline_passed, queue_timeout
+scheduled → waiting: asked
+scheduled → failed: deadline_passed, queue_timeout, outcome_unknown
 queued → leased: placed
 queued → cancelled: cancel_requested
-queued → failed: deadline_passed, queue_timeout
+queued → waiting: asked
+queued → failed: deadline_passed, queue_timeout, outcome_unknown
 leased → running: started
 leased → queued: refused_by_node, node_lost
 leased → scheduled: attempt_failed

@@ -58,17 +58,22 @@ export interface TaskRecord {
   readonly error?: TaskError | undefined;
 }
 
-/** from → to → the reasons that may cause it. */
+/**
+ * from → to → the reasons that may cause it. What waits for a node is asked about, or given up as unknown, only when it
+ * comes out of a backup: it may have run since (core/restored.ts).
+ */
 export const TRANSITIONS: { readonly [From in TaskState]: { readonly [To in TaskState]?: readonly Reason[] } } = {
   scheduled: {
     queued: ["due", "backoff_over"],
+    waiting: ["asked"],
     cancelled: ["cancel_requested"],
-    failed: ["deadline_passed", "queue_timeout"],
+    failed: ["deadline_passed", "queue_timeout", "outcome_unknown"],
   },
   queued: {
     leased: ["placed"],
+    waiting: ["asked"],
     cancelled: ["cancel_requested"],
-    failed: ["deadline_passed", "queue_timeout"],
+    failed: ["deadline_passed", "queue_timeout", "outcome_unknown"],
   },
   leased: {
     running: ["started"],

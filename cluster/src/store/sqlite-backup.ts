@@ -8,6 +8,8 @@
 import { closeSync, existsSync, openSync, renameSync, rmSync } from "node:fs";
 import { backup, type DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { PARTIAL } from "../system/backup-files.ts";
+import { failpoint } from "../system/failpoint.ts";
 import { translateInBackup } from "./sqlite-errors.ts";
 import { syncFolder } from "./sqlite-files.ts";
 
@@ -28,11 +30,12 @@ export function copyDatabase(database: DatabaseSync, path: string): Copying {
 
 async function copy(database: DatabaseSync, path: string, onStep: () => void): Promise<void> {
   if (existsSync(path)) throw new ClusterError("bad_request", `There is a file at ${path} already; name a new one for the backup.`);
-  const partial = `${path}.partial`;
+  const partial = path + PARTIAL;
   try {
     rmSync(partial, { force: true });
     closeSync(openSync(partial, "wx", 0o600));
     await backup(database, partial, { rate: PAGES_PER_STEP, progress: onStep });
+    failpoint("backup.copied");
     renameSync(partial, path);
     syncFolder(path);
   } catch (error) {

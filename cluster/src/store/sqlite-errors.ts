@@ -74,7 +74,7 @@ export function translateInBackup(error: unknown, path: string): ClusterError {
 export function damaged(path: string, what: string, cause?: unknown): ClusterError {
   return new ClusterError(
     "store_unreadable",
-    `The database ${path} is damaged: ${what}. It was left as it is; put a backup in its place, or move it away to start empty.`,
+    `The database ${path} is damaged: ${what}. It was left as it is. \`openclaw-cluster restore\` lists the backups and puts one in its place; to start empty, move it away.`,
     { cause },
   );
 }

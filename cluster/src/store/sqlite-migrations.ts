@@ -9,26 +9,42 @@ import type { DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { sql as first } from "./migrations/0001-first.ts";
 import { sql as deadLetters } from "./migrations/0002-dead-letters.ts";
+import { failpoint } from "../system/failpoint.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
 
-const MIGRATIONS: readonly string[] = [first, deadLetters];
+export const MIGRATIONS: readonly string[] = [first, deadLetters];
 
 /** Returns how many were applied. */
 export function migrate(database: DatabaseSync, migrations = MIGRATIONS): number {
-  const version = versionOf(database);
-  if (version > migrations.length) {
-    throw new ClusterError(
-      "store_unreadable",
-      `The database has layout ${version}, this program knows up to ${migrations.length}: it was written by a newer version. Start that version, or restore a backup.`,
-    );
-  }
+  refuseNewer(database, migrations);
+  const layout = layoutOf(database);
   for (const [index, sql] of migrations.entries()) {
-    if (index < version) continue;
-    inTransaction(database, () => database.exec(`${sql}; PRAGMA user_version = ${index + 1}`));
+    if (index < layout) continue;
+    inTransaction(database, () => {
+      database.exec(`${sql}; PRAGMA user_version = ${index + 1}`);
+      failpoint("migration.changed");
+    });
+    failpoint("migration.committed");
   }
-  return migrations.length - version;
+  return migrations.length - layout;
 }
 
-function versionOf(database: DatabaseSync): number {
+/** N2. */
+export function refuseNewer(database: DatabaseSync, migrations = MIGRATIONS): void {
+  const layout = layoutOf(database);
+  if (layout <= migrations.length) return;
+  throw new ClusterError(
+    "store_unreadable",
+    `The database has layout ${layout}, this program knows up to ${migrations.length}: it was written by a newer version. Start that version, or restore a backup.`,
+  );
+}
+
+/** It has a layout, and not the newest. */
+export function isBehind(database: DatabaseSync, migrations = MIGRATIONS): boolean {
+  const layout = layoutOf(database);
+  return layout > 0 && layout < migrations.length;
+}
+
+export function layoutOf(database: DatabaseSync): number {
   return (database.prepare("PRAGMA user_version").get() as { user_version: number }).user_version;
 }

@@ -8,13 +8,17 @@
  *     half-made file is damage, and is refused instead of taken for a first start.
  */
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { backupName } from "../system/backup-files.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
+import { copyDatabase } from "./sqlite-backup.ts";
 import { damaged, translateAtOpen } from "./sqlite-errors.ts";
 import { syncFolder } from "./sqlite-files.ts";
-import { migrate } from "./sqlite-migrations.ts";
+import { isBehind, layoutOf, migrate, MIGRATIONS, refuseNewer } from "./sqlite-migrations.ts";
+import { finishRestore } from "./sqlite-replace.ts";
 
 /** "ocx1": tells our files from any other program's. */
 const APPLICATION_ID = 0x6f637831;
@@ -43,21 +47,48 @@ const PRAGMAS: readonly (readonly [name: string, value: string, readBack: string
   ["cache_size", "-16384", -16_384],
 ];
 
-export function openDatabase(path: string, log: Log): DatabaseSync {
+export interface Opening {
+  readonly path: string;
+  readonly log: Log;
+  /** Folder for the copy that is made before the layout changes; without it none is made. */
+  readonly backups?: string;
+  /** Others than the program's own, for tests. */
+  readonly migrations?: readonly string[];
+}
+
+export async function openDatabase({ path, log, backups, migrations = MIGRATIONS }: Opening): Promise<DatabaseSync> {
   assertSafeVersion(process.versions["sqlite"]);
   const started = performance.now();
-  if (!existsSync(path)) make(path, log);
+  finishRestore(path, log);
+  if (!existsSync(path)) make(path, log, migrations);
   const database = connect(path, (opened) => {
     check(opened, path, log);
+    refuseNewer(opened, migrations);
     configure(opened, path);
-    const applied = migrate(opened);
-    if (applied > 0) log.info({ path, applied }, "database brought to the present layout");
   });
+  try {
+    if (backups !== undefined && isBehind(database, migrations)) await keepLayout(database, backups, log);
+    const applied = translated(path, () => migrate(database, migrations));
+    if (applied > 0) log.info({ path, applied }, "database brought to the present layout");
+  } catch (error) {
+    database.close();
+    throw error;
+  }
   log.info({ path, ms: Math.round(performance.now() - started) }, "database opened");
   return database;
 }
 
-function make(path: string, log: Log): void {
+/** A migration that turns out to be wrong must not be the end of what it was done to. */
+async function keepLayout(database: DatabaseSync, folder: string, log: Log): Promise<void> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const layout = layoutOf(database);
+  const copy = join(folder, backupName(Date.now(), layout));
+  await copyDatabase(database, copy).done;
+  log.info({ copy, layout }, "database copied before its layout changes; the copy is kept");
+  failpoint("migration.copied");
+}
+
+function make(path: string, log: Log, migrations: readonly string[]): void {
   if (existsSync(`${path}-wal`)) throw damaged(path, `it is gone, but its log ${path}-wal is there`);
   const draft = `${path}.new`;
   translated(path, () => {
@@ -67,8 +98,9 @@ function make(path: string, log: Log): void {
   connect(draft, (database) => {
     configure(database, draft);
     database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
-    migrate(database);
+    migrate(database, migrations);
   }).close();
+  failpoint("start.drafted");
   // Another process may have been as quick; then its file stands, and opening that one tells that it is taken.
   if (existsSync(path)) return;
   translated(path, () => {
@@ -79,7 +111,7 @@ function make(path: string, log: Log): void {
 }
 
 /** The claim comes before anything else: then WAL needs no shared memory, and the lock is taken with the first read. */
-function connect(path: string, prepare: (database: DatabaseSync) => void): DatabaseSync {
+export function connect(path: string, prepare: (database: DatabaseSync) => void): DatabaseSync {
   return translated(path, () => {
     const database = new DatabaseSync(path, { timeout: CLAIM_WAIT_MS, defensive: true });
     try {
@@ -96,13 +128,23 @@ function connect(path: string, prepare: (database: DatabaseSync) => void): Datab
 /** Changes nothing: a file that is refused is left as it is. */
 function check(database: DatabaseSync, path: string, log: Log): void {
   const { size } = statSync(path);
-  if (pragma(database, "application_id") !== APPLICATION_ID) throw damaged(path, "it is empty, or another program's");
+  if (!isOurs(database)) throw damaged(path, "it is empty, or another program's");
   if (size > CHECKED_BYTES_MAX) return log.warn({ path, size }, "database not checked: it is too large for a quick start");
-  const found = pragma(database, "quick_check");
-  if (found !== "ok") throw damaged(path, "its pages do not fit together", new Error(String(found)));
+  const found = faultIn(database);
+  if (found !== undefined) throw damaged(path, "its pages do not fit together", new Error(found));
 }
 
-function configure(database: DatabaseSync, path: string): void {
+export function isOurs(database: DatabaseSync): boolean {
+  return pragma(database, "application_id") === APPLICATION_ID;
+}
+
+/** Reads every page. */
+export function faultIn(database: DatabaseSync): string | undefined {
+  const found = String(pragma(database, "quick_check"));
+  return found === "ok" ? undefined : found;
+}
+
+export function configure(database: DatabaseSync, path: string): void {
   for (const [name, value] of PRAGMAS) database.exec(`PRAGMA ${name} = ${value}`);
   for (const [name, , expected] of PRAGMAS) {
     const read = pragma(database, name);

@@ -11,6 +11,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Placement } from "../core/scheduling/placement.ts";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
+import { failpoint } from "../system/failpoint.ts";
 import { Insert } from "./sqlite-insert.ts";
 import {
   OUTCOME_ROW,
@@ -75,7 +76,7 @@ export class Writes {
 
   prune({ endedBefore, limit }: { endedBefore: number; limit: number }): number {
     const { old, windowEnd, removeSpec, removeOutcome, removeTask, removeKeys, keepLastKey } = this.statements;
-    return inTransaction(this.database, () => {
+    const gone = inTransaction(this.database, () => {
       keepLastKey.run(this.lastKey);
       removeKeys.run(endedBefore, limit);
       const keys = old.all(this.prunedTo, endedBefore, limit).map((row) => row["key"] as number);
@@ -86,8 +87,11 @@ export class Writes {
         removeOutcome.run(key);
         removeTask.run(key);
       }
+      failpoint("prune.deleted");
       return keys.length;
     });
+    failpoint("prune.committed");
+    return gone;
   }
 
   private create(tasks: readonly TaskRecord[]): void {

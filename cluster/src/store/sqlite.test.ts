@@ -52,8 +52,8 @@ async function start(at = path): Promise<Store> {
 }
 
 /** A store whose connection the test can reach, to bring about what only a disk can. */
-function startOver(): { store: Store; database: DatabaseSync } {
-  const database = openDatabase(path, silentLog);
+async function startOver(): Promise<{ store: Store; database: DatabaseSync }> {
+  const database = await openDatabase({ path, log: silentLog });
   databases.push(database);
   return { store: storeOver(database, path), database };
 }
@@ -188,7 +188,7 @@ describe("SQLite's version", () => {
 });
 
 it("pruning leaves no row behind", async () => {
-  const { store, database } = startOver();
+  const { store, database } = await startOver();
   const epoch = await fill(store, 1);
   const failed = queued(1, { state: "failed", endedAt: 5, error: { code: "node_lost", message: "gone" } });
   const attempt = { n: 1, node: "studio" as NodeId, epoch, state: "ended" as const, offeredAt: 1 };
@@ -239,7 +239,7 @@ describe("a page", () => {
 
 describe("failures", () => {
   it("a full disk refuses the batch and nothing else", async () => {
-    const { store, database } = startOver();
+    const { store, database } = await startOver();
     const epoch = await fill(store, 10);
     database.exec("PRAGMA max_page_count = 1"); // Means: not one page more than now.
     const large = Array.from({ length: 500 }, (_, index) =>
@@ -255,7 +255,7 @@ describe("failures", () => {
   });
 
   it("a disk that fails breaks the store for good", async () => {
-    const { store, database } = startOver();
+    const { store, database } = await startOver();
     const epoch = await fill(store, 100);
     truncateSync(`${path}-wal`, 0);
     database.exec("PRAGMA shrink_memory");
@@ -267,7 +267,7 @@ describe("failures", () => {
   });
 
   it("a page that goes bad while the store works breaks it as well", async () => {
-    const { store, database } = startOver();
+    const { store, database } = await startOver();
     await fill(store, 2_000);
     database.exec("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory");
     const file = openSync(path, "r+");

@@ -13,13 +13,13 @@ import type { TaskRecord } from "../core/task.ts";
 import { silentLog, type Log } from "../system/log.ts";
 import { copyDatabase, type Copying } from "./sqlite-backup.ts";
 import { translate } from "./sqlite-errors.ts";
-import { openDatabase } from "./sqlite-open.ts";
+import { openDatabase, type Opening } from "./sqlite-open.ts";
 import { Reads } from "./sqlite-reads.ts";
 import { Writes } from "./sqlite-writes.ts";
 import { StoreBroken, type Batch, type Claim, type ListFilter, type Loaded, type Page, type Store, type SubmitKey } from "./store.ts";
 
-export async function openSqliteStore(options: { path: string; log?: Log }): Promise<Store> {
-  return storeOver(openDatabase(options.path, options.log ?? silentLog), options.path);
+export async function openSqliteStore(options: Omit<Opening, "log"> & { readonly log?: Log }): Promise<Store> {
+  return storeOver(await openDatabase({ ...options, log: options.log ?? silentLog }), options.path);
 }
 
 /** For a database that is open already. */

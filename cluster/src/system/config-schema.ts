@@ -106,6 +106,25 @@ export const ConfigSchema = z
         days: field(z.int().min(1).max(3_650).default(30), "OPENCLAW_CLUSTER_RETENTION_DAYS", "Finished tasks are kept for this long."),
       })
       .prefault({}),
+    backup: z
+      .strictObject({
+        everyHours: field(
+          z.int().min(0).max(8_760).default(24),
+          "OPENCLAW_CLUSTER_BACKUP_EVERY_HOURS",
+          "The coordinator copies its database when the newest copy is older than this; 0: only when asked.",
+        ),
+        keep: field(
+          z.int().min(1).max(1_000).default(7),
+          "OPENCLAW_CLUSTER_BACKUP_KEEP",
+          "So many of these copies are kept, the newest ones.",
+        ),
+        folder: field(
+          Path.optional(),
+          "OPENCLAW_CLUSTER_BACKUP_FOLDER",
+          "Where they go, best on another disk; backups in the cluster's folder unless said.",
+        ),
+      })
+      .prefault({}),
     log: z
       .strictObject({
         level: field(

@@ -19,7 +19,11 @@ export interface Folders {
   /** What this node lets the cluster run on it. */
   readonly policy: string;
   readonly data: string;
+  /** The coordinator's store. */
+  readonly database: string;
   readonly logs: string;
+  /** Copies of the coordinator's database, unless the settings name another place. */
+  readonly backups: string;
   /** The local administrator's API token. */
   readonly adminToken: string;
   /** On a machine that only works: the token for its coordinator. */
@@ -54,7 +58,9 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     config: path.join(home, "cluster.yaml"),
     policy: path.join(home, "policy.yaml"),
     data: path.join(home, "data"),
+    database: path.join(home, "data", "cluster.db"),
     logs: path.join(home, "logs"),
+    backups: path.join(home, "backups"),
     adminToken: path.join(home, "admin.token"),
     coordinatorToken: path.join(home, "coordinator.token"),
     nodeSeed: path.join(home, "node.seed"),

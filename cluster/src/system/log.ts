@@ -4,9 +4,14 @@ import { pino, type Logger } from "pino";
 export type Log = Pick<Logger, "debug" | "info" | "warn" | "error" | "child">;
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
-/** `reopen` goes on in another file. */
+/** While the file cannot be written, so much waits in memory and goes into it later; what comes beyond that is dropped. */
+const WAITING_BYTES_MAX = 1024 * 1024;
+
+/** `reopen` goes on in another file. A disk that is full or broken costs lines of the log, never the daemon. */
 export function openLog({ level, file }: { level: LogLevel; file: string }): { log: Log; reopen(file: string): void } {
-  const destination = pino.destination({ dest: file, mkdir: true, sync: false });
+  const destination = pino.destination({ dest: file, mkdir: true, sync: false, maxLength: WAITING_BYTES_MAX });
+  // Without a listener the error would end the process. There is nowhere to write it to; the next line tries again.
+  destination.on("error", () => undefined);
   // Paths are redacted as a second line of defence; the first is that no secret is handed to a log call.
   const log = pino({ level, base: null, redact: ["token", "*.token", "authorization", "*.authorization", "seed", "*.seed"] }, destination);
   return { log, reopen: (next) => destination.reopen(next) };

@@ -11,6 +11,7 @@ import { ReportReply, type AttemptRef, type Finished, type Report } from "@openc
 import type { Bus } from "../bus/bus.ts";
 import { reportFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import type { Attempt } from "./attempt.ts";
 import { Fifo } from "./fifo.ts";
@@ -192,7 +193,11 @@ export class Outbox {
     }
     this.flights.delete(flight);
     const durable = flight.finished.filter((one) => one.durable).map((one) => one.finished);
-    if (durable.length > 0) spool.forget(durable);
+    if (durable.length > 0) {
+      failpoint("report.heard");
+      spool.forget(durable);
+      failpoint("report.forgotten");
+    }
     this.touch();
   }
 

@@ -15,6 +15,7 @@ import { controlTo, offersTo } from "../bus/subjects.ts";
 import type { PolicySource } from "../core/policy.ts";
 import { STOP_MS, type Executors } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
+import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import type { Attempt, EarlierLife, Surroundings } from "./attempt.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -176,7 +177,10 @@ class OpenWorker implements Worker, Surroundings {
   }
 
   ended(attempt: Attempt, finished: Finished): void {
-    if (isWorthKeeping(attempt, finished)) this.spool.keep(finished);
+    if (!isWorthKeeping(attempt, finished)) return;
+    failpoint("run.ended");
+    this.spool.keep(finished);
+    failpoint("run.kept");
   }
 
   finished(attempt: Attempt, finished: Finished, bytes: number): void {
@@ -204,6 +208,7 @@ class OpenWorker implements Worker, Surroundings {
   /** What an earlier life of this worker left: results without a verdict, and attempts that went on without it. */
   private takeUp(): void {
     const results = this.spool.results();
+    failpoint("take-up.begun");
     for (const { task, attempt } of results) this.seen.note(task, attempt);
     this.outbox.restore(results);
     for (const { offer, ...earlier } of this.spool.resumable()) {

@@ -115,7 +115,7 @@ function calls(line: Line): Calls {
   return Object.fromEntries(plain.map(([name, operation]) => [name, operationCall(line, operation)])) as unknown as Calls;
 }
 
-function operationCall(line: Line, { method, path, body }: Operation) {
+function operationCall(line: Line, { method, path, body, takesMs = 0 }: Operation) {
   const names = Array.from(path.matchAll(/\{(\w+)\}/g), ([, name]) => name as string);
   return (fields: Readonly<Record<string, unknown>> = {}, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> => {
     const rest = Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name)));
@@ -123,7 +123,7 @@ function operationCall(line: Line, { method, path, body }: Operation) {
     return call(line, method.toUpperCase() as Uppercase<typeof method>, filled + (body === undefined ? queryText(rest) : ""), {
       safe: method === "get",
       signal,
-      waitMs: typeof rest["wait"] === "number" ? rest["wait"] * 1_000 : 0,
+      waitMs: typeof rest["wait"] === "number" ? rest["wait"] * 1_000 : takesMs,
       ...(body !== undefined && { body: JSON.stringify(rest) }),
     });
   };

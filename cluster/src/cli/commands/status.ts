@@ -7,7 +7,7 @@ import { nodeTable } from "../node-view.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../table.ts";
 import { paint, plainLine, type Terminal } from "../terminal.ts";
-import { duration, mebibytes } from "../time.ts";
+import { age, duration, mebibytes } from "../time.ts";
 
 interface Status {
   readonly cluster: ClusterView;
@@ -45,7 +45,7 @@ function statusText(terminal: Terminal, url: string, { cluster, health, queue, n
     ["slots", `${cluster.slotsUsed} of ${cluster.slots} taken`],
     ["work", `${tasks.running ?? 0} running, ${queue.queued} queued, ${queue.scheduled} for later, ${queue.waiting} waiting for a person`],
     ["done", `${tasks.succeeded ?? 0} succeeded, ${tasks.failed ?? 0} failed, ${tasks.cancelled ?? 0} cancelled`],
-    ["store", `${store.kind}${store.bytes === undefined ? "" : `, ${mebibytes(store.bytes / 1_048_576)}`}`],
+    ["store", storeText(store, now)],
     [
       "bus",
       bus.connected
@@ -56,6 +56,11 @@ function statusText(terminal: Terminal, url: string, { cluster, health, queue, n
   const problems = health.problems.map((problem) => `${paint(terminal, "yellow", "!")} ${plainLine(problem)}\n`).join("");
   const list = nodes.length === 0 ? "no nodes\n" : nodeTable(terminal, nodes, now);
   return `${head}${problems === "" ? "" : `\n${problems}`}\n${list}`;
+}
+
+function storeText({ kind, bytes, backup }: ClusterView["store"], now: number): string {
+  const size = bytes === undefined ? "" : `, ${mebibytes(bytes / 1_048_576)}`;
+  return `${kind}${size}${kind === "ram" ? "" : backup === undefined ? ", no backup" : `, backup ${age(backup.at, now)} old`}`;
 }
 
 function wellness(terminal: Terminal, { status: state, problems }: Health): string {

@@ -1,0 +1,44 @@
+/**
+ * Puts another database in the place of the present one, which is set aside and never deleted.
+ *
+ * P1. Killed at any point, the next open finds the old database or the new one, whole and with its own log. The new one
+ *     gets a name that means "this is the one" in one rename; from then on every open goes on with what is left to do.
+ * P2. Whoever calls has claimed the home: nobody has either database open.
+ */
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import type { Log } from "../system/log.ts";
+import { stamp } from "../system/backup-files.ts";
+import { failpoint } from "../system/failpoint.ts";
+import { syncFolder } from "./sqlite-files.ts";
+
+/** What the new database is called from its decision on until it has its place. */
+const DECIDED = ".restored";
+const LOG = "-wal";
+const SHARED = "-shm";
+
+/** `draft` is whole, synced and closed. */
+export function replaceDatabase(path: string, draft: string, log: Log): { setAside: string | undefined } {
+  renameSync(draft, path + DECIDED);
+  syncFolder(path);
+  failpoint("restore.decided");
+  return { setAside: finishRestore(path, log) };
+}
+
+/** Goes on with a replacement that was decided. Gives where the database before it is now, if there was one. */
+export function finishRestore(path: string, log: Log): string | undefined {
+  const decided = path + DECIDED;
+  if (!existsSync(decided)) return undefined;
+  // The same name at each try, so that a database and its log stay together.
+  const aside = `${path}.replaced-${stamp(statSync(decided).mtimeMs)}`;
+  rmSync(path + SHARED, { force: true });
+  if (existsSync(path + LOG)) renameSync(path + LOG, aside + LOG);
+  failpoint("restore.log-aside");
+  if (existsSync(path)) renameSync(path, aside);
+  failpoint("restore.set-aside");
+  renameSync(decided, path);
+  syncFolder(path);
+  failpoint("restore.placed");
+  const setAside = existsSync(aside) ? aside : undefined;
+  log.warn({ path, setAside }, "a restored database was put in place");
+  return setAside;
+}
