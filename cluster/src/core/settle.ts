@@ -4,7 +4,8 @@
  *
  * L1. A result counts only for the lease it was run under: same attempt, same epoch (`holds`).
  * L2. Once cancelling, a task ends cancelled, whatever its attempt brings home.
- * L3. Losing a node does not spend a retry; it has a limit of its own.
+ * L3. Losing a node does not spend a retry; it has a limit of its own. A daemon that stops in good order spends neither:
+ *     each such stop is a person's doing, or their service manager's, and ends in a report that nothing goes on.
  * L4. A turn that has acted, or a task whose owner said so, never runs a second time by itself.
  */
 import { LIMITS } from "@openclaw-cluster/contract/limits";
@@ -84,8 +85,10 @@ export function settle(task: TaskRecord, finished: Finished, now: number, random
         ended: ended(known, "refused", now, outcome.error),
       };
     case "cancelled":
-      // Nobody here asked for it: the daemon went down and stopped its work in good order.
-      return lose(known, now, finished.startedAt === undefined);
+      // Nobody here asked for it.
+      return outcome.cause === "shutdown"
+        ? interrupt(known, now, finished.startedAt === undefined)
+        : lose(known, now, finished.startedAt === undefined);
   }
 }
 
@@ -146,6 +149,26 @@ export function lose(task: TaskRecord, now: number, neverStarted: boolean): Sett
       return { task: transition(task, "waiting", "asked", { losses, error }), ended: over };
     case "fail":
       return { task: transition(task, "failed", "outcome_unknown", { losses, error, endedAt: now }), ended: over };
+  }
+}
+
+/** The node's daemon went down in good order, and says that it has stopped the attempt, or never started it. */
+function interrupt(task: TaskRecord, now: number, neverStarted: boolean): Settled {
+  const node = task.lease?.node;
+  const error: TaskError = {
+    code: "node_stopped",
+    message: neverStarted
+      ? `The daemon of ${node} was stopped before the attempt had started.`
+      : `The daemon of ${node} was stopped, and stopped the attempt before its end.`,
+  };
+  const over = ended(task, "interrupted", now, error);
+  switch (neverStarted ? "retry" : onLostOf(task)) {
+    case "retry":
+      return { task: transition(task, "queued", "node_stopped"), ended: over };
+    case "ask":
+      return { task: transition(task, "waiting", "asked", { error }), ended: over };
+    case "fail":
+      return { task: transition(task, "failed", "node_stopped", { error, endedAt: now }), ended: over };
   }
 }
 
