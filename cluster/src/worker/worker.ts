@@ -77,6 +77,7 @@ class OpenWorker implements Worker, Surroundings {
   readonly clock: Clock;
   readonly log: Log;
   readonly folder: string;
+  leaving = false;
   private readonly executors: Executors;
   private readonly spool: Spool;
   private readonly outbox: Outbox;
@@ -140,6 +141,7 @@ class OpenWorker implements Worker, Surroundings {
   }
 
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.leaving = true;
     this.desk.close();
     this.handBack({ kind: "cancelled", cause: "shutdown" });
     await this.heartbeat.goodbye();
