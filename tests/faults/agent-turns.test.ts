@@ -14,11 +14,11 @@ import { startModelServer, type ModelRequest, type ModelServer } from "../suppor
 
 /** Two Gateways that start side by side on a busy machine. */
 const START_MS = 400_000;
-const TEST_MS = 400_000;
+const TEST_MS = 600_000;
 /** A machine that vanishes is silent for 15 s before its agents' turns are given away. */
 const GIVEN_AWAY_MS = 30_000;
 /** A Gateway's first turn takes half a minute on two busy cores, before the model hears of it. */
-const TURN_MS = 120_000;
+const TURN_MS = 240_000;
 const POLICY = { allow: { echo: true, agents: ["*"] } };
 const NAMES = ["east", "west"] as const;
 type Name = (typeof NAMES)[number];

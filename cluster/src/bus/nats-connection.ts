@@ -30,6 +30,8 @@ export interface ConnectionOptions {
 export interface Connection {
   readonly nc: NatsConnection;
   readonly connected: boolean;
+  /** By us: nothing is worth another try. */
+  readonly closed: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
   close(): Promise<void>;
 }
@@ -99,8 +101,12 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     }
   };
   const watching = watch();
+  let closed = false;
   return {
     nc,
+    get closed() {
+      return closed;
+    },
     get connected() {
       return connected;
     },
@@ -109,6 +115,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       return { stop: () => listeners.delete(listener) };
     },
     async close() {
+      closed = true;
       // What was published last goes out first, unless the link is down: then there is nobody to wait for.
       if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();

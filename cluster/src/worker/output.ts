@@ -55,6 +55,7 @@ export class Output {
   private gathering = false;
   private sending: Promise<void> | undefined;
   private ended = false;
+  private givenUp = false;
 
   constructor(parts: OutputParts) {
     this.parts = parts;
@@ -95,6 +96,7 @@ export class Output {
       if (done) return;
       if (this.parts.connected() || this.parts.leaving() || waits === ENDS_CUT_OFF_MAX) break;
     }
+    this.givenUp = true;
     this.parts.log.warn({ task: this.parts.ref.task, bytes: this.pendingBytes }, "the last output is dropped: the bus does not take it");
     this.pieces.length = 0;
   }
@@ -164,6 +166,7 @@ export class Output {
       } catch (error) {
         if (this.parts.connected()) tries++;
         else triesCutOff++;
+        if (this.givenUp) return;
         if (tries === TRIES_MAX || triesCutOff === TRIES_CUT_OFF_MAX) {
           this.parts.log.warn({ task: chunk.task, n: chunk.n, err: error }, "a piece of output is dropped: the bus does not take it");
           return;
