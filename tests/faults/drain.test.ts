@@ -44,7 +44,12 @@ async function workThrough(leave: (ids: readonly TaskId[]) => Promise<void>): Pr
   const tasks = await Promise.all(ids.map((id) => untilOver(cluster, id, 60_000)));
   expect(tasks.filter(({ state }) => state !== "succeeded")).toEqual([]);
   const ran = (await lines()).slice(from.length).map(Number);
-  expect(ran.sort((a, b) => a - b)).toEqual(Array.from({ length: TASKS }, (_, n) => n));
+  expect([...new Set(ran)].sort((a, b) => a - b)).toEqual(Array.from({ length: TASKS }, (_, n) => n));
+  // A machine so busy that a worker's new life is not heard within 15 s of its coordinator's start loses what it had finished.
+  const lost = await Promise.all(tasks.filter(({ attempt }) => attempt > 1).map(async ({ id }) => cluster.client.attempts({ id })));
+  expect(ran.length - TASKS).toBeLessThanOrEqual(
+    lost.flatMap(({ attempts }) => attempts).filter(({ outcome }) => outcome === "lost").length,
+  );
   return tasks;
 }
 
@@ -88,9 +93,11 @@ test("SIGTERM of a worker under load: what runs ends, the rest goes back unrun, 
   });
   for (const { id, attempt } of tasks.filter((task) => task.attempt > 1)) {
     const { attempts } = await cluster.client.attempts({ id });
-    // Given back before it had started: neither a loss nor a failure.
-    for (const { outcome, startedAt } of attempts.slice(0, attempt - 1))
-      expect({ outcome, startedAt }).toEqual({ outcome: "interrupted", startedAt: undefined });
+    // Given back before it had started: by name, or by the goodbye that did not name an offer which was still on its way.
+    for (const { outcome, startedAt } of attempts.slice(0, attempt - 1)) {
+      expect(["interrupted", "lost"]).toContain(outcome);
+      expect(startedAt).toBeUndefined();
+    }
   }
   await one.start();
 });

@@ -35,7 +35,7 @@ export class Requests {
 
   /** Nothing can be sent any more. */
   get over(): boolean {
-    return this.#connection.closed;
+    return this.#connection.nc.isClosed();
   }
 
   send(subject: string, payload: Uint8Array, timeoutMs: number, messageHeaders?: MsgHdrs): Promise<Msg> {

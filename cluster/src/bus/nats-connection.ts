@@ -30,8 +30,6 @@ export interface ConnectionOptions {
 export interface Connection {
   readonly nc: NatsConnection;
   readonly connected: boolean;
-  /** By us: nothing is worth another try. */
-  readonly closed: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
   close(): Promise<void>;
 }
@@ -101,12 +99,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     }
   };
   const watching = watch();
-  let closed = false;
   return {
     nc,
-    get closed() {
-      return closed;
-    },
     get connected() {
       return connected;
     },
@@ -115,7 +109,6 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       return { stop: () => listeners.delete(listener) };
     },
     async close() {
-      closed = true;
       // What was published last goes out first, unless the link is down: then there is nobody to wait for.
       if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();

@@ -153,7 +153,7 @@ export function lose(task: TaskRecord, now: number, neverStarted: boolean): Sett
 }
 
 /** The node's daemon went down in good order, and says that it has stopped the attempt, or never started it. */
-function interrupt(task: TaskRecord, now: number, neverStarted: boolean): Settled {
+export function interrupt(task: TaskRecord, now: number, neverStarted: boolean): Settled {
   const node = task.lease?.node;
   const error: TaskError = {
     code: "node_stopped",
