@@ -50,7 +50,8 @@ export type Control = z.infer<typeof Control>;
 export const Outcome = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("succeeded"), result: Json.optional(), blob: BlobRef.optional() }),
   z.object({ kind: z.literal("failed"), error: TaskError, retryAfterMs: z.int().min(0).optional() }),
-  z.object({ kind: z.literal("cancelled") }),
+  /** Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that task; the node's daemon went down in good order. */
+  z.object({ kind: z.literal("cancelled"), cause: z.literal("shutdown").optional() }),
   /** Never started: policy, no slot, no such executor, stopping. */
   z.object({ kind: z.literal("refused"), error: TaskError }),
 ]);

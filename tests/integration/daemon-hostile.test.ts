@@ -190,15 +190,14 @@ describe("programs", () => {
     },
   );
 
-  test("kill -9 of the worker: its restart ends what its commands left running", async () => {
+  test("kill -9 of the worker: what its commands left running is ended without it", async () => {
     const { id } = await cluster.client.submit({ ...command(stubborn), onLost: "fail" });
     const marker = path.join(worker.home, "data", "worker", "attempts", `${id}.1`);
     await until("the whole tree", () => (processesOf(marker).length >= 6 ? true : undefined));
     await until("it is known to run", async () => ((await cluster.client.getTask({ id })).state === "running" ? true : undefined));
     await worker.kill();
-    expect(processesOf(marker).length).toBeGreaterThan(0);
+    await until("all are gone", () => (processesOf(marker).length === 0 ? true : undefined), GONE_MS);
     await worker.start();
-    expect(processesOf(marker)).toEqual([]);
     expect(await end(id)).toMatchObject({ state: "failed", reason: "outcome_unknown", attempt: 1, error: { code: "node_lost" } });
   });
 });

@@ -10,6 +10,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import type { TaskId } from "@openclaw-cluster/contract/ids";
+import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { childrenOf } from "../../scripts/bench/usage.ts";
 import type { ProcessEnd } from "../../scripts/child.ts";
@@ -63,6 +65,8 @@ export interface CliEnd extends ProcessEnd {
 
 const WAIT_MS = 30_000;
 const LOOK_MS = 10;
+/** Of one request that waits for a task's end. */
+const ASK_S = 2;
 
 /** Looks until there is something. */
 export async function until<T>(what: string, find: () => T | undefined | Promise<T | undefined>, limitMs = WAIT_MS): Promise<T> {
@@ -73,6 +77,15 @@ export async function until<T>(what: string, find: () => T | undefined | Promise
     if (performance.now() > giveUpAt) throw new Error(`waited ${limitMs} ms for: ${what}`);
     await pause(LOOK_MS);
   }
+}
+
+/** The task as it ended. */
+export async function untilOver({ client }: Pick<TestCluster, "client">, id: TaskId, limitMs = WAIT_MS): Promise<Task> {
+  const look = async (): Promise<Task | undefined> => {
+    const task = await client.getTask({ id, wait: ASK_S });
+    return TERMINAL.has(task.state) ? task : undefined;
+  };
+  return until(`the end of ${id}`, look, limitMs);
 }
 
 /**

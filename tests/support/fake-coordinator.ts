@@ -266,7 +266,12 @@ export class FakeCoordinator implements Coordinator {
     this.check();
     const waiting = [...this.tasks.values()].filter(({ state }) => state === "queued");
     const head = waiting.slice(0, limit).map(({ id, kind, priority }) => ({ id, kind, priority, waitedMs: 5, fairnessKey: "" }));
-    return { queued: waiting.length, scheduled: 0, waiting: 0, head };
+    return {
+      queued: waiting.length,
+      scheduled: 0,
+      waiting: [...this.tasks.values()].filter(({ state }) => state === "waiting").length,
+      head,
+    };
   }
 
   async backup() {
@@ -348,6 +353,11 @@ export class FakeCoordinator implements Coordinator {
   async patchNode(id: NodeId, patch: unknown): Promise<Node> {
     this.patches.push(patch);
     return this.node(id);
+  }
+
+  /** So many slots of the one node are taken. */
+  occupy(slotsUsed: number): void {
+    this.nodeRow = { ...this.nodeRow, slotsUsed };
   }
 
   async drain(id: NodeId, draining: boolean): Promise<Node> {

@@ -1,7 +1,7 @@
 /**
  * What the scripted model answers: pure rules on the words of a turn. A line of the person's message decides:
  *   slow N             N words, one at a time
- *   use tool X {json}  a call of tool X with these arguments, then a sentence with what the tool gave
+ *   use tool X {json}  a call of tool X with these arguments, then a sentence with what the tool gave, or the words of `slow N`
  *   fail / fail 400    HTTP 500, or the given status, each time
  *   fail 429 7         the same, with the header Retry-After: 7
  *   anything else      `echo: ` and the message
@@ -25,13 +25,13 @@ export function replyTo(messages: readonly ChatMessage[]): Reply {
   const fail = /^fail(?: ([45]\d\d)(?: (\d+))?)?$/m.exec(text);
   if (fail !== null) return { kind: "error", status: Number(fail[1] ?? 500), ...(fail[2] !== undefined && { retryAfter: fail[2] }) };
 
+  const slow = /^slow (\d+)$/m.exec(text);
   const tool = /^use tool (\w+) (\{.*\})$/m.exec(text);
   if (tool !== null) {
     const result = toolResult(messages);
     if (result === undefined) return { kind: "tool", callId: "call_1", tool: tool[1]!, args: tool[2]! };
-    return words(`the tool gave ${result}`, false);
+    if (slow === null) return words(`the tool gave ${result}`, false);
   }
-  const slow = /^slow (\d+)$/m.exec(text);
   if (slow !== null) {
     const count = Math.min(Number(slow[1]), WORDS_MAX);
     return { kind: "text", words: Array.from({ length: count }, (_, index) => `word${index + 1}`), slow: true };

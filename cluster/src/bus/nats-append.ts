@@ -3,8 +3,8 @@
  *
  * A1. A request ends when the connection does: waiting for its time-out would only delay the next try.
  * A2. `append` needs no right in JetStream's API: it is a publish whose reply is the stream's acknowledgement. It is tried
- *     again, under the same message id, until APPEND_MS_MAX is over, so that a server's restart is only a delay and the
- *     piece is stored once.
+ *     again, under the same message id, until APPEND_MS_MAX is over or the connection is closed, so that a server's restart
+ *     is only a delay and the piece is stored once. What still tries keeps the process alive.
  * A3. At most IN_FLIGHT_MAX pieces are under way; the rest wait in order, at most WAITING_MAX.
  */
 import { randomUUID } from "node:crypto";
@@ -31,6 +31,11 @@ export class Requests {
       for (const reject of this.#pending) reject(new ClusterError("bus_unreachable", "the connection was lost before the answer came"));
       this.#pending.clear();
     });
+  }
+
+  /** Nothing can be sent any more. */
+  get over(): boolean {
+    return this.#connection.nc.isClosed();
   }
 
   send(subject: string, payload: Uint8Array, timeoutMs: number, messageHeaders?: MsgHdrs): Promise<Msg> {
@@ -82,7 +87,7 @@ export class Appender {
         return;
       } catch (error) {
         const worthAnotherTry = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
-        if (!worthAnotherTry || performance.now() - start + RETRY_MS > APPEND_MS_MAX) throw error;
+        if (!worthAnotherTry || this.#requests.over || performance.now() - start + RETRY_MS > APPEND_MS_MAX) throw error;
         await delay(RETRY_MS);
       }
     }

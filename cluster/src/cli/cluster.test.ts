@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
@@ -52,6 +53,51 @@ describe("the cluster", () => {
     expect((await cli(["nodes", "remove", "studio"])).stdout).toMatch(/^studio is out of the cluster/);
     expect(api.coordinator.removals).toEqual(["studio"]);
     expect((await cli(["nodes", "label", "studio", "gpu"])).code).toBe(2);
+  });
+
+  it("waits until a drained node has nothing to do, or somebody resumes it, or the person goes", async () => {
+    const [task] = await submit(echo);
+    api.coordinator.tasks.set(task!.id, { ...api.coordinator.tasks.get(task!.id)!, state: "running", node: "studio" as NodeId });
+    const drain = () => startCli(["nodes", "drain", "studio", "--wait"], { env, columns: 100 });
+    const patient = drain();
+    await patient.terminal.until(({ stderr }) => stderr === "studio still has t1\n");
+    api.coordinator.occupy(0);
+    expect(await patient.ended).toBe(0);
+    expect(patient.terminal.stdout).toBe(
+      "studio has nothing to do any more: its machine may be switched off; but it runs the coordinator, without which the cluster stands still\n",
+    );
+    expect(JSON.parse((await cli(["nodes", "drain", "studio", "--wait", "--json"])).stdout)).toMatchObject({
+      drained: true,
+      coordinator: true,
+      node: { id: "studio", draining: true },
+    });
+    api.coordinator.occupy(1);
+    const overruled = drain();
+    await overruled.terminal.until(({ stderr }) => stderr !== "");
+    await cli(["nodes", "resume", "studio"]);
+    expect(await overruled.ended).toBe(1);
+    expect(overruled.terminal.stdout).toBe("studio takes new work again: somebody resumed it\n");
+    const hurried = drain();
+    await hurried.terminal.until(({ stderr }) => stderr !== "");
+    hurried.terminal.interrupt();
+    expect(await hurried.ended).toBe(130);
+    expect(hurried.terminal.stderr).toContain(
+      "studio goes on draining; give it new work again: openclaw-cluster nodes resume studio --home",
+    );
+    expect(JSON.parse((await cli(["nodes", "show", "studio", "--json"])).stdout)).toMatchObject({ draining: true });
+  });
+
+  it("says of a task that waits for a person how to answer, wherever it shows", async () => {
+    const [task] = await submit({ kind: "agent", input: { message: "hello" } });
+    const error = { code: "node_lost", message: "The node studio was lost." } as const;
+    api.coordinator.tasks.set(task!.id, { ...api.coordinator.tasks.get(task!.id)!, state: "waiting", reason: "asked", error });
+    const line = /t1 waits for a person: openclaw-cluster answer t1 retry\|fail --home \S+; what happened: openclaw-cluster show t1 --home/;
+    expect((await cli(["status"])).stdout).toMatch(line);
+    expect((await cli(["ps"])).stderr).toMatch(line);
+    expect((await cli(["ps", "--json"])).stderr).toBe("");
+    expect((await cli(["show", "t1"])).stdout).toMatch(
+      /^error +The node studio was lost \(node_lost\)\nyour turn +openclaw-cluster answer t1 retry .*\(runs it again; what it did may be done twice\)\n +openclaw-cluster answer t1 fail .*\(gives it up\)$/m,
+    );
   });
 
   it("shows the queue", async () => {

@@ -10,7 +10,7 @@ import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { Task } from "@openclaw-cluster/contract/task";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { Session } from "./session.ts";
-import { isOver } from "./task-view.ts";
+import { askingLine, isOver } from "./task-view.ts";
 import { plain, plainLine, remark } from "./terminal.ts";
 
 /** The exit code of a command that was interrupted. */
@@ -80,7 +80,7 @@ async function waitForEnd(session: Session, client: Client, id: TaskId, signal: 
 }
 
 async function newsOf(session: Session, client: Client, task: Task): Promise<string | undefined> {
-  if (task.state === "waiting") return `${task.id} waits for a person: ${session.typed(`answer ${task.id} retry|fail`)}`;
+  if (task.state === "waiting") return askingLine(task, session.typed);
   if (task.state === "queued") return `${task.id}: ${plainLine((await client.why({ id: task.id })).sentence)}`;
   return undefined;
 }

@@ -1,6 +1,7 @@
 /** Tasks, attempts and results as a person reads them. */
 import type { Json } from "@openclaw-cluster/contract/json";
 import { TERMINAL, type Attempt, type Task, type TaskError, type TaskState } from "@openclaw-cluster/contract/task";
+import type { Session } from "./session.ts";
 import { facts, table } from "./table.ts";
 import { paint, plain, plainLine, type Style, type Terminal } from "./terminal.ts";
 import { age, dayAndTime, duration } from "./time.ts";
@@ -53,7 +54,16 @@ export function took(task: Task, now: number): string | undefined {
   return duration((task.endedAt ?? now) - task.startedAt);
 }
 
-export function taskFacts(terminal: Terminal, task: Task, attempts: readonly Attempt[], now: number): string {
+/** What a person can answer to a task that waits for one. `typed` gives a command as it works where this one was typed. */
+const answers = ({ id }: Task, typed: Session["typed"]): [name: string, value: string][] => [
+  ["your turn", `${typed(`answer ${id} retry`)} (runs it again; what it did may be done twice)`],
+  ["", `${typed(`answer ${id} fail`)} (gives it up)`],
+];
+
+export const askingLine = ({ id }: Task, typed: Session["typed"]): string =>
+  `${id} waits for a person: ${typed(`answer ${id} retry|fail`)}; what happened: ${typed(`show ${id}`)}`;
+
+export function taskFacts({ terminal, typed }: Session, task: Task, attempts: readonly Attempt[], now: number): string {
   const { state } = task;
   const style = stateStyle(state);
   const head = facts(terminal, [
@@ -71,6 +81,7 @@ export function taskFacts(terminal: Terminal, task: Task, attempts: readonly Att
     ["ended", task.endedAt === undefined ? undefined : dayAndTime(task.endedAt)],
     ["took", took(task, now)],
     ["error", task.error && paint(terminal, "red", errorText(task.error))],
+    ...(task.state === "waiting" ? answers(task, typed) : []),
   ]);
   const tries = attempts.length < 2 ? "" : `\n${attemptTable(terminal, attempts)}`;
   const result = task.result === undefined ? "" : `\n${resultText(task.result)}\n`;

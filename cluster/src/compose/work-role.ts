@@ -10,6 +10,7 @@ import { connectNats } from "../bus/nats.ts";
 import type { PolicySource } from "../core/policy.ts";
 import { agentExecutor } from "../executors/agent.ts";
 import { commandExecutor } from "../executors/command.ts";
+import { openCommandGuard, type CommandGuard } from "../executors/command-guard.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor, Executors } from "../executors/executors.ts";
 import { toolExecutor } from "../executors/tool.ts";
@@ -40,7 +41,9 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const policy = openPolicyFile({ file: folders.policy, clock, log });
   open.push(async () => policy.close());
 
-  const executors = executorsFor(ground, policy, gateway);
+  const guard = openCommandGuard();
+  open.push(async () => guard.close());
+  const executors = executorsFor(ground, policy, guard, gateway);
   const worker = await openWorker({
     node: config.nodeId,
     cluster: ClusterId.parse(enrolled.cluster),
@@ -109,8 +112,8 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env }: Ground, policy: PolicySource, gateway: Gateway | undefined): Executors {
-  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ policy, inherited: env }) as Executor];
+function executorsFor({ clock, env }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
+  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ policy, inherited: env, guard }) as Executor];
   if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));
 }

@@ -12,7 +12,7 @@
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
 import { leaseMs } from "../core/liveness.ts";
-import { holds, isHarmless, lose } from "../core/settle.ts";
+import { holds, interrupt, isHarmless, lose } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -83,6 +83,8 @@ function reconcile(
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
       if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer(task, entry.boot);
+    } else if (neverStarted && beat.goodbye === true) {
+      state.ledger.write(task, interrupt(task, now, true));
     } else {
       loseLease(state, task, neverStarted);
     }

@@ -109,6 +109,47 @@ describe("loss", () => {
   });
 });
 
+describe("a daemon that stops in good order", () => {
+  const stopped: Outcome = { kind: "cancelled", cause: "shutdown" };
+  const stop = (task: TaskRecord, more: Partial<Finished> = {}) => settle(task, finished(task, stopped, more), 50, 0);
+
+  it("L3: what it stopped runs again, however often, and spends nothing", () => {
+    let task = running(echo({ retry: { max: 0 } }));
+    for (let stops = 0; stops <= 2 * LIMITS.nodeLossesMax; stops++) {
+      const settled = stop(task);
+      expect(settled.task).toMatchObject({ state: "queued", reason: "node_stopped", losses: 0, failures: 0, queuedAt: 0 });
+      expect(settled.ended).toMatchObject({ node, outcome: "interrupted", error: { code: "node_stopped" } });
+      task = start(lease(settled.task, placement, 1, 60), 70);
+    }
+  });
+
+  it("L4: what may have acted waits for a person, or ends, as its owner said", () => {
+    const turn = running({ kind: "agent", input: { message: "hello" } });
+    expect(stop(turn).task).toMatchObject({ state: "queued", reason: "node_stopped" });
+    expect(stop(turn, { acted: true }).task).toMatchObject({
+      state: "waiting",
+      reason: "asked",
+      error: { code: "node_stopped" },
+      losses: 0,
+    });
+    expect(stop(running(echo({ onLost: "ask" }))).task).toMatchObject({ state: "waiting", reason: "asked" });
+    expect(stop(running(echo({ onLost: "fail" }))).task).toMatchObject({ state: "failed", reason: "node_stopped", endedAt: 50 });
+  });
+
+  it("hands back what it never started, whatever its owner said", () => {
+    const task = leased(echo({ onLost: "fail" }));
+    const { startedAt: _started, ...unstarted } = finished(task, stopped);
+    expect(settle(task, unstarted, 50, 0)).toMatchObject({
+      task: { state: "queued", reason: "node_stopped" },
+      ended: { outcome: "interrupted", error: { message: expect.stringContaining("before the attempt had started") } },
+    });
+  });
+
+  it("confirms a cancel", () => {
+    expect(stop(cancel(running(), 30) as TaskRecord).task).toMatchObject({ state: "cancelled", reason: "cancel_confirmed" });
+  });
+});
+
 describe("cancel", () => {
   it("L2: once cancelling, a success no longer counts", () => {
     const task = cancel(running(), 30) as TaskRecord;
@@ -158,6 +199,8 @@ const EVENTS: Record<string, (task: TaskRecord, now: number) => TaskRecord | und
       : undefined,
   act: (task) => (task.lease ? report(task, { acted: true }) : undefined),
   lose: (task, now) => task.lease && lose(task, now, false).task,
+  giveBack: (task, now) => task.lease && lose(task, now, true).task,
+  stop: (task, now) => task.lease && settle(task, finished(task, { kind: "cancelled", cause: "shutdown" }), now, 0.5).task,
   cancel,
   retry: retryByHand,
   answer: (task, now) => answer(task, "retry", now),
@@ -184,4 +227,35 @@ it("T1–T4 hold through any sequence of events", () => {
       }
     }),
   );
+});
+
+/** Walks every order of `depth` events; `visit` sees each that changed something, and what was answered to a cancel before it. */
+function everyOrder(
+  task: TaskRecord,
+  depth: number,
+  visit: (task: TaskRecord, name: string, cancelled: boolean) => void,
+  cancelled = false,
+): void {
+  if (depth === 0) return;
+  for (const [name, happen] of Object.entries(EVENTS)) {
+    const next = happen(task, 100 - 10 * depth);
+    if (next === undefined || next === task) continue;
+    visit(next, name, cancelled);
+    everyOrder(next, depth - 1, visit, name === "cancel" || (cancelled && name !== "retry"));
+  }
+}
+
+it("G6: once a cancel was answered, a task is cancelling or cancelled for good, in every order of seven events, unless a person retries", () => {
+  let seen = 0;
+  for (const spec of [echo(), echo({ onLost: "ask", retry: { max: 1 } }), echo({ runAt: 20, deadline: 75, timeouts: { startMs: 5 } })]) {
+    everyOrder(create(1, spec, "me", 0), 7, (task, name, cancelled) => {
+      if (name === "retry") return;
+      if (name === "cancel") expect(["cancelling", "cancelled"]).toContain(task.state);
+      if (!cancelled) return;
+      seen += 1;
+      if (task.state !== "cancelling" && task.state !== "cancelled") expect.unreachable(`${name} made it ${task.state} after a cancel`);
+      if (task.result !== undefined) expect.unreachable(`${name} gave a cancelled task a result`);
+    });
+  }
+  expect(seen).toBeGreaterThan(1_000);
 });

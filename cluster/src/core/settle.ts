@@ -4,14 +4,15 @@
  *
  * L1. A result counts only for the lease it was run under: same attempt, same epoch (`holds`).
  * L2. Once cancelling, a task ends cancelled, whatever its attempt brings home.
- * L3. Losing a node does not spend a retry; it has a limit of its own. What else ends an attempt: retry.ts.
+ * L3. Losing a node does not spend a retry; it has a limit of its own. A daemon that stops in good order spends neither:
+ *     each such stop is a person's doing, or their service manager's, and ends in a report that nothing goes on. What else ends an attempt: retry.ts.
  * L4. A turn that has acted, or a task whose owner said so, never runs a second time by itself.
  */
 import type { Attempt, Progress, TaskError } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { AttemptRef, Finished, Outcome } from "@openclaw-cluster/contract/wire";
 import { fingerprint, type Failure } from "./failure.ts";
-import { courseAfterLoss, judge } from "./retry.ts";
+import { courseAfterLoss, judge, onLostOf } from "./retry.ts";
 import type { Placement } from "./scheduling/placement.ts";
 import { isTerminal, transition, type TaskRecord } from "./task.ts";
 
@@ -86,8 +87,10 @@ export function settle(task: TaskRecord, finished: Finished, now: number, random
         ended: ended(known, "refused", now, outcome.error),
       };
     case "cancelled":
-      // Nobody here asked for it: the daemon went down and stopped its work in good order.
-      return lose(known, now, finished.startedAt === undefined);
+      // Nobody here asked for it.
+      return outcome.cause === "shutdown"
+        ? interrupt(known, now, finished.startedAt === undefined)
+        : lose(known, now, finished.startedAt === undefined);
   }
 }
 
@@ -166,6 +169,26 @@ export function overrun(task: TaskRecord, now: number, random: number): Settled 
  */
 function queueTimeAnew({ spec }: TaskRecord, now: number): Pick<TaskRecord, "queuedAt"> | undefined {
   return spec.timeouts?.queueMs === undefined ? undefined : { queuedAt: now };
+}
+
+/** The node's daemon went down in good order, and says that it has stopped the attempt, or never started it. */
+export function interrupt(task: TaskRecord, now: number, neverStarted: boolean): Settled {
+  const node = task.lease?.node;
+  const error: TaskError = {
+    code: "node_stopped",
+    message: neverStarted
+      ? `The daemon of ${node} was stopped before the attempt had started.`
+      : `The daemon of ${node} was stopped, and stopped the attempt before its end.`,
+  };
+  const over = ended(task, "interrupted", now, error);
+  switch (neverStarted ? "retry" : onLostOf(task)) {
+    case "retry":
+      return { task: transition(task, "queued", "node_stopped", queueTimeAnew(task, now)), ended: over };
+    case "ask":
+      return { task: transition(task, "waiting", "asked", { error }), ended: over };
+    case "fail":
+      return { task: transition(task, "failed", "node_stopped", { error, endedAt: now }), ended: over };
+  }
 }
 
 /** undefined: it is over already, or is being cancelled. */

@@ -16,18 +16,18 @@ queued → cancelled: cancel_requested
 queued → waiting: asked
 queued → failed: deadline_passed, queue_timeout, outcome_unknown
 leased → running: started
-leased → queued: refused_by_node, node_lost
+leased → queued: refused_by_node, node_lost, node_stopped
 leased → scheduled: attempt_failed
 leased → waiting: asked
 leased → succeeded: done
-leased → failed: attempts_spent, not_retryable, poison, node_losses_spent, deadline_passed, outcome_unknown
+leased → failed: attempts_spent, not_retryable, poison, node_losses_spent, node_stopped, deadline_passed, outcome_unknown
 leased → cancelling: cancel_requested
 leased → cancelled: cancel_confirmed
-running → queued: node_lost, refused_by_node
+running → queued: node_lost, node_stopped, refused_by_node
 running → scheduled: attempt_failed
 running → waiting: asked
 running → succeeded: done
-running → failed: attempts_spent, not_retryable, poison, node_losses_spent, deadline_passed, outcome_unknown
+running → failed: attempts_spent, not_retryable, poison, node_losses_spent, node_stopped, deadline_passed, outcome_unknown
 running → cancelling: cancel_requested
 running → cancelled: cancel_confirmed
 waiting → queued: answered_retry

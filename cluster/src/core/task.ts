@@ -36,7 +36,10 @@ export interface TaskRecord {
   readonly attempt: number;
   /** Attempts that failed by themselves; those spend the retries. */
   readonly failures: number;
-  /** Attempts that infrastructure ended: lost with their node, or failed by a worker's or a Gateway's fault. Limited on their own. */
+  /**
+   * Attempts that infrastructure ended: lost with their node, or failed by a worker's or a Gateway's fault. Limited on
+   * their own. A daemon that stops in good order loses none.
+   */
   readonly losses: number;
   /** Attempts that somebody throttled; limited on their own. */
   readonly throttles?: number;
@@ -77,20 +80,20 @@ export const TRANSITIONS: { readonly [From in TaskState]: { readonly [To in Task
   },
   leased: {
     running: ["started"],
-    queued: ["refused_by_node", "node_lost"],
+    queued: ["refused_by_node", "node_lost", "node_stopped"],
     scheduled: ["attempt_failed"],
     waiting: ["asked"],
     succeeded: ["done"],
-    failed: ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "deadline_passed", "outcome_unknown"],
+    failed: ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "node_stopped", "deadline_passed", "outcome_unknown"],
     cancelling: ["cancel_requested"],
     cancelled: ["cancel_confirmed"],
   },
   running: {
-    queued: ["node_lost", "refused_by_node"],
+    queued: ["node_lost", "node_stopped", "refused_by_node"],
     scheduled: ["attempt_failed"],
     waiting: ["asked"],
     succeeded: ["done"],
-    failed: ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "deadline_passed", "outcome_unknown"],
+    failed: ["attempts_spent", "not_retryable", "poison", "node_losses_spent", "node_stopped", "deadline_passed", "outcome_unknown"],
     cancelling: ["cancel_requested"],
     cancelled: ["cancel_confirmed"],
   },

@@ -284,11 +284,14 @@ describe.skipIf(process.platform !== "linux")("nothing is left", () => {
   });
 
   test("what an earlier life of the worker left is swept", async () => {
-    const running = run({ argv: ["sh", "-c", "setsid sleep 1000 & wait"] });
-    await until(() => alive().length >= 2, "the orphans-to-be");
+    const name = `1002.${process.pid}`;
+    const unmarked = (): string[] => pids().filter((pid) => commandLine(pid).startsWith(`sleep\0${name}`));
+    const running = run({ argv: ["sh", "-c", `setsid sleep 1000 & (env -i sleep ${name} &); wait; sleep 1000`] });
+    await until(() => alive().length >= 2 && unmarked().length === 1, "the orphans-to-be");
     const executor = commandExecutor({ policy: { current: () => Policy.parse(OPEN) }, inherited: {} });
     await executor.sweep?.(path.dirname(folder), silentLog);
     expect(await running.outcome).toMatchObject({ kind: "failed", error: { code: "command_failed" } });
+    expect(unmarked()).toEqual([]);
   });
 });
 

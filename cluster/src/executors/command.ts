@@ -16,6 +16,7 @@ import type { Json } from "@openclaw-cluster/contract/json";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
 import { decide, type PolicySource } from "../core/policy.ts";
+import type { CommandGuard } from "./command-guard.ts";
 import { STOP_MS, type Execution, type Executor } from "./executors.ts";
 import { Capture, pump } from "./printed.ts";
 import { endMarked, endTree, type Tree } from "./process-tree.ts";
@@ -47,15 +48,23 @@ const SEARCH_PATH_DEFAULT = "/usr/local/bin:/usr/bin:/bin";
 /** Without these a program on Windows does not start, or finds no system folder. */
 const WINDOWS_NAMES = ["SystemRoot", "SystemDrive", "windir", "ComSpec", "PATHEXT", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE"];
 
-/** `inherited`: the environment of which PATH and LANG are passed on; the daemon's own. */
-export function commandExecutor(parts: { policy: PolicySource; inherited: NodeJS.ProcessEnv }): Executor<"command"> {
+export interface CommandParts {
+  readonly policy: PolicySource;
+  /** The environment of which PATH and LANG are passed on; the daemon's own. */
+  readonly inherited: NodeJS.ProcessEnv;
+  /** Ends the programs when the daemon dies without having done so. */
+  readonly guard?: CommandGuard;
+}
+
+export function commandExecutor(parts: CommandParts): Executor<"command"> {
   return {
     kind: "command",
     resumable: false,
     async run(spec, execution) {
-      const launch = await prepare(parts.policy, parts.inherited, spec, execution);
+      const launch = await prepare(parts, spec, execution);
       if ("kind" in launch) return launch;
       if (execution.signal.aborted) return { kind: "cancelled" };
+      parts.guard?.watch(execution.log);
       return carryOut(launch, spec, execution);
     },
     async sweep(folder, log) {
@@ -65,13 +74,13 @@ export function commandExecutor(parts: { policy: PolicySource; inherited: NodeJS
   };
 }
 
-async function prepare(policy: PolicySource, inherited: NodeJS.ProcessEnv, spec: Spec, execution: Execution): Promise<Launch | Outcome> {
+async function prepare({ policy, inherited, guard }: CommandParts, spec: Spec, execution: Execution): Promise<Launch | Outcome> {
   const { input } = spec;
   const given = [...input.argv, input.cwd ?? "", ...Object.values(input.env ?? {})];
   if (given.some((text) => text.includes("\0"))) return failed("bad_request", "An argument holds a NUL character.");
   const first = decide(policy.current(), spec);
   if (!first.allow) return refused(first.reason);
-  const environment = environmentOf(inherited, spec, execution);
+  const environment = { ...environmentOf(inherited, spec, execution), ...guard?.mark };
   const name = input.argv[0] as string;
   const program = await findProgram(name, environment["PATH"] ?? "");
   if (program === undefined) return failed("spawn_failed", `There is no program ${name} on this node.`, { code: "ENOENT" });

@@ -34,6 +34,8 @@ const FREEZE_LOOKS_MAX = 20;
 const ENTRIES_PER_TURN = 40;
 
 const run = promisify(execFile);
+/** For a process that is nothing but a sweep: it can import this file and what Node brings, and needs no more. */
+export const PROCESS_TREE_URL = import.meta.url;
 
 /** Gives the tree `politeMs` to end by itself, then kills it. Resolves to the ids that could not be ended: none, as a rule. */
 export async function endTree(tree: Tree, politeMs: number): Promise<readonly number[]> {
@@ -44,10 +46,18 @@ export async function endTree(tree: Tree, politeMs: number): Promise<readonly nu
   return kill(find, tree.pid);
 }
 
-/** Kills every process whose marker begins so: what an earlier life of this daemon left behind. */
+/** Kills every tree whose marker begins so: what a life of this daemon that is over left behind. */
 export async function endMarked(markerPrefix: string): Promise<readonly number[]> {
   if (process.platform === "win32") return [];
-  return kill(async () => (await processes()).filter((one) => hasMarker(one, markerPrefix, true)).map((one) => one.pid));
+  const known = new Map<number, string>();
+  return kill(async () => {
+    const all = await processes();
+    const marked = all.filter((one) => hasMarker(one, markerPrefix, true));
+    // Nobody can enter a foreign session or group: those of a marked process belong to its tree.
+    const sessions = new Set(marked.map((one) => one.session).filter((session) => session !== 0));
+    const groups = new Set(marked.map((one) => one.group));
+    return withDescendants(all, known, (one) => marked.includes(one) || sessions.has(one.session) || groups.has(one.group));
+  });
 }
 
 type Find = () => Promise<readonly number[]>;
@@ -113,14 +123,15 @@ interface Process {
   readonly environment?: string;
 }
 
-/** `known` gathers what was found, with its start: it stays a member when its parent, by which it was found, is gone. */
 async function members(tree: Tree, known: Map<number, string>): Promise<readonly number[]> {
-  const all = await processes();
+  const belongs = (one: Process): boolean => one.group === tree.pid || one.session === tree.pid || hasMarker(one, tree.marker, false);
+  return withDescendants(await processes(), known, belongs);
+}
+
+/** `known` gathers what was found, with its start: it stays a member when its parent, by which it was found, is gone. */
+function withDescendants(all: readonly Process[], known: Map<number, string>, belongs: (one: Process) => boolean): readonly number[] {
   const found = new Set<number>();
-  for (const one of all) {
-    const isKnown = known.get(one.pid) === one.since;
-    if (isKnown || one.group === tree.pid || one.session === tree.pid || hasMarker(one, tree.marker, false)) found.add(one.pid);
-  }
+  for (const one of all) if (known.get(one.pid) === one.since || belongs(one)) found.add(one.pid);
   // Parents mostly have lower ids than children, but ids wrap: repeat until nothing new is found.
   for (let before = -1; found.size !== before && found.size > 0;) {
     before = found.size;

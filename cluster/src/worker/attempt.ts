@@ -30,6 +30,8 @@ export interface Surroundings {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
+  /** It ends: nothing waits for a bus that is away. */
+  readonly leaving: boolean;
   /** The folder that holds the attempts' own. */
   readonly folder: string;
   started(attempt: Attempt): void;
@@ -196,6 +198,7 @@ export class Attempt implements Execution {
       ref: this.ref,
       append: (chunk) => bus.append(subject, chunk),
       connected: () => bus.connected,
+      leaving: () => this.home.leaving,
       clock,
       log,
       limitBytes,

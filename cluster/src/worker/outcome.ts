@@ -26,8 +26,9 @@ export function explained(outcome: Outcome, cause: AbortCause | undefined, limit
       return { kind: "failed", error: { code: "run_timeout", message: `It ran longer than ${limits.runMs} ms.` } };
     case "idle_timeout":
       return { kind: "failed", error: { code: "idle_timeout", message: `It printed nothing for ${limits.idleMs} ms.` } };
-    case "cancelled":
     case "shutdown":
+      return { kind: "cancelled", cause };
+    case "cancelled":
     case "lease_lost":
       // Not a failure of the task's own: the coordinator knows whether it asked, and else treats it as a loss of the node.
       return { kind: "cancelled" };

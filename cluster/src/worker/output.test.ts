@@ -9,12 +9,20 @@ import { ref } from "../../../tests/support/worker-ground.ts";
 import { silentLog } from "../system/log.ts";
 import { Output } from "./output.ts";
 
-function ground(options: { limitBytes?: number; append?: (chunk: OutputChunk) => Promise<void>; connected?: () => boolean } = {}) {
+interface Options {
+  readonly limitBytes?: number;
+  readonly append?: (chunk: OutputChunk) => Promise<void>;
+  readonly connected?: boolean;
+  readonly leaving?: boolean;
+}
+
+function ground(options: Options = {}) {
   const clock = new HandClock();
   const chunks: OutputChunk[] = [];
   const store = async (chunk: OutputChunk): Promise<void> => void chunks.push(chunk);
-  const { limitBytes = LIMITS.outputBytesMax, append = store, connected = () => true } = options;
-  return { clock, chunks, store, output: new Output({ ref: ref(1), append, connected, clock, log: silentLog, limitBytes, first: 0 }) };
+  const { limitBytes = LIMITS.outputBytesMax, append = store, connected = true, leaving = false } = options;
+  const state = { connected: () => connected, leaving: () => leaving };
+  return { clock, chunks, store, output: new Output({ ref: ref(1), append, ...state, clock, log: silentLog, limitBytes, first: 0 }) };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
@@ -116,13 +124,15 @@ test("a bus that refuses for a while costs nothing; one that refuses for long co
   ]);
 });
 
-test("the end waits five seconds for a bus that is there, and half a minute for one that is not", async () => {
-  for (const [connected, ms] of [
-    [true, 5_000],
-    [false, 30_000],
+test("the end waits five seconds for a bus that is there, and half a minute for one that is not, unless the worker ends", async () => {
+  for (const [connected, leaving, ms] of [
+    [true, false, 5_000],
+    [false, false, 30_000],
+    [false, true, 5_000],
   ] as const) {
     const { clock, output } = ground({
-      connected: () => connected,
+      connected,
+      leaving,
       append: () => Promise.reject(new ClusterError("bus_unreachable", "no")),
     });
     let ended = false;

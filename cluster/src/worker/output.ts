@@ -20,7 +20,7 @@ const TRIES_MAX = 20;
 const TRY_PAUSE_MS = 500;
 /** … but 30 s while there is no connection: longer than a restart of the bus takes. */
 const TRIES_CUT_OFF_MAX = 60;
-/** The end of an attempt waits no longer than this for its last output; without a connection, so many times. */
+/** The end of an attempt waits no longer than this for its last output; without a connection so many times, unless the worker ends. */
 const END_MS = 5_000;
 const ENDS_CUT_OFF_MAX = 6;
 
@@ -28,6 +28,8 @@ export interface OutputParts {
   readonly ref: AttemptRef;
   readonly append: (chunk: OutputChunk) => Promise<void>;
   readonly connected: () => boolean;
+  /** The worker ends, and waits for this. */
+  readonly leaving: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
   readonly limitBytes: number;
@@ -53,6 +55,7 @@ export class Output {
   private gathering = false;
   private sending: Promise<void> | undefined;
   private ended = false;
+  private givenUp = false;
 
   constructor(parts: OutputParts) {
     this.parts = parts;
@@ -91,8 +94,9 @@ export class Output {
       const done = await Promise.race([sent, late.promise]);
       timer.cancel();
       if (done) return;
-      if (this.parts.connected() || waits === ENDS_CUT_OFF_MAX) break;
+      if (this.parts.connected() || this.parts.leaving() || waits === ENDS_CUT_OFF_MAX) break;
     }
+    this.givenUp = true;
     this.parts.log.warn({ task: this.parts.ref.task, bytes: this.pendingBytes }, "the last output is dropped: the bus does not take it");
     this.pieces.length = 0;
   }
@@ -162,6 +166,7 @@ export class Output {
       } catch (error) {
         if (this.parts.connected()) tries++;
         else triesCutOff++;
+        if (this.givenUp) return;
         if (tries === TRIES_MAX || triesCutOff === TRIES_CUT_OFF_MAX) {
           this.parts.log.warn({ task: chunk.task, n: chunk.n, err: error }, "a piece of output is dropped: the bus does not take it");
           return;

@@ -174,7 +174,7 @@ describe("the next life", () => {
     await ground.settle();
     await ground.pass(1_000);
     await stopped;
-    expect(await ground.outcome(1)).toEqual({ kind: "cancelled" });
+    expect(await ground.outcome(1)).toEqual({ kind: "cancelled", cause: "shutdown" });
     expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: true, held: [] });
     await ground.crash();
     await ground.open();

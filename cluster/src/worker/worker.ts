@@ -9,7 +9,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
-import type { AttemptRef, Finished, Offer } from "@openclaw-cluster/contract/wire";
+import type { AttemptRef, Finished, Offer, Outcome } from "@openclaw-cluster/contract/wire";
 import type { Bus, Subscription } from "../bus/bus.ts";
 import { controlTo, offersTo } from "../bus/subjects.ts";
 import type { PolicySource } from "../core/policy.ts";
@@ -80,6 +80,7 @@ class OpenWorker implements Worker, Surroundings {
   readonly clock: Clock;
   readonly log: Log;
   readonly folder: string;
+  leaving = false;
   private readonly executors: Executors;
   private readonly spool: Spool;
   private readonly outbox: Outbox;
@@ -147,8 +148,9 @@ class OpenWorker implements Worker, Surroundings {
   }
 
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.leaving = true;
     this.desk.close();
-    this.slots.dropWaiting();
+    this.handBack({ kind: "cancelled", cause: "shutdown" });
     await this.heartbeat.goodbye();
     if (!(await this.slots.whenIdle(graceMs))) {
       this.slots.abortAll("shutdown");
@@ -229,10 +231,14 @@ class OpenWorker implements Worker, Surroundings {
 
   /** Too long without the bus: the coordinator has given everything here to others, or is about to. */
   private giveUp(): void {
-    for (const { task, attempt, epoch } of this.slots.dropWaiting()) {
-      this.outbox.finish({ task, attempt, epoch, endedAt: this.clock.wall(), runMs: 0, outcome: { kind: "cancelled" } }, 0, false);
-    }
+    this.handBack({ kind: "cancelled" });
     this.slots.abortAll("lease_lost");
+  }
+
+  /** What waits here for a slot never starts. */
+  private handBack(outcome: Outcome): void {
+    for (const { task, attempt, epoch } of this.slots.dropWaiting())
+      this.outbox.finish({ task, attempt, epoch, endedAt: this.clock.wall(), runMs: 0, outcome }, 0, false);
   }
 }
 

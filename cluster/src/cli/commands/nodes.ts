@@ -5,6 +5,7 @@ import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
+import { waitUntilDrained } from "../drain.ts";
 import { readLabel, readNodeId } from "../ids.ts";
 import { nodeFacts, nodeTable } from "../node-view.ts";
 import type { Session } from "../session.ts";
@@ -53,7 +54,15 @@ export function configure(command: Command, act: Act): void {
       }),
     );
   };
-  change("drain", "give it no new work", (client, id) => client.drain({ id }), stateText);
+  examples(
+    command
+      .command("drain")
+      .summary("give it no new work")
+      .argument(...NODE)
+      .option("--wait", "until what runs there has ended, and its machine may be switched off"),
+    "nodes drain studio",
+    "nodes drain studio --wait",
+  ).action(act(drain));
   change("resume", "give it new work again", (client, id) => client.resume({ id }), stateText);
   change(
     "shutdown",
@@ -88,6 +97,15 @@ async function label(session: Session, _options: object, text: string, changes: 
   const client = await session.client();
   const node = await client.patchNode({ id, labels });
   session.show(node, () => `${node.id} ${labelText(node.labels) || "has no labels"}\n`);
+}
+
+async function drain(session: Session, { wait }: { readonly wait?: true }, text: string): Promise<number> {
+  const id = readNodeId(text);
+  const client = await session.client();
+  const node = await client.drain({ id });
+  if (wait === true) return waitUntilDrained(session, id);
+  session.show(node, () => `${stateText(node)}\n`);
+  return 0;
 }
 
 function readChange(text: string): [name: string, value: string | null] {

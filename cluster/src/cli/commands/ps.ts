@@ -8,7 +8,7 @@ import { examples, type Act } from "../command.ts";
 import { readCount } from "../ids.ts";
 import { refresh } from "../refresh.ts";
 import type { Session } from "../session.ts";
-import { taskTable } from "../task-view.ts";
+import { askingLine, taskTable } from "../task-view.ts";
 import { remark } from "../terminal.ts";
 
 interface Options extends Omit<BulkOptions, "all"> {
@@ -19,6 +19,9 @@ interface Options extends Omit<BulkOptions, "all"> {
 
 /** With --all; what is older can be had page by page from the API. */
 const TASKS_MAX = 100_000;
+
+/** Tasks that wait for a person and are told with their command. */
+const ASKING_MAX = 5;
 
 export function configure(command: Command, act: Act): void {
   filterOptions(command)
@@ -34,6 +37,9 @@ async function ps(session: Session, options: Options): Promise<number> {
   if (options.watch === true) return refresh(session, async () => listText(session, await list(session, filter, limit)));
   const page = await list(session, filter, limit);
   session.show(page, () => listText(session, page));
+  const asking = session.json ? [] : page.tasks.filter((task) => task.state === "waiting");
+  for (const task of asking.slice(0, ASKING_MAX)) remark(session.terminal, askingLine(task, session.typed));
+  if (asking.length > ASKING_MAX) remark(session.terminal, `${asking.length - ASKING_MAX} more of them wait for a person`);
   if (!session.json && page.next !== undefined) remark(session.terminal, "there are older ones: --limit or --all");
   return 0;
 }

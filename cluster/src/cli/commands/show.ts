@@ -13,5 +13,5 @@ async function show(session: Session, _options: object, text: string): Promise<v
   const id = readTaskId(text);
   const client = await session.client();
   const [task, { attempts }] = await Promise.all([client.getTask({ id }), client.attempts({ id })]);
-  session.show({ ...task, attempts }, () => taskFacts(session.terminal, task, attempts, Date.now()));
+  session.show({ ...task, attempts }, () => taskFacts(session, task, attempts, Date.now()));
 }

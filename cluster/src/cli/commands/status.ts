@@ -1,11 +1,13 @@
 /** `status`: the cluster on one screen. */
 import type { ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
+import type { Task } from "@openclaw-cluster/contract/task";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
 import { nodeTable } from "../node-view.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../table.ts";
+import { askingLine } from "../task-view.ts";
 import { paint, plainLine, type Terminal } from "../terminal.ts";
 import { age, duration, mebibytes } from "../time.ts";
 
@@ -15,6 +17,9 @@ interface Status {
   readonly queue: QueueView;
   readonly nodes: readonly Node[];
 }
+
+/** Tasks that wait for a person and are told with their command. */
+const ASKING_MAX = 3;
 
 export function configure(command: Command, act: Act): void {
   examples(command, "status", "status --json").addHelpText("after", "\nExit code 1 when something is wrong.").action(act(status));
@@ -29,12 +34,19 @@ async function status(session: Session): Promise<number> {
     client.queue({ limit: 1 }),
     client.nodes(),
   ]);
+  const asking = queue.waiting === 0 ? [] : (await client.listTasks({ state: "waiting", limit: ASKING_MAX })).tasks;
   const all: Status = { cluster, health, queue, nodes };
-  session.show(all, () => statusText(session.terminal, url, all, Date.now()));
+  session.show(all, () => statusText(session, url, all, asking, Date.now()));
   return health.status === "ok" ? 0 : 1;
 }
 
-function statusText(terminal: Terminal, url: string, { cluster, health, queue, nodes }: Status, now: number): string {
+function statusText(
+  { terminal, typed }: Session,
+  url: string,
+  { cluster, health, queue, nodes }: Status,
+  asking: readonly Task[],
+  now: number,
+): string {
   const { tasks, store, bus } = cluster;
   const head = facts(terminal, [
     ["cluster", `${plainLine(cluster.name)} (${cluster.id}), ${wellness(terminal, health)}`],
@@ -53,7 +65,9 @@ function statusText(terminal: Terminal, url: string, { cluster, health, queue, n
         : paint(terminal, "red", "down"),
     ],
   ]);
-  const problems = health.problems.map((problem) => `${paint(terminal, "yellow", "!")} ${plainLine(problem)}\n`).join("");
+  const lines = [...health.problems.map(plainLine), ...asking.map((task) => askingLine(task, typed))];
+  if (queue.waiting > asking.length) lines.push(`${queue.waiting - asking.length} more wait for a person: ${typed("ps --state waiting")}`);
+  const problems = lines.map((line) => `${paint(terminal, "yellow", "!")} ${line}\n`).join("");
   const list = nodes.length === 0 ? "no nodes\n" : nodeTable(terminal, nodes, now);
   return `${head}${problems === "" ? "" : `\n${problems}`}\n${list}`;
 }

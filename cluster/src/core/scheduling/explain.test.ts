@@ -160,6 +160,11 @@ describe("why a task runs where it runs", () => {
     expect(made.explainPlaced(transition(leased, "succeeded", "done"))?.sentence).toMatch(/^Ran on ada/);
     expect(made.explainPlaced(transition(leased, "scheduled", "attempt_failed"))?.sentence).toMatch(/^Last ran on ada/);
     expect(made.explainPlaced(task(2))).toBeUndefined();
+    const error = { code: "node_lost", message: "The node ada was lost." } as const;
+    expect(made.explainPlaced(transition({ ...leased, acted: true }, "waiting", "asked", { error }))?.sentence).toBe(
+      "Waits for a person, because the agent had used a tool by then. The node ada was lost. " +
+        "Answer: openclaw-cluster answer t1 retry (what it did may be done twice) or openclaw-cluster answer t1 fail (gives it up). Last placed on ada.",
+    );
     const later = scheduler([node("ada"), node("bob")]);
     expect(later.explainPlaced(leased)?.refused[0]?.remedy).toBe("nothing to do: it was so when the task was placed");
     const crowded = { ...leased, placement: { ...placement, refusedMore: 3 } };

@@ -3,6 +3,7 @@
  * task or a plan it is worked out anew, by the same filter and the same scores that `place` uses; of a placed one it is
  * read from what was kept with the decision.
  */
+import { taskId } from "@openclaw-cluster/contract/ids";
 import type { Candidate, Explanation, RefusedNode, Term } from "@openclaw-cluster/contract/placement";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { SchedulableNode } from "../node.ts";
@@ -76,9 +77,17 @@ export function explainPlaced(task: TaskRecord, shape: Shape, roster: Roster): E
 }
 
 function placedSentence(task: TaskRecord, { node, strategy, refusedMore, refused }: Placement, candidates: readonly Candidate[]): string {
+  if (task.state === "waiting") return `${waitsForAPerson(task)} Last placed on ${node}.`;
   const verb = task.lease !== undefined ? "Runs on" : isTerminal(task.state) ? "Ran on" : "Last ran on";
   const more = refusedMore === undefined ? "" : ` ${count(refusedMore, "more node")} could not take it.`;
   return `${verb} ${node}: ${reason(strategy, candidates, refused.length > 0)}.${more}`;
+}
+
+/** Nothing that the scheduler could do would start it. */
+function waitsForAPerson({ key, error, acted }: TaskRecord): string {
+  const risk = acted ? "the agent had used a tool by then" : "its owner asked not to run it twice unasked (onLost: ask)";
+  const id = taskId(key);
+  return `Waits for a person, because ${risk}. ${error?.message ?? ""} Answer: openclaw-cluster answer ${id} retry (what it did may be done twice) or openclaw-cluster answer ${id} fail (gives it up).`;
 }
 
 type Found = Omit<Explanation, "sentence">;
