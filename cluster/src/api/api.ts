@@ -13,6 +13,9 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { problem, problemText } from "./answers.ts";
+import { openBodies } from "./body.ts";
+import { watchConnections } from "./connections.ts";
+import { openDoorkeeper } from "./doorkeeper.ts";
 import { openGate } from "./gate.ts";
 import { mountRoutes } from "./routes.ts";
 import { openStreams } from "./stream.ts";
@@ -25,6 +28,7 @@ const SERVER = {
   keepAliveMs: 5_000,
   checkEveryMs: 1_000,
   headerBytesMax: 8 * 1024,
+  /** Also of those that the kernel holds until they are accepted. */
   connectionsMax: 1_024,
   /** What running requests may still take after `close`. */
   closeMs: 2_000,
@@ -54,7 +58,8 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
     throw new ClusterError("config_invalid", `The API does not listen on every address (${host}): it speaks plain HTTP.`);
   const hosts = new Set<string>();
   const streams = openStreams(clock);
-  const app = mountRoutes({ coordinator, gate: openGate({ coordinator, hosts, clock, log }), streams, clock, log });
+  const gate = openGate({ coordinator, hosts, clock, log });
+  const app = mountRoutes({ coordinator, gate, bodies: openBodies(), streams, clock, log });
   const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), { errorHandler: malformed });
   const server = createServer(
     {
@@ -64,9 +69,12 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
       connectionsCheckingInterval: SERVER.checkEveryMs,
       maxHeaderSize: SERVER.headerBytesMax,
     },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      if (!turnAway(incoming, outgoing)) void listener(incoming, outgoing);
+    },
   );
-  server.maxConnections = SERVER.connectionsMax;
+  const surplus = watchConnections(server, { connectionsMax: SERVER.connectionsMax, idleMs: SERVER.keepAliveMs });
+  const turnAway = openDoorkeeper({ coordinator, gate, surplus, clock });
   server.on("clientError", refuseMalformed);
   const bound = await listen(server, host, port);
   server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
@@ -94,7 +102,7 @@ function listen(server: Server, host: string, port: number): Promise<number> {
       reject(new ClusterError(code, `The API cannot listen on ${host}, port ${port} (${cause.code}).`, { cause }));
     };
     server.once("error", refused);
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: SERVER.connectionsMax }, () => {
       server.off("error", refused);
       resolve((server.address() as AddressInfo).port);
     });

@@ -25,6 +25,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     patchNode: (id, patch) => nodes.patch(id, patch),
     drain: (id, draining) => nodes.drain(id, draining),
     shutdownNode: (id) => nodes.shutdown(id),
+    admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
     plan: (specs) => tasks.plan(specs),
     task: (id) => tasks.task(id),
