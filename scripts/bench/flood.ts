@@ -8,6 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { taskKey } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { run } from "../child.ts";
@@ -29,8 +30,9 @@ export interface Flood extends Flooded {
   rate: number;
   /** Resident memory of the coordinator, twice a second from the flood's start to its last answer. */
   coordinatorMiB: number[];
-  /** Reads by another program meanwhile. */
+  /** Reads by another program meanwhile, each on a connection that it keeps; and those that failed. */
   readMs: Percentiles;
+  readsFailed: number;
   /** Of those let in: not to be found, and not succeeded. */
   lost: number;
   failed: number;
@@ -90,23 +92,33 @@ export async function flood(target: FloodTarget, { rate, seconds }: { rate: numb
 }
 
 /** Until the promise is done. */
-async function watch(client: Client, pid: number, until: Promise<unknown>): Promise<Pick<Flood, "coordinatorMiB" | "readMs">> {
+async function watch(
+  client: Client,
+  pid: number,
+  until: Promise<unknown>,
+): Promise<Pick<Flood, "coordinatorMiB" | "readMs" | "readsFailed">> {
   let over = false;
   const end = until.finally(() => (over = true));
   const coordinatorMiB: number[] = [];
   const readMs: number[] = [];
+  let readsFailed = 0;
   const look = async (): Promise<void> => {
     for (; !over; await pause(LOOK_MS)) coordinatorMiB.push(await rssMiB(pid));
   };
   const ask = async (): Promise<void> => {
     for (; !over; await pause(ASK_MS)) {
       const from = performance.now();
-      await client.queue();
-      readMs.push(performance.now() - from);
+      try {
+        await client.queue();
+        readMs.push(performance.now() - from);
+      } catch (error) {
+        if (!(error instanceof ClusterError)) throw error;
+        readsFailed += 1;
+      }
     }
   };
   await Promise.all([end, look(), ask()]);
-  return { coordinatorMiB, readMs: percentiles(readMs) };
+  return { coordinatorMiB, readMs: percentiles(readMs), readsFailed };
 }
 
 async function drained(client: Client): Promise<void> {

@@ -5,7 +5,7 @@
  * H1. No request, however slow, large or malformed, holds more than its share: each limit stands in SERVER.
  * H2. `close` ends every stream, lets running requests finish for a moment, and leaves no socket.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, STATUS_CODES, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -126,14 +126,16 @@ function refuseMalformed(cause: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const body = problemText(new ClusterError("bad_request", MALFORMED[cause.code ?? ""] ?? "This is not HTTP."));
+  const error = MALFORMED[cause.code ?? ""] ?? new ClusterError("bad_request", "This is not HTTP.");
+  const body = problemText(error);
   socket.end(
-    `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${error.row.status} ${STATUS_CODES[error.row.status]}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
     () => socket.destroy(),
   );
 }
 
-const MALFORMED: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: `The headers are larger than ${SERVER.headerBytesMax} bytes.`,
-  ERR_HTTP_REQUEST_TIMEOUT: "The request took too long to arrive.",
+const MALFORMED: Readonly<Record<string, ClusterError>> = {
+  HPE_HEADER_OVERFLOW: new ClusterError("bad_request", `The headers are larger than ${SERVER.headerBytesMax} bytes.`),
+  // Not the caller's fault for certain: a server that was busy for that long reads late. Nothing was done, so it may come again.
+  ERR_HTTP_REQUEST_TIMEOUT: new ClusterError("unavailable", "The request took too long to arrive."),
 };
