@@ -55,7 +55,7 @@ test("one token's flood: another token's submits are all let in, and reads and c
     const tokenFile = path.join(folder, "token");
     await writeFile(tokenFile, flooder.token, { mode: 0o600 });
     const program = fileURLToPath(new URL("../../scripts/bench/flooder.ts", import.meta.url));
-    const options = { url: api.url, "token-file": tokenFile, rate: RATE, seconds: SECONDS, connections: 400 };
+    const options = { url: api.url, "token-file": tokenFile, rate: 2 * RATE, seconds: SECONDS, connections: 400 };
     const sender = run(process.execPath, [program, ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])]);
     await sender.says(/floods/);
     let over = false;
