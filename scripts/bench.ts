@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: what a task costs, end to end, in separate processes: the public HTTP client, the coordinator with its
  * store and nats-server, and one worker. `-- --json` prints one document; `-- --peer bullmq` does the same work with
- * BullMQ in turns and prints ratios; `-- --recovery` kills workers; `-- --quick` is a tenth of it, to see that it works.
+ * BullMQ in turns and prints ratios; `-- --recovery` kills workers, `-- --flood` submits more than can be taken, `-- --restart`
+ * kills the coordinator; `-- --quick` is a tenth of it, to see that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,7 +13,9 @@ import { benchHotPath, benchPlacing } from "../cluster/src/core/scheduling/sched
 import { compare } from "./bench/compare.ts";
 import { startCluster } from "./bench/cluster-under-test.ts";
 import { clusterTarget, measure, type Measured, type Mode } from "./bench/measure.ts";
+import { benchFlood } from "./bench/flood.ts";
 import { benchRecovery } from "./bench/recovery.ts";
+import { benchRestart } from "./bench/restart.ts";
 import { printReport, type Report } from "./bench/report.ts";
 import { childrenOf, cpuMs, rssMiB } from "./bench/usage.ts";
 import { endOnSignal } from "./child.ts";
@@ -25,11 +28,16 @@ const { values } = parseArgs({
     peer: { type: "string" },
     rounds: { type: "string" },
     recovery: { type: "boolean", default: false },
+    flood: { type: "boolean", default: false },
+    restart: { type: "boolean", default: false },
   },
 });
 
 const scale = values.quick ? 0.1 : 1;
 const SLOTS = 64;
+const FLOOD_S = 10;
+/** Tasks that wait when the coordinator is killed. */
+const OPEN = 10_000;
 const IDLE_MS = 10_000;
 /** V8 gives memory back by itself when a process has done little for some 100 s. */
 const REST_MS = 150_000;
@@ -120,6 +128,10 @@ const report: Report = {
 };
 if (values.recovery) {
   report.recovery = await benchRecovery({ rounds: Number(values.rounds ?? (values.quick ? 3 : 20)), say });
+} else if (values.flood) {
+  report.floods = await benchFlood({ rates: [10_000, 20_000], seconds: FLOOD_S * (values.quick ? 0.3 : 1), say });
+} else if (values.restart) {
+  report.restart = await benchRestart({ rounds: Number(values.rounds ?? (values.quick ? 1 : 3)), open: OPEN * scale, say });
 } else if (values.peer === undefined) {
   say("idle …");
   await benchIdle(report);

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Running } from "../child.ts";
-import { startDaemon } from "../daemon.ts";
+import { startDaemon, type StartedDaemon } from "../daemon.ts";
 import { childrenOf } from "./usage.ts";
 
 export interface ClusterUnderTest {
@@ -13,32 +13,29 @@ export interface ClusterUnderTest {
   readonly workers: readonly Running[];
   /** On its old home, after its process has ended. */
   restartWorker(index: number): Promise<void>;
+  /** `kill -9`, and a start on the old home and port. Resolves when it listens. */
+  crashCoordinator(): Promise<void>;
   end(): Promise<void>;
 }
 
 export async function startCluster(options: { workers: number; slots: number }): Promise<ClusterUnderTest> {
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-bench-"));
-  const running: Running[] = [];
+  let lead: StartedDaemon | undefined;
   const workers: Running[] = [];
   const homeOf = (index: number): string => path.join(folder, `worker${index + 1}`);
   const end = async (): Promise<void> => {
-    for (const one of [...running, ...workers].toReversed()) await one.end();
+    for (const one of workers.toReversed()) await one.end();
+    await lead?.process.end();
     await rm(folder, { recursive: true, force: true });
   };
   try {
     const home = path.join(folder, "lead");
-    const lead = await startDaemon(home, {
-      nodeId: "lead",
-      roles: ["coordinator"],
-      api: { port: 0 },
-      nats: { port: 0 },
-      log: { level: "warn" },
-    });
-    running.push(lead.process);
+    const settings = { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, log: { level: "warn" } };
+    lead = await startDaemon(home, settings);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
     for (let index = 0; index < options.workers; index++) {
-      const settings = {
+      const own = {
         nodeId: `bench${index + 1}`,
         roles: ["worker"],
         slots: options.slots,
@@ -46,7 +43,7 @@ export async function startCluster(options: { workers: number; slots: number }):
         openclaw: { enabled: "off" },
         log: { level: "warn" },
       };
-      workers.push((await startDaemon(homeOf(index), settings)).process);
+      workers.push((await startDaemon(homeOf(index), own)).process);
     }
     const [nats = Number.NaN] = await childrenOf(lead.process.pid);
     return {
@@ -56,6 +53,10 @@ export async function startCluster(options: { workers: number; slots: number }):
       workers,
       restartWorker: async (index) => {
         workers[index] = (await startDaemon(homeOf(index))).process;
+      },
+      crashCoordinator: async () => {
+        await lead?.process.end("SIGKILL");
+        lead = await startDaemon(home, { ...settings, api: { port: Number(new URL(url).port) } });
       },
       end,
     };

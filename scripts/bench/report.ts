@@ -2,7 +2,9 @@
 import type { Comparison } from "./compare.ts";
 import type { Measured } from "./measure.ts";
 import { median, type Percentiles } from "./percentiles.ts";
+import type { Flood } from "./flood.ts";
 import type { Recovery } from "./recovery.ts";
+import type { Restart } from "./restart.ts";
 
 export interface Report {
   machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
@@ -16,6 +18,8 @@ export interface Report {
   placing?: { nodes: number; queued: number; decisions: number; p50Us: number; p99Us: number; totalMs: number; hotPathUs: number };
   peer?: Comparison;
   recovery?: Recovery;
+  floods?: Flood[];
+  restart?: Restart;
 }
 
 interface Memory {
@@ -51,6 +55,8 @@ export function printReport(report: Report): void {
   }
   if (report.peer !== undefined) printPeer(report.peer);
   if (report.recovery !== undefined) printRecovery(report.recovery);
+  for (const flood of report.floods ?? []) printFlood(flood);
+  if (report.restart !== undefined) printRestart(report.restart);
 }
 
 function memory({ coordinator, worker, nats }: Memory): string {
@@ -72,6 +78,27 @@ function printRecovery({ rounds, struck, lost, acceptedTwice, requeuedMs, starte
   const ms = ({ p50, max }: Percentiles): string => `p50 ${whole(p50)} ms, at most ${whole(max)} ms`;
   out(`recovery   a worker killed ${rounds} times, ${struck} tasks struck: ${lost} lost, ${acceptedTwice} accepted twice`);
   out(`           after the kill, taken back: ${ms(requeuedMs)}; started again on the other node: ${ms(startedAgainMs)}`);
+}
+
+function printFlood(flood: Flood): void {
+  const ms = ({ p50, p99, max }: Percentiles): string => `p50 ${whole(p50)}, p99 ${whole(p99)}, at most ${whole(max)} ms`;
+  const { offered, admitted, refused, other, unanswered } = flood;
+  out(
+    `flood      ${whole(flood.rate)} submits/s: ${whole(offered)} offered, ${whole(admitted)} let in, ${whole(refused)} refused, ${other} else, ${unanswered} unanswered`,
+  );
+  out(`           let in: ${ms(flood.admittedMs)}; refused: ${ms(flood.refusedMs)}; reads beside it: ${ms(flood.readMs)}`);
+  out(`           let in by second: ${flood.bySecond.map((second) => whole(second.admitted)).join(" ")}`);
+  out(`           of those let in: ${flood.lost} lost, ${flood.failed} failed; all done after ${whole(flood.drainedMs)} ms more`);
+  out(
+    `           coordinator: ${flood.coordinatorMiB.map(whole).join(" ")} MiB; the sender was late by ${whole(flood.lateMs.p99)} ms (p99)`,
+  );
+}
+
+function printRestart({ open, firstMs, allMs, inOrder }: Restart): void {
+  const ms = (values: readonly number[]): string => values.map(whole).join(", ");
+  out(
+    `restart    ${whole(open)} open tasks, coordinator killed: first start after ${ms(firstMs)} ms, all given out after ${ms(allMs)} ms; order ${inOrder ? "kept" : "NOT KEPT"}`,
+  );
 }
 
 function printPeer({ rounds, rows }: Comparison): void {

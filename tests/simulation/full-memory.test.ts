@@ -28,3 +28,32 @@ test("submits are refused from the limit on, and accepted again when something h
   expect(again.queue(1).queued).toBe(Math.ceil(LIMITS.liveBytesMax / specBytes(LARGE)));
   await expect(again.submit({ owner: "me", specs: [LARGE] })).rejects.toMatchObject({ code: "overloaded" });
 });
+
+test("F17: while no node can be reached tasks are accepted up to the limit, and given out in their order afterwards", async () => {
+  const { coordinator } = cluster;
+  const parked: TaskSpec = { kind: "echo", input: {}, require: { labels: { room: "nowhere" } } };
+  const submit = (count: number, spec: TaskSpec) => coordinator.submit({ owner: "me", specs: Array.from({ length: count }, () => spec) });
+  const wanted: string[] = [];
+  for (const priority of [2, 9, 4]) {
+    const made = await submit(300, { kind: "echo", input: {}, priority });
+    if (priority === 9) wanted.unshift(...made.map(({ id }) => id));
+    else wanted.splice(priority === 2 ? wanted.length : 300, 0, ...made.map(({ id }) => id));
+  }
+  for (let left = LIMITS.liveTasksMax - wanted.length; left > 0; left -= 1_000) await submit(Math.min(1_000, left), parked);
+  await expect(submit(1, parked)).rejects.toMatchObject({ code: "overloaded", retryAfterMs: 1_000 });
+
+  const leave = new AbortController();
+  const given: string[] = [];
+  const listening = (async () => {
+    for await (const events of coordinator.events(undefined, leave.signal)) {
+      for (const event of events) if (event.type === "task" && event.state === "leased") given.push(event.task);
+      if (given.length === wanted.length) return;
+    }
+  })();
+  await cluster.addWorker("studio");
+  await listening;
+  expect(given).toEqual(wanted);
+  await expect.poll(() => coordinator.queue(1).queued).toBe(LIMITS.liveTasksMax - wanted.length);
+  await expect.poll(() => submit(1, parked)).toHaveLength(1);
+  leave.abort();
+});

@@ -80,6 +80,21 @@ export class FakeCoordinator implements Coordinator {
     },
   };
 
+  /** Whose submits are refused, and how. */
+  refused: ((owner: string) => ClusterError | undefined) | undefined;
+  readonly admission = this.openAdmission();
+
+  private openAdmission(): Coordinator["admission"] {
+    const isFull = (): boolean => this.refused !== undefined;
+    return {
+      get isFull() {
+        return isFull();
+      },
+      refusal: (owner) => this.refused?.(owner),
+      admit: (owner) => this.refused?.(owner) ?? { leave: () => undefined },
+    };
+  }
+
   /** A new token of this scope, ready to be presented. */
   tokenFor(scope: Scope): string {
     const { id, hash, token } = createToken();
@@ -93,6 +108,11 @@ export class FakeCoordinator implements Coordinator {
 
   get listening(): number {
     return this.listeners.size;
+  }
+
+  /** Commits that were published, and that listeners have not asked for yet. */
+  get unread(): number {
+    return [...this.listeners].reduce((sum, { pending }) => sum + pending.length, 0);
   }
 
   publish(...events: ClusterEvent[]): void {

@@ -5,7 +5,7 @@
  * H1. No request, however slow, large or malformed, holds more than its share: each limit stands in SERVER.
  * H2. `close` ends every stream, lets running requests finish for a moment, and leaves no socket.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, STATUS_CODES, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -13,6 +13,9 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { problem, problemText } from "./answers.ts";
+import { openBodies } from "./body.ts";
+import { watchConnections } from "./connections.ts";
+import { openDoorkeeper } from "./doorkeeper.ts";
 import { openGate } from "./gate.ts";
 import { mountRoutes } from "./routes.ts";
 import { openStreams } from "./stream.ts";
@@ -25,6 +28,7 @@ const SERVER = {
   keepAliveMs: 5_000,
   checkEveryMs: 1_000,
   headerBytesMax: 8 * 1024,
+  /** Also of those that the kernel holds until they are accepted. */
   connectionsMax: 1_024,
   /** What running requests may still take after `close`. */
   closeMs: 2_000,
@@ -54,7 +58,8 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
     throw new ClusterError("config_invalid", `The API does not listen on every address (${host}): it speaks plain HTTP.`);
   const hosts = new Set<string>();
   const streams = openStreams(clock);
-  const app = mountRoutes({ coordinator, gate: openGate({ coordinator, hosts, clock, log }), streams, clock, log });
+  const gate = openGate({ coordinator, hosts, clock, log });
+  const app = mountRoutes({ coordinator, gate, bodies: openBodies(), streams, clock, log });
   const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), { errorHandler: malformed });
   const server = createServer(
     {
@@ -64,9 +69,12 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
       connectionsCheckingInterval: SERVER.checkEveryMs,
       maxHeaderSize: SERVER.headerBytesMax,
     },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      if (!turnAway(incoming, outgoing)) void listener(incoming, outgoing);
+    },
   );
-  server.maxConnections = SERVER.connectionsMax;
+  const surplus = watchConnections(server, { connectionsMax: SERVER.connectionsMax, idleMs: SERVER.keepAliveMs });
+  const turnAway = openDoorkeeper({ coordinator, gate, surplus, clock });
   server.on("clientError", refuseMalformed);
   const bound = await listen(server, host, port);
   server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
@@ -94,7 +102,7 @@ function listen(server: Server, host: string, port: number): Promise<number> {
       reject(new ClusterError(code, `The API cannot listen on ${host}, port ${port} (${cause.code}).`, { cause }));
     };
     server.once("error", refused);
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: SERVER.connectionsMax }, () => {
       server.off("error", refused);
       resolve((server.address() as AddressInfo).port);
     });
@@ -118,14 +126,16 @@ function refuseMalformed(cause: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const body = problemText(new ClusterError("bad_request", MALFORMED[cause.code ?? ""] ?? "This is not HTTP."));
+  const error = MALFORMED[cause.code ?? ""] ?? new ClusterError("bad_request", "This is not HTTP.");
+  const body = problemText(error);
   socket.end(
-    `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${error.row.status} ${STATUS_CODES[error.row.status]}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
     () => socket.destroy(),
   );
 }
 
-const MALFORMED: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: `The headers are larger than ${SERVER.headerBytesMax} bytes.`,
-  ERR_HTTP_REQUEST_TIMEOUT: "The request took too long to arrive.",
+const MALFORMED: Readonly<Record<string, ClusterError>> = {
+  HPE_HEADER_OVERFLOW: new ClusterError("bad_request", `The headers are larger than ${SERVER.headerBytesMax} bytes.`),
+  // Not the caller's fault for certain: a server that was busy for that long reads late. Nothing was done, so it may come again.
+  ERR_HTTP_REQUEST_TIMEOUT: new ClusterError("unavailable", "The request took too long to arrive."),
 };

@@ -1,6 +1,7 @@
 /**
  * Reads a request's body. JSON only: a form or plain text is what a page of another site could send without asking.
- * Reading stops at the limit, so that a body of any size costs no more than LIMITS.bodyBytesMax of memory.
+ * Reading stops at the limit, so that a body of any size costs no more than LIMITS.bodyBytesMax of memory, and all of them
+ * together no more than BODIES_BYTES_MAX: who comes beyond it is refused, and who sends little is not.
  */
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -14,31 +15,67 @@ import { jsonFault } from "./json-fault.ts";
 const REST_BYTES_MAX = 64 * 1024;
 /** How long a caller that is still sending has to see that it was refused. */
 const LINGER_MS = 1_000;
+/** Large bodies in memory at once, from their first byte to the answer: twenty times what one client of ours sends together. */
+export const BODIES_BYTES_MAX = 64 * 1024 * 1024;
+/** Up to this size a body is not counted: what is let in is limited in number, and little beside the rest. */
+const SMALL_BYTES_MAX = 64 * 1024;
+const BODIES_AGAIN_MS = 2_000;
 const TOO_LARGE = `The body is larger than ${LIMITS.bodyBytesMax} bytes.`;
 
-export async function readJson(incoming: IncomingMessage): Promise<{ raw: Buffer; value: unknown }> {
-  const type = incoming.headers["content-type"];
-  if (type === undefined || !/^application\/json *(;|$)/i.test(type)) {
-    throw new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
-  }
-  const encoding = incoming.headers["content-encoding"];
-  if (encoding !== undefined && encoding !== "identity")
-    throw new ClusterError("unsupported_media_type", "A compressed body is not accepted.");
-  const raw = await readBody(incoming);
-  return { raw, value: parseJson(raw) };
+export interface Body {
+  readonly raw: Buffer;
+  readonly value: unknown;
 }
 
-function readBody(incoming: IncomingMessage): Promise<Buffer> {
+export interface Bodies {
+  /** Reads the body and hands it on; it counts as being in memory until that is done. */
+  read<T>(incoming: IncomingMessage, use: (body: Body) => Promise<T>): Promise<T>;
+}
+
+export function openBodies(): Bodies {
+  let heldBytes = 0;
+  return {
+    async read(incoming, use) {
+      const type = incoming.headers["content-type"];
+      if (type === undefined || !/^application\/json *(;|$)/i.test(type)) {
+        throw new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
+      }
+      const encoding = incoming.headers["content-encoding"];
+      if (encoding !== undefined && encoding !== "identity")
+        throw new ClusterError("unsupported_media_type", "A compressed body is not accepted.");
+      let ownBytes = 0;
+      const hasRoomFor = (bytes: number): boolean => {
+        if (bytes <= SMALL_BYTES_MAX) return true;
+        heldBytes += bytes - ownBytes;
+        ownBytes = bytes;
+        return heldBytes <= BODIES_BYTES_MAX;
+      };
+      try {
+        const raw = await readBody(incoming, hasRoomFor);
+        return await use({ raw, value: parseJson(raw) });
+      } finally {
+        heldBytes -= ownBytes;
+      }
+    },
+  };
+}
+
+/** `hasRoomFor` is asked with each piece for all that has come. */
+function readBody(incoming: IncomingMessage, hasRoomFor: (bytes: number) => boolean): Promise<Buffer> {
   if (Number(incoming.headers["content-length"] ?? 0) > LIMITS.bodyBytesMax) throw new ClusterError("payload_too_large", TOO_LARGE);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
+    const stop = (error: ClusterError): void => {
+      incoming.removeAllListeners("data").pause();
+      reject(error);
+    };
     incoming.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > LIMITS.bodyBytesMax) {
-        incoming.removeAllListeners("data").pause();
-        reject(new ClusterError("payload_too_large", TOO_LARGE));
-      } else chunks.push(chunk);
+      if (bytes > LIMITS.bodyBytesMax) stop(new ClusterError("payload_too_large", TOO_LARGE));
+      else if (!hasRoomFor(bytes))
+        stop(new ClusterError("overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS }));
+      else chunks.push(chunk);
     });
     incoming.on("end", () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
     incoming.on("error", (cause) => reject(new ClusterError("bad_request", "The body did not arrive whole.", { cause })));

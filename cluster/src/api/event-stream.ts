@@ -2,7 +2,8 @@
  * GET /events: the coordinator's feed as server-sent events. One event each, but one write for all that there is.
  *
  * N1. The feed is listened to in the turn that sends the headers: whoever has seen them misses nothing that follows.
- * N2. A slow reader never holds up the feed: beyond its buffer it gets a `gap` event and is dropped.
+ * N2. A slow reader never holds up the feed: beyond its buffer it gets a `gap` event and is dropped. Where all readers
+ *     together hold too much, the slow ones are not sent more; what the feed no longer keeps by then is a `gap` to them.
  */
 import type { ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -11,7 +12,7 @@ import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Clock } from "../system/clock.ts";
-import { event, type Stream, type Streams } from "./stream.ts";
+import { event, STREAM, type Stream, type Streams } from "./stream.ts";
 
 const TYPES: ReadonlySet<string> = new Set<ClusterEvent["type"]>(["task", "progress", "node"]);
 
@@ -42,16 +43,25 @@ export async function streamEvents(
   const stream = streams.open(outgoing, () => last?.toString());
   for await (const events of coordinator.events(after, stream.signal)) {
     if (stream.full) return drop(stream, last, clock);
-    send(stream, events.filter(wanted));
+    await send(stream, events.filter(wanted));
     last = events.at(-1)?.id ?? last;
   }
   stream.end();
 }
 
-function send(stream: Stream, events: readonly ClusterEvent[]): void {
+/** In as few writes as there may be. */
+async function send(stream: Stream, events: readonly ClusterEvent[]): Promise<void> {
   let text = "";
-  for (const one of events) text += event(one, { id: one.id });
-  if (text !== "") stream.send(text);
+  for (const one of events) {
+    text += event(one, { id: one.id });
+    if (text.length < STREAM.pieceCharsMax) continue;
+    stream.send(text);
+    text = "";
+    await stream.room();
+  }
+  if (text === "") return;
+  stream.send(text);
+  await stream.room();
 }
 
 /** The gap has the last id sent, so a reader that comes back with it gets what the coordinator still keeps. */

@@ -10,6 +10,7 @@ import { startApi, type Question, type TestApi } from "../../../tests/support/ap
 import { silentLog } from "../system/log.ts";
 import { systemClock } from "../system/clock.ts";
 import { mountRoutes } from "./routes.ts";
+import { openBodies } from "./body.ts";
 import { openGate } from "./gate.ts";
 import { openStreams } from "./stream.ts";
 
@@ -167,6 +168,7 @@ test("an operation without a handler or a scope stops the start", () => {
   const parts = {
     coordinator,
     gate: openGate({ coordinator, hosts: new Set(), clock: systemClock, log: silentLog }),
+    bodies: openBodies(),
     streams: openStreams(systemClock),
     clock: systemClock,
     log: silentLog,

@@ -18,7 +18,7 @@ import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { asClusterError, json, problem, text } from "./answers.ts";
-import { isSending, readJson, refuseUnread } from "./body.ts";
+import { isSending, refuseUnread, type Bodies } from "./body.ts";
 import { check } from "./check.ts";
 import { streamEvents, type EventQuery } from "./event-stream.ts";
 import type { Gate } from "./gate.ts";
@@ -32,6 +32,7 @@ import { submit } from "./submit.ts";
 export interface RouteParts {
   readonly coordinator: Coordinator;
   readonly gate: Gate;
+  readonly bodies: Bodies;
   readonly streams: Streams;
   readonly clock: Clock;
   readonly log: Log;
@@ -60,12 +61,10 @@ export function mountRoutes(parts: RouteParts, operations: Readonly<Record<strin
     method,
     form: new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}$`),
   }));
-  app.notFound((context) => refuse(context, parts, known));
+  app.notFound((context) => refusePath(context, parts, known));
   app.onError((thrown, { env }) => {
     const error = asClusterError(thrown, parts.log);
-    if (!isSending(env.incoming)) return problem(error);
-    refuseUnread(env.outgoing, error, parts.clock);
-    return RESPONSE_ALREADY_SENT;
+    return refuse(env, error, parts.clock);
   });
   return app;
 }
@@ -81,13 +80,15 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
     const { incoming, outgoing } = context.env;
     parts.gate.admit(incoming, operation.scope);
     const { params, query } = input(context);
-    const body = operation.body === undefined ? undefined : check(operation.body, (await readJson(incoming)).value, "");
     const signal = (): AbortSignal => {
       const gone = new AbortController();
       outgoing.on("close", () => gone.abort());
       return gone.signal;
     };
-    return json(operation.status, await handle(parts.coordinator, { params, query, body, signal }));
+    const answer = async (body: unknown): Promise<Response> =>
+      json(operation.status, await handle(parts.coordinator, { params, query, body, signal }));
+    const form = operation.body;
+    return form === undefined ? answer(undefined) : parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")));
   };
 }
 
@@ -98,8 +99,21 @@ function serveSubmit(parts: RouteParts, operation: Operation): (context: Context
     if (isArmed("submit.answered")) outgoing.once("finish", () => failpoint("submit.answered"));
     const token = parts.gate.admit(incoming, operation.scope);
     const { plan } = input(context).query as { plan?: boolean };
-    return submit(parts.coordinator, token, incoming, plan === true);
+    const admitted = parts.coordinator.admission.admit(token.id);
+    if (admitted instanceof ClusterError) return refuse(context.env, admitted, parts.clock);
+    try {
+      return await submit(parts, token, incoming, plan === true);
+    } finally {
+      admitted.leave();
+    }
   };
+}
+
+/** Not thrown: under a flood this is what most of the time goes into. */
+function refuse({ incoming, outgoing }: HttpBindings, error: ClusterError, clock: Clock): Response {
+  if (!isSending(incoming)) return problem(error);
+  refuseUnread(outgoing, error, clock);
+  return RESPONSE_ALREADY_SENT;
 }
 
 type Run = (parts: RouteParts, outgoing: HttpBindings["outgoing"], input: Input, lastEventId: string | undefined) => Promise<void>;
@@ -174,7 +188,7 @@ interface Known {
 }
 
 /** No such path, or not with this method. Only a caller with a token learns which. */
-function refuse({ env, req }: Context<Env>, { gate }: RouteParts, known: readonly Known[]): Response {
+function refusePath({ env, req }: Context<Env>, { gate }: RouteParts, known: readonly Known[]): Response {
   gate.admit(env.incoming, "viewer");
   const allowed = [...new Set(known.filter(({ form }) => form.test(req.path)).map(({ method }) => method))].join(", ");
   if (allowed === "") return problem(new ClusterError("not_found", "There is nothing at this path; see /openapi.json."));

@@ -4,6 +4,9 @@
  *
  * E1. Every stream ends: when the caller goes, when the server closes, or when its reader stalls.
  * E2. `full` says when more than STREAM.bufferedBytesMax wait for the reader; the sender decides what to do about it.
+ * E3. While more than STREAM.allBufferedBytesMax wait for all readers together, `room` waits until its own reader has taken
+ *     everything; so a thousand stalled readers hold no more than that and one piece each. Streams that have ended count
+ *     until their connection is closed.
  */
 import type { ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -15,6 +18,10 @@ export const STREAM = {
   heartbeatMs: 15_000,
   /** What may wait in memory for one slow reader. */
   bufferedBytesMax: 4 * 1024 * 1024,
+  /** What may wait for all of them. */
+  allBufferedBytesMax: 64 * 1024 * 1024,
+  /** What is sent without asking for room again. */
+  pieceCharsMax: 64 * 1024,
   /** A reader that takes nothing for this long is cut off. */
   stallMs: 60_000,
   retryAfterMs: 5_000,
@@ -29,6 +36,8 @@ export interface Stream {
   send(events: string): void;
   /** Resolves when the reader has taken what was sent, or the stream is over. */
   drained(): Promise<void>;
+  /** Resolves when more may be sent (E3). */
+  room(): Promise<void>;
   /** Sends these last events and ends. */
   end(events?: string): void;
 }
@@ -41,12 +50,13 @@ export interface Streams {
 
 export function openStreams(clock: Clock): Streams {
   const streams = new Set<Stream>();
+  const all: Buffered = { bytes: 0 };
   return {
     open(outgoing, lastId) {
       if (streams.size >= LIMITS.streamsMax) {
         throw new ClusterError("overloaded", `${LIMITS.streamsMax} streams are open; close one.`, { retryAfterMs: STREAM.retryAfterMs });
       }
-      const stream = openStream(outgoing, clock, lastId);
+      const stream = openStream(outgoing, { clock, lastId, all });
       streams.add(stream);
       stream.signal.addEventListener("abort", () => streams.delete(stream), { once: true });
       return stream;
@@ -57,8 +67,20 @@ export function openStreams(clock: Clock): Streams {
   };
 }
 
-function openStream(outgoing: ServerResponse, clock: Clock, lastId: () => string | undefined): Stream {
+/** What waits for all readers together. */
+interface Buffered {
+  bytes: number;
+}
+
+interface StreamParts {
+  readonly clock: Clock;
+  readonly lastId: () => string | undefined;
+  readonly all: Buffered;
+}
+
+function openStream(outgoing: ServerResponse, { clock, lastId, all }: StreamParts): Stream {
   const over = new AbortController();
+  let ownBytes = 0;
   let heartbeat: Timer | undefined;
   let stall: Timer | undefined;
   let wake: (() => void) | undefined;
@@ -74,7 +96,15 @@ function openStream(outgoing: ServerResponse, clock: Clock, lastId: () => string
   const watchStall = (): void => {
     stall ??= clock.after(STREAM.stallMs, () => outgoing.destroy());
   };
+  const count = (bytes: number): void => {
+    all.bytes += bytes - ownBytes;
+    ownBytes = bytes;
+  };
+  const drained = async (): Promise<void> => {
+    if (outgoing.writableNeedDrain && !over.signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
+  };
   const stopWatching = (): void => {
+    count(0);
     stall?.cancel();
     stall = undefined;
     wake?.();
@@ -99,11 +129,12 @@ function openStream(outgoing: ServerResponse, clock: Clock, lastId: () => string
       return outgoing.writableLength > STREAM.bufferedBytesMax;
     },
     send(events) {
-      if (!over.signal.aborted && !outgoing.write(events)) watchStall();
+      if (over.signal.aborted || outgoing.write(events)) return;
+      count(outgoing.writableLength);
+      watchStall();
     },
-    async drained() {
-      if (outgoing.writableNeedDrain && !over.signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
-    },
+    drained,
+    room: () => (all.bytes > STREAM.allBufferedBytesMax ? drained() : Promise.resolve()),
     end(events) {
       if (over.signal.aborted) return;
       outgoing.end(events);

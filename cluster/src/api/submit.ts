@@ -11,7 +11,7 @@ import { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { TokenRow } from "../store/store.ts";
 import { json } from "./answers.ts";
-import { readJson } from "./body.ts";
+import type { Bodies, Body } from "./body.ts";
 import { check } from "./check.ts";
 
 const KEY_FORM = /^[\x20-\x7e]{1,256}$/;
@@ -21,12 +21,26 @@ const GROWTH_MAX = 6;
 /** The array form, its tasks unchecked: they are taken one by one, and the first bad one ends it, so that a body full of faults stays cheap. */
 const ArrayForm = z.strictObject({ tasks: z.array(z.unknown()).min(1).max(LIMITS.submitTasksMax) });
 
-export async function submit(coordinator: Coordinator, token: TokenRow, incoming: IncomingMessage, plan: boolean): Promise<Response> {
+interface Parts {
+  readonly coordinator: Coordinator;
+  readonly bodies: Bodies;
+}
+
+export async function submit({ coordinator, bodies }: Parts, token: TokenRow, incoming: IncomingMessage, plan: boolean): Promise<Response> {
   const key = incoming.headers["idempotency-key"];
   if (key !== undefined && (typeof key !== "string" || !KEY_FORM.test(key))) {
     throw new ClusterError("bad_request", "Idempotency-Key must be 1 to 256 printable ASCII characters.");
   }
-  const { raw, value } = await readJson(incoming);
+  return bodies.read(incoming, (body) => take(coordinator, token, body, key, plan));
+}
+
+async function take(
+  coordinator: Coordinator,
+  token: TokenRow,
+  { raw, value }: Body,
+  key: string | undefined,
+  plan: boolean,
+): Promise<Response> {
   const many = isArrayForm(value);
   const mayBeLarge = raw.length * GROWTH_MAX > LIMITS.specBytesMax;
   const specs = many

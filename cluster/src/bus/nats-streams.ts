@@ -31,8 +31,8 @@ const OUTPUT_BYTES_MAX = 1024 ** 3;
 const BLOB_BYTES_MAX = 2 * 1024 ** 3;
 /** Pieces of one attempt; beyond it the oldest go. Their bytes are limited by the worker. */
 const PIECES_MAX = 65_536;
-/** Read ahead for one reader. */
-const AHEAD_BYTES_MAX = 4 * 1024 * 1024;
+/** Read ahead for one reader, of which there can be LIMITS.streamsMax. The server sends nothing larger, so the largest message (1 MiB) must fit. */
+const AHEAD_BYTES_MAX = 1.25 * 1024 * 1024;
 /** A reader that does not follow gives up after this long without a server or a stream. */
 const PATIENCE_MS = 10_000;
 const RETRY_MS = 250;

@@ -4,6 +4,7 @@
  */
 import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
 import type { Backup, ClusterView, Health, QueueView } from "@openclaw-cluster/contract/cluster";
+import type { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
@@ -14,6 +15,7 @@ import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { ListFilter, TokenRow } from "../store/store.ts";
+import type { Admitted } from "./admission.ts";
 
 export interface SubmitRequest {
   /** The id of the token that asks; idempotency keys are its own. */
@@ -37,6 +39,12 @@ export interface BulkOrder {
 }
 
 export interface Coordinator {
+  /** Asked before a submit's body is read. */
+  readonly admission: {
+    readonly isFull: boolean;
+    refusal(owner: string): ClusterError | undefined;
+    admit(owner: string): Admitted | ClusterError;
+  };
   /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
   submit(request: SubmitRequest): Promise<readonly Submitted[]>;
   plan(specs: readonly TaskSpec[]): readonly Explanation[];

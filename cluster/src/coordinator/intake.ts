@@ -16,6 +16,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { create } from "../core/settle.ts";
 import type { Store, SubmitKey } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { Admission } from "./admission.ts";
 import type { SubmitRequest } from "./coordinator.ts";
 import type { State } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -23,6 +24,8 @@ import type { Turn } from "./turn.ts";
 /** Keys of this coordinator's own commits, which need no look into the store; older ones are read from there. */
 const RECENT_MAX = 10_000;
 const OVERLOADED_RETRY_MS = 1_000;
+/** Tasks that wait for one commit together: half a second of work on a slow machine. */
+const SPECS_WAITING_MAX = 20_000;
 
 /** What a submit with a key asks for: the key as the store knows it, and the hash of what it stands for. */
 interface Asked {
@@ -31,6 +34,7 @@ interface Asked {
 }
 
 export class Intake {
+  readonly admission: Admission;
   private readonly state: State;
   private readonly store: Store;
   private readonly turn: Turn;
@@ -38,14 +42,27 @@ export class Intake {
   private recent = new Map<string, SubmitKey>();
   /** Of the turn that is being applied or committed. */
   private fresh = new Map<string, SubmitKey>();
+  private specsWaiting = 0;
 
   constructor(state: State, store: Store, turn: Turn) {
     this.state = state;
     this.store = store;
     this.turn = turn;
+    this.admission = new Admission(state.clock, () => turn.hurry());
   }
 
-  async submit({ owner, idempotency, specs }: SubmitRequest): Promise<Submitted[]> {
+  async submit(request: SubmitRequest): Promise<Submitted[]> {
+    const count = request.specs.length;
+    if (this.specsWaiting + count > SPECS_WAITING_MAX) throw overloaded(`${this.specsWaiting} tasks wait for the next commit.`);
+    this.specsWaiting += count;
+    try {
+      return await this.take(request);
+    } finally {
+      this.specsWaiting -= count;
+    }
+  }
+
+  private async take({ owner, idempotency, specs }: SubmitRequest): Promise<Submitted[]> {
     const whole = idempotency && { key: `post:${idempotency.key}`, bodyHash: idempotency.bodyHash };
     const known = await this.look(owner, whole);
     if (known !== undefined) return this.replay(known);

@@ -36,6 +36,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     drain: (id, draining) => nodes.drain(id, draining),
     shutdownNode: (id) => nodes.shutdown(id),
     removeNode: (id) => nodes.remove(id),
+    admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
     plan: (specs) => tasks.plan(specs),
     task: (id) => tasks.task(id),

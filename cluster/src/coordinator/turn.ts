@@ -67,12 +67,16 @@ export class Turn {
   wake(): void {
     if (this.due || this.running !== undefined || this.ended) return;
     this.due = true;
-    this.parts.clock.soon(() => {
-      this.due = false;
-      this.running = this.once().then((more) => {
-        this.running = undefined;
-        if (more || this.steps.length > 0) this.wake();
-      });
+    this.parts.clock.soon(() => this.hurry());
+  }
+
+  /** What is due at the end of this turn of the event loop, now. */
+  hurry(): void {
+    if (!this.due) return;
+    this.due = false;
+    this.running = this.once().then((more) => {
+      this.running = undefined;
+      if (more || this.steps.length > 0) this.wake();
     });
   }
 

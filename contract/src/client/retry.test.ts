@@ -19,13 +19,21 @@ test.each([
   expect(mayRepeat(error, safe)).toBe(expected);
 });
 
-test("pauses double up to their cap and respect Retry-After", () => {
+test("pauses double up to their cap", () => {
   for (let tried = 1; tried <= RETRY.attemptsMax; tried++) {
     const whole = Math.min(RETRY.capMs, RETRY.firstMs * 2 ** (tried - 1));
     expect(pauseMs(tried, broken(true))).toBeGreaterThanOrEqual(whole / 2);
     expect(pauseMs(tried, broken(true))).toBeLessThanOrEqual(whole);
   }
-  expect(pauseMs(1, new ClusterError("overloaded", "", { retryAfterMs: 9_000 }))).toBe(9_000);
+});
+
+test("a thousand clients that are refused at once do not come back at once, and none too early", () => {
+  const told = new ClusterError("overloaded", "", { retryAfterMs: 1_000 });
+  const pauses = Array.from({ length: 1_000 }, () => pauseMs(1, told));
+  expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_000);
+  expect(Math.max(...pauses)).toBeLessThanOrEqual(2_000);
+  const inOneTenth = pauses.filter((ms) => ms < 1_100).length;
+  expect(inOneTenth).toBeLessThan(200);
 });
 
 test("it tries until an error that repeating does not cure", async () => {

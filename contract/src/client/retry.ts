@@ -52,10 +52,14 @@ export function areSpent(tried: number, error: ClusterError, heard: boolean): bo
   return tried >= (heard && error.code !== "internal" ? RETRY.attemptsMax : RETRY.attemptsShortMax);
 }
 
-/** Doubles each time, half of it by chance, so that many clients do not come back together. */
+/**
+ * Doubles each time, half of it by chance, so that many clients do not come back together. After a Retry-After all of them
+ * would: so that is waited for whole, and then up to as long again.
+ */
 export function pauseMs(tried: number, error: ClusterError): number {
   const whole = Math.min(RETRY.capMs, RETRY.firstMs * 2 ** (tried - 1));
-  return Math.max(error.retryAfterMs ?? 0, whole * (0.5 + Math.random() / 2));
+  const afterMs = error.retryAfterMs;
+  return afterMs === undefined ? whole * (0.5 + Math.random() / 2) : afterMs + Math.max(afterMs, whole) * Math.random();
 }
 
 /** Ends early, without an error, when the signal aborts. */
