@@ -12,17 +12,18 @@ export interface StartedDaemon {
   readonly apiUrl: string | undefined;
 }
 
-/** `openclaw-cluster …` */
-export function runCommand(argv: readonly string[], env: Record<string, string> = {}): Running {
-  return run(process.execPath, [COMMAND, ...argv], env);
+/** `openclaw-cluster …`; `inside`: what stands before it on the command line, to run it somewhere else. */
+export function runCommand(argv: readonly string[], env: Record<string, string> = {}, inside: readonly string[] = []): Running {
+  const [program, ...rest] = [...inside, process.execPath, COMMAND, ...argv] as [string, ...string[]];
+  return run(program, rest, env);
 }
 
 /** Resolves when it is up; rejects with what it said when it is not. Without settings those of an earlier start or a `join` hold. */
-export async function startDaemon(home: string, settings?: object): Promise<StartedDaemon> {
+export async function startDaemon(home: string, settings?: object, inside?: readonly string[]): Promise<StartedDaemon> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   // JSON is YAML.
   if (settings !== undefined) await writeFile(path.join(home, "cluster.yaml"), JSON.stringify(settings, null, 2), { mode: 0o600 });
-  const daemon = runCommand(["start", "--home", home, "--json"]);
+  const daemon = runCommand(["start", "--home", home, "--json"], {}, inside);
   const said = JSON.parse(await daemon.says(/^(\{[^]*?^\})$/m)) as {
     ok?: boolean;
     apiUrl?: string;
