@@ -52,7 +52,7 @@ export const NodeLoad = z.object({
 });
 export type NodeLoad = z.infer<typeof NodeLoad>;
 
-/** pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 15 s. offline: said goodbye. revoked. */
+/** pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 13 s. offline: said goodbye. revoked. */
 export const NodeState = z.enum(["pending", "ready", "suspect", "lost", "offline", "revoked"]);
 export type NodeState = z.infer<typeof NodeState>;
 

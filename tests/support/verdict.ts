@@ -22,8 +22,8 @@ export const SPOTLESS: Verdict = { lost: [], endedTwice: [], acceptedWrongly: []
 export interface Watch {
   /** Of tasks, since the watch began. */
   readonly events: readonly TaskEvent[];
-  /** How often its node was lost under it. */
-  losses(task: TaskId): number;
+  /** How often nodes were lost under these, the worst of them. From their attempts: the feed does not tell a loss whose task is placed anew at once. */
+  lossesMax(tasks: readonly TaskId[]): Promise<number>;
   /** Waits for each task's end, and for the news of it; then the watch is over. */
   judge(tasks: readonly TaskId[]): Promise<Verdict>;
 }
@@ -44,7 +44,10 @@ export function watchTasks(client: Client): Watch {
   const endsOf = (task: TaskId): number => events.filter((event) => event.task === task && TERMINAL.has(event.state)).length;
   return {
     events,
-    losses: (task) => events.filter((event) => event.task === task && event.reason === "node_lost").length,
+    async lossesMax(tasks) {
+      const all = await Promise.all(tasks.map((id) => client.attempts({ id })));
+      return Math.max(...all.map(({ attempts }) => attempts.filter(({ outcome }) => outcome === "lost").length));
+    },
     async judge(tasks) {
       const lost: TaskId[] = [];
       const acceptedWrongly: TaskId[] = [];

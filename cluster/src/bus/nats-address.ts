@@ -15,7 +15,13 @@ const LOOK_MS = 1_000;
 /** Above the round trip of a poor line, a satellite's included. */
 const ANSWER_MS = 1_500;
 
-export function watchAddresses(connection: Pick<Connection, "connected" | "nc">, addresses: () => string = addressesNow): Subscription {
+/** Of a connection, what is needed here. */
+interface Watched {
+  readonly connected: boolean;
+  readonly nc: Pick<Connection["nc"], "rtt" | "reconnect">;
+}
+
+export function watchAddresses(connection: Watched, addresses: () => string = addressesNow): Subscription {
   let known = addresses();
   const timer = setInterval(() => {
     const seen = addresses();
@@ -28,7 +34,7 @@ export function watchAddresses(connection: Pick<Connection, "connected" | "nc">,
 }
 
 /** Never rejects. */
-async function askOrLeave(connection: Pick<Connection, "connected" | "nc">): Promise<void> {
+async function askOrLeave(connection: Watched): Promise<void> {
   if (!connection.connected) return;
   const { nc } = connection;
   // Where the connection ends meanwhile it is made anew without our help.
