@@ -268,16 +268,16 @@ test("after a change of this machine's addresses a connection that answers stays
   cleanUp.push(() => connection.close());
   const states: boolean[] = [];
   connection.onStatus((connected) => states.push(connected));
-  let [address, asked] = ["100.64.0.1", 0];
+  let [addresses, asked] = [["100.64.0.1"], 0];
   const watched = {
     get connected() {
       return connection.connected;
     },
     nc: { rtt: () => ((asked += 1), connection.nc.rtt()), reconnect: () => connection.nc.reconnect() },
   };
-  const watch = watchAddresses(watched, () => address);
+  const watch = watchAddresses(watched, () => new Set(addresses));
   cleanUp.push(async () => watch.stop());
-  address = "100.64.0.2";
+  addresses = ["100.64.0.1", "100.64.0.2"];
   await expect.poll(() => asked, WAIT).toBe(1);
   await connection.nc.rtt();
   expect(states).toEqual([]);
@@ -286,7 +286,7 @@ test("after a change of this machine's addresses a connection that answers stays
   process.kill(pid, "SIGSTOP");
   try {
     const from = performance.now();
-    address = "100.64.0.3";
+    addresses = ["100.64.0.3"];
     await expect.poll(() => states, WAIT).toEqual([false]);
     // Its unanswered pings would have told after 6 s.
     expect(performance.now() - from).toBeLessThan(5_000);

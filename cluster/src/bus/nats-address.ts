@@ -2,7 +2,9 @@
  * After a change of the machine's addresses (another Wi-Fi, a phone's tether, a VPN that comes or goes) an old connection
  * is often dead without anybody having said so. Pings would tell within 6 s; asking at once tells within two.
  *
- * A1. A change by itself ends nothing: the server is asked, and only a connection on which no answer comes is given up for
+ * A1. Only an address that was not there a moment ago counts. One that goes (a pulled cable) leaves no better way, and the
+ *     connection may live on when it returns.
+ * A2. A change by itself ends nothing: the server is asked, and only a connection on which no answer comes is given up for
  *     a new one. Addresses also change on machines whose connection lies elsewhere, with each container that starts.
  */
 import { networkInterfaces } from "node:os";
@@ -21,13 +23,13 @@ interface Watched {
   readonly nc: Pick<Connection["nc"], "rtt" | "reconnect">;
 }
 
-export function watchAddresses(connection: Watched, addresses: () => string = addressesNow): Subscription {
+export function watchAddresses(connection: Watched, addresses: () => ReadonlySet<string> = addressesNow): Subscription {
   let known = addresses();
   const timer = setInterval(() => {
     const seen = addresses();
-    if (seen === known) return;
+    const isNew = [...seen].some((address) => !known.has(address));
     known = seen;
-    void askOrLeave(connection);
+    if (isNew) void askOrLeave(connection);
   }, LOOK_MS);
   timer.unref();
   return { stop: () => clearInterval(timer) };
@@ -46,10 +48,6 @@ async function askOrLeave(connection: Watched): Promise<void> {
   if (connection.connected) await nc.reconnect();
 }
 
-function addressesNow(): string {
-  const all = Object.values(networkInterfaces()).flatMap((own) => own ?? []);
-  return all
-    .map(({ address }) => address)
-    .toSorted()
-    .join(" ");
+function addressesNow(): ReadonlySet<string> {
+  return new Set(Object.values(networkInterfaces()).flatMap((own) => (own ?? []).map(({ address }) => address)));
 }

@@ -3,7 +3,8 @@
  *
  * K1. Once open it never ends by itself: it reconnects until `close`, also when the server refuses the key, because a
  *     restarted coordinator may not have told its server of this node yet.
- * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment.
+ * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment. A
+ *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError } from "@nats-io/jetstream";
@@ -50,7 +51,14 @@ const CLOSE_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   let attempts = 0;
-  const reconnectDelay = (): number => Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+  let gaveUp = false;
+  const reconnectDelay = (): number => {
+    if (gaveUp) {
+      gaveUp = false;
+      return 0;
+    }
+    return Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+  };
   const seed = typeof options.seed === "string" ? new TextEncoder().encode(options.seed) : options.seed;
   const nc = await dial(options, () =>
     connect({
@@ -89,9 +97,11 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
       if (status.type === "disconnect" || status.type === "close") become(false);
+      if (status.type === "staleConnection" || status.type === "forceReconnect") gaveUp = true;
       if (status.type === "reconnecting") attempts = Math.min(attempts + 1, 10);
       if (status.type === "reconnect") {
         attempts = 0;
+        gaveUp = false;
         lastRefusal = "";
         become(true);
       }
