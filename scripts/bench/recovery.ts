@@ -13,6 +13,7 @@ import type { TaskEvent } from "@openclaw-cluster/contract/events";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { openHosts, whyNoHosts, type Host } from "../../tests/support/hosts.ts";
 import type { Running } from "../child.ts";
+import { watchTasks } from "../../tests/support/verdict.ts";
 import { startCluster, type ClusterUnderTest } from "./cluster-under-test.ts";
 import { percentiles, type Percentiles } from "./percentiles.ts";
 import { treeOf } from "./usage.ts";
@@ -119,15 +120,7 @@ interface Round {
 }
 
 async function strike(client: Client, blow: Blow): Promise<Round> {
-  const events: TaskEvent[] = [];
-  const leave = new AbortController();
-  const listening = (async () => {
-    try {
-      for await (const event of client.events({ types: ["task"], signal: leave.signal })) if (event.type === "task") events.push(event);
-    } catch (error) {
-      if (!leave.signal.aborted) throw error;
-    }
-  })();
+  const watch = watchTasks(client);
   const spec: TaskSpec = { kind: "echo", input: { delayMs: TASK_MS } };
   const running = client.runMany(Array.from({ length: TASKS }, () => spec));
   const [from, to] = STRIKE_MS;
@@ -137,8 +130,8 @@ async function strike(client: Client, blow: Blow): Promise<Round> {
   await blow.mend();
   // What it tells late, when it is back, must not count either.
   await bothReady(client);
-  leave.abort();
-  await listening;
+  await watch.end();
+  const { events } = watch;
   // Where there is room, a task is taken back and placed anew in one turn, and only its next attempt is told.
   const again = events.filter(({ attempt, reason }) => attempt > 1 || reason === "node_lost");
   const sinceFirst = (found: readonly TaskEvent[]): number[] =>

@@ -26,6 +26,7 @@ export interface Watch {
   lossesMax(tasks: readonly TaskId[]): Promise<number>;
   /** Waits for each task's end, and for the news of it; then the watch is over. */
   judge(tasks: readonly TaskId[]): Promise<Verdict>;
+  end(): Promise<void>;
 }
 
 /** A task that has not ended by then counts as lost. */
@@ -41,9 +42,11 @@ export function watchTasks(client: Client): Watch {
       if (!leave.signal.aborted) throw error;
     }
   })();
+  const end = (): Promise<void> => (leave.abort(), listening);
   const endsOf = (task: TaskId): number => events.filter((event) => event.task === task && TERMINAL.has(event.state)).length;
   return {
     events,
+    end,
     async lossesMax(tasks) {
       const all = await Promise.all(tasks.map((id) => client.attempts({ id })));
       return Math.max(...all.map(({ attempts }) => attempts.filter(({ outcome }) => outcome === "lost").length));
@@ -62,8 +65,7 @@ export function watchTasks(client: Client): Watch {
       // The feed tells in the order of commits: behind the end of a further task nothing is to come about these.
       const { id } = await client.run({ kind: "echo", input: {} });
       await until("the feed has told everything", () => endsOf(id) > 0 || undefined);
-      leave.abort();
-      await listening;
+      await end();
       return { lost, endedTwice: tasks.filter((task) => endsOf(task) > 1), acceptedWrongly };
     },
   };

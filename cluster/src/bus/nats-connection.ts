@@ -50,15 +50,7 @@ const PINGS_UNANSWERED_MAX = 4;
 const CLOSE_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  let attempts = 0;
-  let gaveUp = false;
-  const reconnectDelay = (): number => {
-    if (gaveUp) {
-      gaveUp = false;
-      return 0;
-    }
-    return Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
-  };
+  const pace = reconnectPace();
   const seed = typeof options.seed === "string" ? new TextEncoder().encode(options.seed) : options.seed;
   const nc = await dial(options, () =>
     connect({
@@ -68,7 +60,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       inboxPrefix: options.inboxPrefix,
       timeout: DIAL_MS_MAX,
       maxReconnectAttempts: -1,
-      reconnectDelayHandler: reconnectDelay,
+      reconnectDelayHandler: pace.nextMs,
       ignoreAuthErrorAbort: true,
       pingInterval: PING_MS,
       maxPingOut: PINGS_UNANSWERED_MAX,
@@ -97,11 +89,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
       if (status.type === "disconnect" || status.type === "close") become(false);
-      if (status.type === "staleConnection" || status.type === "forceReconnect") gaveUp = true;
-      if (status.type === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      pace.saw(status.type);
       if (status.type === "reconnect") {
-        attempts = 0;
-        gaveUp = false;
         lastRefusal = "";
         become(true);
       }
@@ -126,6 +115,24 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();
       await watching;
+    },
+  };
+}
+
+/** K2, from what the client library says of its connection. */
+function reconnectPace(): { nextMs(): number; saw(status: string): void } {
+  let attempts = 0;
+  let gaveUp = false;
+  return {
+    nextMs() {
+      if (!gaveUp) return Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+      gaveUp = false;
+      return 0;
+    },
+    saw(status) {
+      if (status === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      else if (status === "reconnect") attempts = 0;
+      gaveUp = status === "staleConnection" || status === "forceReconnect" || (gaveUp && status !== "reconnect");
     },
   };
 }
