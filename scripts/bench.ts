@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what a task costs, end to end, in separate processes: the public HTTP client, the coordinator with its
  * store and nats-server, and one worker. `-- --json` prints one document; `-- --peer bullmq` does the same work with
- * BullMQ in turns and prints ratios; `-- --recovery` kills workers, `-- --flood` submits more than can be taken, `-- --restart`
+ * BullMQ in turns and prints ratios; `-- --recovery` kills workers and cuts them off, `-- --flood` submits more than can be taken, `-- --restart`
  * kills the coordinator; `-- --quick` is a tenth of it, to see that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */

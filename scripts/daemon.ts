@@ -1,5 +1,5 @@
 /** The public command, as the demonstration, the benchmark and the tests run it; above all daemons with settings of their own. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { run, type Running } from "./child.ts";
@@ -12,9 +12,15 @@ export interface StartedDaemon {
   readonly apiUrl: string | undefined;
 }
 
+/** Of the nats-server that the leading daemon of this home runs. */
+export async function natsPortOf(home: string): Promise<number> {
+  const text = await readFile(path.join(home, "data", "nats", "nats.conf"), "utf8");
+  return Number(/^listen: ".*:(\d+)"$/m.exec(text)?.[1]);
+}
+
 export interface Manner {
   readonly env?: Record<string, string>;
-  /** A program with its arguments that runs the command, as `strace -D …`. */
+  /** A program with its arguments that runs the command, as `strace -D …`, or `ip netns exec …`. */
   readonly under?: readonly string[];
 }
 

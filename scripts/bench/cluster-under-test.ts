@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Running } from "../child.ts";
-import { startDaemon, type StartedDaemon } from "../daemon.ts";
+import { natsPortOf, startDaemon, type StartedDaemon } from "../daemon.ts";
 import { childrenOf } from "./usage.ts";
 
 export interface ClusterUnderTest {
@@ -18,10 +18,18 @@ export interface ClusterUnderTest {
   end(): Promise<void>;
 }
 
-export async function startCluster(options: { workers: number; slots: number }): Promise<ClusterUnderTest> {
+interface Options {
+  readonly workers: number;
+  readonly slots: number;
+  /** What a worker's command line stands behind, to run it elsewhere; `ports` are the coordinator's, of loopback. */
+  readonly place?: (worker: number, ports: readonly number[]) => Promise<readonly string[] | undefined>;
+}
+
+export async function startCluster(options: Options): Promise<ClusterUnderTest> {
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-bench-"));
   let lead: StartedDaemon | undefined;
   const workers: Running[] = [];
+  const places: (readonly string[] | undefined)[] = [];
   const homeOf = (index: number): string => path.join(folder, `worker${index + 1}`);
   const end = async (): Promise<void> => {
     for (const one of workers.toReversed()) await one.end();
@@ -34,7 +42,9 @@ export async function startCluster(options: { workers: number; slots: number }):
     lead = await startDaemon(home, settings);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
+    const ports = [Number(new URL(url).port), await natsPortOf(home)];
     for (let index = 0; index < options.workers; index++) {
+      places[index] = await options.place?.(index, ports);
       const own = {
         nodeId: `bench${index + 1}`,
         roles: ["worker"],
@@ -43,7 +53,7 @@ export async function startCluster(options: { workers: number; slots: number }):
         openclaw: { enabled: "off" },
         log: { level: "warn" },
       };
-      workers.push((await startDaemon(homeOf(index), own)).process);
+      workers.push((await startDaemon(homeOf(index), own, { under: places[index] ?? [] })).process);
     }
     const [nats = Number.NaN] = await childrenOf(lead.process.pid);
     return {
@@ -52,7 +62,7 @@ export async function startCluster(options: { workers: number; slots: number }):
       pids: { coordinator: lead.process.pid, nats, workers: workers.map(({ pid }) => pid) },
       workers,
       restartWorker: async (index) => {
-        workers[index] = (await startDaemon(homeOf(index))).process;
+        workers[index] = (await startDaemon(homeOf(index), undefined, { under: places[index] ?? [] })).process;
       },
       crashCoordinator: async () => {
         await lead?.process.end("SIGKILL");

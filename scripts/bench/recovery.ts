@@ -1,7 +1,9 @@
 /**
- * `npm run bench -- --recovery`: 200 tasks of 200 ms on two workers with 8 slots each; one worker's process is killed (-9) at
- * a random moment, again and again. How long until the coordinator has taken its tasks back, and until each of them has
- * started on the other node; and whether any was lost or accepted twice.
+ * `npm run bench -- --recovery`: 200 tasks of 200 ms on two workers with 8 slots each; at a random moment one of them is
+ * struck, again and again: its processes are killed (-9), or its network is cut. How long until the coordinator has taken
+ * its tasks back, and until each of them has started on the other node; and whether any was lost or accepted twice.
+ *
+ * The cut needs a network of its own (root and iproute2); where there can be none, it is left out with the reason.
  */
 import { readFile } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -9,8 +11,12 @@ import { openClient, type Client } from "@openclaw-cluster/contract/client/clien
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import type { TaskEvent } from "@openclaw-cluster/contract/events";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { openHosts, whyNoHosts, type Host } from "../../tests/support/hosts.ts";
+import type { Running } from "../child.ts";
+import { watchTasks } from "../../tests/support/verdict.ts";
 import { startCluster, type ClusterUnderTest } from "./cluster-under-test.ts";
 import { percentiles, type Percentiles } from "./percentiles.ts";
+import { treeOf } from "./usage.ts";
 
 const TASKS = 200;
 const TASK_MS = 200;
@@ -20,42 +26,90 @@ const STRIKE_MS = [200, 1_500] as const;
 const READY_MS = 100;
 
 export interface Recovery {
+  killed: Recovered;
+  /** Or why nothing was cut. */
+  cut: Recovered | string;
+}
+
+export interface Recovered {
   rounds: number;
-  /** Tasks that the killed workers held, all rounds together. */
+  /** Tasks that the struck workers held, all rounds together. */
   struck: number;
   /** Tasks that did not succeed, and tasks whose success was told more than once. */
   lost: number;
   acceptedTwice: number;
-  /** ms from the kill, by this machine's clock. */
+  /** ms from the blow, by this machine's clock. */
   requeuedMs: Percentiles;
   startedAgainMs: Percentiles;
 }
 
+/** What strikes the first worker, and what brings it back. */
+interface Blow {
+  /** Resolves with the moment of the blow. */
+  strike(): Promise<number>;
+  mend(): Promise<void>;
+}
+
 export async function benchRecovery({ rounds, say }: { rounds: number; say(text: string): void }): Promise<Recovery> {
-  const cluster = await startCluster({ workers: 2, slots: SLOTS });
-  const token = (await readFile(cluster.tokenFile, "utf8")).trim();
-  const client = openClient({ url: cluster.url, token, transport: nodeTransport() });
+  const whyNot = whyNoHosts();
+  const hosts = whyNot === undefined ? await openHosts() : undefined;
+  let host: Host | undefined;
   try {
-    const seen: Round[] = [];
-    for (let round = 1; round <= rounds; round++) {
-      await bothReady(client);
-      const one = await strike(cluster, client);
-      seen.push(one);
-      say(`round ${round} of ${rounds}: ${one.requeuedMs.length} tasks struck, taken back after ${Math.max(...one.requeuedMs)} ms`);
-    }
-    const sum = (of: (round: Round) => number): number => seen.reduce((total, round) => total + of(round), 0);
-    return {
-      rounds,
-      struck: sum(({ requeuedMs }) => requeuedMs.length),
-      lost: sum(({ lost }) => lost),
-      acceptedTwice: sum(({ acceptedTwice }) => acceptedTwice),
-      requeuedMs: percentiles(seen.flatMap(({ requeuedMs }) => requeuedMs)),
-      startedAgainMs: percentiles(seen.flatMap(({ startedAgainMs }) => startedAgainMs)),
+    const cluster = await startCluster({
+      workers: 2,
+      slots: SLOTS,
+      place: async (worker, ports) => (worker === 0 ? (host = await hosts?.add("struck", ports))?.inside : undefined),
+    });
+    const token = (await readFile(cluster.tokenFile, "utf8")).trim();
+    const client = openClient({ url: cluster.url, token, transport: nodeTransport() });
+    const repeat = async (what: string, blow: Blow): Promise<Recovered> => {
+      const seen: Round[] = [];
+      for (let round = 1; round <= rounds; round++) {
+        const one = await strike(client, blow);
+        seen.push(one);
+        say(
+          `${what}, round ${round} of ${rounds}: ${one.requeuedMs.length} tasks struck, started again after ${Math.max(...one.startedAgainMs)} ms`,
+        );
+      }
+      return summary(seen);
     };
+    try {
+      await bothReady(client);
+      const killed = await repeat("killed", killOf(cluster));
+      return { killed, cut: host === undefined ? (whyNot ?? "") : await repeat("cut off", cutOf(host)) };
+    } finally {
+      await client.close();
+      await cluster.end();
+    }
   } finally {
-    await client.close();
-    await cluster.end();
+    await hosts?.end();
   }
+}
+
+/** Its whole process tree, so that nothing of it can report what it had done. */
+function killOf(cluster: ClusterUnderTest): Blow {
+  return {
+    strike: async () => {
+      const worker = cluster.workers[0] as Running;
+      const tree = (await treeOf(worker.pid)).toReversed();
+      const at = Date.now();
+      for (const pid of tree) process.kill(pid, "SIGKILL");
+      await worker.ended();
+      return at;
+    },
+    mend: () => cluster.restartWorker(0),
+  };
+}
+
+function cutOf(host: Host): Blow {
+  return {
+    strike: async () => {
+      const at = Date.now();
+      await host.cut();
+      return at;
+    },
+    mend: () => host.heal(),
+  };
 }
 
 interface Round {
@@ -65,29 +119,23 @@ interface Round {
   startedAgainMs: number[];
 }
 
-async function strike(cluster: ClusterUnderTest, client: Client): Promise<Round> {
-  const events: TaskEvent[] = [];
-  const leave = new AbortController();
-  const listening = (async () => {
-    try {
-      for await (const event of client.events({ types: ["task"], signal: leave.signal })) if (event.type === "task") events.push(event);
-    } catch (error) {
-      if (!leave.signal.aborted) throw error;
-    }
-  })();
+async function strike(client: Client, blow: Blow): Promise<Round> {
+  const watch = watchTasks(client);
   const spec: TaskSpec = { kind: "echo", input: { delayMs: TASK_MS } };
   const running = client.runMany(Array.from({ length: TASKS }, () => spec));
   const [from, to] = STRIKE_MS;
   await pause(from + Math.random() * (to - from));
-  const killedAt = Date.now();
-  await cluster.workers[0]?.end("SIGKILL");
+  const struckAt = await blow.strike();
   const ended = await running;
-  leave.abort();
-  await listening;
-  await cluster.restartWorker(0);
-  const since = (found: readonly TaskEvent[]): number[] => found.map(({ at }) => at - killedAt);
-  const taken = events.filter(({ state, reason }) => state === "queued" && reason === "node_lost");
-  const struck = new Set(taken.map(({ task }) => task));
+  await blow.mend();
+  // What it tells late, when it is back, must not count either.
+  await bothReady(client);
+  await watch.end();
+  const { events } = watch;
+  // Where there is room, a task is taken back and placed anew in one turn, and only its next attempt is told.
+  const again = events.filter(({ attempt, reason }) => attempt > 1 || reason === "node_lost");
+  const sinceFirst = (found: readonly TaskEvent[]): number[] =>
+    [...Map.groupBy(found, ({ task }) => task).values()].map((its) => (its[0] as TaskEvent).at - struckAt);
   const successes = Map.groupBy(
     events.filter(({ state }) => state === "succeeded"),
     ({ task }) => task,
@@ -95,11 +143,28 @@ async function strike(cluster: ClusterUnderTest, client: Client): Promise<Round>
   return {
     lost: ended.filter(({ state }) => state !== "succeeded").length,
     acceptedTwice: [...successes.values()].filter((told) => told.length > 1).length,
-    requeuedMs: since(taken),
-    startedAgainMs: since(events.filter(({ task, state, attempt }) => struck.has(task) && state === "running" && attempt > 1)),
+    requeuedMs: sinceFirst(again),
+    startedAgainMs: sinceFirst(again.filter(({ state }) => state === "running")),
   };
 }
 
+function summary(seen: readonly Round[]): Recovered {
+  const sum = (of: (round: Round) => number): number => seen.reduce((total, round) => total + of(round), 0);
+  return {
+    rounds: seen.length,
+    struck: sum(({ requeuedMs }) => requeuedMs.length),
+    lost: sum(({ lost }) => lost),
+    acceptedTwice: sum(({ acceptedTwice }) => acceptedTwice),
+    requeuedMs: percentiles(seen.flatMap(({ requeuedMs }) => requeuedMs)),
+    startedAgainMs: percentiles(seen.flatMap(({ startedAgainMs }) => startedAgainMs)),
+  };
+}
+
+/** Both are heard, and the coordinator has judged whatever they had kept for it. */
 async function bothReady(client: Client): Promise<void> {
-  while ((await client.nodes()).nodes.filter(({ state }) => state === "ready").length < 2) await pause(READY_MS);
+  for (;;) {
+    const { nodes } = await client.nodes();
+    if (nodes.filter(({ state, load }) => state === "ready" && load?.held === 0).length === 2) return;
+    await pause(READY_MS);
+  }
 }

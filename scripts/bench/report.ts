@@ -3,8 +3,8 @@ import type { Comparison } from "./compare.ts";
 import type { Measured } from "./measure.ts";
 import { median, type Percentiles } from "./percentiles.ts";
 import type { Flood } from "./flood.ts";
-import type { Recovery } from "./recovery.ts";
 import type { Restart } from "./restart.ts";
+import type { Recovered, Recovery } from "./recovery.ts";
 
 export interface Report {
   machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
@@ -74,10 +74,15 @@ function line(run: Measured): string {
   return `${head} ${whole(run.perSecond).padStart(8)}/s   processor ${servers.toFixed(3)} ms a task + ${submitter.toFixed(3)} in the client`;
 }
 
-function printRecovery({ rounds, struck, lost, acceptedTwice, requeuedMs, startedAgainMs }: Recovery): void {
+function printRecovery({ killed, cut }: Recovery): void {
   const ms = ({ p50, max }: Percentiles): string => `p50 ${whole(p50)} ms, at most ${whole(max)} ms`;
-  out(`recovery   a worker killed ${rounds} times, ${struck} tasks struck: ${lost} lost, ${acceptedTwice} accepted twice`);
-  out(`           after the kill, taken back: ${ms(requeuedMs)}; started again on the other node: ${ms(startedAgainMs)}`);
+  const print = (blow: string, { rounds, struck, lost, acceptedTwice, requeuedMs, startedAgainMs }: Recovered): void => {
+    out(`recovery   a worker ${blow} ${rounds} times, ${struck} tasks struck: ${lost} lost, ${acceptedTwice} accepted twice`);
+    out(`           after the blow, taken back: ${ms(requeuedMs)}; started again on the other node: ${ms(startedAgainMs)}`);
+  };
+  print("killed with all its processes", killed);
+  if (typeof cut === "string") out(`           no worker was cut off from the network: ${cut}`);
+  else print("cut off from the network", cut);
 }
 
 function printFlood(flood: Flood): void {

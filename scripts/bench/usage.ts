@@ -23,6 +23,12 @@ export async function childrenOf(pid: number): Promise<number[]> {
   return lists.flatMap((list) => (list ?? "").split(" ").filter(Boolean).map(Number));
 }
 
+/** The process itself, then whatever it and its descendants have started. */
+export async function treeOf(pid: number): Promise<number[]> {
+  const below = await Promise.all((await childrenOf(pid)).map(treeOf));
+  return [pid, ...below.flat()];
+}
+
 async function text(path: string): Promise<string | undefined> {
   return readFile(path, "utf8").catch(() => undefined);
 }

@@ -8,8 +8,10 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterEach, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
+import { watchAddresses } from "../../cluster/src/bus/nats-address.ts";
+import { openConnection } from "../../cluster/src/bus/nats-connection.ts";
 import { startNatsServer } from "../../cluster/src/bus/nats-server.ts";
-import { heartbeatFrom, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import { heartbeatFrom, inboxOf, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
@@ -161,7 +163,8 @@ test("the server dies and its folder is deleted: it starts again, with its nodes
   for (let n = 0; n < 10; n += 1) await a.append(outputOf(A, TASK, 1), `before ${n}`);
   await expect.poll(() => got.length, WAIT).toBe(10);
   process.kill(nats.server.pid ?? Number.NaN, "SIGKILL");
-  await rm(nats.folder, { recursive: true, force: true });
+  // Again where the server is back sooner.
+  await rm(nats.folder, { recursive: true, force: true, maxRetries: 3 });
   await a.append(outputOf(A, TASK, 1), "after");
   await expect.poll(() => got.at(-1), WAIT).toBe("after");
   end.abort();
@@ -254,6 +257,43 @@ test("messages flow again after a restart without anybody subscribing anew", asy
       return beats;
     }, WAIT)
     .toBeGreaterThan(0);
+});
+
+test("after a change of this machine's addresses a connection that answers stays, one that does not is given up at once", async () => {
+  const nats = await startNats();
+  const keys = createNodeKeys();
+  await nats.connectAs(A, keys);
+  const options = { urls: [nats.server.url], seed: keys.seed, inboxPrefix: inboxOf(A), name: "a", log: silentLog };
+  const connection = await openConnection(options);
+  cleanUp.push(() => connection.close());
+  const states: boolean[] = [];
+  connection.onStatus((connected) => states.push(connected));
+  let [addresses, asked] = [["100.64.0.1"], 0];
+  const watched = {
+    get connected() {
+      return connection.connected;
+    },
+    nc: { rtt: () => ((asked += 1), connection.nc.rtt()), reconnect: () => connection.nc.reconnect() },
+  };
+  const watch = watchAddresses(watched, () => new Set(addresses));
+  cleanUp.push(async () => watch.stop());
+  addresses = ["100.64.0.1", "100.64.0.2"];
+  await expect.poll(() => asked, WAIT).toBe(1);
+  await connection.nc.rtt();
+  expect(states).toEqual([]);
+
+  const pid = nats.server.pid ?? Number.NaN;
+  process.kill(pid, "SIGSTOP");
+  try {
+    const from = performance.now();
+    addresses = ["100.64.0.3"];
+    await expect.poll(() => states, WAIT).toEqual([false]);
+    // Its unanswered pings would have told after 6 s.
+    expect(performance.now() - from).toBeLessThan(5_000);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  await expect.poll(() => states, WAIT).toEqual([false, true]);
 });
 
 test("a server that hangs is noticed by its silence, and taken up again when it wakes", async () => {

@@ -37,6 +37,8 @@ export interface WorkerOptions {
   /** What its policy.yaml says; the default policy without. */
   readonly policy?: object | string;
   readonly openclaw?: { readonly url: string; readonly token: string };
+  /** The command line that it stands behind: a host's (hosts.ts). */
+  readonly inside?: readonly string[];
 }
 
 export interface TestCluster {
@@ -105,9 +107,13 @@ export async function startCluster(
     for (const daemon of daemons.toReversed()) await daemon.stop();
     await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   };
-  const open = async (home: string, wanted?: object): Promise<{ daemon: TestDaemon; apiUrl: string | undefined }> => {
-    const first = await startDaemon(home, wanted);
-    const daemon = keepDaemon(home, wanted, first);
+  const open = async (
+    home: string,
+    wanted?: object,
+    inside?: readonly string[],
+  ): Promise<{ daemon: TestDaemon; apiUrl: string | undefined }> => {
+    const first = await startDaemon(home, wanted, { under: inside ?? [] });
+    const daemon = keepDaemon(home, wanted, first, inside);
     daemons.push(daemon);
     return { daemon, apiUrl: first.apiUrl };
   };
@@ -129,22 +135,15 @@ export async function startCluster(
       token,
       lead: lead.daemon,
       client,
-      async addWorker(id, { policy, openclaw, ...own } = {}) {
+      async addWorker(id, { policy, openclaw, inside, ...own } = {}) {
         const place = path.join(folder, id);
         await mkdir(place, { recursive: true, mode: 0o700 });
         if (policy !== undefined) await writePolicy(place, policy);
         const gatewayFile = path.join(place, "gateway.token");
         if (openclaw !== undefined) await writeFile(gatewayFile, openclaw.token, { mode: 0o600 });
         const gateway = openclaw && { openclaw: { url: openclaw.url, tokenFile: gatewayFile } };
-        const { daemon } = await open(place, {
-          nodeId: id,
-          roles: ["worker"],
-          coordinator: { url, tokenFile },
-          ...common,
-          ...gateway,
-          ...own,
-        });
-        return daemon;
+        const settings = { nodeId: id, roles: ["worker"], coordinator: { url, tokenFile }, ...common, ...gateway, ...own };
+        return (await open(place, settings, inside)).daemon;
       },
       startHome: async (place) => (await open(place)).daemon,
       cli: (...argv) => runCli(argv, { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_URL: url }),
@@ -181,7 +180,7 @@ async function runCli(argv: readonly string[], env: Record<string, string>): Pro
   };
 }
 
-function keepDaemon(home: string, settings: object | undefined, first: StartedDaemon): TestDaemon {
+function keepDaemon(home: string, settings: object | undefined, first: StartedDaemon, inside?: readonly string[]): TestDaemon {
   let { process } = first;
   // The port that it chose is kept, so that clients and workers find it again.
   const kept = settings && (first.apiUrl === undefined ? settings : { ...settings, api: { port: Number(new URL(first.apiUrl).port) } });
@@ -195,7 +194,7 @@ function keepDaemon(home: string, settings: object | undefined, first: StartedDa
       return process.pid;
     },
     async start(manner) {
-      ({ process } = await startDaemon(home, kept, manner));
+      ({ process } = await startDaemon(home, kept, { under: inside ?? [], ...manner }));
     },
     kill: async () => void (await endBy("SIGKILL")),
     stop: () => endBy("SIGTERM"),

@@ -18,9 +18,7 @@ import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
 import type { TokenRow } from "../../cluster/src/store/store.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
-
-const NODE = "studio" as NodeId;
-const STARTED_AT = 1_700_000_000_000;
+import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 
 interface Listener {
   pending: (readonly ClusterEvent[])[];
@@ -48,37 +46,7 @@ export class FakeCoordinator implements Coordinator {
   private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
   private readonly listeners = new Set<Listener>();
   private nextEvent = 1;
-  private nodeRow: Node = {
-    id: NODE,
-    state: "ready",
-    draining: false,
-    labels: { room: "office" },
-    slots: 4,
-    slotsUsed: 1,
-    memoryReservedMiB: 0,
-    registeredAt: STARTED_AT,
-    succeeded: 3,
-    failed: 1,
-    load: { cpu: 0.25, memoryFreeMiB: 1, diskFreeMiB: 1, running: 1, held: 1 },
-    facts: {
-      hostname: "studio.local",
-      os: "darwin",
-      arch: "arm64",
-      cpus: 8,
-      memoryMiB: 16_384,
-      diskFreeMiB: 100_000,
-      version: "0.1.0",
-      nodeVersion: "v26.10.0",
-      kinds: ["echo", "agent"],
-      skills: [
-        { name: "summarize", eligible: true },
-        { name: "weather", eligible: false, missing: ["WEATHER_KEY"] },
-      ],
-      policy: { kinds: ["echo", "agent"] },
-      labels: {},
-      slots: 4,
-    },
-  };
+  private nodeRow: Node = SAMPLE_NODE;
 
   /** Whose submits are refused, and how. */
   refused: ((owner: string) => ClusterError | undefined) | undefined;
@@ -428,12 +396,3 @@ export class FakeCoordinator implements Coordinator {
     if (this.fault !== undefined) throw this.fault;
   }
 }
-
-const EXPLANATION: Explanation = {
-  sentence: "It would run on studio.",
-  strategy: "balanced",
-  node: NODE,
-  candidates: [{ node: NODE, score: 1, terms: { room: 1 } }],
-  refused: [],
-  at: STARTED_AT,
-};

@@ -11,11 +11,11 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
-import { openCutProxy, type CutProxy } from "../../../tests/support/cut-proxy.ts";
+import { openChaosProxy, type ChaosProxy } from "../../../tests/support/chaos-proxy.ts";
 import { createToken } from "../trust/token.ts";
 
 let api: TestApi;
-let proxy: CutProxy;
+let proxy: ChaosProxy;
 let client: Client;
 let seen: Watched;
 
@@ -49,9 +49,9 @@ const id = (n: number): TaskId => `t${n}` as TaskId;
 const studio = "studio" as NodeId;
 
 beforeEach(async () => {
-  proxy = await openCutProxy();
+  proxy = await openChaosProxy();
   api = await startApi({ allowedHosts: [`127.0.0.1:${proxy.port}`] });
-  proxy.target = api.port;
+  proxy.target = { port: api.port };
 });
 afterEach(async () => {
   await client.close();
@@ -179,7 +179,7 @@ describe.each([
 test("submits of one turn arrive as one request, and the same POST sent twice makes nothing twice", async () => {
   open();
   await client.cluster();
-  proxy.swallow = 1;
+  proxy.answersToCut = 1;
   const submitted = await Promise.all(["a", "b", "c"].map((value) => client.submit(echo(value))));
   expect(submitted.map((one) => one.id)).toEqual(["t1", "t2", "t3"]);
   expect(submitted.every(({ replayed }) => replayed)).toBe(true);

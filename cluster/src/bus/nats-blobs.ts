@@ -1,5 +1,5 @@
 /**
- * Blobs in a stream of their own: parts of half a megabyte under `ocx.blob.<name>.<n>`, then an `end` that says how many
+ * Blobs in a stream of their own: parts of 64 KiB under `ocx.blob.<name>.<n>`, then an `end` that says how many
  * there are and what they hash to. A blob without its end does not exist.
  */
 import { createHash } from "node:crypto";
@@ -14,7 +14,8 @@ import { busError } from "./nats-connection.ts";
 import { BLOBS } from "./nats-streams.ts";
 import { blobPart } from "./subjects.ts";
 
-const PART_BYTES = 512 * 1024;
+/** Small enough for a slow line: a part takes 1 s at 64 kB/s, and what else is to be said gets in between. */
+const PART_BYTES = 64 * 1024;
 /** Parts of one blob under way; four fill the disk's time and keep memory small. */
 const PARTS_IN_FLIGHT = 4;
 

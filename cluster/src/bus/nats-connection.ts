@@ -3,7 +3,8 @@
  *
  * K1. Once open it never ends by itself: it reconnects until `close`, also when the server refuses the key, because a
  *     restarted coordinator may not have told its server of this node yet.
- * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment.
+ * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment. A
+ *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError } from "@nats-io/jetstream";
@@ -42,14 +43,16 @@ const FIRST_RETRY_MS = 20;
 const RECONNECT_MS = 250;
 const RECONNECT_MS_MAX = 2_000;
 const DIAL_MS_MAX = 3_000;
-/** With two unanswered pings a half-open link is noticed within 6 s; DESIGN §6 promises 8. */
-const PING_MS = 2_000;
-const PINGS_UNANSWERED_MAX = 2;
+/**
+ * With four unanswered pings a half-open link is noticed after 6 to 7.5 s; DESIGN §6 promises 8. Not sooner: a ping waits
+ * behind what was sent before it, and on a line of 64 kB/s that is 4 s for one large result.
+ */
+const PING_MS = 1_500;
+const PINGS_UNANSWERED_MAX = 4;
 const CLOSE_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  let attempts = 0;
-  const reconnectDelay = (): number => Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+  const pace = reconnectPace();
   const seed = typeof options.seed === "string" ? new TextEncoder().encode(options.seed) : options.seed;
   const nc = await dial(options, () =>
     connect({
@@ -59,7 +62,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       inboxPrefix: options.inboxPrefix,
       timeout: DIAL_MS_MAX,
       maxReconnectAttempts: -1,
-      reconnectDelayHandler: reconnectDelay,
+      reconnectDelayHandler: pace.nextMs,
       ignoreAuthErrorAbort: true,
       pingInterval: PING_MS,
       maxPingOut: PINGS_UNANSWERED_MAX,
@@ -88,9 +91,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
       if (status.type === "disconnect" || status.type === "close") become(false);
-      if (status.type === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      pace.saw(status.type);
       if (status.type === "reconnect") {
-        attempts = 0;
         lastRefusal = "";
         become(true);
       }
@@ -116,6 +118,24 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();
       await watching;
+    },
+  };
+}
+
+/** K2, from what the client library says of its connection. */
+function reconnectPace(): { nextMs(): number; saw(status: string): void } {
+  let attempts = 0;
+  let gaveUp = false;
+  return {
+    nextMs() {
+      if (!gaveUp) return Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+      gaveUp = false;
+      return 0;
+    },
+    saw(status) {
+      if (status === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      else if (status === "reconnect") attempts = 0;
+      gaveUp = status === "staleConnection" || status === "forceReconnect" || (gaveUp && status !== "reconnect");
     },
   };
 }

@@ -11,6 +11,7 @@ import type { Msg } from "@nats-io/transport-node";
 import type { Log } from "../system/log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
+import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
 import { getBlob, putBlob } from "./nats-blobs.ts";
 import { openConnection, type Connection } from "./nats-connection.ts";
@@ -49,9 +50,11 @@ class NatsBus implements Bus {
   readonly #log: Log;
   readonly #requests: Requests;
   readonly #appender: Appender;
+  readonly #addresses: Subscription;
 
   constructor(connection: Connection, log: Log) {
     this.#connection = connection;
+    this.#addresses = watchAddresses(connection);
     this.#log = log;
     this.#requests = new Requests(connection);
     this.#appender = new Appender(this.#requests);
@@ -103,6 +106,7 @@ class NatsBus implements Bus {
   }
 
   close(): Promise<void> {
+    this.#addresses.stop();
     return this.#connection.close();
   }
 

@@ -203,7 +203,7 @@ export function plant(name: string): Plant {
     load(url, context, next) {
       const loaded = next(url, context);
       if (!url.endsWith(`/cluster/src/${chosen.file}`)) return loaded;
-      const source = String(loaded.source);
+      const source = Buffer.from(loaded.source as Uint8Array).toString();
       if (source.split(chosen.find).length !== 2) throw new Error(`the place of the plant ${name} is not in ${chosen.file} any more`);
       return { ...loaded, source: source.replace(chosen.find, () => chosen.put) };
     },

@@ -149,7 +149,7 @@ class World {
     const [told, kept] = [(await coordinator.cluster()).tasks, counts].map((tasks) =>
       Object.entries(tasks).filter(([, count]) => count > 0),
     );
-    const sorted = (entries: typeof told): string => JSON.stringify([...(entries ?? [])].sort());
+    const sorted = (entries: typeof told): string => JSON.stringify([...(entries ?? [])].sort(([a], [b]) => a.localeCompare(b)));
     if (sorted(told) !== sorted(kept)) checker.fault("I15", `the coordinator counts ${sorted(told)}, the disk ${sorted(kept)}`);
     if (coordinator.queue(1).queued !== 0) checker.fault("I15", "the queue is not empty");
   }

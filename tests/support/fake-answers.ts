@@ -1,0 +1,48 @@
+/** What the coordinator of the API's tests says of itself. */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Node } from "@openclaw-cluster/contract/node";
+import type { Explanation } from "@openclaw-cluster/contract/placement";
+
+export const NODE = "studio" as NodeId;
+export const STARTED_AT = 1_700_000_000_000;
+
+export const SAMPLE_NODE: Node = {
+  id: NODE,
+  state: "ready",
+  draining: false,
+  labels: { room: "office" },
+  slots: 4,
+  slotsUsed: 1,
+  memoryReservedMiB: 0,
+  registeredAt: STARTED_AT,
+  succeeded: 3,
+  failed: 1,
+  load: { cpu: 0.25, memoryFreeMiB: 1, diskFreeMiB: 1, running: 1, held: 1 },
+  facts: {
+    hostname: "studio.local",
+    os: "darwin",
+    arch: "arm64",
+    cpus: 8,
+    memoryMiB: 16_384,
+    diskFreeMiB: 100_000,
+    version: "0.1.0",
+    nodeVersion: "v26.10.0",
+    kinds: ["echo", "agent"],
+    skills: [
+      { name: "summarize", eligible: true },
+      { name: "weather", eligible: false, missing: ["WEATHER_KEY"] },
+    ],
+    policy: { kinds: ["echo", "agent"] },
+    labels: {},
+    slots: 4,
+  },
+};
+
+export const EXPLANATION: Explanation = {
+  sentence: "It would run on studio.",
+  strategy: "balanced",
+  node: NODE,
+  candidates: [{ node: NODE, score: 1, terms: { room: 1 } }],
+  refused: [],
+  at: STARTED_AT,
+};
