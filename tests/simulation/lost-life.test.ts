@@ -56,5 +56,5 @@ test.each([
 test("the same life says goodbye and does not hold it: it never started, whatever onLost says", async () => {
   const id = await offered("fail");
   node.beat(1, { goodbye: true });
-  await vi.waitFor(async () => expect(await stateOf(id)).toEqual({ state: "queued", reason: "node_lost", attempt: 1 }));
+  await vi.waitFor(async () => expect(await stateOf(id)).toEqual({ state: "queued", reason: "node_stopped", attempt: 1 }));
 });

@@ -72,7 +72,7 @@ test("it is refused while the node still holds a task, though it has said goodby
   nas.beat(1, { goodbye: true });
   await vi.waitFor(() => remove());
   // History keeps the name.
-  expect(await cluster.coordinator.attempts(ref.task)).toMatchObject([{ n: 1, node: "nas", outcome: "lost" }]);
+  expect(await cluster.coordinator.attempts(ref.task)).toMatchObject([{ n: 1, node: "nas", outcome: "interrupted" }]);
 });
 
 test("listeners hear of it, the scheduler forgets it, and no restart brings it back", async () => {

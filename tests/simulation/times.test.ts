@@ -70,7 +70,7 @@ async function started(id: TaskId): Promise<AttemptRef> {
   const ref = await offered(id);
   cluster.net
     .connect("ada")
-    .publish(reportFrom(node.id), { boot: 1, started: [{ ...ref, at: clock.wall() }], progressed: [], finished: [] });
+    .publish(reportFrom(node.id), { boot: 1, n: 1, started: [{ ...ref, at: clock.wall() }], progressed: [], finished: [] });
   await settle();
   expect((await task(id)).state).toBe("running");
   return ref;

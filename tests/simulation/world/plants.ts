@@ -132,9 +132,9 @@ export const PLANTS: readonly Plant[] = [
   {
     name: "what-must-ask-is-run-again",
     breaks: ["G5"],
-    file: "core/settle.ts",
+    file: "core/retry.ts",
     find: "  switch (onLostOf(task)) {",
-    put: '  switch (onLostOf(task) === "retry" ? "retry" : ("retry" as OnLost)) {',
+    put: '  switch ("retry" as OnLost) {',
   },
   {
     name: "an-earlier-life-is-obeyed",
