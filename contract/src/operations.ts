@@ -213,7 +213,15 @@ export const OPERATIONS = {
     query: z.object({ task: TaskId.optional(), types: z.string().max(64).optional(), terminal: z.stringbool().optional() }),
     reply: ClusterEvent,
   },
-  nodes: { method: "get", path: "/nodes", scope: "viewer", status: 200, summary: "All nodes", reply: z.object({ nodes: z.array(Node) }) },
+  nodes: {
+    method: "get",
+    path: "/nodes",
+    scope: "viewer",
+    status: 200,
+    summary: "The nodes; ?all=true also those that nobody has heard of for a week",
+    query: z.object({ all: z.stringbool().optional() }),
+    reply: z.object({ nodes: z.array(Node) }),
+  },
   nodesOnline: {
     method: "get",
     path: "/nodes/online",

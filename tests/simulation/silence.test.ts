@@ -72,6 +72,30 @@ test("the coordinator itself stood still for an hour: nobody lost anything, and 
   expect(states()).toEqual(["lost", "ready"]);
 });
 
+test("a node that nobody has heard of for a week leaves the view, also over a restart, and can be asked for", async () => {
+  const ids = (all: boolean): string[] => cluster.coordinator.nodes({ all }).map(({ id }) => id);
+  quiet.beat(1);
+  await pass(LOST_MS, () => lively.beat(1));
+  expect(ids(false)).toEqual(["lively", "quiet"]);
+  clock.jump(8 * 86_400_000);
+  await cluster.restartCoordinator();
+  await pass(1_000, () => lively.beat(1));
+  expect(ids(false)).toEqual(["lively"]);
+  expect(ids(true)).toEqual(["lively", "quiet"]);
+  quiet.beat(2);
+  await settle();
+  expect(ids(false)).toEqual(["lively", "quiet"]);
+});
+
+test("while its node is silent, nobody knows how an attempt stands", async () => {
+  const ref = await leaseTo(quiet);
+  quiet.beat(1, { held: [ref] });
+  await settle();
+  expect(await cluster.coordinator.attempts(ref.task)).toMatchObject([{ n: 1, state: "offered" }]);
+  await pass(8_000, () => lively.beat(1));
+  expect(await cluster.coordinator.attempts(ref.task)).toMatchObject([{ n: 1, state: "unknown" }]);
+});
+
 test("a laptop is given a minute", async () => {
   await cluster.coordinator.patchNode(quiet.id, { labels: { laptop: "yes" } });
   const ref = await leaseTo(quiet);

@@ -53,7 +53,7 @@ export const HANDLERS: Handlers = {
   health: (coordinator) => coordinator.health(),
   backup: (coordinator) => coordinator.backup(),
   backups: async (coordinator) => ({ backups: await coordinator.backups() }),
-  nodes: (coordinator) => ({ nodes: coordinator.nodes() }),
+  nodes: (coordinator, { query: { all } }) => ({ nodes: coordinator.nodes({ all: all === true }) }),
   nodesOnline: (coordinator) => ({ nodes: coordinator.nodes().filter(({ state }) => state === "ready") }),
   nodesWithSkill: (coordinator, { params: { skill } }) => ({
     nodes: coordinator.nodes().filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),

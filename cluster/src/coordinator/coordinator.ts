@@ -73,7 +73,8 @@ export interface Coordinator {
   backups(): Promise<readonly Backup[]>;
   /** Events after the id given, in arrays as they were committed; starts with a `gap` event where some are gone. */
   events(after: number | undefined, signal: AbortSignal): AsyncIterable<readonly ClusterEvent[]>;
-  nodes(): readonly Node[];
+  /** Without `all` those are left out that nobody has heard of for a week and that hold nothing. */
+  nodes(options?: { all?: boolean }): readonly Node[];
   node(id: NodeId): Node;
   nodeHealth(id: NodeId): Health;
   enrol(request: { id: NodeId; publicKey: string }): Promise<Enrolled>;

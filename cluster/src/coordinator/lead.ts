@@ -115,6 +115,9 @@ export class Lead implements Leading {
 
   /** Tells the scheduler and the listeners that a node is not what it was. */
   nodeChanged(entry: NodeEntry): void {
+    const hasLeft = entry.liveness === "lost" || entry.liveness === "offline";
+    // Kept, so that one that never comes back is known for a ghost after a restart too.
+    if (hasLeft && entry.seenWall !== undefined) this.state.registry.update(entry.row.id, { lastSeenAt: entry.seenWall });
     this.state.ledger.scheduler.setNode(toSchedulable(entry));
     const node = toNode(entry, this.state.ledger.scheduler.used(entry.row.id));
     this.feed.publish([{ node }], this.parts.clock.wall());

@@ -9,6 +9,8 @@ import type { Lead } from "./lead.ts";
 import { stateOf, toNode, type NodeEntry } from "./registry.ts";
 
 const DISK_LOW_MIB = 512;
+/** A node that was not heard for so long is not shown unless it is asked for. `nodes remove` takes it out for good. */
+const GHOST_MS = 7 * 86_400_000;
 
 export class NodeDesk {
   private readonly lead: Lead;
@@ -17,8 +19,14 @@ export class NodeDesk {
     this.lead = lead;
   }
 
-  nodes(): readonly Node[] {
-    return [...this.registry.all()].map((entry) => this.view(entry)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  nodes({ all = false }: { all?: boolean } = {}): readonly Node[] {
+    const since = this.lead.parts.clock.wall() - GHOST_MS;
+    const isGhost = ({ state, lastSeenAt, registeredAt, slotsUsed }: Node): boolean =>
+      (state === "lost" || state === "offline") && slotsUsed === 0 && (lastSeenAt ?? registeredAt) < since;
+    return [...this.registry.all()]
+      .map((entry) => this.view(entry))
+      .filter((node) => all || !isGhost(node))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   node(id: NodeId): Node {

@@ -28,7 +28,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     health: () => nodes.health(),
     backup: () => nodes.backup(),
     backups: () => nodes.backups(),
-    nodes: () => nodes.nodes(),
+    nodes: (options) => nodes.nodes(options),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
     enrol: (request) => nodes.enrol(request),

@@ -191,7 +191,7 @@ function fresh(row: NodeRow): NodeEntry {
     boot: undefined,
     said: 0,
     seenAt: undefined,
-    seenWall: undefined,
+    seenWall: row.lastSeenAt,
     liveness: "offline",
     closed: false,
     counted: row.succeeded + row.failed,

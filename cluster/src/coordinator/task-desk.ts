@@ -79,7 +79,8 @@ export class TaskDesk {
 
   async attempts(id: TaskId): Promise<readonly Attempt[]> {
     const task = await this.record(id);
-    return toAttempts(task, await this.lead.parts.store.attempts(task.key));
+    const holder = task.lease && this.lead.state.registry.find(task.lease.node);
+    return toAttempts(task, await this.lead.parts.store.attempts(task.key), holder?.liveness === "ready");
   }
 
   async result(id: TaskId): Promise<Json> {

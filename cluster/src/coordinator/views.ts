@@ -26,8 +26,11 @@ export function toTask(task: TaskRecord): Task {
   };
 }
 
-/** The rows that the store keeps, and the attempt that only the record tells of: one that runs or succeeded. */
-export function toAttempts(task: TaskRecord, rows: readonly Attempt[]): Attempt[] {
+/**
+ * The rows that the store keeps, and the attempt that only the record tells of: one that runs or succeeded. `isHeard`: its node
+ * says that it lives; else nobody knows how the attempt stands.
+ */
+export function toAttempts(task: TaskRecord, rows: readonly Attempt[], isHeard: boolean): Attempt[] {
   const attempts = [...rows];
   if (task.attempt === 0 || rows.some((row) => row.n === task.attempt) || task.placement === undefined) return attempts;
   const over = isTerminal(task.state);
@@ -35,7 +38,7 @@ export function toAttempts(task: TaskRecord, rows: readonly Attempt[]): Attempt[
     n: task.attempt,
     node: task.placement.node,
     ...(task.lease !== undefined && { epoch: task.lease.epoch }),
-    state: over ? "ended" : task.state === "leased" ? "offered" : "running",
+    state: over ? "ended" : !isHeard ? "unknown" : task.state === "leased" ? "offered" : "running",
     ...(over && { outcome: task.state === "succeeded" ? ("succeeded" as const) : ("cancelled" as const) }),
     offeredAt: task.placement.at,
     ...(task.startedAt !== undefined && { startedAt: task.startedAt }),

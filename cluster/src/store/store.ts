@@ -48,6 +48,8 @@ export interface NodeRow {
   readonly failed: number;
   /** As last reported. */
   readonly facts?: NodeFacts;
+  /** When it was last heard before it left, by the wall clock. */
+  readonly lastSeenAt?: number;
   /** Until then, by the wall clock, a coordinator that went down in good order has let it go on with what it runs. */
   readonly pausedUntil?: number;
 }

@@ -15,9 +15,13 @@ const NODE = ["<node>", "the node's id, as `nodes` lists it"] as const;
 
 export function configure(command: Command, act: Act): void {
   examples(command, "nodes", "nodes show studio", "nodes label studio gpu=yes old-", "nodes drain studio");
-  examples(command.command("list", { isDefault: true }).summary("list all nodes (also without a word)"), "nodes list --json").action(
-    act(list),
-  );
+  examples(
+    command
+      .command("list", { isDefault: true })
+      .summary("list the nodes (also without a word)")
+      .option("--all", "also those that nobody has heard of for a week"),
+    "nodes list --all --json",
+  ).action(act(list));
   examples(
     command
       .command("show")
@@ -78,9 +82,9 @@ export function configure(command: Command, act: Act): void {
   );
 }
 
-async function list(session: Session): Promise<void> {
+async function list(session: Session, { all }: { all?: true }): Promise<void> {
   const client = await session.client();
-  const { nodes } = await client.nodes();
+  const { nodes } = await client.nodes(all === true ? { all } : {});
   session.show({ nodes }, () => (nodes.length === 0 ? "no nodes\n" : nodeTable(session.terminal, nodes, Date.now())));
 }
 

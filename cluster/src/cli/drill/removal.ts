@@ -44,7 +44,7 @@ export async function removeNode(client: Client, id: NodeId): Promise<void> {
 /** Gives the ids of the nodes that went. */
 export async function sweep(client: Client): Promise<NodeId[]> {
   const grounds = new Map((await forsakenGrounds()).map((ground) => [ground.id, ground]));
-  const { nodes } = await client.nodes();
+  const { nodes } = await client.nodes({ all: true });
   const { checkedAt: now } = await client.health();
   const swept: NodeId[] = [];
   for (const node of nodes) {
