@@ -47,6 +47,10 @@ async function struck(daemon: TestDaemon): Promise<void> {
 async function strikeAt(manner: Manner, daemon: TestDaemon, strike: () => Promise<void> = () => Promise.resolve()): Promise<string[]> {
   await daemon.kill();
   await daemon.start(manner);
+  await until("both nodes are back", async () => {
+    const { nodes } = await cluster.client.nodes();
+    return ["one", "two"].every((id) => nodes.some((node) => node.id === id && node.state === "ready")) ? true : undefined;
+  });
   const { sent } = startLoad(cluster.client, promises, path.join(cluster.folder, "effects"));
   await Promise.all([strike(), struck(daemon)]);
   await daemon.start();
@@ -104,12 +108,14 @@ function strikeStop(name: Failpoint): Promise<string[]> {
   });
 }
 
-function strikeLoss(name: Failpoint): Promise<string[]> {
-  return strikeAt(armed(name), cluster.lead, async () => {
+async function strikeLoss(name: Failpoint): Promise<string[]> {
+  const broken = await strikeAt(armed(name), cluster.lead, async () => {
     await until("it runs something", async () => ((await cluster.client.node({ id: "two" as NodeId })).slotsUsed > 0 ? true : undefined));
     await two.kill();
-    await two.start();
   });
+  // Not before: the coordinator that dies of the loss could not let it in.
+  await two.start();
+  return broken;
 }
 
 /** It dies with a result in its spool, and then again while it takes that up. */
