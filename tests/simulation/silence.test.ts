@@ -107,6 +107,16 @@ test("a laptop is given a minute", async () => {
   expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "queued", reason: "node_lost" });
 });
 
+test("a laptop that is called one no more while it is silent keeps the lease that it was told of", async () => {
+  await cluster.coordinator.patchNode(quiet.id, { labels: { laptop: "yes" } });
+  const ref = await leaseTo(quiet);
+  await cluster.coordinator.patchNode(quiet.id, { labels: { laptop: null } });
+  await pass(LOST_MS, () => lively.beat(1));
+  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "leased", attempt: 1 });
+  await pass(60_000, () => lively.beat(1));
+  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "queued", reason: "node_lost" });
+});
+
 test("most nodes fall silent at once: what they hold is kept for a while, and health says why (F24)", async () => {
   const third = await playNode(cluster, "third");
   third.beat(1);

@@ -11,7 +11,7 @@
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
-import { leaseMs } from "../core/liveness.ts";
+import { leaseMs, lostAfterMs } from "../core/liveness.ts";
 import { holds, interrupt, isHarmless, lose } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
@@ -45,6 +45,7 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   } else {
     state.ledger.scheduler.setLoad(entry.row.id, beat.load);
   }
+  entry.leasedUntil = Math.max(entry.leasedUntil, entry.seenAt + lostAfterMs(labelsOf(entry)));
   const stop = reconcile(state, entry, beat, { sameLife, rebooted });
   return { epoch: state.epoch, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };
 }

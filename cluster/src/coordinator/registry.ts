@@ -26,6 +26,8 @@ export interface NodeEntry {
   said: number;
   /** By the coordinator's monotonic clock; undefined: not heard since this coordinator started. */
   seenAt: number | undefined;
+  /** Until then, by the same clock, the longest lease that it may have been told of has not run out. */
+  leasedUntil: number;
   /** For people, by the wall clock. */
   seenWall: number | undefined;
   liveness: "ready" | "suspect" | "lost" | "offline";
@@ -174,8 +176,10 @@ export class Registry {
   }
 }
 
+/** A label that goes while the node is silent, or whose news was lost, takes back no lease that the node still believes in. */
 function silenceOf(entry: NodeEntry, now: number): Silence {
-  return { state: entry.liveness, silentMs: now - (entry.seenAt ?? now), lostMs: lostAfterMs(labelsOf(entry)) };
+  const seenAt = entry.seenAt ?? now;
+  return { state: entry.liveness, silentMs: now - seenAt, lostMs: Math.max(lostAfterMs(labelsOf(entry)), entry.leasedUntil - seenAt) };
 }
 
 /** The node's own with the operator's laid over them. */
@@ -191,6 +195,7 @@ function fresh(row: NodeRow): NodeEntry {
     boot: undefined,
     said: 0,
     seenAt: undefined,
+    leasedUntil: -Infinity,
     seenWall: row.lastSeenAt,
     liveness: "offline",
     closed: false,
