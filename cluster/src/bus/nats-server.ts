@@ -23,7 +23,7 @@ import { natsConfig, type BusNode } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
 import { watchDisconnects } from "./nats-presence.ts";
 import { choosePort } from "./nats-port.ts";
-import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
+import { endStaleServer, serverEnvironment, startNatsProcess, type NatsProcess } from "./nats-process.ts";
 
 export interface NatsServerOptions {
   readonly binary: string;
@@ -157,7 +157,7 @@ async function replaceConfig(binary: string, file: string, text: string): Promis
   const next = `${file}.next`;
   await writePrivateFile(next, text);
   try {
-    await execa(binary, ["-t", "-c", next], { stdin: "ignore", timeout: RELOAD_MS_MAX });
+    await execa(binary, ["-t", "-c", next], { env: serverEnvironment(), extendEnv: false, stdin: "ignore", timeout: RELOAD_MS_MAX });
     await rename(next, file);
   } catch (cause) {
     await rm(next, { force: true });

@@ -9,8 +9,8 @@ const DISK_FAIL_MIB = 200;
 const DISK_WARN_MIB = 1_024;
 const ANSWERS_MS = 2_000;
 
-/** Writable, and closed to other users (Windows keeps its rights elsewhere). */
-export async function checkFolders(folders: Folders): Promise<Check> {
+/** Writable, and closed to other users (Windows keeps its rights elsewhere); `secrets`: further files, that the settings name. */
+export async function checkFolders(folders: Folders, secrets: readonly string[] = []): Promise<Check> {
   const name = "folders";
   const open: string[] = [];
   for (const folder of [folders.home, folders.data, folders.logs]) {
@@ -19,7 +19,7 @@ export async function checkFolders(folders: Folders): Promise<Check> {
     if (!(await isWritable(folder))) return fail(name, `${folder} is not writable`, `Make it yours: chown -R "$USER" ${folder}`);
     if ((found & 0o077) !== 0) open.push(`chmod 700 ${folder}`);
   }
-  for (const secret of [folders.adminToken, folders.coordinatorToken, folders.nodeSeed]) {
+  for (const secret of new Set([folders.adminToken, folders.coordinatorToken, folders.nodeSeed, ...secrets])) {
     if (((await modeOf(secret)) ?? 0) & 0o077) open.push(`chmod 600 ${secret}`);
   }
   if (open.length > 0 && process.platform !== "win32") {

@@ -39,6 +39,8 @@ export interface Daemon {
 
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, home, env = process.env } = options;
+  // A report of a crash, where somebody asked Node for one, tells every variable; a token may be among them.
+  process.report.excludeEnv = true;
   const willCrash = armFailpoint(env);
   const folders = foldersOf(home);
   await makeFolders(folders);
