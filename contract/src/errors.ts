@@ -101,7 +101,12 @@ export const ERRORS = {
   tool_failed: row(422, 1, "permanent", "The tool answered with an error; see the detail."),
   result_too_large: row(422, 1, "permanent", "The result is larger than this cluster keeps."),
   node_lost: row(422, 1, "infrastructure", "The node vanished while the attempt ran; its outcome is unknown."),
-  node_stopped: row(422, 1, "infrastructure", "The node's daemon was stopped while the attempt ran, and stopped it before its end."),
+  node_stopped: row(
+    422,
+    1,
+    "infrastructure",
+    "The node's daemon was stopped or its machine went to sleep while the attempt ran, which was stopped before its end.",
+  ),
   worker_failed: row(422, 1, "infrastructure", "The worker itself failed; see its log."),
 } as const satisfies Record<string, ErrorRow>;
 

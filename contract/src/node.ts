@@ -52,9 +52,22 @@ export const NodeLoad = z.object({
 });
 export type NodeLoad = z.infer<typeof NodeLoad>;
 
-/** pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 13 s, a laptop for 60 s. offline: said goodbye. revoked. */
-export const NodeState = z.enum(["pending", "ready", "suspect", "lost", "offline", "revoked"]);
+/**
+ * pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 13 s, a laptop for 60 s. offline: its daemon said goodbye.
+ * asleep: its machine said that it goes to sleep. revoked.
+ */
+export const NodeState = z.enum(["pending", "ready", "suspect", "lost", "offline", "asleep", "revoked"]);
 export type NodeState = z.infer<typeof NodeState>;
+
+/** Is it gone, by its own word or by its silence? */
+export function isAway(state: NodeState): boolean {
+  return state === "lost" || saidGoodbye(state);
+}
+
+/** Did it go in good order, so that nobody needs to worry? */
+export function saidGoodbye(state: NodeState): boolean {
+  return state === "offline" || state === "asleep";
+}
 
 export const Node = z
   .object({

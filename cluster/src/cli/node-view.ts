@@ -11,6 +11,7 @@ const STATE_STYLES: Record<NodeState, Style> = {
   suspect: "yellow",
   lost: "red",
   offline: "dim",
+  asleep: "dim",
   revoked: "dim",
 };
 const NAMES_SHOWN_MAX = 40;

@@ -2,7 +2,7 @@
 import type { Backup, ClusterView, Health } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Node, NodeState } from "@openclaw-cluster/contract/node";
+import { isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
 import { failpoint } from "../system/failpoint.ts";
 import type { Lead } from "./lead.ts";
@@ -22,7 +22,7 @@ export class NodeDesk {
   nodes({ all = false }: { all?: boolean } = {}): readonly Node[] {
     const since = this.lead.parts.clock.wall() - GHOST_MS;
     const isGhost = ({ state, lastSeenAt, registeredAt, slotsUsed }: Node): boolean =>
-      (state === "lost" || state === "offline") && slotsUsed === 0 && (lastSeenAt ?? registeredAt) < since;
+      isAway(state) && slotsUsed === 0 && (lastSeenAt ?? registeredAt) < since;
     return [...this.registry.all()]
       .map((entry) => this.view(entry))
       .filter((node) => all || !isGhost(node))
@@ -135,7 +135,7 @@ export class NodeDesk {
     const entries = [...this.registry.all()];
     if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining)) problems.push("No node is ready to take work.");
     for (const entry of entries) {
-      if (entry.row.state === "approved" && entry.liveness !== "offline") problems.push(...this.problemsOf(entry));
+      if (entry.row.state === "approved" && !saidGoodbye(entry.liveness)) problems.push(...this.problemsOf(entry));
     }
     return this.verdict(problems);
   }

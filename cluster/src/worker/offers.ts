@@ -53,6 +53,10 @@ export class Desk {
     this.closed = true;
   }
 
+  open(): void {
+    this.closed = false;
+  }
+
   offers(body: unknown): void {
     if (this.closed) return;
     const { epoch, boot, offers } = (body ?? {}) as { epoch?: unknown; boot?: unknown; offers?: unknown };

@@ -27,6 +27,7 @@ export function explained(outcome: Outcome, cause: AbortCause | undefined, limit
     case "idle_timeout":
       return { kind: "failed", error: { code: "idle_timeout", message: `It printed nothing for ${limits.idleMs} ms.` } };
     case "shutdown":
+    case "sleep":
       return { kind: "cancelled", cause };
     case "cancelled":
     case "lease_lost":

@@ -66,6 +66,8 @@ function ready({ id, state }: SchedulableNode): Verdict | undefined {
       return no("not_ready", "is lost: it does not answer", `start the machine ${id} or mend its network`);
     case "offline":
       return no("not_ready", "is offline", `start it: openclaw-cluster start, on ${id}`);
+    case "asleep":
+      return no("not_ready", "is asleep", `wake the machine ${id}`);
     default:
       return undefined;
   }
