@@ -49,8 +49,16 @@ export const NodeLoad = z.object({
   diskFreeMiB: z.int().min(0),
   running: z.int().min(0),
   held: z.int().min(0),
+  /** The node takes no new work. floor: less is free than it wants kept. write: a write found no room, whatever is free (quotas, inodes). */
+  diskFull: z.enum(["floor", "write"]).optional(),
 });
 export type NodeLoad = z.infer<typeof NodeLoad>;
+
+/** For people; undefined while there is room. */
+export function diskFullText({ diskFull, diskFreeMiB }: NodeLoad): string | undefined {
+  if (diskFull === undefined) return undefined;
+  return diskFull === "floor" ? `disk full: ${diskFreeMiB} MiB free` : `disk full: a write found no room, with ${diskFreeMiB} MiB free`;
+}
 
 /**
  * pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 13 s, a laptop for 60 s. offline: its daemon said goodbye.

@@ -36,7 +36,7 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
   );
   const { config } = settings;
   const parts = config === undefined ? [] : checkParts(config, folders, env);
-  const found = await Promise.all([checkNode(), checkFolders(folders), checkDisk(home), ...parts]);
+  const found = await Promise.all([checkNode(), checkFolders(folders), checkDisk(home, config?.diskFloorMiB ?? 0), ...parts]);
   return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
 }
 

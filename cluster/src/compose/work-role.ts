@@ -68,6 +68,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
     }),
     folder: path.join(folders.data, "worker"),
     slots: config.slots,
+    diskFloorMiB: config.diskFloorMiB,
     onShutdown: () => ground.leave(),
   });
   policy.onChange(() => worker.refreshFacts());

@@ -14,8 +14,8 @@ import type { Bus } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { JudgedLoad } from "./disk-room.ts";
 import { LeaseClock } from "./lease-clock.ts";
-import type { MachineLoad } from "./load.ts";
 
 const HEARTBEAT_MS = 2_000;
 /** After that the next beat has been sent. */
@@ -32,7 +32,7 @@ export interface HeartbeatParts {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
-  load(): Promise<MachineLoad>;
+  load(): Promise<JudgedLoad>;
   facts(): Promise<NodeFacts>;
   running(): number;
   held(): Iterable<AttemptRef>;
@@ -46,7 +46,7 @@ export interface HeartbeatParts {
 export class Heartbeat {
   private readonly parts: HeartbeatParts;
   private timer: Timer | undefined;
-  private load: MachineLoad = { cpu: 0, memoryFreeMiB: 0, diskFreeMiB: 0 };
+  private load: JudgedLoad = { cpu: 0, memoryFreeMiB: 0, diskFreeMiB: 0 };
   private facts: NodeFacts | undefined;
   private factsText = "";
   private factsDue = true;
@@ -160,8 +160,8 @@ export class Heartbeat {
     }
   }
 
-  /** Never rejects. */
-  private async beat(): Promise<void> {
+  /** A heartbeat now. Never rejects. */
+  async beat(): Promise<void> {
     const { bus, log } = this.parts;
     try {
       this.load = await this.parts.load();

@@ -18,6 +18,7 @@ import type { Clock, Timer } from "../system/clock.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import type { Attempt, EarlierLife, Surroundings } from "./attempt.ts";
+import { DiskRoom } from "./disk-room.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { machineLoad, type MachineLoad } from "./load.ts";
 import { Desk } from "./offers.ts";
@@ -39,6 +40,8 @@ export interface WorkerParts {
   /** The spool and the attempts' folders lie in it. One worker a folder. */
   readonly folder: string;
   readonly slots: number;
+  /** With less free disk than this the node takes no new work (disk-room.ts). */
+  readonly diskFloorMiB: number;
   /** The coordinator asked this daemon to end. */
   readonly onShutdown?: () => void;
   /** Fast facts; this machine's, unless a simulation has its own. */
@@ -95,6 +98,7 @@ class OpenWorker implements Worker, Surroundings {
   private readonly seen: Seen;
   private readonly desk: Desk;
   private readonly heartbeat: Heartbeat;
+  private readonly room: DiskRoom;
   private subscriptions: Subscription[] = [];
   private away: Goodbye | undefined;
   private nap: Timer | undefined;
@@ -109,6 +113,9 @@ class OpenWorker implements Worker, Surroundings {
     this.outbox = new Outbox({ node, count, bus, clock, log, spool: this.spool });
     this.slots = new Slots(parts.slots, this);
     this.seen = new Seen(() => this.slots.held());
+    this.room = new DiskRoom({ folder: parts.folder, floorMiB: parts.diskFloorMiB, log, changed: (isFull) => this.roomChanged(isFull) });
+    this.spool.onNoRoom = () => this.noRoom();
+    const load = parts.load ?? machineLoad(parts.folder);
     this.heartbeat = new Heartbeat({
       node,
       boot: this.spool.boot,
@@ -116,7 +123,7 @@ class OpenWorker implements Worker, Surroundings {
       bus,
       clock,
       log,
-      load: parts.load ?? machineLoad(parts.folder),
+      load: async () => this.room.judge(await load()),
       facts: parts.facts,
       running: () => this.running,
       held: () => this.held(),
@@ -130,6 +137,7 @@ class OpenWorker implements Worker, Surroundings {
       seen: this.seen,
       slots: this.slots,
       outbox: this.outbox,
+      room: this.room,
       report: () => this.announce(),
       shutdown: () => parts.onShutdown?.(),
       pause: (ms) => this.heartbeat.pause(ms),
@@ -231,6 +239,18 @@ class OpenWorker implements Worker, Surroundings {
 
   overdue(offer: Offer): void {
     this.desk.refuse(offer, "overloaded", "What runs before it on this node takes longer than was expected.");
+  }
+
+  noRoom(): void {
+    if (this.room.isFull) return;
+    this.room.missed();
+    void this.heartbeat.beat();
+  }
+
+  /** What waits here goes to other nodes. What an earlier lack of room kept out of the spool gets into it. */
+  private roomChanged(isFull: boolean): void {
+    if (!isFull) return this.outbox.keepAgain();
+    for (const offer of this.slots.dropWaiting()) this.desk.refuseForRoom(offer);
   }
 
   private *held(): Iterable<AttemptRef> {

@@ -143,6 +143,7 @@ export class Machine implements Host {
       policy: { current: () => this.policy },
       folder: `${folder}/${id}`,
       slots,
+      diskFloorMiB: 0,
       load: async () => ({ cpu: 0.1, memoryFreeMiB: 1_000, diskFreeMiB: 10_000 }),
       openSpool: (_file, its, wallMs, log) => new KeptSpool(this.disk, its, wallMs, log),
       onShutdown: () => this.shutDown(20_000),
