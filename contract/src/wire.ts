@@ -50,8 +50,8 @@ export type Control = z.infer<typeof Control>;
 export const Outcome = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("succeeded"), result: Json.optional(), blob: BlobRef.optional() }),
   z.object({ kind: z.literal("failed"), error: TaskError, retryAfterMs: z.int().min(0).optional() }),
-  /** Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that task; the node's daemon went down in good order. */
-  z.object({ kind: z.literal("cancelled"), cause: z.literal("shutdown").optional() }),
+  /** Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that task; the node left in good order. */
+  z.object({ kind: z.literal("cancelled"), cause: z.enum(["shutdown", "sleep"]).optional() }),
   /** Never started: policy, no slot, no such executor, stopping. */
   z.object({ kind: z.literal("refused"), error: TaskError }),
 ]);
@@ -94,6 +94,10 @@ export type Verdict = z.infer<typeof Verdict>;
 export const ReportReply = z.object({ verdicts: z.array(Verdict) });
 export type ReportReply = z.infer<typeof ReportReply>;
 
+/** How a node leaves in good order: its daemon ends, or its machine goes to sleep. */
+export const Goodbye = z.enum(["offline", "asleep"]);
+export type Goodbye = z.infer<typeof Goodbye>;
+
 /** worker → coordinator every 2 s, a request. `facts` with the first one and on change. `held`: offered, running or spooled here. */
 export const Heartbeat = z.object({
   node: NodeId,
@@ -101,8 +105,8 @@ export const Heartbeat = z.object({
   load: NodeLoad,
   facts: NodeFacts.optional(),
   held: z.array(AttemptRef),
-  /** The daemon is going down in good order: take its unstarted work back now. */
-  goodbye: z.boolean().optional(),
+  /** The node is not at work any more. What it does not hold goes back now. */
+  goodbye: Goodbye.optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 

@@ -77,7 +77,7 @@ describe.skipIf(process.platform === "win32")("I12: after everything that a clus
 
   test.runIf(process.platform === "linux")("in a command line, or in the environment of what a daemon starts", () => {
     expect(leaks(stage.processes)).toEqual([]);
-    for (const part of ["nats-server", "sleep", "OPENCLAW_CLUSTER_TASK"])
+    for (const part of ["nats-server", "gdbus", "sleep", "OPENCLAW_CLUSTER_TASK"])
       expect({ part, there: stage.processes.some(({ bytes }) => bytes.includes(part)) }).toEqual({ part, there: true });
   });
 

@@ -34,6 +34,7 @@ export interface TestDaemon {
 export interface WorkerOptions {
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly diskFloorMiB?: number;
   /** What its policy.yaml says; the default policy without. */
   readonly policy?: object | string;
   readonly openclaw?: { readonly url: string; readonly token: string };

@@ -13,6 +13,7 @@ import { openClient, type Client } from "@openclaw-cluster/contract/client/clien
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { treeOf } from "../../scripts/bench/usage.ts";
 import { runCommand } from "../../scripts/daemon.ts";
+import { announcedSleep } from "./announced-sleep.ts";
 import { openAnswerRecorder, type AnswerRecorder } from "./answer-recorder.ts";
 import { startCluster, writePolicy, type TestCluster, type TestDaemon } from "./daemon.ts";
 import { startGateway, type RunningGateway } from "./gateway.ts";
@@ -102,7 +103,9 @@ async function open(ends: (() => Promise<void>)[], end: () => Promise<void>): Pr
   recorder.target = Number(new URL(cluster.url).port);
   const client = openClient({ url: recorder.url, token: cluster.token, transport: nodeTransport() });
   ends.push(() => client.close());
-  const studio = await cluster.addWorker("studio", { slots: 4, policy: POLICY, openclaw: gateway, env });
+  const sleep = announcedSleep();
+  ends.push(async () => sleep.remove());
+  const studio = await cluster.addWorker("studio", { slots: 4, policy: POLICY, openclaw: gateway, env: { ...env, ...sleep.env } });
 
   const [words, processes]: [Place[], Place[]] = [[], []];
   const say = async (...argv: string[]): Promise<void> => {

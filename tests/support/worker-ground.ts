@@ -142,6 +142,7 @@ export class WorkerGround {
       policy: { current: () => this.policy },
       folder: this.folder,
       slots: 2,
+      diskFloorMiB: 10,
       load: async () => ({ cpu: 0.5, memoryFreeMiB: 100, diskFreeMiB: 100 }),
       openSpool: (...where) => {
         const spool = Spool.open(...where);

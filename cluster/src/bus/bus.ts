@@ -15,6 +15,9 @@ export const MESSAGE_BYTES_MAX = 1_048_576;
 /** A body's JSON; what is beyond it is refused with payload_too_large where it is sent. Leaves room for headers. */
 export const BODY_BYTES_MAX = MESSAGE_BYTES_MAX - 1_024;
 
+/** Kept pieces that `read` may hold, without anybody having asked for them yet. Two read faster than a MiB did, four and more faster still. */
+export const READ_AHEAD_PIECES = 2;
+
 export interface Message {
   readonly subject: string;
   readonly body: unknown;

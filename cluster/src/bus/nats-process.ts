@@ -5,7 +5,7 @@
  *     everywhere the next start ends what the pid file still names, after a look at its command line.
  * P2. After a death it is started again with the same arguments, after 0.1 s at first, 30 s at most.
  * P3. It has a session of its own: Ctrl-C in the terminal reaches only us, and we end it last.
- * P4. Its environment holds a few names and nothing else, so none of our secrets.
+ * P4. Its environment holds none of our secrets.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
@@ -15,6 +15,7 @@ import { execa } from "execa";
 import type { Clock, Timer } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
+import { programEnvironment } from "../system/program-environment.ts";
 
 export interface ProcessOptions {
   readonly binary: string;
@@ -46,16 +47,6 @@ const TERM_MS_MAX = 5_000;
 const POLL_MS = 20;
 const WORDS_MAX = 2_048;
 const PID_FILE = "nats-server.pid";
-/** Where things lie, and the switches of Go. */
-const PASSED = [
-  ...["PATH", "HOME", "LANG", "TZ", "TMPDIR", "GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GODEBUG"],
-  ...["SystemRoot", "SystemDrive", "windir", "TEMP", "TMP", "USERPROFILE"],
-];
-
-/** P4. A token in the daemon's own environment is none of the server's business. */
-export function serverEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(PASSED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
-}
 
 export async function startNatsProcess(options: ProcessOptions): Promise<NatsProcess> {
   const { log, clock, folder } = options;
@@ -72,7 +63,7 @@ export async function startNatsProcess(options: ProcessOptions): Promise<NatsPro
     if (stopping) return;
     const startedAt = clock.monotonic();
     const started = spawn(file, args, {
-      env: serverEnvironment(),
+      env: programEnvironment(process.env),
       stdio: ["ignore", "ignore", "pipe"],
       detached: process.platform !== "win32",
       windowsHide: true,

@@ -17,13 +17,14 @@ import { execa } from "execa";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
+import { programEnvironment } from "../system/program-environment.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
 import { natsConfig, type BusNode } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
 import { watchDisconnects } from "./nats-presence.ts";
 import { choosePort } from "./nats-port.ts";
-import { endStaleServer, serverEnvironment, startNatsProcess, type NatsProcess } from "./nats-process.ts";
+import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
 
 export interface NatsServerOptions {
   readonly binary: string;
@@ -157,7 +158,12 @@ async function replaceConfig(binary: string, file: string, text: string): Promis
   const next = `${file}.next`;
   await writePrivateFile(next, text);
   try {
-    await execa(binary, ["-t", "-c", next], { env: serverEnvironment(), extendEnv: false, stdin: "ignore", timeout: RELOAD_MS_MAX });
+    await execa(binary, ["-t", "-c", next], {
+      env: programEnvironment(process.env),
+      extendEnv: false,
+      stdin: "ignore",
+      timeout: RELOAD_MS_MAX,
+    });
     await rename(next, file);
   } catch (cause) {
     await rm(next, { force: true });

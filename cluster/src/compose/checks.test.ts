@@ -113,7 +113,8 @@ describe("places", () => {
   });
 
   it("have room, also where the folder is not made yet", async () => {
-    expect((await checkDisk(join(home, "a", "b"))).found).toMatch(/^\d+ MiB free/);
+    expect(await checkDisk(join(home, "a", "b"), 0)).toMatchObject({ found: expect.stringMatching(/^\d+ MiB free/) });
+    expect(await checkDisk(home, Infinity)).toMatchObject({ level: "fail" });
   });
 });
 

@@ -36,7 +36,8 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
   );
   const { config } = settings;
   const parts = config === undefined ? [] : checkParts(config, folders, env);
-  const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), checkDisk(home), ...parts]);
+  const disk = checkDisk(home, config?.diskFloorMiB ?? 0);
+  const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), disk, ...parts]);
   return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
 }
 

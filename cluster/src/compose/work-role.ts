@@ -18,6 +18,7 @@ import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
 import type { Gateway } from "../openclaw/openclaw.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
+import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
@@ -27,6 +28,8 @@ import { askIfRemoved } from "./removal.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
+/** When the machine goes to sleep; it waits 2 to 5 s, in which what still runs must be stopped and told. */
+const SLEEP_GRACE_MS = 500;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
   const { config, folders, clock, log, keys } = ground;
@@ -65,6 +68,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
     }),
     folder: path.join(folders.data, "worker"),
     slots: config.slots,
+    diskFloorMiB: config.diskFloorMiB,
     onShutdown: () => ground.leave(),
   });
   policy.onChange(() => worker.refreshFacts());
@@ -72,6 +76,14 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   // Either may have changed while the worker was being opened.
   worker.refreshFacts();
   open.push(() => worker.stop({ graceMs: STOP_GRACE_MS }));
+  const sleep = openSleepWatch({
+    clock,
+    log,
+    env: ground.env,
+    sleeps: () => worker.sleep({ graceMs: SLEEP_GRACE_MS }),
+    wakes: () => worker.wake(),
+  });
+  open.push(async () => sleep?.close());
 }
 
 /** The daemon that leads lets its own node in; any other asks over HTTP with the token it was given. */

@@ -88,6 +88,11 @@ export const ConfigSchema = z
       "OPENCLAW_CLUSTER_SLOTS",
       "Tasks that run here at once; unless said, the number of processors, at least 2 and at most 8.",
     ),
+    diskFloorMiB: field(
+      z.int().min(0).max(1_048_576).default(256),
+      "OPENCLAW_CLUSTER_DISK_FLOOR_MIB",
+      "With less free disk than this the machine takes no new work until there is room again; 0: only when a write has failed.",
+    ),
     labels: field(Labels.default({}), "OPENCLAW_CLUSTER_LABELS", "What this machine is known for, as {gpu: yes, room: office}."),
     openclaw: z
       .strictObject({

@@ -15,6 +15,7 @@ import { demand } from "../core/task.ts";
 import type { Executors } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { DiskRoom } from "./disk-room.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Seen } from "./seen.ts";
 import type { Slots } from "./slots.ts";
@@ -32,6 +33,7 @@ export interface DeskParts {
   readonly seen: Seen;
   readonly slots: Slots;
   readonly outbox: Outbox;
+  readonly room: DiskRoom;
   /** The coordinator wants to hear everything now. */
   report(): void;
   /** The coordinator wants this daemon to end. */
@@ -51,6 +53,10 @@ export class Desk {
   /** From now on offers are left lying: the goodbye tells that they are not held. */
   close(): void {
     this.closed = true;
+  }
+
+  open(): void {
+    this.closed = false;
   }
 
   offers(body: unknown): void {
@@ -102,6 +108,7 @@ export class Desk {
     if (executor === undefined) return this.refuse(offer, "executor_missing", `This node does not carry out tasks of kind ${spec.kind}.`);
     const decision = decide(this.parts.policy.current(), spec);
     if (!decision.allow) return this.refuse(offer, "policy_denied", `This node's policy: ${decision.reason}.`);
+    if (this.parts.room.isFull) return this.refuseForRoom(offer);
     const wanted = demand(spec).slots;
     if (wanted > slots.total) return this.refuse(offer, "overloaded", `It takes ${wanted} slots, this node has ${slots.total}.`);
     if (slots.waitingCount >= WAITING_MAX) return this.refuse(offer, "overloaded", `${WAITING_MAX} tasks wait on this node already.`);
@@ -129,6 +136,10 @@ export class Desk {
   /** It never started here; the coordinator asks others first. */
   refuse(ref: AttemptRef, code: ErrorCode, message: string): void {
     this.answer(ref, { kind: "refused", error: { code, message } });
+  }
+
+  refuseForRoom(ref: AttemptRef): void {
+    this.refuse(ref, "disk_full", "The node's disk is full; it takes no new work until there is room.");
   }
 
   /** The end of an attempt that never started. */

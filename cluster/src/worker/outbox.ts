@@ -33,7 +33,7 @@ const PROGRESS_MS = 200;
 interface Entry {
   readonly finished: Finished;
   readonly bytes: number;
-  /** It is in the spool. */
+  /** It is in the spool, if the disk had room. */
   readonly durable: boolean;
 }
 
@@ -107,6 +107,12 @@ export class Outbox {
   *unanswered(): Iterable<AttemptRef> {
     for (const flight of this.flights) for (const { finished } of flight.finished) yield refOf(finished);
     for (const { finished } of this.finished) yield refOf(finished);
+  }
+
+  /** Into the spool once more: there was no room for some of them. */
+  keepAgain(): void {
+    const inFlight = [...this.flights].flatMap(({ finished }) => finished);
+    for (const { finished, durable } of [...inFlight, ...this.finished]) if (durable) this.parts.spool.keep(finished);
   }
 
   /** Reports what there is at the end of this turn, or when a report comes back. */

@@ -175,7 +175,7 @@ describe("the next life", () => {
     await ground.pass(1_000);
     await stopped;
     expect(await ground.outcome(1)).toEqual({ kind: "cancelled", cause: "shutdown" });
-    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: true, held: [] });
+    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: "offline", held: [] });
     await ground.crash();
     await ground.open();
     await ground.settle();

@@ -37,6 +37,8 @@ export interface MachineParts {
 }
 
 const AWAY_MS = [500, 30_000] as const;
+/** systemd-logind waits no longer. */
+const SLEEP_HELD_MS = 5_000;
 
 /** The file stays, whoever had it open. */
 class KeptSpool extends Spool {
@@ -99,6 +101,19 @@ export class Machine implements Host {
     void life.link.close();
   }
 
+  /** Its system announces the sleep, and waits some seconds at most. Gives what wakes it. */
+  async fallAsleep(): Promise<() => void> {
+    const { life } = this;
+    if (life?.worker === undefined || life.leaving || !life.clock.running) return () => undefined;
+    await Promise.race([life.worker.sleep({ graceMs: 500 }), life.clock.passes(SLEEP_HELD_MS)]);
+    life.clock.stop("asleep");
+    return () => {
+      life.clock.goOn();
+      // Told a little later, and sometimes not at all.
+      if (this.parts.chance.is(0.8)) void life.clock.passes(this.parts.chance.between(10, 2_000)).then(() => life.worker?.wake());
+    };
+  }
+
   /** In good order; somebody starts it again after a while. */
   shutDown(graceMs: number): void {
     const { life } = this;
@@ -128,6 +143,7 @@ export class Machine implements Host {
       policy: { current: () => this.policy },
       folder: `${folder}/${id}`,
       slots,
+      diskFloorMiB: 0,
       load: async () => ({ cpu: 0.1, memoryFreeMiB: 1_000, diskFreeMiB: 10_000 }),
       openSpool: (_file, its, wallMs, log) => new KeptSpool(this.disk, its, wallMs, log),
       onShutdown: () => this.shutDown(20_000),

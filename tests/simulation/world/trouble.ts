@@ -133,6 +133,14 @@ const ACTS: readonly [Act, ...Act[]] = [
     await trouble.lasts();
     life?.clock.goOn();
   },
+  async (trouble) => {
+    const { anyMachine: machine, parts } = trouble;
+    parts.note(`${machine.id} goes to sleep, and says so`);
+    const wake = await machine.fallAsleep();
+    await trouble.lasts();
+    parts.note(`${machine.id} wakes`);
+    wake();
+  },
   ({ anyMachine: machine, parts }) => {
     parts.note(`${machine.id} shuts down`);
     machine.shutDown(20_000);
