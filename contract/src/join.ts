@@ -51,6 +51,19 @@ export const JoinRequest = z.strictObject({
 });
 export type JoinRequest = z.infer<typeof JoinRequest>;
 
+/** A node that has joined asks where the bus is. A copy of it tells a stranger nothing that opens anything. */
+export const SessionRequest = z.strictObject({ nonce: Digest, signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/) });
+export type SessionRequest = z.infer<typeof SessionRequest>;
+
+export const Session = z.object({
+  node: NodeId,
+  cluster: ClusterId,
+  state: z.enum(["pending", "approved"]),
+  busUrls: z.array(z.string()),
+  epoch: z.int(),
+});
+export type Session = z.infer<typeof Session>;
+
 /** What the coordinator says of itself, and its proof over that and the request's nonce. */
 export const JoinReply = z.object({
   node: NodeId,

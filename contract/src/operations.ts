@@ -11,6 +11,7 @@ import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
 import { Explanation } from "./placement.ts";
+import { Invite, InviteRequest, JoinReply, JoinRequest, PublicKey, Session, SessionRequest } from "./join.ts";
 import type { Scope } from "./scopes.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
@@ -19,7 +20,8 @@ import { OutputChunk } from "./wire.ts";
 export interface Operation {
   readonly method: "get" | "post" | "patch" | "delete";
   readonly path: string;
-  readonly scope: Scope;
+  /** What the caller's token must permit. proof: no token; the body itself proves who sent it. */
+  readonly scope: Scope | "proof";
   readonly summary: string;
   readonly status: 200 | 202;
   readonly params?: z.ZodObject;
@@ -47,7 +49,7 @@ export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional(
 export type TaskPage = z.infer<typeof TaskPage>;
 
 /** A node that may connect: its public nkey (`U…`). The answer says where the bus is. */
-export const Enrol = z.strictObject({ id: NodeId, publicKey: z.string().regex(/^U[A-Z2-7]{55}$/), name: z.string().max(128).optional() });
+export const Enrol = z.strictObject({ id: NodeId, publicKey: PublicKey, name: z.string().max(128).optional() });
 export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
 export type Enrolled = z.infer<typeof Enrolled>;
 
@@ -239,6 +241,34 @@ export const OPERATIONS = {
     params: z.object({ skill: z.string().max(128) }),
     reply: z.object({ nodes: z.array(Node) }),
   },
+  invite: {
+    method: "post",
+    path: "/join-tokens",
+    scope: "admin",
+    status: 200,
+    summary: "Make a join code for one machine, for some minutes",
+    body: InviteRequest,
+    reply: Invite,
+  },
+  join: {
+    method: "post",
+    path: "/join",
+    scope: "proof",
+    status: 200,
+    summary: "Come into the cluster with a join code, which is proved and not sent",
+    body: JoinRequest,
+    reply: JoinReply,
+  },
+  session: {
+    method: "post",
+    path: "/nodes/{id}/session",
+    scope: "proof",
+    status: 200,
+    summary: "Where a node finds the bus, and whether it may come in; signed by its key",
+    params: NodeParams,
+    body: SessionRequest,
+    reply: Session,
+  },
   enrol: { method: "post", path: "/nodes", scope: "admin", status: 200, summary: "Let a node's key in", body: Enrol, reply: Enrolled },
   node: { method: "get", path: "/nodes/{id}", scope: "viewer", status: 200, summary: "One node", params: NodeParams, reply: Node },
   nodeHealth: {
@@ -249,6 +279,24 @@ export const OPERATIONS = {
     summary: "Is this node well",
     params: NodeParams,
     reply: Health,
+  },
+  approveNode: {
+    method: "post",
+    path: "/nodes/{id}/approve",
+    scope: "admin",
+    status: 200,
+    summary: "Let a node in that has joined and waits for it",
+    params: NodeParams,
+    reply: Node,
+  },
+  revokeNode: {
+    method: "post",
+    path: "/nodes/{id}/revoke",
+    scope: "admin",
+    status: 200,
+    summary: "Shut a node out: its connection is cut, its key is not taken again, its tasks go to others",
+    params: NodeParams,
+    reply: Node,
   },
   patchNode: {
     method: "patch",

@@ -6,8 +6,8 @@ import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
 import type { Backup } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
-import { taskId } from "@openclaw-cluster/contract/ids";
+import { ClusterId, taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
+import { InviteId, type InviteRequest, type JoinReply, type JoinRequest, type Session } from "@openclaw-cluster/contract/join";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
@@ -16,7 +16,7 @@ import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
-import type { TokenRow } from "../../cluster/src/store/store.ts";
+import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 
@@ -30,7 +30,7 @@ export class FakeCoordinator implements Coordinator {
   readonly requests: SubmitRequest[] = [];
   readonly listFilters: TaskQuery[] = [];
   readonly orders: BulkOrder[] = [];
-  readonly tokens = new Map<string, TokenRow>();
+  readonly tokens = new Map<string, ApiTokenRow>();
   readonly patches: unknown[] = [];
   readonly removals: NodeId[] = [];
   readonly output = new Map<TaskId, OutputChunk[]>();
@@ -70,7 +70,7 @@ export class FakeCoordinator implements Coordinator {
     return token;
   }
 
-  async addToken(row: TokenRow): Promise<void> {
+  async addToken(row: ApiTokenRow): Promise<void> {
     this.tokens.set(row.hash, row);
   }
 
@@ -338,6 +338,30 @@ export class FakeCoordinator implements Coordinator {
     return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
   }
 
+  async invite({ approve }: InviteRequest) {
+    this.check();
+    return { id: InviteId.parse("abcdefgh"), code: "ocj1_code", expiresAt: STARTED_AT, approve };
+  }
+
+  /** Every proof is good but that of the id `stranger`. */
+  async join({ node }: JoinRequest): Promise<JoinReply> {
+    if (node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
+    return { node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "approved", proof: "p".repeat(43) };
+  }
+
+  session(id: NodeId): Session {
+    if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], epoch: 1 };
+  }
+
+  async approveNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
+  async revokeNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
   async patchNode(id: NodeId, patch: unknown): Promise<Node> {
     this.patches.push(patch);
     return this.node(id);
@@ -363,7 +387,7 @@ export class FakeCoordinator implements Coordinator {
     return node;
   }
 
-  token(hash: string): TokenRow | undefined {
+  token(hash: string): ApiTokenRow | undefined {
     return this.tokens.get(hash);
   }
 

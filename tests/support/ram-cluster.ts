@@ -65,6 +65,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       store,
       bus: net.connect("coordinator"),
       busUrls: ["ram:"],
+      apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,

@@ -58,6 +58,11 @@ export const HANDLERS: Handlers = {
   nodesWithSkill: (coordinator, { params: { skill } }) => ({
     nodes: coordinator.nodes().filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
   }),
+  invite: (coordinator, { body }) => coordinator.invite(body),
+  join: (coordinator, { body }) => coordinator.join(body),
+  session: (coordinator, { params, body }) => coordinator.session(params.id, body),
+  approveNode: (coordinator, { params }) => coordinator.approveNode(params.id),
+  revokeNode: (coordinator, { params }) => coordinator.revokeNode(params.id),
   enrol: (coordinator, { body: { id, publicKey } }) => coordinator.enrol({ id, publicKey }),
   node: (coordinator, { params }) => coordinator.node(params.id),
   nodeHealth: (coordinator, { params }) => coordinator.nodeHealth(params.id),

@@ -50,6 +50,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   const bus = await connectNats({ urls: [server.url], seed: keys.seed, log });
   open.push(() => bus.close());
 
+  const apiUrls: string[] = [];
   const coordinator = await openCoordinator({
     name: config.clusterName,
     version: VERSION,
@@ -58,6 +59,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     bus,
     busServer: server,
     busUrls: [server.url],
+    apiUrls: () => apiUrls,
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
@@ -79,6 +81,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     clock,
   });
   open.push(() => api.close());
+  apiUrls.push(api.url);
   return { coordinator, apiUrl: api.url };
 }
 

@@ -9,12 +9,13 @@ import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
+import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
-import type { ListFilter, TokenRow } from "../store/store.ts";
+import type { ApiTokenRow, ListFilter, TokenRow } from "../store/store.ts";
 import type { Admitted } from "./admission.ts";
 
 export interface SubmitRequest {
@@ -78,13 +79,22 @@ export interface Coordinator {
   node(id: NodeId): Node;
   nodeHealth(id: NodeId): Health;
   enrol(request: { id: NodeId; publicKey: string }): Promise<Enrolled>;
+  /** The answer holds the code, which is shown nowhere else. */
+  invite(request: InviteRequest): Promise<Invite>;
+  /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
+  join(request: JoinRequest): Promise<JoinReply>;
+  /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
+  session(id: NodeId, request: SessionRequest): Session;
+  approveNode(id: NodeId): Promise<Node>;
+  /** Its connection is cut, its key is not taken again, its leases are given away. */
+  revokeNode(id: NodeId): Promise<Node>;
   patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node>;
   drain(id: NodeId, draining: boolean): Promise<Node>;
   shutdownNode(id: NodeId): Promise<Node>;
   /** Gives the node as it was last. state_conflict while it may still be at work. */
   removeNode(id: NodeId): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
-  token(hash: string): TokenRow | undefined;
+  token(hash: string): ApiTokenRow | undefined;
   addToken(row: TokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;

@@ -137,8 +137,9 @@ export class Lead implements Leading {
     const nodesRemoved = registry.takeRemoved();
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
-    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
+    const tokensRemoved = this.tokens.takeGone();
+    if (written !== undefined || [keys, nodesRemoved, nodes, tokens, tokensRemoved].some(({ length }) => length > 0)) {
+      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens, tokensRemoved });
       this.storageFull = false;
       this.intake.keysKept();
     }
@@ -155,6 +156,7 @@ export class Lead implements Leading {
     this.intake.drop();
     const loaded = await this.parts.store.load();
     registry.rollBack(loaded.nodes);
+    this.tokens.rollBack(loaded.tokens);
     this.state.ledger = this.newLedger(registry, loaded);
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }

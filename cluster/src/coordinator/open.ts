@@ -4,6 +4,7 @@ import { BulkDesk } from "./bulk-desk.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { groupDeadLetters } from "./dead-letters.ts";
+import { JoinDesk } from "./join-desk.ts";
 import { Lead } from "./lead.ts";
 import type { LeadParts } from "./lead-parts.ts";
 import { readLogs } from "./logs.ts";
@@ -17,6 +18,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const tasks = new TaskDesk(lead);
   const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
+  const joining = new JoinDesk(lead, nodes);
   failpoint("start.loaded");
   await nodes.authorize();
   await lead.backups?.start();
@@ -32,6 +34,11 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
     enrol: (request) => nodes.enrol(request),
+    invite: (request) => joining.invite(request),
+    join: (request) => joining.join(request),
+    session: (id, request) => joining.session(id, request),
+    approveNode: (id) => joining.approve(id),
+    revokeNode: (id) => joining.revoke(id),
     patchNode: (id, patch) => nodes.patch(id, patch),
     drain: (id, draining) => nodes.drain(id, draining),
     shutdownNode: (id) => nodes.shutdown(id),

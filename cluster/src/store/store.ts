@@ -48,6 +48,8 @@ export interface NodeRow {
   readonly failed: number;
   /** As last reported. */
   readonly facts?: NodeFacts;
+  /** What a machine that joined said of itself, for whoever approves it. */
+  readonly hostname?: string;
   /** When it was last heard before it left, by the wall clock. */
   readonly lastSeenAt?: number;
   /** Until then, by the wall clock, a coordinator that went down in good order has let it go on with what it runs. */
@@ -58,10 +60,24 @@ export interface TokenRow {
   readonly id: string;
   /** SHA-256 of the secret, base64url. */
   readonly hash: string;
-  readonly scope: Scope;
+  /** join: no token of the API but an invitation, whose `hash` is the key of its proofs (trust/join-proof.ts). */
+  readonly scope: Scope | "join";
   readonly name: string;
   readonly createdAt: number;
   readonly expiresAt?: number;
+  readonly invite?: InviteTerms;
+}
+
+/** One that opens the API. */
+export type ApiTokenRow = TokenRow & { readonly scope: Scope };
+
+export interface InviteTerms {
+  /** The node is let in at once. */
+  readonly approve: boolean;
+  /** Only this id. */
+  readonly node?: NodeId;
+  /** The public key that has used it: a repeated request of that one is answered again. */
+  readonly usedBy?: string;
 }
 
 export interface Batch {

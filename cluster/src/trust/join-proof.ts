@@ -8,8 +8,19 @@
  * P3. A reply is for one request: its proof covers the request's nonce.
  */
 import { createHmac, hash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { JoinReply, JoinRequest, SessionRequest } from "@openclaw-cluster/contract/join";
 import { fromPublic, fromSeed } from "@nats-io/nkeys";
+
+/** A node that has joined, asking who it is to the coordinator. */
+export function makeSessionRequest(node: NodeId, seed: Uint8Array): SessionRequest {
+  const nonce = randomBytes(32).toString("base64url");
+  return { nonce, signature: sign(sessionWords(node, nonce), seed) };
+}
+
+export function isSessionProven(node: NodeId, { nonce, signature }: SessionRequest, publicKey: string): boolean {
+  return isSigned(sessionWords(node, nonce), signature, publicKey);
+}
 
 type Said = Omit<JoinRequest, "nonce" | "proof" | "signature">;
 type Answer = Omit<JoinReply, "proof">;
@@ -22,19 +33,13 @@ export function joinKey(secret: string): string {
 export function makeJoinRequest(said: Said, key: string, seed: Uint8Array): JoinRequest {
   const nonce = randomBytes(32).toString("base64url");
   const words = requestWords({ ...said, nonce });
-  const signature = Buffer.from(fromSeed(seed).sign(words)).toString("base64url");
-  return { ...said, nonce, proof: proofOf(key, words), signature };
+  return { ...said, nonce, proof: proofOf(key, words), signature: sign(words, seed) };
 }
 
 /** Does whoever sent it know the code, and own the key that it names? */
 export function isProven(request: JoinRequest, key: string): boolean {
   const words = requestWords(request);
-  if (!same(request.proof, proofOf(key, words))) return false;
-  try {
-    return fromPublic(request.publicKey).verify(words, Buffer.from(request.signature, "base64url"));
-  } catch {
-    return false;
-  }
+  return same(request.proof, proofOf(key, words)) && isSigned(words, request.signature, request.publicKey);
 }
 
 export function makeJoinReply(answer: Answer, request: Pick<JoinRequest, "nonce">, key: string): JoinReply {
@@ -44,6 +49,22 @@ export function makeJoinReply(answer: Answer, request: Pick<JoinRequest, "nonce"
 /** Did it come from the coordinator that made the code, in answer to this request? */
 export function isReplyProven({ proof, ...answer }: JoinReply, request: Pick<JoinRequest, "nonce">, key: string): boolean {
   return same(proof, proofOf(key, replyWords(answer, request.nonce)));
+}
+
+function sign(words: Buffer, seed: Uint8Array): string {
+  return Buffer.from(fromSeed(seed).sign(words)).toString("base64url");
+}
+
+function isSigned(words: Buffer, signature: string, publicKey: string): boolean {
+  try {
+    return fromPublic(publicKey).verify(words, Buffer.from(signature, "base64url"));
+  } catch {
+    return false;
+  }
+}
+
+function sessionWords(node: NodeId, nonce: string): Buffer {
+  return Buffer.from(JSON.stringify(["session", node, nonce]));
 }
 
 function requestWords({ invite, node, publicKey, hostname, os, nonce }: Said & Pick<JoinRequest, "nonce">): Buffer {
