@@ -18,7 +18,7 @@ import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 
-/** An offer may be on its way for this long before it is made again. */
+/** An offer that the bus has let go may be on its way for this long before it is made again. */
 const REOFFER_MS = 3_000;
 
 /**
@@ -84,7 +84,7 @@ function reconcile(
     if (neverStarted && !rebooted && beat.goodbye === undefined) {
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
-      if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer(task, entry.boot);
+      if ((agoMs < 0 || agoMs >= REOFFER_MS) && !state.outgoing.isUnderWay(task)) state.outgoing.offer(task, entry.boot);
     } else if (neverStarted && beat.goodbye !== undefined) {
       state.ledger.write(task, interrupt(task, now, true, beat.goodbye === "asleep" ? "sleep" : "shutdown"));
     } else {

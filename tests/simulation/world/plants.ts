@@ -104,8 +104,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-lost-offer-is-not-made-again",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
-    find: "if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer",
-    put: "if (agoMs > 3_600_000) state.outgoing.offer",
+    find: "if ((agoMs < 0 || agoMs >= REOFFER_MS) && ",
+    put: "if (agoMs > 3_600_000 && ",
   },
   {
     name: "an-abort-is-not-heard",
@@ -155,8 +155,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-clock-set-back-holds-offers-up",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
-    find: "if (agoMs < 0 || agoMs >= REOFFER_MS)",
-    put: "if (agoMs >= REOFFER_MS)",
+    find: "(agoMs < 0 || agoMs >= REOFFER_MS)",
+    put: "(agoMs >= REOFFER_MS)",
   },
   {
     name: "a-clock-set-back-makes-pauses-longer",
