@@ -7,7 +7,7 @@ import type { Backup } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId, taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
-import { InviteId, type InviteRequest, type JoinReply, type JoinRequest, type Session } from "@openclaw-cluster/contract/join";
+import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
@@ -17,6 +17,8 @@ import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-s
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
 import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
+import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
+import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 
@@ -31,6 +33,9 @@ export class FakeCoordinator implements Coordinator {
   readonly listFilters: TaskQuery[] = [];
   readonly orders: BulkOrder[] = [];
   readonly tokens = new Map<string, ApiTokenRow>();
+  readonly joins: JoinRequest[] = [];
+  apiUrls: readonly string[] = ["http://127.0.0.1:8888"];
+  private joinKey = joinKey("none yet");
   readonly patches: unknown[] = [];
   readonly removals: NodeId[] = [];
   readonly output = new Map<TaskId, OutputChunk[]>();
@@ -338,15 +343,23 @@ export class FakeCoordinator implements Coordinator {
     return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
   }
 
-  async invite({ approve }: InviteRequest) {
+  async invite({ approve, node, ttlMs }: InviteRequest): Promise<Invite> {
     this.check();
-    return { id: InviteId.parse("abcdefgh"), code: "ocj1_code", expiresAt: STARTED_AT, approve };
+    const { invite, secret } = createInvitation();
+    this.joinKey = joinKey(secret);
+    const code = writeJoinCode({ invite, secret, urls: this.apiUrls });
+    return { id: invite, code, expiresAt: Date.now() + ttlMs, approve, ...(node !== undefined && { node }) };
   }
 
-  /** Every proof is good but that of the id `stranger`. */
-  async join({ node }: JoinRequest): Promise<JoinReply> {
-    if (node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
-    return { node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "approved", proof: "p".repeat(43) };
+  /** Every proof is good but that of the id `stranger`; the answer is proven with the newest code's key. */
+  async join(request: JoinRequest): Promise<JoinReply> {
+    if (request.node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
+    this.joins.push(request);
+    return makeJoinReply(
+      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending" },
+      request,
+      this.joinKey,
+    );
   }
 
   session(id: NodeId): Session {

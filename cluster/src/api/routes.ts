@@ -74,7 +74,7 @@ export function mountRoutes(parts: RouteParts, operations: Readonly<Record<strin
 
 function serveOperation(parts: RouteParts, name: string, operation: Operation): (context: Context<Env>) => Response | Promise<Response> {
   const { scope } = operation;
-  if (scope !== "proof") Scope.parse(scope);
+  if (scope !== "proof" && !Scope.safeParse(scope).success) throw new Error(`operation ${name} has no scope`);
   if (name in OWN_WAYS) return OWN_WAYS[name as OwnWay](parts, operation);
   if (!(name in HANDLERS)) throw new Error(`operation ${name} has no handler`);
   // The table's type has proved each handler against its own operation; here they are all alike.

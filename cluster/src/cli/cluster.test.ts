@@ -135,36 +135,69 @@ describe("the cluster", () => {
   });
 });
 
-describe("join", () => {
+describe("invite and join", () => {
   const read = (name: string): Promise<string> => readFile(join(home, name), "utf8");
+  const invite = async (): Promise<string> => {
+    api.coordinator.apiUrls = [api.url];
+    return JSON.parse((await cli(["invite", "--json"])).stdout).code as string;
+  };
+  /** As on another machine: no token, no environment. */
+  const there = (...argv: string[]) => cli(argv, { env: { OPENCLAW_CLUSTER_HOME: home } });
 
-  it("enrols this home's key and writes its settings", async () => {
-    const { code, stdout } = await cli(["join", `${api.url}/`, "--node-id", "nas2"]);
-    expect(code).toBe(0);
-    expect(stdout).toContain("nas2 is let into cluster abcd1234");
-    expect(await read("cluster.yaml")).toContain(
-      `nodeId: nas2\nroles:\n  - worker\ncoordinator:\n  url: ${api.url}\n  tokenFile: ${join(home, "coordinator.token")}\n`,
-    );
-    expect((await read("coordinator.token")).trim()).toBe(api.tokens.admin);
-    if (process.platform !== "win32") expect((await stat(join(home, "coordinator.token"))).mode & 0o777).toBe(0o600);
-    expect((await cli(["status"], { env: { OPENCLAW_CLUSTER_HOME: home } })).code).toBe(0);
-    expect(JSON.parse((await cli(["join", api.url, "--json"])).stdout)).toMatchObject({ node: "nas2", url: api.url });
+  it("prints the line for the other machine, and says what follows", async () => {
+    const open = await cli(["invite", "--node-id", "nas2", "--minutes", "5"]);
+    expect(open.stdout).toMatch(/within 5 minutes:\n\n {2}openclaw-cluster join ocj1_[\w-]+\n\nThen let it in here: .*nodes approve nas2/);
+    expect(open.stderr).toContain("listens on this machine only");
+    expect((await cli(["invite", "--approve"])).stdout).toContain("let in at once");
+    expect(await cli(["invite", "--minutes", "0"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--minutes") });
   });
 
-  it("changes nothing when it is not let in", async () => {
-    const refused = await cli(["join", api.url], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: api.tokens.viewer } });
-    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("forbidden") });
-    await expect(read("cluster.yaml")).rejects.toThrow("ENOENT");
+  it("joins with a key of its own, proves the code and sends none of it, and keeps no token", async () => {
+    const code = await invite();
+    const joined = await there("join", code, "--node-id", "nas2");
+    expect(joined).toMatchObject({ code: 0, stdout: expect.stringContaining("nas2 has joined test and waits to be let in") });
+    expect(await read("cluster.yaml")).toContain(`nodeId: nas2\nroles:\n  - worker\ncoordinator:\n  url: ${api.url}\n`);
+    if (process.platform !== "win32") expect((await stat(join(home, "node.seed"))).mode & 0o777).toBe(0o600);
     await expect(read("coordinator.token")).rejects.toThrow("ENOENT");
+    const sent = JSON.stringify(api.coordinator.joins);
+    expect(sent).not.toContain(code.slice(10, 40));
+    expect(sent).not.toContain((await read("node.seed")).trim());
+    expect(JSON.parse((await there("join", await invite(), "--json")).stdout)).toMatchObject({
+      node: "nas2",
+      url: api.url,
+      state: "pending",
+    });
   });
 
-  it("wants a token, and a folder that is not a coordinator's", async () => {
-    expect(await cli(["join", api.url], { env: { OPENCLAW_CLUSTER_HOME: home } })).toMatchObject({
+  it("changes nothing when whoever answers does not know the code, or does not know it any more", async () => {
+    const old = await invite();
+    await invite();
+    expect(await there("join", old)).toMatchObject({ code: 1, stderr: expect.stringContaining("not the coordinator that made it") });
+    expect(await there("join", await invite(), "--node-id", "stranger")).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("--token-file"),
+      stderr: expect.stringContaining("unknown"),
     });
+    await expect(read("cluster.yaml")).rejects.toThrow("ENOENT");
+  });
+
+  it("tries every address of the code, or the one that --url names", async () => {
+    api.coordinator.apiUrls = ["http://127.0.0.1:1", api.url];
+    const { code } = JSON.parse((await cli(["invite", "--json"])).stdout) as { code: string };
+    expect(await there("join", code)).toMatchObject({ code: 0 });
+    expect(await read("cluster.yaml")).toContain(`url: ${api.url}\n`);
+    api.coordinator.apiUrls = ["http://127.0.0.1:1"];
+    const other = JSON.parse((await cli(["invite", "--json"])).stdout) as { code: string };
+    expect(await there("join", other.code)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("nothing answers at http://127.0.0.1:1"),
+    });
+    expect(await there("join", other.code, "--url", api.url)).toMatchObject({ code: 0 });
+  });
+
+  it("wants a code, and a folder that is not a coordinator's", async () => {
+    expect(await there("join", api.url)).toMatchObject({ code: 2, stderr: expect.stringContaining("ocj1_") });
     await writeFile(join(home, "admin.token"), "t");
-    expect(await cli(["join", api.url])).toMatchObject({ code: 1, stderr: expect.stringContaining("is a coordinator's folder") });
+    expect(await there("join", await invite())).toMatchObject({ code: 1, stderr: expect.stringContaining("is a coordinator's folder") });
   });
 });
 

@@ -90,7 +90,7 @@ export function readUrl(text: string): string {
   return url.href.replace(/\/+$/, "");
 }
 
-function isLoopback(url: string): boolean {
+export function isLoopback(url: string): boolean {
   const host = new URL(url).hostname;
   return host === "localhost" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -1,0 +1,59 @@
+/** `invite`: prints the one line that makes another machine a node of this cluster. */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { INVITE, type Invite } from "@openclaw-cluster/contract/join";
+import type { Command } from "commander";
+import { readJoinCode } from "../../trust/join-code.ts";
+import { examples, type Act } from "../command.ts";
+import { isLoopback } from "../connection.ts";
+import { readNodeId } from "../ids.ts";
+import type { Session } from "../session.ts";
+import { remark } from "../terminal.ts";
+
+interface Options {
+  readonly approve?: boolean;
+  readonly nodeId?: string;
+  readonly minutes: string;
+}
+
+const MINUTE_MS = 60_000;
+
+export function configure(command: Command, act: Act): void {
+  command
+    .option("--approve", "let the machine in at once; without it you approve it when it has come")
+    .option("--node-id <id>", "only a machine of this id may use the code")
+    .option("--minutes <n>", "how long the code is good", String(INVITE.ttlDefaultMs / MINUTE_MS));
+  examples(command, "invite", "invite --approve --node-id nas2")
+    .addHelpText(
+      "after",
+      "\nThe code is good for one machine. It holds a secret: send it to yourself as you would a password. The machine proves that it knows\n" +
+        "the code without sending it, and learns from it which coordinator is the right one.",
+    )
+    .action(act(invite));
+}
+
+async function invite(session: Session, { approve = false, nodeId, minutes }: Options): Promise<void> {
+  const client = await session.client();
+  const node = nodeId === undefined ? {} : { node: readNodeId(nodeId) };
+  const made = await client.invite({ approve, ttlMs: readMinutes(minutes), ...node });
+  const { urls } = readJoinCode(made.code);
+  if (urls.every(isLoopback)) {
+    remark(
+      session.terminal,
+      "note: this coordinator listens on this machine only; another one reaches it through a tunnel, or after you set api.host to this\n" +
+        "      machine's address in your tailnet",
+    );
+  }
+  session.show(made, () => text(session, made));
+}
+
+function text(session: Session, { code, approve, expiresAt, node }: Invite): string {
+  const minutes = Math.max(1, Math.round((expiresAt - Date.now()) / MINUTE_MS));
+  const after = approve ? "It is let in at once." : `Then let it in here: ${session.typed(`nodes approve ${node ?? "<node>"}`)}`;
+  return `On the other machine, within ${minutes} minutes:\n\n  openclaw-cluster join ${code}\n\n${after}\n`;
+}
+
+function readMinutes(given: string): number {
+  const ms = Number(given) * MINUTE_MS;
+  if (Number.isFinite(ms) && ms >= 10_000 && ms <= INVITE.ttlMaxMs) return Math.round(ms);
+  throw new ClusterError("usage", `--minutes takes a number from 0.2 to ${INVITE.ttlMaxMs / MINUTE_MS}, not ${given}`);
+}
