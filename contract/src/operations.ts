@@ -15,6 +15,7 @@ import { Invite, InviteRequest, JoinReply, JoinRequest, PublicKey, Session, Sess
 import type { Scope } from "./scopes.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
+import { TokenId, TokenMade, TokenRequest, TokenView } from "./token.ts";
 import { OutputChunk } from "./wire.ts";
 
 export interface Operation {
@@ -268,6 +269,32 @@ export const OPERATIONS = {
     params: NodeParams,
     body: SessionRequest,
     reply: Session,
+  },
+  tokens: {
+    method: "get",
+    path: "/tokens",
+    scope: "admin",
+    status: 200,
+    summary: "The API's tokens, without what makes them tokens",
+    reply: z.object({ tokens: z.array(TokenView) }),
+  },
+  makeToken: {
+    method: "post",
+    path: "/tokens",
+    scope: "admin",
+    status: 200,
+    summary: "Make a token; the answer shows it, and nothing does again",
+    body: TokenRequest,
+    reply: TokenMade,
+  },
+  revokeToken: {
+    method: "delete",
+    path: "/tokens/{id}",
+    scope: "admin",
+    status: 200,
+    summary: "Take a token back, from the next request on",
+    params: z.object({ id: TokenId }),
+    reply: TokenView,
   },
   enrol: { method: "post", path: "/nodes", scope: "admin", status: 200, summary: "Let a node's key in", body: Enrol, reply: Enrolled },
   node: { method: "get", path: "/nodes/{id}", scope: "viewer", status: 200, summary: "One node", params: NodeParams, reply: Node },

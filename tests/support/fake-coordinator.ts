@@ -6,43 +6,32 @@ import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
 import type { Backup } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { ClusterId, taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
-import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
+import { taskId, type ClusterId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
-import type { Scope } from "@openclaw-cluster/contract/scopes";
 import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
-import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
-import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
-import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
-import { createToken } from "../../cluster/src/trust/token.ts";
 import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
+import { FakeTrust } from "./fake-trust.ts";
 
 interface Listener {
   pending: (readonly ClusterEvent[])[];
   wake: (() => void) | undefined;
 }
 
-export class FakeCoordinator implements Coordinator {
+export class FakeCoordinator extends FakeTrust implements Coordinator {
   readonly tasks = new Map<TaskId, Task>();
   readonly requests: SubmitRequest[] = [];
   readonly listFilters: TaskQuery[] = [];
   readonly orders: BulkOrder[] = [];
-  readonly tokens = new Map<string, ApiTokenRow>();
-  readonly joins: JoinRequest[] = [];
-  apiUrls: readonly string[] = ["http://127.0.0.1:8888"];
-  private joinKey = joinKey("none yet");
   readonly patches: unknown[] = [];
   readonly removals: NodeId[] = [];
   readonly output = new Map<TaskId, OutputChunk[]>();
   /** Runs before each submit answers, after the tasks are made. */
   beforeAnswer: (submitted: readonly Submitted[]) => void | Promise<void> = () => undefined;
-  /** Thrown by every method, once set. */
-  fault: Error | undefined;
   /** Events kept for a listener that comes back. */
   kept: ClusterEvent[] = [];
   /** Open readers of output. */
@@ -66,17 +55,6 @@ export class FakeCoordinator implements Coordinator {
       refusal: (owner) => this.refused?.(owner),
       admit: (owner) => this.refused?.(owner) ?? { leave: () => undefined },
     };
-  }
-
-  /** A new token of this scope, ready to be presented. */
-  tokenFor(scope: Scope): string {
-    const { id, hash, token } = createToken();
-    this.tokens.set(hash, { id, hash, scope, name: scope, createdAt: STARTED_AT });
-    return token;
-  }
-
-  async addToken(row: ApiTokenRow): Promise<void> {
-    this.tokens.set(row.hash, row);
   }
 
   get listening(): number {
@@ -343,30 +321,6 @@ export class FakeCoordinator implements Coordinator {
     return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
   }
 
-  async invite({ approve, node, ttlMs }: InviteRequest): Promise<Invite> {
-    this.check();
-    const { invite, secret } = createInvitation();
-    this.joinKey = joinKey(secret);
-    const code = writeJoinCode({ invite, secret, urls: this.apiUrls });
-    return { id: invite, code, expiresAt: Date.now() + ttlMs, approve, ...(node !== undefined && { node }) };
-  }
-
-  /** Every proof is good but that of the id `stranger`; the answer is proven with the newest code's key. */
-  async join(request: JoinRequest): Promise<JoinReply> {
-    if (request.node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
-    this.joins.push(request);
-    return makeJoinReply(
-      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending" },
-      request,
-      this.joinKey,
-    );
-  }
-
-  session(id: NodeId): Session {
-    if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], epoch: 1 };
-  }
-
   async approveNode(id: NodeId): Promise<Node> {
     return this.node(id);
   }
@@ -400,10 +354,6 @@ export class FakeCoordinator implements Coordinator {
     return node;
   }
 
-  token(hash: string): ApiTokenRow | undefined {
-    return this.tokens.get(hash);
-  }
-
   async stop(): Promise<void> {}
 
   private make(spec: TaskSpec): TaskId {
@@ -427,9 +377,5 @@ export class FakeCoordinator implements Coordinator {
     const task = this.tasks.get(id);
     if (task === undefined) throw new ClusterError("not_found", `There is no task ${id}.`);
     return task;
-  }
-
-  private check(): void {
-    if (this.fault !== undefined) throw this.fault;
   }
 }

@@ -101,7 +101,7 @@ test("a revoked token is refused at once, also on a connection that stands", asy
   const own = await startApi();
   const keep = { connection: "keep-alive" };
   expect((await own.ask({ path: "/api/v1/cluster", headers: keep })).status).toBe(200);
-  own.coordinator.tokens.delete(hashToken(own.tokens.admin));
+  own.coordinator.rows.delete(hashToken(own.tokens.admin));
   expect((await own.ask({ path: "/api/v1/cluster", headers: keep })).status).toBe(401);
   await own.close();
 });

@@ -58,6 +58,9 @@ export const HANDLERS: Handlers = {
   nodesWithSkill: (coordinator, { params: { skill } }) => ({
     nodes: coordinator.nodes().filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
   }),
+  tokens: (coordinator) => ({ tokens: coordinator.tokens() }),
+  makeToken: (coordinator, { body }) => coordinator.makeToken(body),
+  revokeToken: (coordinator, { params }) => coordinator.revokeToken(params.id),
   invite: (coordinator, { body }) => coordinator.invite(body),
   join: (coordinator, { body }) => coordinator.join(body),
   session: (coordinator, { params, body }) => coordinator.session(params.id, body),

@@ -39,6 +39,9 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   nodesOnline: { path: "/nodes/online" },
   nodesWithSkill: { path: "/nodes/skills/summarize" },
   enrol: { path: "/nodes", body: { id: "nas2", publicKey: `U${"A".repeat(55)}` } },
+  tokens: { path: "/tokens" },
+  makeToken: { path: "/tokens", body: { name: "ci", scope: "submitter", ttlMs: 86_400_000 } },
+  revokeToken: { path: "/tokens/77777777" },
   invite: { path: "/join-tokens", body: { approve: true } },
   join: {
     path: "/join",
@@ -63,6 +66,7 @@ const plain = Object.keys(GOOD) as (keyof typeof GOOD)[];
 let api: TestApi;
 beforeAll(async () => {
   api = await startApi();
+  await api.coordinator.addToken({ id: "77777777", hash: "none", scope: "viewer", name: "old", createdAt: 0 });
   await api.ask({ method: "POST", path: "/api/v1/tasks", body: { tasks: [echo, echo] } });
   api.coordinator.finish(["t2" as TaskId], { result: "hello" });
 });

@@ -201,6 +201,34 @@ describe("invite and join", () => {
   });
 });
 
+describe("token", () => {
+  it("makes one that is shown once or written to a file, lists what there is, and takes it back", async () => {
+    const made = await cli(["token", "create", "ci", "--scope", "viewer"]);
+    const [token] = made.stdout.split("\n") as [string];
+    const reader = (one: string) => cli(["status"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: one } });
+    expect((await reader(token)).code).toBe(0);
+    const listed = await cli(["token"]);
+    expect(listed.stdout).toMatch(/TOKEN +SCOPE +NAME/);
+    expect(listed.stdout).toContain("never");
+    expect(listed.stdout).not.toContain(token.slice(13));
+    expect((await cli(["token", "revoke", token])).stdout).toContain("opens nothing any more");
+    expect((await reader(token)).code).toBe(1);
+
+    const out = join(home, "ci.token");
+    const kept = await cli(["token", "create", "ci", "--days", "30", "--out", out]);
+    expect((await reader((await readFile(out, "utf8")).trim())).code).toBe(0);
+    expect(kept.stdout).not.toContain((await readFile(out, "utf8")).trim());
+    if (process.platform !== "win32") expect((await stat(out)).mode & 0o777).toBe(0o600);
+  });
+
+  it("wants words that it understands", async () => {
+    expect(await cli(["token", "create", "ci", "--days", "-1"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--days") });
+    expect((await cli(["token", "create", "ci", "--scope", "root"])).code).toBe(2);
+    expect(await cli(["token", "revoke", "no"])).toMatchObject({ code: 2, stderr: expect.stringContaining("8 characters") });
+    expect((await cli(["token", "revoke", "zzzzzzzz"])).code).toBe(1);
+  });
+});
+
 describe("config", () => {
   it("sets, gets, and takes back", async () => {
     expect((await cli(["config", "set", "api.port", "9000"])).stdout).toContain("written to");

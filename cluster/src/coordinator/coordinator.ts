@@ -9,6 +9,7 @@ import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
+import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
@@ -95,6 +96,10 @@ export interface Coordinator {
   removeNode(id: NodeId): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
   token(hash: string): ApiTokenRow | undefined;
+  tokens(): readonly TokenView[];
+  /** Throws overloaded with TOKENS.max of them. */
+  makeToken(request: TokenRequest): Promise<TokenMade>;
+  revokeToken(id: TokenId): Promise<TokenView>;
   addToken(row: TokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;

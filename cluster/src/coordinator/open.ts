@@ -10,6 +10,7 @@ import type { LeadParts } from "./lead-parts.ts";
 import { readLogs } from "./logs.ts";
 import { NodeDesk } from "./node-desk.ts";
 import { TaskDesk } from "./task-desk.ts";
+import { TokenDesk } from "./token-desk.ts";
 
 export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
@@ -19,6 +20,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
   const joining = new JoinDesk(lead, nodes);
+  const tokens = new TokenDesk(lead);
   failpoint("start.loaded");
   await nodes.authorize();
   await lead.backups?.start();
@@ -70,6 +72,9 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
       yield* readLogs(key, source, options);
     },
     token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
+    tokens: () => tokens.list(),
+    makeToken: (request) => tokens.make(request),
+    revokeToken: (id) => tokens.revoke(id),
     addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
     stop: () => lead.stop(),
   };

@@ -34,6 +34,28 @@ export class Tokens {
     this.dirty.push(row);
   }
 
+  get size(): number {
+    return this.byHash.size;
+  }
+
+  all(): IterableIterator<ApiTokenRow> {
+    return this.byHash.values();
+  }
+
+  /** undefined: there is none. */
+  remove(id: string): ApiTokenRow | undefined {
+    const row = this.byHash.values().find((one) => one.id === id);
+    if (row === undefined) return undefined;
+    this.byHash.delete(row.hash);
+    this.gone.push(id);
+    return row;
+  }
+
+  /** Those that have expired go. */
+  sweep(now: number): void {
+    for (const { id, expiresAt } of [...this.byHash.values()]) if (expiresAt !== undefined && expiresAt <= now) this.remove(id);
+  }
+
   /** Open or used; undefined when there is none or its time is over. */
   invite(id: string, now: number): TokenRow | undefined {
     const row = this.invites.get(id);
