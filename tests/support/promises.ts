@@ -20,7 +20,8 @@ interface Answered {
   readonly id: TaskId;
 }
 
-const PAGE = 500;
+/** So that a page of the largest tasks fits in an answer. */
+const PAGE = 100;
 
 export class Promises {
   private readonly answers = new Map<string, Answered>();
