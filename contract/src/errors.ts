@@ -75,7 +75,7 @@ export const ERRORS = {
     410,
     1,
     "permanent",
-    "Start the daemon again and the node is let in anew (`openclaw-cluster start`); to keep it out, delete its folder.",
+    "Let it join with a new code (on the coordinator: `openclaw-cluster invite`), or delete its folder.",
   ),
   bus_timeout: row(504, 1, "infrastructure", "No answer in time: the outcome is unknown, not failed."),
 
