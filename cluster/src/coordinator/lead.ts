@@ -7,6 +7,7 @@ import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { Audit } from "./audit.ts";
 import { Backups } from "./backups.ts";
 import { Feed } from "./feed.ts";
 import { Inbox } from "./inbox.ts";
@@ -35,6 +36,7 @@ export class Lead implements Leading {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly tokens: Tokens;
+  readonly audit: Audit;
   readonly backups: Backups | undefined;
   readonly startedAt: number;
   /** The last commit was refused for want of disk space. */
@@ -66,6 +68,7 @@ export class Lead implements Leading {
     });
     this.intake = new Intake(this.state, parts.store, this.turn);
     this.tokens = new Tokens(loaded.tokens);
+    this.audit = new Audit(loaded.auditHead, parts.clock);
     this.backups = parts.backups && new Backups({ ...parts.backups, store: parts.store, clock: parts.clock, log: parts.log });
     this.startedAt = parts.clock.wall();
     this.inbox = new Inbox(this);
@@ -138,8 +141,9 @@ export class Lead implements Leading {
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
     const tokensRemoved = this.tokens.takeGone();
-    if (written !== undefined || [keys, nodesRemoved, nodes, tokens, tokensRemoved].some(({ length }) => length > 0)) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens, tokensRemoved });
+    const audit = this.audit.take();
+    if (written !== undefined || [keys, nodesRemoved, nodes, tokens, tokensRemoved, audit].some(({ length }) => length > 0)) {
+      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens, tokensRemoved, audit });
       this.storageFull = false;
       this.intake.keysKept();
     }
@@ -157,6 +161,7 @@ export class Lead implements Leading {
     const loaded = await this.parts.store.load();
     registry.rollBack(loaded.nodes);
     this.tokens.rollBack(loaded.tokens);
+    this.audit.rollBack(loaded.auditHead);
     this.state.ledger = this.newLedger(registry, loaded);
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }
