@@ -103,6 +103,8 @@ export const Heartbeat = z.object({
   held: z.array(AttemptRef),
   /** The daemon is going down in good order: take its unstarted work back now. */
   goodbye: z.boolean().optional(),
+  /** Its leases last by the word of a coordinator that went down in good order (`pause`): no answer has ended that yet. */
+  paused: z.boolean().optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 

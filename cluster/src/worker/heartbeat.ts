@@ -178,6 +178,7 @@ export class Heartbeat {
       ...(this.factsDue && this.facts && { facts: this.facts }),
       held,
       ...(this.leaving && { goodbye: true }),
+      ...(this.leases.paused && { paused: true }),
     };
   }
 }

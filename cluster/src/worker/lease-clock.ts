@@ -6,6 +6,8 @@
  * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
  *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing. So does a life that has just
  *     begun, with what it took up of an earlier one.
+ * L3. A coordinator that goes away on purpose says for how long nothing is given away. That holds until its successor answers,
+ *     and until then each heartbeat says so: then from both sides leases are again what an answer makes them.
  */
 import type { Clock, Timer } from "../system/clock.ts";
 
@@ -27,6 +29,9 @@ export interface LeaseClockParts {
 export class LeaseClock {
   private readonly parts: LeaseClockParts;
   private endsAtMs = 0;
+  /** L3: of the last one, when it was heard and when it ends. */
+  private pausedAtMs = -Infinity;
+  private pausedUntilMs = -Infinity;
   private lookedAtMs = 0;
   /** The wall clock's lead over the monotonic one. */
   private leadMs = 0;
@@ -50,12 +55,21 @@ export class LeaseClock {
     // What was asked before the doubt was answered for an earlier time.
     if (sentAtMs < this.doubtSinceMs) return;
     this.doubtSinceMs = -Infinity;
+    // Only a successor hears what is sent after the word of its predecessor.
+    if (sentAtMs >= this.pausedAtMs) this.pausedUntilMs = -Infinity;
     this.extendTo(sentAtMs + leaseMs);
   }
 
-  /** The coordinator goes away on purpose, and gives nothing away for so long. */
+  /** L3. */
   pause(ms: number): void {
-    this.extendTo(this.parts.clock.monotonic() + ms);
+    const now = this.parts.clock.monotonic();
+    this.pausedAtMs = now;
+    this.pausedUntilMs = now + ms;
+    this.arm(now);
+  }
+
+  get paused(): boolean {
+    return this.pausedUntilMs > this.parts.clock.monotonic();
   }
 
   /** With each heartbeat. */
@@ -67,7 +81,10 @@ export class LeaseClock {
     const stoodStill = now - this.lookedAtMs > STILL_MS;
     this.leadMs = leadMs;
     this.lookedAtMs = now;
-    if (sleptMs > SLEPT_MS) this.endsAtMs -= sleptMs;
+    if (sleptMs > SLEPT_MS) {
+      this.endsAtMs -= sleptMs;
+      this.pausedUntilMs -= sleptMs;
+    }
     if (sleptMs > SLEPT_MS || stoodStill) {
       this.doubtSinceMs = now;
       this.parts.ask();
@@ -85,13 +102,16 @@ export class LeaseClock {
   }
 
   private judge(now: number): void {
-    if (now >= Math.max(this.endsAtMs, this.doubtSinceMs + DOUBT_MS)) this.parts.over();
+    if (now >= this.overAtMs) this.parts.over();
     else this.arm(now);
+  }
+
+  private get overAtMs(): number {
+    return Math.max(this.endsAtMs, this.pausedUntilMs, this.doubtSinceMs + DOUBT_MS);
   }
 
   private arm(now: number): void {
     this.timer?.cancel();
-    const waitMs = Math.max(this.endsAtMs, this.doubtSinceMs + DOUBT_MS) - now;
-    this.timer = this.parts.clock.after(Math.max(0, waitMs), () => this.look());
+    this.timer = this.parts.clock.after(Math.max(0, this.overAtMs - now), () => this.look());
   }
 }
