@@ -5,7 +5,8 @@
  * L1. Time is the monotonic clock's. Where that stands still while the machine sleeps, the wall clock's lead over it tells.
  * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
  *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing. So does a life that has just
- *     begun, with what it took up of an earlier one.
+ *     begun, with what it took up of an earlier one. What looks like sleep may be a new time of day: that adds nothing to
+ *     the time that the leases have by the monotonic clock.
  * L3. A coordinator that goes away on purpose says for how long nothing is given away. That holds until its successor answers,
  *     and until then each heartbeat says so: then from both sides leases are again what an answer makes them.
  */
@@ -36,6 +37,7 @@ export class LeaseClock {
   /** The wall clock's lead over the monotonic one. */
   private leadMs = 0;
   private doubtSinceMs = -Infinity;
+  private doubtUntilMs = -Infinity;
   private timer: Timer | undefined;
 
   constructor(parts: LeaseClockParts) {
@@ -54,7 +56,7 @@ export class LeaseClock {
   renewed(sentAtMs: number, leaseMs: number): void {
     // What was asked before the doubt was answered for an earlier time.
     if (sentAtMs < this.doubtSinceMs) return;
-    this.doubtSinceMs = -Infinity;
+    this.doubtSinceMs = this.doubtUntilMs = -Infinity;
     // Only a successor hears what is sent after the word of its predecessor.
     if (sentAtMs >= this.pausedAtMs) this.pausedUntilMs = -Infinity;
     this.extendTo(sentAtMs + leaseMs);
@@ -81,12 +83,14 @@ export class LeaseClock {
     const stoodStill = now - this.lookedAtMs > STILL_MS;
     this.leadMs = leadMs;
     this.lookedAtMs = now;
+    const lastMs = stoodStill ? Infinity : this.overAtMs;
     if (sleptMs > SLEPT_MS) {
       this.endsAtMs -= sleptMs;
       this.pausedUntilMs -= sleptMs;
     }
     if (sleptMs > SLEPT_MS || stoodStill) {
       this.doubtSinceMs = now;
+      this.doubtUntilMs = Math.min(now + DOUBT_MS, lastMs);
       this.parts.ask();
     }
     this.judge(now);
@@ -107,7 +111,7 @@ export class LeaseClock {
   }
 
   private get overAtMs(): number {
-    return Math.max(this.endsAtMs, this.pausedUntilMs, this.doubtSinceMs + DOUBT_MS);
+    return Math.max(this.endsAtMs, this.pausedUntilMs, this.doubtUntilMs);
   }
 
   private arm(now: number): void {

@@ -115,6 +115,19 @@ test("an answer names what is others' by now: that is stopped, the rest goes on"
   expect(ground.command.runs.map(({ execution }) => execution.signal.reason)).toEqual(["cancelled", undefined]);
 });
 
+test("a new time of day makes a lease no longer: it ends when it would have ended, and the node asks before", async () => {
+  await ground.open();
+  ground.offer({ n: 1, spec: COMMAND });
+  await ground.started(ground.command.runs);
+  ground.bus.set(false);
+  await ground.pass(8_000, 1_000);
+  ground.clock.jump(3_600_000);
+  await ground.pass(500, 500);
+  expect(ground.command.last().execution.signal.aborted).toBe(false);
+  await ground.pass(1_500, 500);
+  expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
+});
+
 /** Stopped with SIGSTOP the process's clocks go on; while the machine sleeps only the time of day does, on Linux. */
 describe.each([
   ["stopped", (ms: number) => ground.clock.standStill(ms)],
