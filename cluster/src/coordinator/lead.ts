@@ -139,11 +139,10 @@ export class Lead implements Leading {
     const nodesRemoved = registry.takeRemoved();
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
-    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
-      this.storageFull = false;
-      this.intake.keysKept();
-    }
+    // Also where nothing is written: who was replaced while it stood still must not judge, answer or offer any more (S2).
+    await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
+    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) this.storageFull = false;
+    this.intake.keysKept();
     registry.committed();
     outgoing.flush(written, this.parts.clock.wall());
     this.watch.arm();
