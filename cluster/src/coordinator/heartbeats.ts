@@ -18,7 +18,7 @@ import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 
-/** An offer may be on its way for this long before it is made again. */
+/** An offer that the bus has let go may be on its way for this long before it is made again. */
 const REOFFER_MS = 3_000;
 
 /**
@@ -46,6 +46,8 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   } else {
     state.ledger.scheduler.setLoad(entry.row.id, beat.load);
   }
+  // The first one that is heard of a life may have been on its way before the word of a pause had reached the node.
+  if (sameLife && beat.paused !== true) entry.pausedUntil = -Infinity;
   entry.leasedUntil = Math.max(entry.leasedUntil, entry.seenAt + lostAfterMs(labelsOf(entry)));
   const stop = reconcile(state, entry, beat, { sameLife, rebooted });
   return { epoch: state.epoch, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };
@@ -84,7 +86,7 @@ function reconcile(
     if (neverStarted && !rebooted && beat.goodbye === undefined) {
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
-      if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer(task, entry.boot);
+      if ((agoMs < 0 || agoMs >= REOFFER_MS) && !state.outgoing.isUnderWay(task)) state.outgoing.offer(task, entry.boot);
     } else if (neverStarted && beat.goodbye !== undefined) {
       state.ledger.write(task, interrupt(task, now, true, beat.goodbye === "asleep" ? "sleep" : "shutdown"));
     } else {

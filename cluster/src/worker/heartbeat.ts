@@ -18,8 +18,8 @@ import type { JudgedLoad } from "./disk-room.ts";
 import { LeaseClock } from "./lease-clock.ts";
 
 const HEARTBEAT_MS = 2_000;
-/** After that the next beat has been sent. */
-const ANSWER_MS = 2_000;
+/** On a slow line that is full both ways it takes 3 s and more; a later one would renew little. */
+const ANSWER_MS = 5_000;
 const FACTS_MS = 30_000;
 /** The first heartbeat waits for facts no longer than this; a Gateway that starts can take half a minute. */
 const FACTS_FIRST_MS = 5_000;
@@ -183,6 +183,7 @@ export class Heartbeat {
       ...(this.factsDue && this.facts && { facts: this.facts }),
       held,
       ...(this.leaving !== undefined && { goodbye: this.leaving }),
+      ...(this.leases.paused && { paused: true }),
     };
   }
 }

@@ -20,11 +20,12 @@ import type { Spool } from "./spool.ts";
 const FINISHED_MAX = 1_000;
 /** Started and progressed entries of a report, each. */
 const NEWS_MAX = 1_000;
-/** Of finished attempts; the rest of a message is for the other entries. One result has at most 256 KiB. */
-const FINISHED_BYTES_MAX = 512 * 1024;
+/** Of finished attempts; a single one may be larger. What is in one report is sent again as a whole, so more is no gain. */
+const FINISHED_BYTES_MAX = 256 * 1024;
 /** What stands around an outcome in a report. */
 const ENTRY_BYTES = 192;
 const IN_FLIGHT_MAX = 8;
+/** Once it has left: a second and a half each way on a slow line that is full, and a commit. */
 const ANSWER_MS = 5_000;
 const AGAIN_MS = 500;
 /** Progress waits this long for more of it; people read it. */
@@ -188,7 +189,7 @@ export class Outbox {
       finished: flight.finished.map((one) => one.finished),
     };
     try {
-      const reply = ReportReply.parse(await bus.request(this.subject, report, ANSWER_MS));
+      const reply = ReportReply.parse(await bus.deliver(this.subject, report, ANSWER_MS));
       if (reply.verdicts.length !== flight.finished.length)
         throw new Error(`${reply.verdicts.length} verdicts on ${flight.finished.length} results`);
     } catch (error) {

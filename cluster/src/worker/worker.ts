@@ -157,7 +157,10 @@ class OpenWorker implements Worker, Surroundings {
     this.takeUp();
     this.subscriptions = [
       bus.onStatus((connected) => connected && this.announce()),
-      bus.subscribe(offersTo(node), ({ body }) => desk.offers(body)),
+      bus.subscribe(offersTo(node), ({ body, respond }) => {
+        desk.offers(body);
+        respond?.({});
+      }),
       bus.subscribe(controlTo(node), ({ body }) => desk.control(body)),
     ];
     await this.heartbeat.start();

@@ -104,8 +104,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-lost-offer-is-not-made-again",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
-    find: "if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer",
-    put: "if (agoMs > 3_600_000) state.outgoing.offer",
+    find: "if ((agoMs < 0 || agoMs >= REOFFER_MS) && ",
+    put: "if (agoMs > 3_600_000 && ",
   },
   {
     name: "an-abort-is-not-heard",
@@ -155,8 +155,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-clock-set-back-holds-offers-up",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
-    find: "if (agoMs < 0 || agoMs >= REOFFER_MS)",
-    put: "if (agoMs >= REOFFER_MS)",
+    find: "(agoMs < 0 || agoMs >= REOFFER_MS)",
+    put: "(agoMs >= REOFFER_MS)",
   },
   {
     name: "a-clock-set-back-makes-pauses-longer",
@@ -192,6 +192,41 @@ export const PLANTS: readonly Plant[] = [
     file: "worker/attempt.ts",
     find: "      if (++this.looksSinceAbort < ABANDON_LOOKS) return;",
     put: "      if (now < 0) return;",
+  },
+  {
+    name: "a-successor-has-no-patience",
+    breaks: ["I5", "G5"],
+    file: "coordinator/lead.ts",
+    find: "if (pauseMs > 0) entry.pausedUntil",
+    put: "if (pauseMs > Infinity) entry.pausedUntil",
+  },
+  {
+    name: "a-pause-goes-on-when-the-successor-has-answered",
+    breaks: ["I5", "G5"],
+    file: "worker/lease-clock.ts",
+    find: "    if (sentAtMs >= this.pausedAtMs) this.pausedUntilMs = -Infinity;",
+    put: "    this.endsAtMs = Math.max(this.endsAtMs, this.pausedUntilMs);\n    this.pausedUntilMs = -Infinity;",
+  },
+  {
+    name: "a-new-time-of-day-makes-a-lease-longer",
+    breaks: ["I5", "G5"],
+    file: "worker/lease-clock.ts",
+    find: "Math.min(now + DOUBT_MS, lastMs)",
+    put: "now + DOUBT_MS",
+  },
+  {
+    name: "a-replaced-coordinator-speaks-where-it-writes-nothing",
+    breaks: ["I5", "I13", "I15", "G5"],
+    file: "coordinator/lead.ts",
+    find: "    await this.parts.store.commit({ epoch: this.claim.epoch, ...written,",
+    put: "    if (written !== undefined || nodes.length > 0 || keys.length > 0)\n      await this.parts.store.commit({ epoch: this.claim.epoch, ...written,",
+  },
+  {
+    name: "a-life-noticed-in-a-failed-commit-is-forgotten",
+    breaks: ["G5", "I5"],
+    file: "coordinator/registry.ts",
+    find: "    for (const [entry, boot] of this.freshLives) entry.boot = boot;\n",
+    put: "",
   },
 ];
 
