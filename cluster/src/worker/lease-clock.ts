@@ -5,7 +5,8 @@
  * L1. Time is the monotonic clock's. Where that stands still while the machine sleeps, the wall clock's lead over it tells.
  * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
  *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing. So does a life that has just
- *     begun, with what it took up of an earlier one.
+ *     begun, with what it took up of an earlier one. Nothing new is begun in doubt: an offer that lay here meanwhile may
+ *     long be another node's.
  */
 import type { Clock, Timer } from "../system/clock.ts";
 
@@ -56,6 +57,13 @@ export class LeaseClock {
   /** The coordinator goes away on purpose, and gives nothing away for so long. */
   pause(ms: number): void {
     this.extendTo(this.parts.clock.monotonic() + ms);
+  }
+
+  /** Looks, and says whether time has passed unnoticed, and nobody has answered since. */
+  get inDoubt(): boolean {
+    if (this.timer === undefined) return false;
+    this.look();
+    return this.doubtSinceMs > -Infinity;
   }
 
   /** With each heartbeat. */
