@@ -80,6 +80,13 @@ export const PLANTS: readonly Plant[] = [
     put: "os, arch, skills",
   },
   {
+    name: "a-full-disk-is-not-minded",
+    breaks: ["I8"],
+    file: "worker/disk-room.ts",
+    find: "return this.full !== undefined;",
+    put: "return false;",
+  },
+  {
     name: "slots-are-not-counted",
     breaks: ["I9"],
     file: "worker/slots.ts",
