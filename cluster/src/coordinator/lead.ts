@@ -3,6 +3,7 @@
  * through inbox.ts, time through watch.ts, what callers ask through the desks; what happens to tasks is in core.
  */
 import { isAway } from "@openclaw-cluster/contract/node";
+import { lostAfterMs } from "../core/liveness.ts";
 import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
@@ -15,7 +16,7 @@ import type { LeadParts, Leading } from "./lead-parts.ts";
 import { Ledger } from "./ledger.ts";
 import { Outgoing } from "./outgoing.ts";
 import { placeQueued } from "./placing.ts";
-import { Registry, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
+import { labelsOf, Registry, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 import { Tokens } from "./tokens.ts";
 import { Turn } from "./turn.ts";
@@ -72,13 +73,14 @@ export class Lead implements Leading {
     this.watch = new Watch(this);
   }
 
-  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, and a pause that it was given. */
+  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, beyond a pause that it was given. */
   start(): void {
     const { clock } = this.parts;
     this.inbox.open();
     for (const entry of this.holders()) {
-      const pauseMs = Math.min(PAUSE_MS, Math.max(0, (entry.row.pausedUntil ?? 0) - clock.wall()));
-      entry.seenAt = clock.monotonic() + pauseMs;
+      const pauseMs = Math.min(PAUSE_MS, (entry.row.pausedUntil ?? 0) - clock.wall());
+      entry.seenAt = clock.monotonic();
+      if (pauseMs > 0) entry.pausedUntil = entry.seenAt + pauseMs + lostAfterMs(labelsOf(entry));
     }
     for (const { row } of this.state.registry.all()) this.state.outgoing.control(row.id, { kind: "report", epoch: this.claim.epoch });
     this.watch.arm();
@@ -137,11 +139,10 @@ export class Lead implements Leading {
     const nodesRemoved = registry.takeRemoved();
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
-    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
-      this.storageFull = false;
-      this.intake.keysKept();
-    }
+    // Also where nothing is written: who was replaced while it stood still must not judge, answer or offer any more (S2).
+    await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
+    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) this.storageFull = false;
+    this.intake.keysKept();
     registry.committed();
     outgoing.flush(written, this.parts.clock.wall());
     this.watch.arm();
