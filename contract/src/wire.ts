@@ -3,7 +3,8 @@
  * speaks of as (task, attempt, epoch), and the receiver checks that against what it holds.
  *
  * W1. An offer is for one life of a node's daemon. It may come twice; a worker that holds or has finished the attempt answers as before and runs nothing.
- * W2. A report is a request: a finished attempt stays in the worker's spool until the answer names a verdict on it.
+ * W2. A report is a request: a finished attempt stays in the worker's spool until the answer of a coordinator that is not
+ *     replaced names a verdict on it.
  * W3. The coordinator commits before it answers a report.
  */
 import { z } from "zod";
@@ -91,7 +92,7 @@ export type Report = z.infer<typeof Report>;
 /** accepted: it counts. stale: another attempt or epoch holds the task. unknown: no such task. In the order of `finished`. */
 export const Verdict = z.enum(["accepted", "stale", "unknown"]);
 export type Verdict = z.infer<typeof Verdict>;
-export const ReportReply = z.object({ verdicts: z.array(Verdict) });
+export const ReportReply = z.object({ epoch: z.int().min(1), verdicts: z.array(Verdict) });
 export type ReportReply = z.infer<typeof ReportReply>;
 
 /** How a node leaves in good order: its daemon ends, or its machine goes to sleep. */

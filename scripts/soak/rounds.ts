@@ -7,7 +7,6 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { TERMINAL, type TaskState } from "@openclaw-cluster/contract/task";
 import { until, type TestCluster, type TestDaemon } from "../../tests/support/daemon.ts";
-import { endsOf } from "../../tests/support/feed.ts";
 import { processesOf } from "../../tests/support/leaked-processes.ts";
 import { endsOf } from "../../tests/support/feed.ts";
 import { watchTasks, type Watch } from "../../tests/support/promises.ts";
@@ -135,10 +134,10 @@ export class Soak {
   }
 }
 
-/** By the one checker of all tests on real parts; and each task has ended as its kind must. */
+/** By the one judge of all tests on real parts; and each task has ended as its kind must. */
 async function judge(watch: Watch, { sent }: Load): Promise<string[]> {
   const broken = await watch.broken([...sent.keys()]);
   const ends = endsOf(watch.events);
   const wrong = [...sent].filter(([id, end]) => ends.get(id)?.at(-1) !== end);
-  return [...broken, ...wrong.map(([id, end]) => `${id} ended as ${ends.get(id)?.at(-1)} and not as ${end}`)];
+  return [...broken, ...wrong.map(([id, end]) => `${id} is ${ends.get(id)?.at(-1)} and not ${end}`)];
 }

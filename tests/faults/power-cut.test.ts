@@ -34,7 +34,7 @@ const FIRST_SEEDS = 6;
 const FIRST_START_MS = [300, 4_000] as const;
 const STRIKE_MS = [0, 2_500] as const;
 /** In the midst of the copying of the log into the database, and of what follows it. */
-const COPYING_MS = [0, 400] as const;
+const COPYING_MS = [0, 1_200] as const;
 /** More than the log holds before it is copied into the database: each is written with its spec and its result. */
 const BALLAST_TASKS = 80;
 const BALLAST_CHARS = 240_000;

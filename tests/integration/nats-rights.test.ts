@@ -101,7 +101,7 @@ test("a node cannot have the coordinator answer into another node's subjects", a
   const heardByB: unknown[] = [];
   const answering = coordinator.subscribe(reportFrom(A), ({ body, respond }) => {
     asked.push(body);
-    respond?.({ verdicts: [] });
+    respond?.({ epoch: 1, verdicts: [] });
   });
   const listening = b.subscribe(offersTo(B), ({ body }) => heardByB.push(body));
   await roundTrip(coordinator);

@@ -122,7 +122,7 @@ export class WorkerGround {
       const report = Report.parse(body);
       this.reports.push(report);
       const verdicts = report.finished.map((one) => this.verdict(one));
-      if (!verdicts.includes(undefined)) respond?.({ verdicts });
+      if (!verdicts.includes(undefined)) respond?.({ epoch: this.epoch, verdicts });
     });
   }
 

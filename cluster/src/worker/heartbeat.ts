@@ -100,6 +100,11 @@ export class Heartbeat {
     void this.announce();
   }
 
+  /** Has this machine slept or stood still, so that nobody has answered since? */
+  get inDoubt(): boolean {
+    return this.leases.inDoubt;
+  }
+
   /** The coordinator goes away on purpose, and comes back. */
   pause(ms: number): void {
     this.leases.pause(ms);

@@ -5,7 +5,8 @@
  * I1. A coordinator whose epoch is older than the newest one seen is not obeyed, nor are offers taken that were made to an
  *     earlier life of this daemon: what becomes of those, their coordinator decides when it hears of this one.
  * I2. An offer that was seen before runs nothing (W1): it is held, or its result waits in the outbox, or was accepted.
- * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever.
+ * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever; but
+ *     while this node is in doubt (lease-clock.ts): then to offer it again is what is wanted.
  */
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -38,6 +39,8 @@ export interface DeskParts {
   report(): void;
   /** The coordinator wants this daemon to end. */
   shutdown(): void;
+  /** Has this machine slept or stood still, and not been answered since? */
+  inDoubt(): boolean;
   /** The coordinator goes away for so long at most, and gives nothing away meanwhile. */
   pause(ms: number): void;
 }
@@ -67,6 +70,8 @@ export class Desk {
     if (!this.parts.spool.admits(epoch as number)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
     // Whoever made them did not know yet that this life has begun; it learns that from the first heartbeat.
     if (boot !== this.parts.spool.boot) return this.parts.log.info({ boot }, "offers to an earlier life were dropped");
+    // What lay here while this machine slept may be another node's by now; what is not is offered again.
+    if (this.parts.inDoubt()) return this.parts.log.info("offers that came while this machine stood still were dropped");
     for (const offer of offers as unknown[]) this.take(offer);
   }
 

@@ -2,7 +2,8 @@
  * The worker's news for the coordinator: what started, came on, or ended in one turn of the event loop becomes one
  * report, and a report that is not answered is sent again.
  *
- * B1. A finished attempt stays here until an answer names a verdict on it (W2), whatever the bus does.
+ * B1. A finished attempt stays here until an answer names a verdict on it (W2), whatever the bus does, and whatever a
+ *     coordinator says that was replaced.
  * B2. An attempt that started and ended since the last report is told once, by its end.
  * B3. No report is larger than one message may be, and few are under way at once; while answers fail, only one.
  */
@@ -192,6 +193,8 @@ export class Outbox {
       const reply = ReportReply.parse(await bus.deliver(this.subject, report, ANSWER_MS));
       if (reply.verdicts.length !== flight.finished.length)
         throw new Error(`${reply.verdicts.length} verdicts on ${flight.finished.length} results`);
+      // One that was replaced and does not know it yet calls stale what its successor waits for.
+      if (!spool.admits(reply.epoch)) throw new Error(`the coordinator of epoch ${reply.epoch} was replaced`);
     } catch (error) {
       log.debug({ err: error, finished: flight.finished.length }, "a report was not answered; it is sent again");
       this.flights.delete(flight);

@@ -140,6 +140,7 @@ class OpenWorker implements Worker, Surroundings {
       room: this.room,
       report: () => this.announce(),
       shutdown: () => parts.onShutdown?.(),
+      inDoubt: () => this.heartbeat.inDoubt,
       pause: (ms) => this.heartbeat.pause(ms),
     });
   }

@@ -56,6 +56,10 @@ export class Machine implements Host {
   readonly parts: MachineParts;
   readonly skew = { ms: 0 };
   life: Life | undefined;
+  /** Its disk. */
+  isFull = false;
+  /** When this life's worker saw that. */
+  private knownFullAt: number | undefined;
   private readonly disk = new DatabaseSync(":memory:");
   private readonly policy: Policy;
   /** Turns in this machine's Gateway, by run: when each is done. */
@@ -78,6 +82,7 @@ export class Machine implements Host {
   forbids({ spec }: TaskRecord): string | undefined {
     const missing = Object.entries(spec.require?.labels ?? {}).filter(([name, value]) => this.parts.labels[name] !== value);
     if (missing.length > 0) return `has no label ${missing.map(([name]) => name).join()}`;
+    if (this.knownFullAt !== undefined && this.knownFullAt < this.parts.time.now) return "knows that its disk is full";
     const decision = decide(this.policy, spec);
     return decision.allow ? undefined : decision.reason;
   }
@@ -88,6 +93,7 @@ export class Machine implements Host {
     const clock = new PartyClock(time, chance.fork(), this.skew);
     const life: Life = { clock, link: new LooseBus(net.connect(id, clock)), leaving: false };
     this.life = life;
+    this.knownFullAt = undefined;
     void this.open(life);
   }
 
@@ -126,6 +132,12 @@ export class Machine implements Host {
     });
   }
 
+  private load(): { cpu: number; memoryFreeMiB: number; diskFreeMiB: number } {
+    if (!this.isFull) this.knownFullAt = undefined;
+    else this.knownFullAt ??= this.parts.time.now;
+    return { cpu: 0.1, memoryFreeMiB: 1_000, diskFreeMiB: this.isFull ? 0 : 10_000 };
+  }
+
   private async open(life: Life): Promise<void> {
     const { id, slots, folder, labels, kinds, enrol } = this.parts;
     const { clock } = life;
@@ -143,8 +155,8 @@ export class Machine implements Host {
       policy: { current: () => this.policy },
       folder: `${folder}/${id}`,
       slots,
-      diskFloorMiB: 0,
-      load: async () => ({ cpu: 0.1, memoryFreeMiB: 1_000, diskFreeMiB: 10_000 }),
+      diskFloorMiB: 1,
+      load: async () => this.load(),
       openSpool: (_file, its, wallMs, log) => new KeptSpool(this.disk, its, wallMs, log),
       onShutdown: () => this.shutDown(20_000),
     });

@@ -13,6 +13,8 @@ export interface Plant {
   readonly file: string;
   readonly find: string;
   readonly put: string;
+  /** The first world to look at, where a shy one shows itself late among the first. */
+  readonly from?: number;
 }
 
 export const PLANTS: readonly Plant[] = [
@@ -78,6 +80,13 @@ export const PLANTS: readonly Plant[] = [
     file: "core/scheduling/filter.ts",
     find: "os, arch, labels, skills",
     put: "os, arch, skills",
+  },
+  {
+    name: "a-full-disk-is-not-minded",
+    breaks: ["I8"],
+    file: "worker/disk-room.ts",
+    find: "return this.full !== undefined;",
+    put: "return false;",
   },
   {
     name: "slots-are-not-counted",
@@ -185,6 +194,7 @@ export const PLANTS: readonly Plant[] = [
     file: "coordinator/heartbeats.ts",
     find: "  if (entry.boot === boot) return n > entry.said;",
     put: "  if (entry.boot === boot) return n > 0;",
+    from: 3_000,
   },
   {
     name: "a-slot-is-free-before-its-work-has-stopped",

@@ -51,6 +51,7 @@ export class Trouble {
     head.skew.ms = 0;
     for (const machine of machines) {
       machine.skew.ms = 0;
+      machine.isFull = false;
       this.mendLink(machine);
       machine.life?.clock.goOn();
       machine.start();
@@ -253,6 +254,13 @@ const ACTS: readonly [Act, ...Act[]] = [
     trouble.parts.disk.faults.full = 0.7;
     await trouble.lasts();
     trouble.parts.disk.faults.full = 0;
+  },
+  async (trouble) => {
+    const machine = trouble.anyMachine;
+    trouble.parts.note(`the disk of ${machine.id} is full`);
+    machine.isFull = true;
+    await trouble.lasts();
+    machine.isFull = false;
   },
   ({ parts }) => {
     parts.note("the disk fails");
