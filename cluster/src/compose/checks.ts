@@ -7,7 +7,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { summary } from "../core/policy.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { resolveBinary } from "../system/binaries.ts";
-import { systemClock } from "../system/clock.ts";
+import { localTimeZone, systemClock } from "../system/clock.ts";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
 import { cacheFolder, foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
 import { silentLog, type Log } from "../system/log.ts";
@@ -130,7 +130,7 @@ function checkPolicy({ policy: file }: Folders): Check {
   const policy = openPolicyFile({ file, clock: systemClock, log: hears });
   policy.close();
   if (broken !== undefined) return fail("policy.yaml", `${file}: ${broken}`, "Until it is put right, everything is denied on this node.");
-  const { kinds } = summary(policy.current());
+  const { kinds } = summary(policy.current(), { now: Date.now(), timeZone: localTimeZone() });
   return kinds.length === 0
     ? warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`)
     : ok("policy.yaml", `may run here: ${kinds.join(", ")}`);
