@@ -3,6 +3,7 @@
  * OpenAPI document is generated from it, and the client takes its types from it. Paths stand under `/api/v1`.
  */
 import { z } from "zod";
+import { AUDIT, AuditPage } from "./audit.ts";
 import { BulkReport, BulkRequest, DeadPage, TASK_CONDITIONS } from "./bulk.ts";
 import { Backup, ClusterView, Health, QueueView } from "./cluster.ts";
 import { ClusterEvent } from "./events.ts";
@@ -269,6 +270,18 @@ export const OPERATIONS = {
     params: NodeParams,
     body: SessionRequest,
     reply: Session,
+  },
+  audit: {
+    method: "get",
+    path: "/audit",
+    scope: "admin",
+    status: 200,
+    summary: "Who let whom in and changed what, oldest first, each entry bound to the one before it",
+    query: z.object({
+      after: z.coerce.number().int().min(0).default(0),
+      limit: z.coerce.number().int().min(1).max(AUDIT.pageMax).default(100),
+    }),
+    reply: AuditPage,
   },
   tokens: {
     method: "get",

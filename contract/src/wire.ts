@@ -108,6 +108,8 @@ export const Heartbeat = z.object({
   held: z.array(AttemptRef),
   /** The node is not at work any more. What it does not hold goes back now. */
   goodbye: Goodbye.optional(),
+  /** Its leases last by the word of a coordinator that went down in good order (`pause`): no answer has ended that yet. */
+  paused: z.boolean().optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 

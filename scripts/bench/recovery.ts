@@ -9,11 +9,12 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
-import type { TaskEvent } from "@openclaw-cluster/contract/events";
+import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { coursesOf, measure } from "../../cluster/src/cli/drill/verdict.ts";
+import { listen } from "../../tests/support/feed.ts";
 import { openHosts, whyNoHosts, type Host } from "../../tests/support/hosts.ts";
 import type { Running } from "../child.ts";
-import { watchTasks } from "../../tests/support/verdict.ts";
 import { startCluster, type ClusterUnderTest } from "./cluster-under-test.ts";
 import { percentiles, type Percentiles } from "./percentiles.ts";
 import { treeOf } from "./usage.ts";
@@ -21,6 +22,7 @@ import { treeOf } from "./usage.ts";
 const TASKS = 200;
 const TASK_MS = 200;
 const SLOTS = 8;
+const STRUCK = NodeId.parse("bench1");
 /** The work takes 2.5 s undisturbed; the blow falls while both nodes are busy. */
 const STRIKE_MS = [200, 1_500] as const;
 const READY_MS = 100;
@@ -35,7 +37,7 @@ export interface Recovered {
   rounds: number;
   /** Tasks that the struck workers held, all rounds together. */
   struck: number;
-  /** Tasks that did not succeed, and tasks whose success was told more than once. */
+  /** Tasks of which no success was told, and tasks of which more than one was. */
   lost: number;
   acceptedTwice: number;
   /** ms from the blow, by this machine's clock. */
@@ -120,31 +122,26 @@ interface Round {
 }
 
 async function strike(client: Client, blow: Blow): Promise<Round> {
-  const watch = watchTasks(client);
+  const feed = listen(client);
   const spec: TaskSpec = { kind: "echo", input: { delayMs: TASK_MS } };
   const running = client.runMany(Array.from({ length: TASKS }, () => spec));
   const [from, to] = STRIKE_MS;
   await pause(from + Math.random() * (to - from));
   const struckAt = await blow.strike();
-  const ended = await running;
+  const tasks = new Set((await running).map(({ id }) => id));
   await blow.mend();
   // What it tells late, when it is back, must not count either.
   await bothReady(client);
-  await watch.end();
-  const { events } = watch;
-  // Where there is room, a task is taken back and placed anew in one turn, and only its next attempt is told.
-  const again = events.filter(({ attempt, reason }) => attempt > 1 || reason === "node_lost");
-  const sinceFirst = (found: readonly TaskEvent[]): number[] =>
-    [...Map.groupBy(found, ({ task }) => task).values()].map((its) => (its[0] as TaskEvent).at - struckAt);
-  const successes = Map.groupBy(
-    events.filter(({ state }) => state === "succeeded"),
-    ({ task }) => task,
-  );
+  await feed.hearOut();
+  await feed.end();
+  const fall = [feed.events, tasks, { node: STRUCK, at: struckAt }] as const;
+  const { lost, acceptedTwice } = measure(...fall);
+  const courses = coursesOf(...fall);
   return {
-    lost: ended.filter(({ state }) => state !== "succeeded").length,
-    acceptedTwice: [...successes.values()].filter((told) => told.length > 1).length,
-    requeuedMs: sinceFirst(again),
-    startedAgainMs: sinceFirst(again.filter(({ state }) => state === "running")),
+    lost,
+    acceptedTwice,
+    requeuedMs: courses.flatMap(({ takenBackMs }) => takenBackMs ?? []),
+    startedAgainMs: courses.flatMap(({ startedAgainMs }) => startedAgainMs ?? []),
   };
 }
 

@@ -8,7 +8,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { TERMINAL, type TaskState } from "@openclaw-cluster/contract/task";
 import { until, type TestCluster, type TestDaemon } from "../../tests/support/daemon.ts";
 import { processesOf } from "../../tests/support/leaked-processes.ts";
-import { watchTasks, type Watch } from "../../tests/support/verdict.ts";
+import { endsOf } from "../../tests/support/feed.ts";
+import { watchTasks, type Watch } from "../../tests/support/promises.ts";
 import { Chance } from "../../tests/simulation/world/chance.ts";
 import { Load } from "./load.ts";
 import { clock, progressLine } from "./report.ts";
@@ -135,12 +136,8 @@ export class Soak {
 
 /** By the one judge of all tests on real parts; and each task has ended as its kind must. */
 async function judge(watch: Watch, { sent }: Load): Promise<string[]> {
-  const { lost, endedTwice, acceptedWrongly } = await watch.judge([...sent.keys()]);
-  const ends = new Map(watch.events.flatMap(({ task, state }) => (TERMINAL.has(state) ? [[task, state] as const] : [])));
-  return [
-    ...lost.map((id) => `${id} is lost`),
-    ...endedTwice.map((id) => `${id} ended twice`),
-    ...acceptedWrongly.map((id) => `${id} was accepted twice, or its attempts are not 1, 2, 3`),
-    ...[...sent].filter(([id, end]) => ends.get(id) !== end).map(([id, end]) => `${id} is ${ends.get(id)} and not ${end}`),
-  ];
+  const broken = await watch.broken([...sent.keys()]);
+  const ends = endsOf(watch.events);
+  const wrong = [...sent].filter(([id, end]) => ends.get(id)?.at(-1) !== end);
+  return [...broken, ...wrong.map(([id, end]) => `${id} is ${ends.get(id)?.at(-1)} and not ${end}`)];
 }

@@ -10,7 +10,9 @@ import type { TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { endsOf } from "../support/feed.ts";
 import { processesOf } from "../support/leaked-processes.ts";
+import { watchTasks } from "../support/promises.ts";
 import { attemptPids } from "../support/worker-home.ts";
 
 const GONE_MS = 5_000;
@@ -71,12 +73,7 @@ async function raceAll(specs: readonly TaskSpec[]): Promise<Race[]> {
 }
 
 test("at any moment: each ends once, a cancel that was answered holds, no process is left", async () => {
-  const ends = new Map<TaskId, TaskState[]>();
-  const leave = new AbortController();
-  const listening = (async () => {
-    for await (const event of cluster.client.events({ terminal: true, signal: leave.signal }))
-      if (event.type === "task") ends.set(event.task, [...(ends.get(event.task) ?? []), event.state]);
-  })();
+  const watch = watchTasks(cluster.client);
   const races = await raceAll([
     ...Array.from({ length: ECHOES }, () => echo({ delayMs: Math.floor(Math.random() * RACE_MS) })),
     ...Array.from({ length: COMMANDS }, () => command("setsid sleep 600 & (sleep 600 &); sleep 0.03")),
@@ -88,15 +85,12 @@ test("at any moment: each ends once, a cancel that was answered holds, no proces
     const { answered } = races[at]!;
     expect({ id, answered, state }).toEqual({ id, answered, state: answered === "too late" ? "succeeded" : "cancelled" });
   }
-  await until("each end was told", () => (races.every(({ id }) => ends.has(id)) ? true : undefined));
+  expect(await watch.broken(tasks.map(({ id }) => id))).toEqual([]);
+  const ends = endsOf(watch.events);
   for (const task of tasks) expect(ends.get(task.id)).toEqual([task.state]);
   // Both sides have won some races, or this has shown nothing.
   const count = (answered: Race["answered"]): number => races.filter((one) => one.answered === answered).length;
   expect([count("cancelled") > 0, count("cancelling") > 0, count("too late") > 0]).toEqual([true, true, true]);
-  leave.abort();
-  await listening.catch((error: unknown) => {
-    if (!leave.signal.aborted) throw error;
-  });
 });
 
 test("in every state in which nothing runs: at once", async () => {

@@ -16,8 +16,7 @@ import { run } from "../../scripts/child.ts";
 import { runCommand, type Manner } from "../../scripts/daemon.ts";
 import { newTask, settled } from "../integration/sqlite-crash.tasks.ts";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
-import { LOAD_POLICY, settleAll, startLoad } from "../support/mixed-load.ts";
-import { Promises } from "../support/promises.ts";
+import { LOAD_POLICY, MixedLoad } from "../support/mixed-load.ts";
 import { LAYOUTS, OLD_UNTIL, TASKS } from "./failpoints.layouts.ts";
 
 const STRIKE_MS = 30_000;
@@ -25,9 +24,10 @@ const STRIKE_MS = 30_000;
 let cluster: TestCluster;
 let one: TestDaemon;
 let two: TestDaemon;
-const promises = new Promises();
+let load: MixedLoad;
 beforeAll(async () => {
   cluster = await startCluster();
+  load = new MixedLoad(cluster);
   one = await cluster.addWorker("one", { slots: 8, policy: LOAD_POLICY });
   two = await cluster.addWorker("two", { slots: 8, policy: LOAD_POLICY });
 });
@@ -51,28 +51,22 @@ async function strikeAt(manner: Manner, daemon: TestDaemon, strike: () => Promis
     const { nodes } = await cluster.client.nodes();
     return ["one", "two"].every((id) => nodes.some((node) => node.id === id && node.state === "ready")) ? true : undefined;
   });
-  const { sent } = startLoad(cluster.client, promises, path.join(cluster.folder, "effects"));
+  const sent = load.start();
   await Promise.all([strike(), struck(daemon)]);
   await daemon.start();
   await sent;
-  return brokenNow();
-}
-
-async function brokenNow(): Promise<string[]> {
-  await settleAll(cluster.client);
-  return promises.broken(cluster.client);
+  return load.broken();
 }
 
 /** Dies while it starts, with work open from before. */
 async function strikeStart(name: Failpoint, daemon: TestDaemon): Promise<string[]> {
-  const { sent } = startLoad(cluster.client, promises, path.join(cluster.folder, "effects"));
-  const before = promises.count;
-  await until("some are answered", () => (promises.count > before ? true : undefined));
+  const sent = load.start();
+  await load.someAnswered();
   await daemon.kill();
   await expect(daemon.start(armed(name))).rejects.toThrow(/ended/);
   await daemon.start();
   await sent;
-  return brokenNow();
+  return load.broken();
 }
 
 /** Dies in the first start of a new home; the second one is a first start again, or goes on. */
@@ -96,14 +90,13 @@ async function strikeEnrol(name: Failpoint): Promise<string[]> {
     await expect(cluster.client.enrol({ id, publicKey })).rejects.toMatchObject({ code: "coordinator_unreachable" });
   });
   await cluster.client.enrol({ id, publicKey });
-  promises.enrolled(id);
-  return brokenNow();
+  load.promises.enrolled(id);
+  return load.broken();
 }
 
 function strikeStop(name: Failpoint): Promise<string[]> {
   return strikeAt(armed(name), cluster.lead, async () => {
-    const before = promises.count;
-    await until("some are answered", () => (promises.count > before ? true : undefined));
+    await load.someAnswered();
     process.kill(cluster.lead.pid, "SIGTERM");
   });
 }
@@ -122,12 +115,12 @@ async function strikeLoss(name: Failpoint): Promise<string[]> {
 async function strikeTakeUp(name: Failpoint): Promise<string[]> {
   await one.kill();
   await one.start(armed("run.kept", 2));
-  const { sent } = startLoad(cluster.client, promises, path.join(cluster.folder, "effects"));
+  const sent = load.start();
   await struck(one);
   await expect(one.start(armed(name))).rejects.toThrow(/ended/);
   await one.start();
   await sent;
-  return brokenNow();
+  return load.broken();
 }
 
 /** The coordinator dies in a backup; the next one is whole, and nothing of the first is left. */

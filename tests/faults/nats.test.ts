@@ -13,8 +13,9 @@ import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { taskEvents } from "../support/feed.ts";
 import { natsBinary } from "../support/nats.ts";
-import { SPOTLESS, watchTasks } from "../support/verdict.ts";
+import { watchTasks } from "../support/promises.ts";
 
 const SLOTS = 4;
 const PATIENCE_MS = 60_000;
@@ -114,7 +115,7 @@ describe.skipIf(process.platform === "win32")("nats-server", () => {
       process.kill(pid, "SIGCONT");
     }
     await untilReady();
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
+    expect(await watch.broken(ids)).toEqual([]);
   });
 
   test("F14: its folder is deleted while it is down: streams are made again, no task is lost", async () => {
@@ -125,7 +126,7 @@ describe.skipIf(process.platform === "win32")("nats-server", () => {
     const ids = await submit(...Array.from({ length: 60 }, () => echo(300)));
     await whileDown(() => rm(path.dirname(streams()), { recursive: true, force: true }));
     const [after] = (await submit(print("after"))) as [TaskId];
-    expect(await watch.judge([before, ...ids, after])).toEqual(SPOTLESS);
+    expect(await watch.broken([before, ...ids, after])).toEqual([]);
     expect(await outputOf(after)).toContain("after");
     // Its output is gone with the stream; the task is not.
     expect(await cluster.client.getTask({ id: before })).toMatchObject({ state: "succeeded" });
@@ -156,7 +157,7 @@ describe.skipIf(process.platform === "win32")("nats-server", () => {
     });
     expect(spoilt).toBeGreaterThan(0);
     const [after] = (await submit(print("after"))) as [TaskId];
-    expect(await watch.judge([...printed, ...ids, after])).toEqual(SPOTLESS);
+    expect(await watch.broken([...printed, ...ids, after])).toEqual([]);
     expect(await outputOf(after)).toContain("after");
   });
 
@@ -196,12 +197,14 @@ describe.skipIf(process.platform === "win32")("nats-server", () => {
         ids.push(...(await submit(...Array.from({ length: 10 }, () => ({ ...echo(20), priority: high })))));
       }
     });
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
+    expect(await watch.broken(ids)).toEqual([]);
     const tasks = await Promise.all(ids.map((id) => cluster.client.getTask({ id })));
     // In the feed's order, whose ids grow with every commit.
     const begun = (priority: number): number[] => {
       const its = new Set(tasks.filter((task) => task.priority === priority).map(({ id }) => id));
-      return watch.events.filter(({ task, state }) => state === "leased" && its.has(task)).map(({ id }) => id);
+      return taskEvents(watch.events)
+        .filter(({ task, state }) => state === "leased" && its.has(task))
+        .map(({ id }) => id);
     };
     expect(begun(high)).toHaveLength(100);
     expect(Math.max(...begun(high))).toBeLessThan(Math.min(...begun(low)));

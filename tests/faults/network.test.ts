@@ -17,8 +17,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { childrenOf } from "../../scripts/bench/usage.ts";
 import { natsPortOf } from "../../scripts/daemon.ts";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { taskEvents } from "../support/feed.ts";
 import { openHosts, whyNoHosts, whyNoLoss, type Host, type Hosts } from "../support/hosts.ts";
-import { SPOTLESS, watchTasks, type Watch } from "../support/verdict.ts";
+import { watchTasks, type Watch } from "../support/promises.ts";
 
 /** The issue's bounds. */
 const NOTICED_MS = 8_000;
@@ -122,7 +123,19 @@ async function connectionsOfNats(): Promise<number> {
 }
 
 function startedAgainOn(watch: Watch, id: TaskId): number {
-  return watch.events.find((event) => event.task === id && event.state === "running" && event.attempt === 2 && event.node === TWO)?.at ?? 0;
+  return (
+    taskEvents(watch.events).find((event) => event.task === id && event.state === "running" && event.attempt === 2 && event.node === TWO)
+      ?.at ?? 0
+  );
+}
+
+/**
+ * How often nodes were lost under these, the worst of them. From their attempts: the feed does not tell a loss whose task is placed
+ * anew at once.
+ */
+async function lossesMax(tasks: readonly TaskId[]): Promise<number> {
+  const all = await Promise.all(tasks.map((id) => cluster.client.attempts({ id })));
+  return Math.max(...all.map(({ attempts }) => attempts.filter(({ outcome }) => outcome === "lost").length));
 }
 
 describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot === undefined ? "" : ` (skipped: ${whyNot})`}`, () => {
@@ -158,8 +171,8 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
     await one.cut();
     await pause(5_000);
     await one.heal();
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
-    expect(await watch.lossesMax(ids)).toBe(0);
+    expect(await watch.broken(ids)).toEqual([]);
+    expect(await lossesMax(ids)).toBe(0);
   });
 
   test("F18, F19: cut off for 30 s: both sides notice, its work runs elsewhere, its processes end by its own lease, its late results are refused", async () => {
@@ -184,7 +197,7 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
     await until("it is back", async () => ((await node(ONE)).state === "ready" ? true : undefined));
     expect(Date.now() - healedAt).toBeLessThan(REJOINED_MS);
     await untilSettled();
-    expect(await watch.judge([longer, shorter])).toEqual(SPOTLESS);
+    expect(await watch.broken([longer, shorter])).toEqual([]);
     for (const id of [longer, shorter])
       expect(await cluster.client.getTask({ id })).toMatchObject({ state: "succeeded", attempt: 2, node: TWO });
     // It goes on working.
@@ -208,7 +221,7 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
     for (const way of one.ways.values()) way.weather({});
     await one.heal();
     await untilSettled();
-    expect(await watch.judge([id])).toEqual(SPOTLESS);
+    expect(await watch.broken([id])).toEqual([]);
     expect(await cluster.client.getTask({ id })).toMatchObject({ state: "succeeded", attempt: 2, node: TWO });
   });
 
@@ -220,8 +233,8 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
     const large = "x".repeat(200_000);
     const ids = await submitToOne(sleep(8), echo(2_000, large), print(50_000), print(50_000));
     ids.push(...(await submit(...Array.from({ length: 60 }, (_, n) => echo(300, n)))));
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
-    expect(await watch.lossesMax(ids)).toBe(0);
+    expect(await watch.broken(ids)).toEqual([]);
+    expect(await lossesMax(ids)).toBe(0);
     expect((await connectionNews()).filter(({ at }) => at > from)).toEqual([]);
   });
 
@@ -234,8 +247,8 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
     await cluster.client.drain({ id: TWO });
     const prints = await submit(...Array.from({ length: SLOTS - 1 }, () => print(60_000)));
     const larges = await submit(...Array.from({ length: 6 }, () => echo(1, LARGEST)));
-    expect(await watch.judge([...prints, ...larges])).toEqual(SPOTLESS);
-    expect(await watch.lossesMax([...prints, ...larges])).toBe(0);
+    expect(await watch.broken([...prints, ...larges])).toEqual([]);
+    expect(await lossesMax([...prints, ...larges])).toBe(0);
     for (const id of larges) expect((await cluster.client.result({ id })) === LARGEST).toBe(true);
     const printed = Array.from({ length: 60_000 }, (_, n) => `${n + 1}\n`).join("");
     for (const id of prints) expect((await outputOf(id)) === printed).toBe(true);
@@ -256,8 +269,8 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
         ids.push(...(await submit(...Array.from({ length: 10 }, (_, n) => echo(200, n)), echo(1, LARGEST), print(2_000))));
         await pause(1_000);
       }
-      expect(await watch.judge(ids)).toEqual(SPOTLESS);
-      expect(await watch.lossesMax(ids)).toBe(0);
+      expect(await watch.broken(ids)).toEqual([]);
+      expect(await lossesMax(ids)).toBe(0);
       expect(await silence.end()).toEqual([]);
       expect((await connectionNews()).filter(({ at }) => at > from)).toEqual([]);
       const { came, lost } = await one.packets();
@@ -276,8 +289,8 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
       await one.heal();
       await pause(2_000);
     }
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
-    expect(await watch.lossesMax(ids)).toBeLessThanOrEqual(3);
+    expect(await watch.broken(ids)).toEqual([]);
+    expect(await lossesMax(ids)).toBeLessThanOrEqual(3);
     const { nodes } = await cluster.client.nodes();
     expect(nodes.map(({ id }) => id)).toEqual([ONE, TWO]);
   });
@@ -294,7 +307,7 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
       way.weather({});
       way.resetAll();
     }
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
+    expect(await watch.broken(ids)).toEqual([]);
     expect((await cluster.client.getTask({ id: ids[0]! })).state).toBe("succeeded");
   });
 
@@ -307,7 +320,7 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
       (await connectionNews()).findLast(({ connected, at }) => connected && at > movedAt),
     );
     expect(back.at - movedAt).toBeLessThan(REJOINED_MS);
-    expect(await watch.judge(ids)).toEqual(SPOTLESS);
+    expect(await watch.broken(ids)).toEqual([]);
     for (const id of ids) expect(await cluster.client.getTask({ id })).toMatchObject({ attempt: 1, node: ONE });
     expect((await cluster.client.nodes()).nodes).toHaveLength(2);
   });

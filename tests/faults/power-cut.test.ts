@@ -19,9 +19,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommand, startDaemon } from "../../scripts/daemon.ts";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { filesBelow, hasEnded, hasWritten, readTrace, tracedInto } from "../support/disk-trace.ts";
-import { LOAD_POLICY, settleAll, startLoad } from "../support/mixed-load.ts";
+import { LOAD_POLICY, MixedLoad } from "../support/mixed-load.ts";
 import { cutPower, type Cut } from "../support/power-cut.ts";
-import { Promises } from "../support/promises.ts";
 import { Chance } from "../simulation/world/chance.ts";
 
 /** Needs strace and the right to trace one's own children. */
@@ -42,8 +41,8 @@ const BALLAST_CHARS = 240_000;
 
 let folder: string;
 let cluster: TestCluster;
+let load: MixedLoad;
 let one: TestDaemon;
-const promises = new Promises();
 const leave = new AbortController();
 let listening: Promise<void> | undefined;
 
@@ -51,6 +50,7 @@ beforeAll(async () => {
   if (!canTrace) return;
   folder = mkdtempSync(path.join(tmpdir(), "ocx-cut-"));
   cluster = await startCluster();
+  load = new MixedLoad(cluster);
   one = await cluster.addWorker("one", { slots: 8, policy: LOAD_POLICY });
   await cluster.addWorker("two", { slots: 8, policy: LOAD_POLICY });
   listening = listenForEnds();
@@ -69,15 +69,13 @@ async function listenForEnds(): Promise<void> {
   while (!leave.signal.aborted) {
     try {
       for await (const event of cluster.client.events({ types: ["task"], signal: leave.signal }))
-        if (event.type === "task" && TERMINAL.has(event.state)) promises.ended(event.task, event.state);
+        if (event.type === "task" && TERMINAL.has(event.state)) load.promises.ended(event.task, event.state);
     } catch (error) {
       // It was away for longer than the client is patient.
       expect(error).toMatchObject({ code: "coordinator_unreachable" });
     }
   }
 }
-
-const load = (): ReturnType<typeof startLoad> => startLoad(cluster.client, promises, path.join(cluster.folder, "effects"));
 
 /** A daemon that is watched from its start to its end by force, and the power cut that follows. */
 interface Watched {
@@ -167,12 +165,12 @@ describe.skipIf(!canTrace)("the power is cut (needs strace that may trace)", () 
   async function allIsThere(): Promise<string[]> {
     await sending;
     const found = await restlessIsThere();
-    await settleAll(cluster.client);
+    found.push(...(await load.broken()));
     for (const id of flooded) {
       const { state } = await cluster.client.getTask({ id });
       if (state !== "succeeded") found.push(`${id} is ${state}`);
     }
-    return [...found, ...(await promises.broken(cluster.client))];
+    return found;
   }
 
   /** Under load, at a moment that is left to chance, or while the log is copied into the database. */
@@ -182,7 +180,7 @@ describe.skipIf(!canTrace)("the power is cut (needs strace that may trace)", () 
     expect(await allIsThere(), `before seed ${seed}`).toEqual([]);
     const when = (["copy", "any", "any", "stop"] as const)[seed % 4];
     churn().catch(ignore);
-    sending = Promise.all([load().sent, ...(when === "copy" ? flood() : [])]);
+    sending = Promise.all([load.start(), ...(when === "copy" ? flood() : [])]);
     sending.catch(ignore);
     if (when !== "copy") await pause(chance.between(...STRIKE_MS));
     if (when === "stop") process.kill(cluster.lead.pid, "SIGTERM");
@@ -206,7 +204,7 @@ describe.skipIf(!canTrace)("the power is cut (needs strace that may trace)", () 
       for (let seed = 1; seed <= SEEDS && (performance.now() - begun < LIMIT_MS || !both()); seed += 1) cuts.push(await strikeLead(seed));
       await cluster.lead.start();
       expect(await allIsThere(), `after seed ${cuts.length}`).toEqual([]);
-      await annotate(`${cuts.length} cuts, ${promises.count} submits answered: ${told(cuts)}`);
+      await annotate(`${cuts.length} cuts, ${load.promises.count} submits answered: ${told(cuts)}`);
       expect(both()).toBe(true);
     },
     3 * LIMIT_MS,
@@ -220,7 +218,7 @@ describe.skipIf(!canTrace)("the power is cut (needs strace that may trace)", () 
         const chance = new Chance(seed);
         await one.kill();
         const watched = await startWatched(one);
-        const { sent } = load();
+        const sent = load.start();
         await pause(chance.between(...STRIKE_MS));
         const cut = await watched.cut(chance);
         cuts.push(cut);
@@ -229,7 +227,7 @@ describe.skipIf(!canTrace)("the power is cut (needs strace that may trace)", () 
         await sent;
         expect(await allIsThere(), `after seed ${seed}`).toEqual([]);
       }
-      await annotate(`${cuts.length} cuts, ${promises.count} submits answered: ${told(cuts)}`);
+      await annotate(`${cuts.length} cuts, ${load.promises.count} submits answered: ${told(cuts)}`);
       expect(bytesIn(cuts, "spool.db-wal")).toBeGreaterThan(0);
     },
     LIMIT_MS,

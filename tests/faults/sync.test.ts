@@ -3,13 +3,12 @@
  * sync, its syncs slow, one of its syncs failed.
  */
 import { spawnSync } from "node:child_process";
-import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Manner } from "../../scripts/daemon.ts";
 import { startCluster, until, type TestCluster } from "../support/daemon.ts";
-import { LOAD_POLICY, settleAll, startLoad } from "../support/mixed-load.ts";
-import { Promises } from "../support/promises.ts";
+import { listen } from "../support/feed.ts";
+import { LOAD_POLICY, MixedLoad } from "../support/mixed-load.ts";
 
 /** Needs strace and the right to trace one's own children. */
 const canTrace = process.platform === "linux" && spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
@@ -20,10 +19,11 @@ const LIMIT_MS = 300_000;
 const STRUCK_MS = 20_000;
 
 let cluster: TestCluster;
-const promises = new Promises();
+let load: MixedLoad;
 beforeAll(async () => {
   if (!canTrace) return;
   cluster = await startCluster();
+  load = new MixedLoad(cluster);
   await cluster.addWorker("one", { slots: 8, policy: LOAD_POLICY });
   await cluster.addWorker("two", { slots: 8, policy: LOAD_POLICY });
 });
@@ -32,13 +32,6 @@ afterAll(() => cluster?.end());
 /** The daemon is the traced process itself, so that its pid and its end are its own (-D). nats-server is not traced. */
 function traced(injection: string): Manner {
   return { under: ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", `inject=fsync,fdatasync:${injection}`] };
-}
-
-const load = (): ReturnType<typeof startLoad> => startLoad(cluster.client, promises, path.join(cluster.folder, "effects"));
-
-async function brokenNow(): Promise<string[]> {
-  await settleAll(cluster.client);
-  return promises.broken(cluster.client);
 }
 
 describe.skipIf(!canTrace)("the coordinator (needs strace that may trace),", () => {
@@ -54,16 +47,16 @@ describe.skipIf(!canTrace)("the coordinator (needs strace that may trace),", () 
           () => true,
           () => false,
         );
-        const sent = came ? load().sent : undefined;
+        const sent = came ? load.start() : undefined;
         if (came) await Promise.race([cluster.lead.ended(), pause(STRUCK_MS, undefined, { ref: false })]);
         // Some n are beyond what the load makes it sync; then it is killed at rest.
         struck += Number(await isGone());
         await cluster.lead.kill();
         await cluster.lead.start();
-        await (sent ?? load().sent);
-        expect(await brokenNow(), `killed at sync ${n}`).toEqual([]);
+        await (sent ?? load.start());
+        expect(await load.broken(), `killed at sync ${n}`).toEqual([]);
       }
-      await annotate(`killed at ${struck} syncs of ${n - 1} tried, ${promises.count} submits answered`);
+      await annotate(`killed at ${struck} syncs of ${n - 1} tried, ${load.promises.count} submits answered`);
       expect(struck).toBeGreaterThan(5);
     },
     2 * LIMIT_MS,
@@ -72,30 +65,24 @@ describe.skipIf(!canTrace)("the coordinator (needs strace that may trace),", () 
   test("syncs slowly, half a second each: nothing fails, and no node is taken for lost", async () => {
     await cluster.lead.kill();
     await cluster.lead.start(traced("delay_enter=500000"));
-    const leave = new AbortController();
-    const states = new Set<string>();
-    const listening = (async () => {
-      for await (const event of cluster.client.events({ types: ["node"], signal: leave.signal }))
-        if (event.type === "node") states.add(event.state);
-    })().catch(() => undefined);
+    const feed = listen(cluster.client);
     await until("both nodes are there", async () => ((await cluster.client.nodesOnline()).nodes.length === 2 ? true : undefined));
-    await load().sent;
-    expect(await brokenNow()).toEqual([]);
-    leave.abort();
-    await listening;
-    expect([...states].filter((state) => state !== "ready")).toEqual([]);
+    await load.start();
+    expect(await load.broken()).toEqual([]);
+    await feed.end();
+    expect(feed.events.filter((event) => event.type === "node" && event.state !== "ready")).toEqual([]);
   });
 
   test("meets one sync that fails: it ends, says why, and has everything that was answered when it is back", async () => {
     await cluster.lead.kill();
     await cluster.lead.start(traced("error=EIO:when=20"));
-    const { sent } = load();
+    const sent = load.start();
     const end = await cluster.lead.ended();
     expect(end.code).toBe(1);
     expect(end.stderr).toMatch(/error: The database's file or disk failed.* \(store_failed\)\n hint: .*disk/);
     await cluster.lead.start();
     await sent;
-    expect(await brokenNow()).toEqual([]);
+    expect(await load.broken()).toEqual([]);
   });
 });
 

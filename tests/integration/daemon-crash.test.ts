@@ -4,11 +4,14 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@openclaw-cluster/contract/client/client";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { rssMiB } from "../../scripts/bench/usage.ts";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { endsOf, listen, statesOf } from "../support/feed.ts";
+import { listAll } from "../support/promises.ts";
 
 const TASKS = 10_000;
 /** Submits that wait for their answer together. */
@@ -52,16 +55,6 @@ async function submitAll(
   return ids;
 }
 
-async function listAll(batch: string): Promise<Task[]> {
-  const tasks: Task[] = [];
-  for (let cursor: number | undefined, first = true; first || cursor !== undefined; first = false) {
-    const page = await cluster.client.listTasks({ label: `batch=${batch}`, limit: PAGE, ...(cursor !== undefined && { cursor }) });
-    tasks.push(...page.tasks);
-    cursor = page.next;
-  }
-  return tasks;
-}
-
 /** Every task that was answered has succeeded with its own value, and there is no other. */
 async function expectAllSucceeded(batch: string, ids: ReadonlyMap<string, number>): Promise<readonly Task[]> {
   await until(
@@ -72,7 +65,7 @@ async function expectAllSucceeded(batch: string, ids: ReadonlyMap<string, number
     },
     DONE_MS,
   );
-  const tasks = await listAll(batch);
+  const tasks = await listAll(cluster.client, `batch=${batch}`);
   expect(new Set(tasks.map(({ state }) => state))).toEqual(new Set(["succeeded"]));
   expect(tasks).toHaveLength(ids.size);
   expect(tasks.filter(({ id, result }) => ids.get(id) !== result)).toEqual([]);
@@ -84,13 +77,7 @@ async function memory(): Promise<number[]> {
 }
 
 test("10,000 tasks over two workers: all succeed, each ends once, memory is bounded", async () => {
-  const ends = new Map<string, number>();
-  const leave = new AbortController();
-  const listening = (async () => {
-    for await (const event of cluster.client.events({ terminal: true, signal: leave.signal })) {
-      if (event.type === "task") ends.set(event.task, (ends.get(event.task) ?? 0) + 1);
-    }
-  })();
+  const feed = listen(cluster.client);
   const ids = await submitAll(
     cluster.client,
     Array.from({ length: TASKS }, (_, n) => echo(n, "calm")),
@@ -98,14 +85,14 @@ test("10,000 tasks over two workers: all succeed, each ends once, memory is boun
   const tasks = await expectAllSucceeded("calm", ids);
   expect(ids.size).toBe(TASKS);
   expect(tasks.filter(({ attempt }) => attempt !== 1)).toEqual([]);
-  await until("every end was told", () => (ends.size === TASKS ? true : undefined));
-  expect([...ends.values()].filter((count) => count !== 1)).toEqual([]);
-  leave.abort();
-  await listening;
 
   const { nodes } = await cluster.client.nodes();
   expect(nodes.map(({ succeeded, failed }) => succeeded + failed).reduce((sum, count) => sum + count)).toBe(TASKS);
   for (const { succeeded } of nodes) expect(succeeded).toBeGreaterThan(0);
+  await feed.hearOut();
+  await feed.end();
+  const ends = endsOf(feed.events);
+  expect(tasks.filter(({ id }) => ends.get(id)?.length !== 1)).toEqual([]);
   for (const mib of await memory()) expect(mib).toBeLessThan(RSS_MIB_MAX);
 });
 
@@ -195,7 +182,7 @@ test("kill -9 of a worker that does not come back: the other one takes its work 
   await until("all run", async () => ((await running()).length === submitted.length ? true : undefined));
   const orphans = (await running()).filter(({ node }) => node === "one");
   expect(orphans.length).toBeGreaterThan(0);
-  const told = statesToldOf("one");
+  const feed = listen(cluster.client);
   await one.kill();
   const ended = await Promise.all(submitted.map(({ id }) => cluster.client.getTask({ id, wait: 60 })));
   expect(new Set(ended.map(({ state }) => state))).toEqual(new Set(["succeeded"]));
@@ -203,25 +190,10 @@ test("kill -9 of a worker that does not come back: the other one takes its work 
   for (const { id, node, attempt } of ended)
     expect({ node, attempt }).toEqual(taken.has(id) ? { node: "two", attempt: 2 } : { node: "two", attempt: 1 });
   // Its closed connection told, not its silence: that would have made it suspect first, seconds later.
-  expect(await told.end()).toEqual(["lost"]);
+  await feed.end();
+  expect(statesOf(feed.events, "one" as NodeId)).toEqual(["lost"]);
   await one.start();
 });
-
-/** What the event feed says of a node's state from now on. */
-function statesToldOf(node: string): { end(): Promise<string[]> } {
-  const leave = new AbortController();
-  const listening = (async () => {
-    const states: string[] = [];
-    try {
-      for await (const event of cluster.client.events({ types: ["node"], signal: leave.signal }))
-        if (event.type === "node" && event.node === node && states.at(-1) !== event.state) states.push(event.state);
-    } catch (error) {
-      if (!leave.signal.aborted) throw error;
-    }
-    return states;
-  })();
-  return { end: () => (leave.abort(), listening) };
-}
 
 test("the coordinator goes down in good order for longer than a lease: what runs goes on", async () => {
   const [submitted] = await cluster.client.submitMany([echo(0, "patient", 18_000)]);

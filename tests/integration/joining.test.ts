@@ -1,6 +1,7 @@
 /** A machine comes into a real cluster with a code, as a person does it, works there, and is shut out again. */
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCommand } from "../../scripts/daemon.ts";
@@ -70,4 +71,25 @@ test("without --approve it waits until somebody lets it in", async () => {
   expect((await cluster.cli("nodes", "approve", "nas")).code).toBe(0);
   await started;
   await inState("ready");
+});
+
+test("all of it is in the audit log, by whom, in a chain that shows when somebody changes it", async () => {
+  const listed = await cluster.cli("audit");
+  for (const line of [
+    /token \w{8} \(admin\) +node\.invited/,
+    /node nas +node\.joined/,
+    /\(admin\) +node\.revoked +nas/,
+    /\(admin\) +node\.approved +nas/,
+  ])
+    expect(listed.stdout).toMatch(line);
+  const whole = await cluster.cli("audit", "verify", "--json");
+  expect(whole).toMatchObject({ code: 0, json: { whole: true } });
+  await cluster.lead.stop();
+  const database = new DatabaseSync(path.join(cluster.folder, "lead", "data", "cluster.db"));
+  database.exec("UPDATE audit SET actor = 'nobody' WHERE action = 'node.revoked'");
+  database.close();
+  await cluster.lead.start();
+  expect(await cluster.cli("audit", "verify")).toMatchObject({ code: 1, stdout: expect.stringContaining("NOT WHOLE: entry") as string });
+  const head = whole.json.head as string;
+  expect((await cluster.cli("audit", "verify", "--expect", head)).code).toBe(1);
 });

@@ -1,7 +1,7 @@
 /** A node that falls silent is lost after 13 s, whatever else goes on; one that could not be heard is not. */
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { AttemptRef } from "@openclaw-cluster/contract/wire";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { HandClock } from "../support/hand-clock.ts";
 import { playNode, type HandNode } from "../support/hand-node.ts";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
@@ -141,11 +141,45 @@ test("as soon as one of them is back, it is their own silence again", async () =
   await third.close();
 });
 
-test("a coordinator that stops in good order gives its nodes two minutes, and its successor keeps that word", async () => {
-  const ref = await leaseTo(quiet);
-  await cluster.restartCoordinator();
-  await pass(LOST_MS, () => lively.beat(1));
-  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "leased", attempt: 1 });
-  await pass(120_000, () => lively.beat(1));
-  expect(await cluster.coordinator.task(ref.task)).toMatchObject({ state: "queued", reason: "node_lost" });
+describe("a coordinator that stops in good order gives its nodes two minutes, and its successor keeps that word", () => {
+  let ref: AttemptRef;
+  const stateIs = async (expected: object): Promise<void> => expect(await cluster.coordinator.task(ref.task)).toMatchObject(expected);
+  const kept = { state: "leased", attempt: 1 };
+  const lost = { state: "queued", reason: "node_lost" };
+  beforeEach(async () => {
+    ref = await leaseTo(quiet);
+    await cluster.restartCoordinator();
+  });
+
+  test("to a node that it does not hear", async () => {
+    await pass(LOST_MS, () => lively.beat(1));
+    await stateIs(kept);
+    await pass(120_000, () => lively.beat(1));
+    await stateIs(lost);
+  });
+
+  test("to a node that it hears, and that may have had no answer", async () => {
+    quiet.beat(1, { held: [ref] });
+    await settle();
+    quiet.beat(1, { held: [ref], paused: true });
+    await pass(LOST_MS, () => lively.beat(1));
+    await stateIs(kept);
+    await pass(120_000, () => lively.beat(1));
+    await stateIs(lost);
+  });
+
+  test("until the node says that it had one", async () => {
+    quiet.beat(1, { held: [ref], paused: true });
+    await settle();
+    quiet.beat(1, { held: [ref] });
+    await pass(LOST_MS, () => lively.beat(1));
+    await stateIs(lost);
+  });
+
+  test("also where it stands still itself meanwhile", async () => {
+    clock.advance(20_000);
+    await settle();
+    await pass(LOST_MS, () => lively.beat(1));
+    await stateIs(kept);
+  });
 });

@@ -1,4 +1,5 @@
 /** Who may come in, of a FakeCoordinator: tokens in a map, and join codes of which only the newest one's key is known. */
+import type { AuditPage } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
@@ -13,6 +14,7 @@ import { STARTED_AT } from "./fake-answers.ts";
 export class FakeTrust {
   readonly rows = new Map<string, ApiTokenRow>();
   readonly joins: JoinRequest[] = [];
+  readonly guesses: string[] = [];
   apiUrls: readonly string[] = ["http://127.0.0.1:8888"];
   /** Thrown by every method, once set. */
   fault: Error | undefined;
@@ -52,6 +54,15 @@ export class FakeTrust {
     if (row === undefined) throw new ClusterError("not_found", `There is no token ${id}.`);
     this.rows.delete(row.hash);
     return viewOf(row);
+  }
+
+  guessed(address: string): void {
+    this.guesses.push(address);
+  }
+
+  async auditLog(): Promise<AuditPage> {
+    this.check();
+    return { entries: [{ seq: 1, at: STARTED_AT, actor: "coordinator", action: "node.enrolled", object: "studio", hash: "h".repeat(43) }] };
   }
 
   async invite({ approve, node, ttlMs }: InviteRequest): Promise<Invite> {

@@ -1,17 +1,17 @@
 /**
  * A small load of everything that a task can go through, as a client sends it: quick and slow work, work with an effect
  * that can be counted, work that is due later, and work that is cancelled before and while it runs. Whatever was
- * answered is told to a record of promises.
+ * answered goes into a record of promises, and they are held against the cluster when nothing is open any more.
  */
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
-import { TERMINAL } from "@openclaw-cluster/contract/task";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
+import { TERMINAL, type TaskState } from "@openclaw-cluster/contract/task";
 import type { OnLost, TaskSpec } from "@openclaw-cluster/contract/task-spec";
-import { until } from "./daemon.ts";
-import type { Promises } from "./promises.ts";
+import { until, type TestCluster } from "./daemon.ts";
+import { Promises } from "./promises.ts";
 
 /** What a node's policy must allow for it. */
 export const LOAD_POLICY = { allow: { commands: [["tee", "-a", "*"]] } };
@@ -22,43 +22,52 @@ const EFFECTS_ON = ["one" as NodeId];
 const SLOW_MS = 1_100;
 const DUE_MS = 500;
 const ENDLESS_MS = 600_000;
+/** Until nothing is open any more. */
+const SETTLED_MS = 60_000;
+const CANCELLED_MS = 60_000;
 
-export interface Load {
-  /** Everything was sent and answered; what is to be cancelled is. */
-  readonly sent: Promise<void>;
-}
+export class MixedLoad {
+  readonly promises = new Promises();
+  private readonly cluster: Pick<TestCluster, "client" | "folder">;
 
-/** `folder`: effects are counted in files there. Nodes need LOAD_POLICY. */
-export function startLoad(client: Client, promises: Promises, folder: string): Load {
-  const batch = randomUUID();
-  const submit = async (name: string, spec: TaskSpec): Promise<TaskId> => {
-    const whole = { ...spec, name, labels: { batch } } as TaskSpec;
-    const key = `${batch}-${name}`;
-    const { id } = await client.submit(whole, { idempotencyKey: key });
-    promises.submitted(key, whole, id);
-    return id;
-  };
-  const cancel = async (id: TaskId): Promise<void> => {
-    // Answered or not, it is asked for again when the coordinator is back.
-    await client.cancel({ id }).catch(() => undefined);
-    await until(
-      `${id} is cancelled`,
-      async () => {
-        const { state } = await client.getTask({ id });
-        if (state === "cancelled") return promises.cancelled(id);
-        if (state !== "cancelling") await client.cancel({ id }).catch(() => undefined);
-        return undefined;
-      },
-      60_000,
-    );
-  };
-  const effect = (name: string, onLost: OnLost): Promise<TaskId> => {
-    const file = path.join(folder, `${batch}-${name}`);
-    promises.effectIn(file, onLost);
-    return submit(name, { kind: "command", input: { argv: ["tee", "-a", file], stdin: "ran\n" }, onLost, require: { nodes: EFFECTS_ON } });
-  };
-  const send = async (): Promise<void> => {
-    await mkdir(folder, { recursive: true });
+  /** Its nodes need LOAD_POLICY. */
+  constructor(cluster: Pick<TestCluster, "client" | "folder">) {
+    this.cluster = cluster;
+  }
+
+  /** Begins once more. Resolves when everything was sent and answered, and what is to be cancelled is. */
+  start(): Promise<void> {
+    const sent = this.send(randomUUID());
+    // Whoever awaits it hears of a failure; until then it must not count as nobody's.
+    sent.catch(() => undefined);
+    return sent;
+  }
+
+  /** Resolves when more is answered than now. */
+  async someAnswered(): Promise<void> {
+    const before = this.promises.count;
+    await until("some are answered", () => (this.promises.count > before ? true : undefined));
+  }
+
+  /** When nothing is open any more: what was promised and is not so. */
+  async broken(): Promise<string[]> {
+    await this.settle();
+    return this.promises.broken(this.cluster.client);
+  }
+
+  private async send(batch: string): Promise<void> {
+    const submit = (name: string, spec: TaskSpec): Promise<TaskId> => this.submit(batch, name, spec);
+    const effect = (name: string, onLost: OnLost): Promise<TaskId> => {
+      const file = path.join(this.effects, `${batch}-${name}`);
+      this.promises.effectIn(file, onLost);
+      return submit(name, {
+        kind: "command",
+        input: { argv: ["tee", "-a", file], stdin: "ran\n" },
+        onLost,
+        require: { nodes: EFFECTS_ON },
+      });
+    };
+    await mkdir(this.effects, { recursive: true });
     await Promise.all([
       ...[1, 2, 3].map((value) => submit(`quick-${value}`, { kind: "echo", input: { value } })),
       ...[1, 2].map((value) => submit(`slow-${value}`, { kind: "echo", input: { value, delayMs: SLOW_MS } })),
@@ -66,29 +75,59 @@ export function startLoad(client: Client, promises: Promises, folder: string): L
       effect("may-repeat", "retry"),
       effect("must-not-repeat", "fail"),
       effect("must-ask", "ask"),
-      submit("waits", { kind: "echo", input: {}, require: { labels: { nowhere: "yes" } } }).then(cancel),
+      submit("waits", { kind: "echo", input: {}, require: { labels: { nowhere: "yes" } } }).then((id) => this.cancel(id)),
       submit("endless", { kind: "echo", input: { delayMs: ENDLESS_MS } }).then(async (id) => {
-        await until("it runs", async () => ((await client.getTask({ id })).state === "queued" ? undefined : true), 60_000);
-        await cancel(id);
+        await until("it runs", async () => ((await this.stateOf(id)) === "queued" ? undefined : true), CANCELLED_MS);
+        await this.cancel(id);
       }),
     ]);
-  };
-  const sent = send();
-  // Whoever awaits it hears of a failure; until then it must not count as nobody's.
-  sent.catch(() => undefined);
-  return { sent };
-}
+  }
 
-/** Decides on what waits for a person, until nothing is open any more. */
-export async function settleAll(client: Client, limitMs = 60_000): Promise<void> {
-  await until(
-    "nothing is open",
-    async () => {
-      const { tasks } = await client.listTasks({ state: "waiting", limit: 500 });
-      for (const { id } of tasks) await client.answer({ id, decision: "fail" });
-      const counts = (await client.cluster()).tasks;
-      return Object.entries(counts).every(([state, count]) => count === 0 || TERMINAL.has(state as never)) ? true : undefined;
-    },
-    limitMs,
-  );
+  private async submit(batch: string, name: string, spec: TaskSpec): Promise<TaskId> {
+    const whole = { ...spec, name, labels: { batch } } as TaskSpec;
+    const key = `${batch}-${name}`;
+    const { id } = await this.cluster.client.submit(whole, { idempotencyKey: key });
+    this.promises.submitted(id, { key, spec: whole });
+    return id;
+  }
+
+  private async cancel(id: TaskId): Promise<void> {
+    // Answered or not, it is asked for again when the coordinator is back.
+    const ask = (): Promise<unknown> => this.cluster.client.cancel({ id }).catch(() => undefined);
+    await ask();
+    await until(
+      `${id} is cancelled`,
+      async () => {
+        const state = await this.stateOf(id);
+        if (state === "cancelled") return this.promises.cancelled(id);
+        if (state !== "cancelling") await ask();
+        return undefined;
+      },
+      CANCELLED_MS,
+    );
+  }
+
+  /** Decides on what waits for a person, until nothing is open any more. */
+  private async settle(): Promise<void> {
+    const { client } = this.cluster;
+    await until(
+      "nothing is open",
+      async () => {
+        const { tasks } = await client.listTasks({ state: "waiting", limit: LIMITS.listMax });
+        for (const { id } of tasks) await client.answer({ id, decision: "fail" });
+        const counts = (await client.cluster()).tasks;
+        return Object.entries(counts).every(([state, count]) => count === 0 || TERMINAL.has(state as TaskState)) ? true : undefined;
+      },
+      SETTLED_MS,
+    );
+  }
+
+  private async stateOf(id: TaskId): Promise<TaskState> {
+    return (await this.cluster.client.getTask({ id })).state;
+  }
+
+  /** Effects are counted in files there. */
+  private get effects(): string {
+    return path.join(this.cluster.folder, "effects");
+  }
 }

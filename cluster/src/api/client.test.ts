@@ -101,6 +101,7 @@ describe.each([
       nodesOnline: () => plain.nodesOnline(),
       nodesWithSkill: () => plain.nodesWithSkill({ skill: "summarize" }),
       enrol: () => plain.enrol({ id: studio, publicKey: `U${"A".repeat(55)}` }),
+      audit: () => plain.audit(),
       tokens: () => plain.tokens(),
       makeToken: () => plain.makeToken({ name: "ci", scope: "viewer" }),
       revokeToken: async () => plain.revokeToken({ id: (await plain.makeToken({ name: "ci", scope: "viewer" })).id }),

@@ -26,7 +26,12 @@ export interface Gate {
   prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T>;
 }
 
-export function openGate(parts: { coordinator: Pick<Coordinator, "token">; hosts: ReadonlySet<string>; clock: Clock; log: Log }): Gate {
+export function openGate(parts: {
+  coordinator: Pick<Coordinator, "token" | "guessed">;
+  hosts: ReadonlySet<string>;
+  clock: Clock;
+  log: Log;
+}): Gate {
   const { coordinator, hosts, clock, log } = parts;
   const failures = new AuthFailures(clock);
 
@@ -50,7 +55,9 @@ export function openGate(parts: { coordinator: Pick<Coordinator, "token">; hosts
 
   function failed(address: string): void {
     failures.failed(address);
-    if (failures.waitMs(address) > 0) log.warn({ address }, "too many wrong tokens from one address; it has to wait");
+    if (failures.waitMs(address) === 0) return;
+    log.warn({ address }, "too many wrong tokens from one address; it has to wait");
+    coordinator.guessed(address);
   }
 
   function admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow {

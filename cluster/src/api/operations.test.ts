@@ -39,6 +39,7 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   nodesOnline: { path: "/nodes/online" },
   nodesWithSkill: { path: "/nodes/skills/summarize" },
   enrol: { path: "/nodes", body: { id: "nas2", publicKey: `U${"A".repeat(55)}` } },
+  audit: { path: "/audit?after=0&limit=10" },
   tokens: { path: "/tokens" },
   makeToken: { path: "/tokens", body: { name: "ci", scope: "submitter", ttlMs: 86_400_000 } },
   revokeToken: { path: "/tokens/77777777" },

@@ -14,6 +14,7 @@ import { Scope } from "@openclaw-cluster/contract/scopes";
 import { Hono, type Context } from "hono";
 import type { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
@@ -81,25 +82,23 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
   const handle = HANDLERS[name as Exclude<OperationName, OwnWay>] as (coordinator: Coordinator, call: unknown) => unknown;
   const input = readInput(operation);
   const bytesMax = scope === "proof" ? STRANGERS_BYTES_MAX : undefined;
-  const serve = (context: Context<Env>): Response | Promise<Response> => {
+  const serve = (context: Context<Env>, token?: ApiTokenRow): Response | Promise<Response> => {
     const { incoming, outgoing } = context.env;
     const { params, query } = input(context);
+    const actor = token === undefined ? "" : `token ${token.id} (${token.name})`;
     const signal = (): AbortSignal => {
       const gone = new AbortController();
       outgoing.on("close", () => gone.abort());
       return gone.signal;
     };
     const answer = async (body: unknown): Promise<Response> =>
-      json(operation.status, await handle(parts.coordinator, { params, query, body, signal }));
+      json(operation.status, await handle(parts.coordinator, { params, query, body, signal, actor }));
     const form = operation.body;
     if (form === undefined) return answer(undefined);
     return parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")), bytesMax);
   };
   if (scope === "proof") return (context) => parts.gate.prove(context.env.incoming, async () => serve(context));
-  return async (context) => {
-    parts.gate.admit(context.env.incoming, scope);
-    return serve(context);
-  };
+  return async (context) => serve(context, parts.gate.admit(context.env.incoming, scope));
 }
 
 /** Of an operation with a way of its own. */

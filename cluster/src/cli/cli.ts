@@ -54,6 +54,7 @@ export const COMMANDS: readonly Entry[] = [
   { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
   { name: "invite", group: CLUSTER, summary: "make a code that lets another machine join", load: () => import("./commands/invite.ts") },
   { name: "token", group: CLUSTER, summary: "make, list and revoke tokens of the API", load: () => import("./commands/token.ts") },
+  { name: "audit", group: CLUSTER, summary: "show who let whom in and changed what", load: () => import("./commands/audit.ts") },
   { name: "queue", group: CLUSTER, summary: "show what waits, in the order of placing", load: () => import("./commands/queue.ts") },
   {
     name: "drill",

@@ -229,6 +229,15 @@ describe("invite and join", () => {
   });
 });
 
+describe("audit", () => {
+  it("lists who did what, and says where the chain is broken", async () => {
+    expect((await cli(["audit"])).stdout).toMatch(/1 +.* coordinator +node\.enrolled +studio/);
+    // The fake's hash is not that of its entry.
+    expect(await cli(["audit", "verify"])).toMatchObject({ code: 1, stdout: expect.stringContaining("entry 1 does not follow") });
+    expect(await cli(["audit", "verify", "--expect", "no"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--expect") });
+  });
+});
+
 describe("token", () => {
   it("makes one that is shown once or written to a file, lists what there is, and takes it back", async () => {
     const made = await cli(["token", "create", "ci", "--scope", "viewer"]);

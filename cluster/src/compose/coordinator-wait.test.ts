@@ -68,14 +68,16 @@ test("patience that a coordinator asks for, it gets", async () => {
   expect(pauses).toEqual([60_000]);
 });
 
-test.each([refused, new ClusterError("state_conflict", "The id belongs to another."), new Error("a fault of ours")])(
-  "what does not pass by itself ends it, at once or when it is found out: %s (J1)",
-  async (error) => {
-    await expect(wait(() => Promise.reject(error))).rejects.toBe(error);
-    await expect(wait((_signal, n) => Promise.reject(n === 1 ? away : error))).rejects.toBe(error);
-    expect(pauses).toHaveLength(1);
-  },
-);
+test.each([
+  refused,
+  new ClusterError("state_conflict", "The id belongs to another."),
+  new ClusterError("internal", "nats-server refuses its new configuration"),
+  new Error("a fault of ours"),
+])("what does not pass by itself ends it, at once or when it is found out: %s (J1)", async (error) => {
+  await expect(wait(() => Promise.reject(error))).rejects.toBe(error);
+  await expect(wait((_signal, n) => Promise.reject(n === 1 ? away : error))).rejects.toBe(error);
+  expect(pauses).toHaveLength(1);
+});
 
 test("a try that hangs is given up after fifteen seconds (J2)", async () => {
   vi.useFakeTimers();

@@ -3,7 +3,7 @@
  * by itself is waited for, and told.
  *
  * J1. Only what may pass by itself is waited for, by the table of errors. A wrong address, a refused token or an id that is
- *     another's ends the start at once.
+ *     another's ends the start at once; so does `internal`, a fault of ours, which mostly comes again.
  * J2. Each try has TRY_MS, whatever it hangs on, and the pauses between grow up to PAUSE_MS_MAX, half of each by chance, so that
  *     a room full of machines does not come at once. A coordinator that asks for patience gets it.
  * J3. What is told: the first failure, each new reason, and of the same one the 2nd, 4th, 8th …, so that days fill no log.
@@ -40,7 +40,7 @@ export async function awaitCoordinator<T>(parts: CoordinatorWaitParts, attempt: 
       return found;
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof ClusterError) || !error.row.retryable) throw error;
+      if (!(error instanceof ClusterError) || !error.row.retryable || error.code === "internal") throw error;
       const why = `${error.detail.replace(/\.$/, "")} (${error.code})`;
       if (why !== told.why || tried >= 2 * told.tried) {
         told = { why, tried };

@@ -9,6 +9,7 @@ import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
+import type { AuditPage } from "@openclaw-cluster/contract/audit";
 import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
@@ -42,6 +43,7 @@ export interface BulkOrder {
   readonly before?: number;
 }
 
+/** `actor`: who asks, for the audit log; the coordinator itself unless said. */
 export interface Coordinator {
   /** Asked before a submit's body is read. */
   readonly admission: {
@@ -72,7 +74,7 @@ export interface Coordinator {
   cluster(): Promise<ClusterView>;
   health(): Health;
   /** When it is whole and synced. storage_full; state_conflict while another is made. */
-  backup(): Promise<BackupTaken>;
+  backup(actor?: string): Promise<BackupTaken>;
   /** Newest first. */
   backups(): Promise<readonly Backup[]>;
   /** Events after the id given, in arrays as they were committed; starts with a `gap` event where some are gone. */
@@ -81,27 +83,31 @@ export interface Coordinator {
   nodes(options?: { all?: boolean }): readonly Node[];
   node(id: NodeId): Node;
   nodeHealth(id: NodeId): Health;
-  enrol(request: { id: NodeId; publicKey: string }): Promise<Enrolled>;
+  enrol(request: { id: NodeId; publicKey: string }, actor?: string): Promise<Enrolled>;
   /** The answer holds the code, which is shown nowhere else. */
-  invite(request: InviteRequest): Promise<Invite>;
+  invite(request: InviteRequest, actor?: string): Promise<Invite>;
   /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
   join(request: JoinRequest): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
   session(id: NodeId, request: SessionRequest): Session;
-  approveNode(id: NodeId): Promise<Node>;
+  approveNode(id: NodeId, actor?: string): Promise<Node>;
   /** Its connection is cut, its key is not taken again, its leases are given away. */
-  revokeNode(id: NodeId): Promise<Node>;
-  patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node>;
-  drain(id: NodeId, draining: boolean): Promise<Node>;
-  shutdownNode(id: NodeId): Promise<Node>;
+  revokeNode(id: NodeId, actor?: string): Promise<Node>;
+  patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor?: string): Promise<Node>;
+  drain(id: NodeId, draining: boolean, actor?: string): Promise<Node>;
+  shutdownNode(id: NodeId, actor?: string): Promise<Node>;
   /** Gives the node as it was last. state_conflict while it may still be at work. */
-  removeNode(id: NodeId): Promise<Node>;
+  removeNode(id: NodeId, actor?: string): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
   token(hash: string): ApiTokenRow | undefined;
   tokens(): readonly TokenView[];
   /** Throws overloaded with TOKENS.max of them. */
-  makeToken(request: TokenRequest): Promise<TokenMade>;
-  revokeToken(id: TokenId): Promise<TokenView>;
+  makeToken(request: TokenRequest, actor?: string): Promise<TokenMade>;
+  revokeToken(id: TokenId, actor?: string): Promise<TokenView>;
+  /** Oldest first. */
+  auditLog(page: { after: number; limit: number }): Promise<AuditPage>;
+  /** An address has presented wrong credentials until it was shut out for a while. */
+  guessed(address: string): void;
   addToken(row: TokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;

@@ -46,6 +46,8 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   } else {
     state.ledger.scheduler.setLoad(entry.row.id, beat.load);
   }
+  // The first one that is heard of a life may have been on its way before the word of a pause had reached the node.
+  if (sameLife && beat.paused !== true) entry.pausedUntil = -Infinity;
   entry.leasedUntil = Math.max(entry.leasedUntil, entry.seenAt + lostAfterMs(labelsOf(entry)));
   const stop = reconcile(state, entry, beat, { sameLife, rebooted });
   return { epoch: state.epoch, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };

@@ -22,6 +22,7 @@ import type { Node } from "@openclaw-cluster/contract/node";
 import { createInvitation, writeJoinCode } from "../trust/join-code.ts";
 import { isProven, isSessionProven, joinKey, makeJoinReply } from "../trust/join-proof.ts";
 import { loseLeases } from "./heartbeats.ts";
+import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
 
@@ -38,8 +39,8 @@ export class JoinDesk {
   }
 
   /** The code's only appearance. Throws overloaded with INVITE.openMax of them open. */
-  async invite({ node, approve, ttlMs }: InviteRequest): Promise<Invite> {
-    const { tokens, turn, parts } = this.lead;
+  async invite({ node, approve, ttlMs }: InviteRequest, actor: string = SELF): Promise<Invite> {
+    const { tokens, turn, parts, audit } = this.lead;
     const { invite: id, secret } = createInvitation();
     const now = parts.clock.wall();
     const expiresAt = now + ttlMs;
@@ -48,6 +49,7 @@ export class JoinDesk {
         throw new ClusterError("overloaded", `${INVITE.openMax} join codes are open; they run out by themselves.`);
       const terms = { approve, ...(node !== undefined && { node }) };
       tokens.add({ id, hash: joinKey(secret), scope: "join", name: "join", createdAt: now, expiresAt, invite: terms });
+      audit.note(actor, "node.invited", `${id}${node === undefined ? "" : ` for ${node}`}${approve ? ", approved" : ""}`);
     });
     return {
       id,
@@ -75,17 +77,17 @@ export class JoinDesk {
     return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...parts.busUrls], epoch: claim.epoch };
   }
 
-  approve(id: NodeId): Promise<Node> {
-    return this.change(id, (state) => {
+  approve(id: NodeId, actor: string = SELF): Promise<Node> {
+    return this.change(id, actor, (state) => {
       if (state === "revoked") throw new ClusterError("state_conflict", `${id} was revoked; take it out and let it join anew.`);
       return "approved";
     });
   }
 
   /** Its leases go to others at once: what comes from it is not heard any more. */
-  revoke(id: NodeId): Promise<Node> {
+  revoke(id: NodeId, actor: string = SELF): Promise<Node> {
     if (id === this.lead.parts.self) throw new ClusterError("state_conflict", `${id} runs the coordinator.`);
-    return this.change(id, () => "revoked");
+    return this.change(id, actor, () => "revoked");
   }
 
   private accept(request: JoinRequest): { key: string; state: "pending" | "approved" } {
@@ -100,17 +102,23 @@ export class JoinDesk {
     const more = { hostname: request.hostname, ...(!approve && { state: "pending" as const }) };
     if (state.registry.enrol(request.node, request.publicKey, now, more)) this.lead.nodeChanged(state.registry.get(request.node));
     else if (approve) state.registry.update(request.node, { state: "approved" });
+    if (usedBy === undefined) this.lead.audit.note(`node ${request.node}`, "node.joined", `${row.id}, ${request.hostname}`);
     tokens.add({ ...row, invite: { ...row.invite, usedBy: request.publicKey } });
     return { key: row.hash, state: state.registry.get(request.node).row.state === "approved" ? "approved" : "pending" };
   }
 
-  private async change(id: NodeId, next: (state: "pending" | "approved" | "revoked") => "approved" | "revoked"): Promise<Node> {
-    const { turn, state } = this.lead;
+  private async change(
+    id: NodeId,
+    actor: string,
+    next: (state: "pending" | "approved" | "revoked") => "approved" | "revoked",
+  ): Promise<Node> {
+    const { turn, state, audit } = this.lead;
     await turn.run(() => {
       const entry = state.registry.get(id);
       const to = next(entry.row.state);
       state.registry.update(id, { state: to });
       if (to === "revoked") loseLeases(state, entry);
+      audit.note(actor, to === "revoked" ? "node.revoked" : "node.approved", id);
       this.lead.nodeChanged(entry);
     });
     await this.nodes.authorize();

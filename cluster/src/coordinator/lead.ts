@@ -3,10 +3,12 @@
  * through inbox.ts, time through watch.ts, what callers ask through the desks; what happens to tasks is in core.
  */
 import { isAway } from "@openclaw-cluster/contract/node";
+import { lostAfterMs } from "../core/liveness.ts";
 import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { Audit } from "./audit.ts";
 import { Backups } from "./backups.ts";
 import { Feed } from "./feed.ts";
 import { Inbox } from "./inbox.ts";
@@ -15,7 +17,7 @@ import type { LeadParts, Leading } from "./lead-parts.ts";
 import { Ledger } from "./ledger.ts";
 import { Outgoing } from "./outgoing.ts";
 import { placeQueued } from "./placing.ts";
-import { Registry, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
+import { labelsOf, Registry, toNode, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 import { Tokens } from "./tokens.ts";
 import { Turn } from "./turn.ts";
@@ -35,6 +37,7 @@ export class Lead implements Leading {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly tokens: Tokens;
+  readonly audit: Audit;
   readonly backups: Backups | undefined;
   readonly startedAt: number;
   /** The last commit was refused for want of disk space. */
@@ -66,19 +69,21 @@ export class Lead implements Leading {
     });
     this.intake = new Intake(this.state, parts.store, this.turn);
     this.tokens = new Tokens(loaded.tokens);
+    this.audit = new Audit(loaded.auditHead, parts.clock);
     this.backups = parts.backups && new Backups({ ...parts.backups, store: parts.store, clock: parts.clock, log: parts.log });
     this.startedAt = parts.clock.wall();
     this.inbox = new Inbox(this);
     this.watch = new Watch(this);
   }
 
-  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, and a pause that it was given. */
+  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, beyond a pause that it was given. */
   start(): void {
     const { clock } = this.parts;
     this.inbox.open();
     for (const entry of this.holders()) {
-      const pauseMs = Math.min(PAUSE_MS, Math.max(0, (entry.row.pausedUntil ?? 0) - clock.wall()));
-      entry.seenAt = clock.monotonic() + pauseMs;
+      const pauseMs = Math.min(PAUSE_MS, (entry.row.pausedUntil ?? 0) - clock.wall());
+      entry.seenAt = clock.monotonic();
+      if (pauseMs > 0) entry.pausedUntil = entry.seenAt + pauseMs + lostAfterMs(labelsOf(entry));
     }
     for (const { row } of this.state.registry.all()) this.state.outgoing.control(row.id, { kind: "report", epoch: this.claim.epoch });
     this.watch.arm();
@@ -138,11 +143,12 @@ export class Lead implements Leading {
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
     const tokensRemoved = this.tokens.takeGone();
-    if (written !== undefined || [keys, nodesRemoved, nodes, tokens, tokensRemoved].some(({ length }) => length > 0)) {
-      await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens, tokensRemoved });
-      this.storageFull = false;
-      this.intake.keysKept();
-    }
+    const audit = this.audit.take();
+    const rest = { keys, nodesRemoved, nodes, tokens, tokensRemoved, audit };
+    // Also where nothing is written: who was replaced while it stood still must not judge, answer or offer any more (S2).
+    await this.parts.store.commit({ epoch: this.claim.epoch, ...written, ...rest });
+    if (written !== undefined || Object.values(rest).some(({ length }) => length > 0)) this.storageFull = false;
+    this.intake.keysKept();
     registry.committed();
     outgoing.flush(written, this.parts.clock.wall());
     this.watch.arm();
@@ -157,6 +163,7 @@ export class Lead implements Leading {
     const loaded = await this.parts.store.load();
     registry.rollBack(loaded.nodes);
     this.tokens.rollBack(loaded.tokens);
+    this.audit.rollBack(loaded.auditHead);
     this.state.ledger = this.newLedger(registry, loaded);
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }

@@ -30,21 +30,21 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   return {
     cluster: () => nodes.cluster(),
     health: () => nodes.health(),
-    backup: () => nodes.backup(),
+    backup: (actor) => nodes.backup(actor),
     backups: () => nodes.backups(),
     nodes: (options) => nodes.nodes(options),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
-    enrol: (request) => nodes.enrol(request),
-    invite: (request) => joining.invite(request),
+    enrol: (request, actor) => nodes.enrol(request, actor),
+    invite: (request, actor) => joining.invite(request, actor),
     join: (request) => joining.join(request),
     session: (id, request) => joining.session(id, request),
-    approveNode: (id) => joining.approve(id),
-    revokeNode: (id) => joining.revoke(id),
-    patchNode: (id, patch) => nodes.patch(id, patch),
-    drain: (id, draining) => nodes.drain(id, draining),
-    shutdownNode: (id) => nodes.shutdown(id),
-    removeNode: (id) => nodes.remove(id),
+    approveNode: (id, actor) => joining.approve(id, actor),
+    revokeNode: (id, actor) => joining.revoke(id, actor),
+    patchNode: (id, patch, actor) => nodes.patch(id, patch, actor),
+    drain: (id, draining, actor) => nodes.drain(id, draining, actor),
+    shutdownNode: (id, actor) => nodes.shutdown(id, actor),
+    removeNode: (id, actor) => nodes.remove(id, actor),
     admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
     plan: (specs, by) => tasks.plan(specs, by),
@@ -73,8 +73,17 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     },
     token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
     tokens: () => tokens.list(),
-    makeToken: (request) => tokens.make(request),
-    revokeToken: (id) => tokens.revoke(id),
+    makeToken: (request, actor) => tokens.make(request, actor),
+    revokeToken: (id, actor) => tokens.revoke(id, actor),
+    auditLog: async ({ after, limit }) => {
+      const entries = [...(await parts.store.audit({ after, limit }))];
+      const last = entries.at(-1);
+      return last === undefined || entries.length < limit ? { entries } : { entries, next: last.seq };
+    },
+    guessed: (address) => {
+      if (lead.audit.mayNoteRefusal())
+        void lead.turn.run(() => lead.audit.note(`address ${address}`, "api.guessed", "too many wrong tokens")).catch(() => undefined);
+    },
     addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
     stop: () => lead.stop(),
   };

@@ -28,6 +28,8 @@ export interface NodeEntry {
   seenAt: number | undefined;
   /** Until then, by the same clock, the longest lease that it may have been told of has not run out. */
   leasedUntil: number;
+  /** As `leasedUntil`, for the word of a coordinator that went down in good order, as long as the node lives by it. */
+  pausedUntil: number;
   /** For people, by the wall clock. */
   seenWall: number | undefined;
   liveness: Liveness;
@@ -182,7 +184,8 @@ export class Registry {
 /** A label that goes while the node is silent, or whose news was lost, takes back no lease that the node still believes in. */
 function silenceOf(entry: NodeEntry, now: number): Silence {
   const seenAt = entry.seenAt ?? now;
-  return { state: entry.liveness, silentMs: now - seenAt, lostMs: Math.max(lostAfterMs(labelsOf(entry)), entry.leasedUntil - seenAt) };
+  const lostAt = Math.max(seenAt + lostAfterMs(labelsOf(entry)), entry.leasedUntil, entry.pausedUntil);
+  return { state: entry.liveness, silentMs: now - seenAt, lostMs: lostAt - seenAt };
 }
 
 /** The node's own with the operator's laid over them. */
@@ -199,6 +202,7 @@ function fresh(row: NodeRow): NodeEntry {
     said: 0,
     seenAt: undefined,
     leasedUntil: -Infinity,
+    pausedUntil: -Infinity,
     seenWall: row.lastSeenAt,
     liveness: "offline",
     closed: false,

@@ -8,6 +8,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { TOKENS, type TokenId, type TokenMade, type TokenRequest, type TokenView } from "@openclaw-cluster/contract/token";
 import type { ApiTokenRow } from "../store/store.ts";
 import { createToken } from "../trust/token.ts";
+import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
 
 export class TokenDesk {
@@ -21,8 +22,8 @@ export class TokenDesk {
     return [...this.lead.tokens.all()].map(toView).sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
   }
 
-  async make({ name, scope, ttlMs }: TokenRequest): Promise<TokenMade> {
-    const { tokens, turn, parts } = this.lead;
+  async make({ name, scope, ttlMs }: TokenRequest, actor: string = SELF): Promise<TokenMade> {
+    const { tokens, turn, parts, audit } = this.lead;
     const { id, token, hash } = createToken();
     const createdAt = parts.clock.wall();
     const row: ApiTokenRow = { id, hash, scope, name, createdAt, ...(ttlMs !== undefined && { expiresAt: createdAt + ttlMs }) };
@@ -30,15 +31,17 @@ export class TokenDesk {
       tokens.sweep(createdAt);
       if (tokens.size >= TOKENS.max) throw new ClusterError("overloaded", `There are ${TOKENS.max} tokens; take some back first.`);
       tokens.add(row);
+      audit.note(actor, "token.made", `${id} (${name}), ${scope}`);
     });
     return { ...toView(row), token };
   }
 
-  async revoke(id: TokenId): Promise<TokenView> {
-    const { tokens, turn } = this.lead;
+  async revoke(id: TokenId, actor: string = SELF): Promise<TokenView> {
+    const { tokens, turn, audit } = this.lead;
     return turn.run(() => {
       const row = tokens.remove(id);
       if (row === undefined) throw new ClusterError("not_found", `There is no token ${id}.`);
+      audit.note(actor, "token.revoked", `${id} (${row.name})`);
       return toView(row);
     });
   }

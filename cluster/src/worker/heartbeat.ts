@@ -183,6 +183,7 @@ export class Heartbeat {
       ...(this.factsDue && this.facts && { facts: this.facts }),
       held,
       ...(this.leaving !== undefined && { goodbye: this.leaving }),
+      ...(this.leases.paused && { paused: true }),
     };
   }
 }

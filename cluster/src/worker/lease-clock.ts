@@ -5,7 +5,10 @@
  * L1. Time is the monotonic clock's. Where that stands still while the machine sleeps, the wall clock's lead over it tells.
  * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
  *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing. So does a life that has just
- *     begun, with what it took up of an earlier one.
+ *     begun, with what it took up of an earlier one. What looks like sleep may be a new time of day: that adds nothing to
+ *     the time that the leases have by the monotonic clock.
+ * L3. A coordinator that goes away on purpose says for how long nothing is given away. That holds until its successor answers,
+ *     and until then each heartbeat says so: then from both sides leases are again what an answer makes them.
  */
 import type { Clock, Timer } from "../system/clock.ts";
 
@@ -27,10 +30,14 @@ export interface LeaseClockParts {
 export class LeaseClock {
   private readonly parts: LeaseClockParts;
   private endsAtMs = 0;
+  /** L3: of the last one, when it was heard and when it ends. */
+  private pausedAtMs = -Infinity;
+  private pausedUntilMs = -Infinity;
   private lookedAtMs = 0;
   /** The wall clock's lead over the monotonic one. */
   private leadMs = 0;
   private doubtSinceMs = -Infinity;
+  private doubtUntilMs = -Infinity;
   private timer: Timer | undefined;
 
   constructor(parts: LeaseClockParts) {
@@ -49,13 +56,22 @@ export class LeaseClock {
   renewed(sentAtMs: number, leaseMs: number): void {
     // What was asked before the doubt was answered for an earlier time.
     if (sentAtMs < this.doubtSinceMs) return;
-    this.doubtSinceMs = -Infinity;
+    this.doubtSinceMs = this.doubtUntilMs = -Infinity;
+    // Only a successor hears what is sent after the word of its predecessor.
+    if (sentAtMs >= this.pausedAtMs) this.pausedUntilMs = -Infinity;
     this.extendTo(sentAtMs + leaseMs);
   }
 
-  /** The coordinator goes away on purpose, and gives nothing away for so long. */
+  /** L3. */
   pause(ms: number): void {
-    this.extendTo(this.parts.clock.monotonic() + ms);
+    const now = this.parts.clock.monotonic();
+    this.pausedAtMs = now;
+    this.pausedUntilMs = now + ms;
+    this.arm(now);
+  }
+
+  get paused(): boolean {
+    return this.pausedUntilMs > this.parts.clock.monotonic();
   }
 
   /** With each heartbeat. */
@@ -67,9 +83,14 @@ export class LeaseClock {
     const stoodStill = now - this.lookedAtMs > STILL_MS;
     this.leadMs = leadMs;
     this.lookedAtMs = now;
-    if (sleptMs > SLEPT_MS) this.endsAtMs -= sleptMs;
+    const lastMs = stoodStill ? Infinity : this.overAtMs;
+    if (sleptMs > SLEPT_MS) {
+      this.endsAtMs -= sleptMs;
+      this.pausedUntilMs -= sleptMs;
+    }
     if (sleptMs > SLEPT_MS || stoodStill) {
       this.doubtSinceMs = now;
+      this.doubtUntilMs = Math.min(now + DOUBT_MS, lastMs);
       this.parts.ask();
     }
     this.judge(now);
@@ -85,13 +106,16 @@ export class LeaseClock {
   }
 
   private judge(now: number): void {
-    if (now >= Math.max(this.endsAtMs, this.doubtSinceMs + DOUBT_MS)) this.parts.over();
+    if (now >= this.overAtMs) this.parts.over();
     else this.arm(now);
+  }
+
+  private get overAtMs(): number {
+    return Math.max(this.endsAtMs, this.pausedUntilMs, this.doubtUntilMs);
   }
 
   private arm(now: number): void {
     this.timer?.cancel();
-    const waitMs = Math.max(this.endsAtMs, this.doubtSinceMs + DOUBT_MS) - now;
-    this.timer = this.parts.clock.after(Math.max(0, waitMs), () => this.look());
+    this.timer = this.parts.clock.after(Math.max(0, this.overAtMs - now), () => this.look());
   }
 }

@@ -74,6 +74,26 @@ test("a pause that the coordinator announced costs no work, and ends", async () 
   expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
 });
 
+test("a pause ends when the next coordinator answers; until then each heartbeat tells of it (L3)", async () => {
+  await ground.open();
+  ground.offer({ n: 1, spec: COMMAND });
+  await ground.started(ground.command.runs);
+  ground.renewing = false;
+  ground.control({ kind: "pause", epoch: 1, ms: 120_000 });
+  await ground.settle();
+  ground.heartbeats.length = 0;
+  await ground.pass(20_000, 1_000);
+  expect(new Set(ground.heartbeats.map(({ paused }) => paused))).toEqual(new Set([true]));
+  expect(ground.command.last().execution.signal.aborted).toBe(false);
+  ground.renewing = true;
+  ground.epoch = 2;
+  await ground.pass(4_000, 1_000);
+  expect(ground.heartbeats.at(-1)?.paused).toBeUndefined();
+  ground.bus.set(false);
+  await ground.pass(12_000, 1_000);
+  expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
+});
+
 test("the coordinator says how long a lease is: a laptop's work outlives a minute's tunnel, and no more", async () => {
   ground.leaseMs = 56_000;
   await ground.open();
@@ -93,6 +113,19 @@ test("an answer names what is others' by now: that is stopped, the rest goes on"
   ground.stop = [ref(1)];
   await ground.pass(2_000, 500);
   expect(ground.command.runs.map(({ execution }) => execution.signal.reason)).toEqual(["cancelled", undefined]);
+});
+
+test("a new time of day makes a lease no longer: it ends when it would have ended, and the node asks before", async () => {
+  await ground.open();
+  ground.offer({ n: 1, spec: COMMAND });
+  await ground.started(ground.command.runs);
+  ground.bus.set(false);
+  await ground.pass(8_000, 1_000);
+  ground.clock.jump(3_600_000);
+  await ground.pass(500, 500);
+  expect(ground.command.last().execution.signal.aborted).toBe(false);
+  await ground.pass(1_500, 500);
+  expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
 });
 
 /** Stopped with SIGSTOP the process's clocks go on; while the machine sleeps only the time of day does, on Linux. */

@@ -3,7 +3,8 @@
  * outlives the coordinators that use it, and shows the checker each commit as it becomes true.
  *
  * D1. Killed before its moment a commit has not happened, after it it has; nobody is told which.
- * D2. A disk that is full refuses and changes nothing. One that fails leaves the outcome open, and its process ends.
+ * D2. A disk that is full refuses and changes nothing. One that fails leaves the outcome open, and its process ends. A commit
+ *     that writes nothing meets neither.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { openRamStore } from "../../../cluster/src/store/ram.ts";
@@ -46,6 +47,7 @@ export class Disk {
       list: (filter, page) => read(() => truth.list(filter, page)),
       attempts: (key) => read(() => truth.attempts(key)),
       submitKey: (owner, key) => read(() => truth.submitKey(owner, key)),
+      audit: (page) => read(() => truth.audit(page)),
       prune: (options) => read(() => truth.prune(options)),
       backup: (path) => truth.backup(path),
       bytes: () => truth.bytes(),
@@ -56,6 +58,10 @@ export class Disk {
 
   private async commit(batch: Batch, clock: PartyClock): Promise<void> {
     const { chance, faults, truth } = this;
+    if (!writes(batch)) {
+      await clock.passes(chance.between(...READ_MS));
+      return truth.commit(batch);
+    }
     await clock.passes(chance.between(...SYNC_MS));
     if (chance.is(faults.full)) throw new ClusterError("storage_full", "The disk is full.");
     const breaks = chance.is(faults.broken);
@@ -65,4 +71,8 @@ export class Disk {
     if (breaks) throw new StoreBroken("The disk failed after it was written.");
     await clock.passes(chance.between(...SYNC_MS));
   }
+}
+
+function writes({ epoch: _epoch, ...rows }: Batch): boolean {
+  return Object.values(rows).some((some: readonly unknown[] | undefined) => some !== undefined && some.length > 0);
 }

@@ -7,11 +7,15 @@ import type { VirtualTime } from "./time.ts";
 import type { Weather } from "./weather.ts";
 
 /** From one trouble to the next; they last longer than that, so they meet. */
-const PAUSE_MS = [500, 9_000] as const;
+const PAUSE_MS = [500, 7_000] as const;
 /** A half-open link is noticed by pings after this (nats-config.ts). */
 const NOTICED_MS = [4_000, 7_000] as const;
 const RECONNECT_MS = [50, 2_000] as const;
 const HOUR_MS = 3_600_000;
+/** Longer than the silence after which a node has lost its leases. */
+const LONG_MS = [14_000, 60_000] as const;
+/** From a cut on: nine seconds after the heartbeat that was answered last. */
+const LEASE_ENDS_MS = [6_500, 9_000] as const;
 
 export interface TroubleParts {
   readonly time: VirtualTime;
@@ -76,20 +80,27 @@ export class Trouble {
     return this.parts.chance.pick(this.parts.machines as [Machine, ...Machine[]]);
   }
 
+  /** The one that has most to lose. */
+  get busiest(): Machine {
+    const [first, ...others] = this.parts.machines as [Machine, ...Machine[]];
+    const running = ({ life }: Machine): number => life?.worker?.running ?? 0;
+    return others.reduce((most, one) => (running(one) > running(most) ? one : most), first);
+  }
+
   /** Short or long: around the time-outs in both directions. */
   lasts(): Promise<void> {
     const { chance, time } = this.parts;
     return time.passes(chance.pick([chance.between(100, 3_000), chance.between(3_000, 14_000), chance.between(14_000, 40_000), 70_000]));
   }
 
-  async cutLink(machine: Machine, direction: "to" | "from" | "both"): Promise<void> {
+  async cutLink(machine: Machine, direction: "to" | "from" | "both", over: Promise<void> = this.lasts()): Promise<void> {
     const { weather, chance, time, note } = this.parts;
     note(`${machine.id} is cut off (${direction})`);
     weather.cutOff(machine.id, direction);
     void time.passes(chance.between(...NOTICED_MS)).then(() => {
       if (weather.isCut(machine.id)) machine.life?.link.set(false);
     });
-    await this.lasts();
+    await over;
     this.mendLink(machine);
   }
 
@@ -166,6 +177,27 @@ const ACTS: readonly [Act, ...Act[]] = [
     await trouble.lasts();
     life?.clock.goOn();
   },
+  // Of two coordinators the first does not know that it was replaced until it commits something.
+  async (trouble) => {
+    const { head, disk, note, chance, time } = trouble.parts;
+    const { life } = head;
+    if (life === undefined) return;
+    note("a second coordinator starts while the first one stands still; a node that was cut off comes back to both");
+    const healed = Promise.withResolvers<void>();
+    const cut = trouble.cutLink(trouble.anyMachine, "both", healed.promise);
+    await time.passes(chance.between(500, 5_000));
+    life.clock.stop("stopped");
+    await time.passes(chance.between(100, 3_000));
+    if (head.life === life) head.start();
+    await time.passes(chance.between(100, 2_000));
+    healed.resolve();
+    await time.passes(chance.between(0, 500));
+    disk.faults.full = chance.pick([0, 0.7]);
+    life.clock.goOn();
+    await time.passes(chance.between(500, 5_000));
+    disk.faults.full = 0;
+    await cut;
+  },
   // What happens meanwhile the coordinator hears late, and all at once.
   async (trouble) => {
     const { head, note, chance, time } = trouble.parts;
@@ -184,10 +216,21 @@ const ACTS: readonly [Act, ...Act[]] = [
     await head.restart();
     await cut;
   },
+  // Told to go on while there is no coordinator, and then not to be heard by the next one.
+  async (trouble) => {
+    const { head, time, chance, note } = trouble.parts;
+    note("the coordinator restarts, and the busiest node does not reach its successor");
+    await head.restart();
+    const machine = trouble.busiest;
+    await time.passes(chance.between(0, 400));
+    await trouble.cutLink(machine, "both", time.passes(chance.between(...LONG_MS)));
+  },
   async (trouble) => {
     const { disk, time, chance, note } = trouble.parts;
     note("the disk is full while a node starts again");
     disk.faults.full = 0.7;
+    // Some of what the node begins meanwhile the coordinator cannot keep.
+    await time.passes(chance.between(0, 1_500));
     await crashMachine(trouble, chance.is(0.5), () => time.passes(chance.between(50, 1_000)));
     await time.passes(chance.between(500, 5_000));
     disk.faults.full = 0;
@@ -215,6 +258,15 @@ const ACTS: readonly [Act, ...Act[]] = [
     parts.note("the disk fails");
     parts.disk.faults.broken = 1;
     void parts.time.passes(200).then(() => (parts.disk.faults.broken = 0));
+  },
+  async (trouble) => {
+    const { time, chance, note } = trouble.parts;
+    const machine = trouble.busiest;
+    const cut = trouble.cutLink(machine, "both", time.passes(chance.between(...LONG_MS)));
+    await time.passes(chance.between(...LEASE_ENDS_MS));
+    note(`the clock of ${machine.id} jumps when its leases are nearly over`);
+    machine.skew.ms += chance.pick([10_000, HOUR_MS]);
+    await cut;
   },
   ({ parts, anyMachine }) => {
     const skew = parts.chance.is(0.5) ? parts.head.skew : anyMachine.skew;

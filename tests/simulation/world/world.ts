@@ -34,7 +34,7 @@ export interface Outcome {
 const MACHINES_MAX = 4;
 const TRACE_MAX = 60;
 /** A laptop's patience, a mass loss's, the longest task with its retries, and some. */
-const REST_MS_MAX = 400_000;
+const REST_MS_MAX = 600_000;
 const SETTLE_MS = 5_000;
 
 export async function simulate(seed: number, steps: number): Promise<Outcome> {

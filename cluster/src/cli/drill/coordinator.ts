@@ -17,7 +17,7 @@ import { duration } from "../time.ts";
 import { startDaemon, writeHome } from "./daemons.ts";
 import { probe } from "./probes.ts";
 import type { Outcome, Stage } from "./stage.ts";
-import { count } from "./verdict.ts";
+import { count, notOnce } from "./verdict.ts";
 
 const WORKERS = ["worker1", "worker2"] as const;
 const SLOTS = 4;
@@ -93,9 +93,8 @@ function judge({ ids, again, ended, inFlight, killedAt, startedAt, upMs, known, 
     .map(({ offeredAt }) => offeredAt)
     .filter((at) => at > killedAt);
   const placingMs = placings.length === 0 ? undefined : Math.min(...placings) - startedAt;
-  const problems: string[] = [];
-  if (succeeded < tasks) problems.push(`${count(tasks - succeeded, "accepted task")} did not succeed`);
-  if (acceptedTwice > 0) problems.push(`${count(acceptedTwice, "task")} succeeded more than once`);
+  const lost = tasks - succeeded;
+  const problems = notOnce({ lost, acceptedTwice });
   if (strangers > 0) problems.push(`${count(strangers, "repeated submit")} gave another task than before`);
   if (known !== tasks) problems.push(`the cluster knows ${count(known, "task")}, but ${tasks} were submitted`);
   if (placingMs !== undefined && placingMs > PROMISED_MS)
@@ -109,11 +108,11 @@ function judge({ ids, again, ended, inFlight, killedAt, startedAt, upMs, known, 
       ["in flight", `${count(inFlight, "submit")} had no answer yet when it died; all got one`],
       ["up again", `after ${upMs} ms`],
       ["placing again", placingMs === undefined ? undefined : `after ${placingMs} ms, promised within ${duration(PROMISED_MS)}`],
-      ["lost", String(tasks - succeeded)],
+      ["lost", String(lost)],
       ["accepted twice", String(acceptedTwice)],
       ["same keys", `${tasks - strangers} of ${tasks} gave the same task again`],
     ],
-    measured: { tasks, succeeded, lost: tasks - succeeded, acceptedTwice, inFlight, upMs, placingMs, sameIds: tasks - strangers, known },
+    measured: { tasks, succeeded, lost, acceptedTwice, inFlight, upMs, placingMs, sameIds: tasks - strangers, known },
   };
 }
 

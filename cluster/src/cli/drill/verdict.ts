@@ -40,72 +40,81 @@ export interface Measured {
 }
 
 /** What became of one task. */
-interface Course {
-  attempt: number;
-  node?: NodeId | undefined;
+export interface Course {
   successes: number;
-  takenBackAt?: number;
-  startedAgainAt?: number;
+  /** ms from the blow; only where the blow has struck it. */
+  takenBackMs?: number;
+  startedAgainMs?: number;
 }
 
 export function measure(events: readonly ClusterEvent[], tasks: ReadonlySet<TaskId>, blow: Blow): Measured {
-  const courses = new Map<TaskId, Course>();
-  let first = Infinity;
-  let last = -Infinity;
-  for (const event of events) {
-    if (event.type !== "task" || !tasks.has(event.task)) continue;
-    first = Math.min(first, event.at);
-    last = Math.max(last, event.at);
-    const course = courses.get(event.task) ?? { attempt: 0, successes: 0 };
-    courses.set(event.task, course);
-    if (course.node === blow.node && event.at >= blow.at && isTakenBack(course, event)) course.takenBackAt ??= event.at;
-    // A short task may have ended in the same turn that told of its start.
-    if (course.takenBackAt !== undefined && (event.state === "running" || event.state === "succeeded")) course.startedAgainAt ??= event.at;
-    if (event.state === "succeeded") course.successes += 1;
-    course.attempt = event.attempt;
-    course.node = event.node;
-  }
-  const all = [...courses.values()];
-  const struck = all.filter(({ takenBackAt }) => takenBackAt !== undefined);
+  const all = coursesOf(events, tasks, blow);
+  const struck = all.filter(({ takenBackMs }) => takenBackMs !== undefined);
   const succeeded = all.filter(({ successes }) => successes > 0).length;
+  const times = taskEvents(events, tasks).map(({ at }) => at);
   return {
     tasks: tasks.size,
     succeeded,
     struck: struck.length,
     lost: tasks.size - succeeded,
     acceptedTwice: all.filter(({ successes }) => successes > 1).length,
-    ...longest("takenBackMs", struck, blow.at, ({ takenBackAt }) => takenBackAt),
-    ...longest("startedAgainMs", struck, blow.at, ({ startedAgainAt }) => startedAgainAt),
-    wholeMs: Math.max(0, last - first),
+    ...longest("takenBackMs", struck),
+    ...longest("startedAgainMs", struck),
+    wholeMs: Math.max(0, (times.at(-1) ?? 0) - (times[0] ?? 0)),
   };
 }
 
+/** Of those tasks that events tell of. */
+export function coursesOf(events: readonly ClusterEvent[], tasks: ReadonlySet<TaskId>, blow: Blow): Course[] {
+  return [...Map.groupBy(taskEvents(events, tasks), ({ task }) => task).values()].map((its) => courseOf(its, blow));
+}
+
+function courseOf(events: readonly TaskEvent[], blow: Blow): Course {
+  const course: Course = { successes: 0 };
+  for (const [at, event] of events.entries()) {
+    const before = events[at - 1];
+    const sinceMs = event.at - blow.at;
+    if (sinceMs >= 0 && before?.node === blow.node && isTakenBack(before, event)) course.takenBackMs ??= sinceMs;
+    // A short task may have ended in the same turn that told of its start.
+    const works = event.state === "running" || event.state === "succeeded";
+    if (course.takenBackMs !== undefined && works) course.startedAgainMs ??= sinceMs;
+    if (event.state === "succeeded") course.successes += 1;
+  }
+  return course;
+}
+
 /** What was promised and did not hold; nothing for a pass. */
-export function problemsOf({ lost, acceptedTwice, struck, startedAgainMs }: Measured, withinMs: number): string[] {
-  const problems: string[] = [];
-  if (lost > 0) problems.push(`${count(lost, "task")} did not succeed`);
-  if (acceptedTwice > 0) problems.push(`${count(acceptedTwice, "task")} succeeded more than once`);
+export function problemsOf(measured: Measured, withinMs: number): string[] {
+  const { struck, startedAgainMs } = measured;
+  const problems = notOnce(measured);
   if (struck > 0 && startedAgainMs === undefined) problems.push("what was struck did not start again");
   if (startedAgainMs !== undefined && startedAgainMs > withinMs)
     problems.push(`a task started again only after ${startedAgainMs} ms; promised are ${withinMs} ms`);
   return problems;
 }
 
+/** What speaks against J2. */
+export function notOnce({ lost, acceptedTwice }: Pick<Measured, "lost" | "acceptedTwice">): string[] {
+  const problems: string[] = [];
+  if (lost > 0) problems.push(`${count(lost, "task")} did not succeed`);
+  if (acceptedTwice > 0) problems.push(`${count(acceptedTwice, "task")} succeeded more than once`);
+  return problems;
+}
+
 /** Where another node has a free slot, it goes there in the same turn, and the turn's one event tells of that. */
-function isTakenBack({ attempt }: Course, event: TaskEvent): boolean {
-  return event.reason === "node_lost" || event.attempt > attempt;
+function isTakenBack(before: TaskEvent, event: TaskEvent): boolean {
+  return event.reason === "node_lost" || event.attempt > before.attempt;
+}
+
+function taskEvents(events: readonly ClusterEvent[], tasks: ReadonlySet<TaskId>): TaskEvent[] {
+  return events.filter((event) => event.type === "task" && tasks.has(event.task)) as TaskEvent[];
 }
 
 export function count(amount: number, what: string): string {
   return `${amount} ${what}${amount === 1 ? "" : "s"}`;
 }
 
-function longest<Name extends string>(
-  name: Name,
-  courses: readonly Course[],
-  from: number,
-  at: (course: Course) => number | undefined,
-): { [N in Name]?: number } {
-  const times = courses.map(at).filter((time) => time !== undefined);
-  return times.length === 0 ? {} : ({ [name]: Math.max(0, Math.max(...times) - from) } as { [N in Name]?: number });
+function longest<Name extends "takenBackMs" | "startedAgainMs">(name: Name, courses: readonly Course[]): { [N in Name]?: number } {
+  const times = courses.map((course) => course[name]).filter((time) => time !== undefined);
+  return times.length === 0 ? {} : ({ [name]: Math.max(...times) } as { [N in Name]?: number });
 }
