@@ -1,11 +1,10 @@
-import { chmod, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { runCli } from "../../../tests/support/terminal.ts";
 import { DEFAULT_POLICY, Policy } from "../core/policy.ts";
-import { readPolicy } from "../worker/policy-reading.ts";
 
 let home: string;
 beforeEach(async () => {
@@ -237,7 +236,19 @@ describe("policy test", () => {
   });
 });
 
-it("the daemon's reader and the command's are the same one", async () => {
-  await write(BROKEN);
-  expect(readPolicy(join(home, "policy.yaml"))).toMatchObject({ kind: "broken" });
+it("the documented policy is one, means what the page says, and refuses what it says", async () => {
+  const page = await readFile(new URL("../../../docs/cli.md", import.meta.url), "utf8");
+  const section = page.split("\n## ").find((one) => one.startsWith("What may run on this machine")) ?? "";
+  const [, text = ""] = /```yaml\n([^]*?)```/.exec(section) ?? [];
+  await write(text);
+  const { code, stdout } = await cli("check");
+  expect(code).toBe(0);
+  const said =
+    stdout
+      .split("\n\n")[1]
+      ?.replace(/; now, .*/, "")
+      .trim() ?? "";
+  expect(section).toContain(`is well. It says:\n\n${said}\n`);
+  const refused = await cli("test", "--by", "ann", "command", "--", "git", "push");
+  expect(section).toContain(`policy test --by ann command -- git push\n${refused.stdout}`);
 });
