@@ -53,6 +53,7 @@ export const ERRORS = {
 
   // A program that cannot start or reach another.
   usage: row(400, 2, "permanent", "Run the command with --help."),
+  policy_invalid: row(400, 2, "permanent", "Correct policy.yaml as the detail says; until then everything is denied on this node."),
   config_invalid: row(400, 2, "permanent", "Correct cluster.yaml as the detail says."),
   binary_missing: row(503, 2, "permanent", "Install the program named in the detail, or name it by its environment variable."),
   port_taken: row(503, 2, "permanent", "Stop the other program or choose another port."),

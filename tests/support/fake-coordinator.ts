@@ -43,6 +43,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   private nodeRow: Node = SAMPLE_NODE;
 
   /** Whose submits are refused, and how. */
+  readonly planners: Pick<SubmitRequest, "owner" | "ownerName">[] = [];
   refused: ((owner: string) => ClusterError | undefined) | undefined;
   readonly admission = this.openAdmission();
 
@@ -114,8 +115,9 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
     return submitted;
   }
 
-  plan(specs: readonly TaskSpec[]): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[] {
     this.check();
+    this.planners.push(by);
     return specs.map(() => EXPLANATION);
   }
 

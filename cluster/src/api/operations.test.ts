@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startApi, type Question, type TestApi } from "../../../tests/support/api-server.ts";
 import { silentLog } from "../system/log.ts";
 import { systemClock } from "../system/clock.ts";
+import { tokenId } from "../trust/token.ts";
 import { mountRoutes } from "./routes.ts";
 import { openBodies } from "./body.ts";
 import { openGate } from "./gate.ts";
@@ -127,6 +128,15 @@ test("the fields of a request arrive where they belong", async () => {
   expect(api.coordinator.patches.at(-1)).toEqual({ labels: { gpu: "yes", old: null }, slots: 3 });
   expect((await api.ask(good("drain"))).json.draining).toBe(true);
   expect((await api.ask(good("resume"))).json.draining).toBe(false);
+});
+
+test("a submit and a plan are of the token that asks, by id and name; no field of a task says it", async () => {
+  const as = { headers: { authorization: `Bearer ${api.tokens.submitter}` }, method: "POST" };
+  const by = { owner: tokenId(api.tokens.submitter), ownerName: "submitter" };
+  await api.ask({ ...as, path: "/api/v1/tasks", body: { ...echo, user: "admin" } });
+  expect(api.coordinator.requests.at(-1)).toMatchObject(by);
+  await api.ask({ ...as, path: "/api/v1/tasks?plan=true", body: echo });
+  expect(api.coordinator.planners.at(-1)).toEqual(by);
 });
 
 test("nothing is done to every task by accident", async () => {

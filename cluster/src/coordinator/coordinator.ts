@@ -23,6 +23,8 @@ import type { Admitted } from "./admission.ts";
 export interface SubmitRequest {
   /** The id of the token that asks; idempotency keys are its own. */
   readonly owner: string;
+  /** What that token is called. */
+  readonly ownerName?: string;
   /** The Idempotency-Key of the whole request, with the SHA-256 of its body (base64url). */
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
   readonly specs: readonly TaskSpec[];
@@ -51,7 +53,7 @@ export interface Coordinator {
   };
   /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
   submit(request: SubmitRequest): Promise<readonly Submitted[]>;
-  plan(specs: readonly TaskSpec[]): readonly Explanation[];
+  plan(specs: readonly TaskSpec[], by?: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[];
   task(id: TaskId): Promise<Task>;
   /** As `task`, but answers when the task is terminal or after `ms`, whichever is first. */
   waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task>;

@@ -47,7 +47,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     removeNode: (id, actor) => nodes.remove(id, actor),
     admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
-    plan: (specs) => tasks.plan(specs),
+    plan: (specs, by) => tasks.plan(specs, by),
     task: (id) => tasks.task(id),
     waitFor: (id, ms, signal) => tasks.waitFor(id, ms, signal),
     list: (filter, page) => tasks.list(filter, page),

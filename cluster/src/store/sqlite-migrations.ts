@@ -10,10 +10,11 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { sql as first } from "./migrations/0001-first.ts";
 import { sql as deadLetters } from "./migrations/0002-dead-letters.ts";
 import { sql as audit } from "./migrations/0003-audit.ts";
+import { sql as ownerName } from "./migrations/0004-owner-name.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
 
-export const MIGRATIONS: readonly string[] = [first, deadLetters, audit];
+export const MIGRATIONS: readonly string[] = [first, deadLetters, audit, ownerName];
 
 /** Returns how many were applied. */
 export function migrate(database: DatabaseSync, migrations = MIGRATIONS): number {

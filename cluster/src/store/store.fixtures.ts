@@ -33,6 +33,7 @@ export function succeeded(task: TaskRecord, endedAt: number): TaskRecord {
 
 /** Everything a record can hold. */
 export const FULL = queued(1, {
+  ownerName: "ada's laptop",
   spec: { kind: "command", input: { argv: ["ls"] }, name: "nightly", user: "ada", labels: { gpu: "yes" } },
   state: "running",
   reason: "started",

@@ -68,7 +68,7 @@ const mutable = {
 const required = ["state", "reason", "seq", "attempt", "failures", "losses", "queuedAt", "acted"] as const;
 const change = fc.record(mutable, { requiredKeys: [...required] }) as fc.Arbitrary<Mutable>;
 const fresh = fc.record(
-  { ...mutable, spec, priority: fc.nat(9), owner: word, createdAt: small, skip: fc.nat(2) },
+  { ...mutable, spec, priority: fc.nat(9), owner: word, ownerName: word, createdAt: small, skip: fc.nat(2) },
   { requiredKeys: [...required, "spec", "priority", "owner", "createdAt", "skip"] },
 ) as fc.Arbitrary<Fixed & Mutable & { skip: number }>;
 

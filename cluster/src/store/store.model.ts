@@ -31,8 +31,8 @@ export class Model {
     for (const { of, to } of step.changed) {
       const before = this.tasks.get(present[of % present.length] ?? 0);
       if (before === undefined) continue;
-      const { key, spec: its, priority, owner, createdAt } = before;
-      changed.set(key, { key, spec: its, priority, owner, createdAt, ...to });
+      const { key, spec: its, priority, owner, ownerName, createdAt } = before;
+      changed.set(key, { key, spec: its, priority, owner, ...(ownerName !== undefined && { ownerName }), createdAt, ...to });
     }
     for (const [key, task] of changed) this.tasks.set(key, task);
     const attempts = step.attempts.flatMap(({ of, attempt: partial }) => {
