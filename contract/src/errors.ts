@@ -57,6 +57,7 @@ export const ERRORS = {
   config_invalid: row(400, 2, "permanent", "Correct cluster.yaml as the detail says."),
   binary_missing: row(503, 2, "permanent", "Install the program named in the detail, or name it by its environment variable."),
   port_taken: row(503, 2, "permanent", "Stop the other program or choose another port."),
+  service_failed: row(503, 2, "permanent", "Do as the detail says, or run `openclaw-cluster start` in a terminal meanwhile."),
   store_unreadable: row(
     503,
     1,

@@ -29,6 +29,12 @@ export const COMMANDS: readonly Entry[] = [
     summary: "bring this machine into a cluster, with a code from `invite`",
     load: () => import("./commands/join.ts"),
   },
+  {
+    name: "service",
+    group: MACHINE,
+    summary: "let this machine start the daemon by itself",
+    load: () => import("./commands/service.ts"),
+  },
   { name: "doctor", group: MACHINE, summary: "check this machine and its way to the cluster", load: () => import("./commands/doctor.ts") },
   { name: "config", group: MACHINE, summary: "show and change this machine's settings", load: () => import("./commands/config.ts") },
   { name: "policy", group: MACHINE, summary: "check and try what may run on this machine", load: () => import("./commands/policy.ts") },

@@ -20,7 +20,7 @@ import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
-import { awaitCoordinator } from "./coordinator-wait.ts";
+import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { askIfRemoved } from "./removal.ts";
@@ -105,8 +105,8 @@ async function joinFromAfar(ground: Ground): Promise<Joined> {
     throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
   const ask = { node: config.nodeId, keys, url, ...(token !== undefined && { token }) };
   const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
-  const parts = { url, log, signal: ground.signal, tell: ground.progress, random: Math.random };
-  return awaitCoordinator(parts, async (signal) => {
+  const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
+  return waitPatiently(parts, async (signal) => {
     const { cluster, busUrls } = await askSession(ask, signal);
     return { cluster, bus: await connectBus(ground, busUrls, { onRefused, signal }) };
   });

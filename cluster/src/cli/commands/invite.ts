@@ -2,6 +2,8 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { INVITE, type Invite } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
+import { TAILSCALE } from "../../system/config-schema.ts";
+import { askTailscale, tailnetAddress, tailscaleState } from "../../system/tailscale.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { examples, type Act } from "../command.ts";
 import { isLoopback } from "../connection.ts";
@@ -36,14 +38,21 @@ async function invite(session: Session, { approve = false, nodeId, minutes }: Op
   const node = nodeId === undefined ? {} : { node: readNodeId(nodeId) };
   const made = await client.invite({ approve, ttlMs: readMinutes(minutes), ...node });
   const { urls } = readJoinCode(made.code);
-  if (urls.every(isLoopback)) {
-    remark(
-      session.terminal,
-      "note: this coordinator listens on this machine only; another one reaches it through a tunnel, or after you set api.host to this\n" +
-        "      machine's address in your tailnet",
-    );
-  }
+  if (urls.every(isLoopback)) remark(session.terminal, await onlyHere(session));
   session.show(made, () => text(session, made));
+}
+
+/** The code's addresses lead nowhere on another machine: what to do about it depends on this machine's Tailscale. */
+async function onlyHere(session: Session): Promise<string> {
+  const found = await askTailscale({ env: session.terminal.env });
+  const note = "note: this coordinator listens on this machine's loopback only";
+  if (found.kind !== "running")
+    return `${note}; another machine reaches it through a tunnel, or through Tailscale, which ${tailscaleState(found)}`;
+  return (
+    `${note}, and Tailscale runs here. To let machines of your tailnet in:\n` +
+    `        ${session.typed(`config set api.host ${TAILSCALE}`)}      (today that is ${tailnetAddress(found)})\n` +
+    "      then start it anew, and make a new code"
+  );
 }
 
 function text(session: Session, { code, approve, expiresAt, node }: Invite): string {
