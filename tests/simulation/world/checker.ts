@@ -164,7 +164,7 @@ export class Checker {
       this.fault("I2", `${name} was ${before.state} and is ${task.state}, and nobody asked for it`, task.key);
     if (task.state === "succeeded" && before?.state !== "succeeded") this.succeeded(task);
     if (task.state === "cancelled" && task.attempt === 0) this.neverToRun.add(task.key);
-    if (isTerminal(task.state) || task.reason === "attempt_failed" || task.reason === "refused_by_node") this.unsettled.delete(task.key);
+    if (isTerminal(task.state) || task.reason === "attempt_failed") this.unsettled.delete(task.key);
   }
 
   /** I3: the result names the attempt that made it. */
@@ -191,12 +191,11 @@ export class Checker {
     }
   }
 
-  /** G5: what must not run twice by itself, does not. */
+  /** G5: what must not run twice by itself, does not: neither as another attempt, nor as the same one in a later life of its node. */
   private beganAgain(run: Run, task: TaskRecord): void {
     const open = this.unsettled.get(run.key) ?? [];
-    const others = open.filter(({ attempt }) => attempt !== run.attempt);
-    const onLost = task.spec.onLost ?? (others.some(({ attempt }) => this.acted.has(`${run.key} ${attempt}`)) ? "ask" : "retry");
-    if (others.length > 0 && onLost !== "retry") {
+    const onLost = task.spec.onLost ?? (open.some(({ attempt }) => this.acted.has(`${run.key} ${attempt}`)) ? "ask" : "retry");
+    if (open.length > 0 && onLost !== "retry") {
       const permits = this.permits.get(run.key) ?? 0;
       if (permits === 0)
         this.fault("G5", `t${run.key} (onLost ${onLost}) began a second time by itself, as attempt ${run.attempt}`, run.key);

@@ -23,6 +23,8 @@ const RESTART_MS = [500, 6_000] as const;
 /** A worker asks again for its place after this. */
 const ENROL_AGAIN_MS = 1_000;
 const DISCONNECT_MS = 20;
+/** What was said last is sent before the connection closes (bus/nats-connection.ts). */
+const FLUSH_MS = 5;
 
 interface Life {
   readonly clock: PartyClock;
@@ -92,6 +94,7 @@ export class Head {
     const { life } = this;
     if (life?.coordinator === undefined || !life.clock.running) return;
     await life.coordinator.stop();
+    await life.clock.passes(FLUSH_MS);
     if (this.life === life) this.crashAndRestart();
   }
 

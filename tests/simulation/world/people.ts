@@ -16,6 +16,8 @@ import { specOf } from "./work.ts";
 const THINK_MS = [50, 1_500] as const;
 const AGAIN_MS = [200, 3_000] as const;
 const BATCH_MAX = 6;
+/** How long tasks run: most are short, and a few outlast the silence after which a node is lost. */
+const RUN_MS = { short: [1, 300], long: [300, 20_000], endless: [20_000, 60_000] } as const;
 /** Between two presses of one button: while the first is being committed. */
 const TWICE_MS = 6;
 /** Tasks a slot that wait, run or are being submitted: enough for a queue that every cluster works off when the trouble is over. */
@@ -106,7 +108,7 @@ export class People {
 
   private spec(): TaskSpec {
     const { chance, time } = this.parts;
-    const ms = chance.is(0.7) ? chance.between(1, 300) : chance.between(300, 20_000);
+    const ms = this.runMs();
     const kind = chance.pick(["echo", "echo", "command", "agent"]);
     const plan = { ms: Math.round(ms), fails: chance.is(0.1), ...(kind === "agent" && chance.is(0.5) && { actsAtMs: Math.round(ms / 2) }) };
     return {
@@ -118,11 +120,17 @@ export class People {
       ...(chance.is(0.1) && { runAt: Math.floor(time.wall() + chance.between(0, 20_000)) }),
       ...(chance.is(0.05) && { deadline: Math.floor(time.wall() + chance.between(1_000, 60_000)) }),
       ...(chance.is(0.1) && {
-        timeouts: { runMs: 5_000, ...(chance.is(0.3) && { startMs: 4_000 }), ...(chance.is(0.3) && { queueMs: 30_000 }) },
+        timeouts: { runMs: 5_000, ...(chance.is(0.5) && { startMs: 4_000 }), ...(chance.is(0.3) && { queueMs: 30_000 }) },
       }),
       ...(chance.is(0.3) && { retry: { max: chance.whole(0, 3), backoffMs: 500 } }),
       ...(chance.is(0.2) && { fairnessKey: chance.pick(["ann", "ben"]) }),
     } as TaskSpec;
+  }
+
+  private runMs(): number {
+    const { chance } = this.parts;
+    const [low, high] = chance.is(0.7) ? RUN_MS.short : chance.is(0.07) ? RUN_MS.endless : RUN_MS.long;
+    return chance.between(low, high);
   }
 
   private async meddling(): Promise<void> {

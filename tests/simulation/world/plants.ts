@@ -193,6 +193,34 @@ export const PLANTS: readonly Plant[] = [
     find: "      if (++this.looksSinceAbort < ABANDON_LOOKS) return;",
     put: "      if (now < 0) return;",
   },
+  {
+    name: "a-successor-has-no-patience",
+    breaks: ["I5", "G5"],
+    file: "coordinator/lead.ts",
+    find: "if (pauseMs > 0) entry.pausedUntil",
+    put: "if (pauseMs > Infinity) entry.pausedUntil",
+  },
+  {
+    name: "a-pause-goes-on-when-the-successor-has-answered",
+    breaks: ["I5", "G5"],
+    file: "worker/lease-clock.ts",
+    find: "    if (sentAtMs >= this.pausedAtMs) this.pausedUntilMs = -Infinity;",
+    put: "    this.endsAtMs = Math.max(this.endsAtMs, this.pausedUntilMs);\n    this.pausedUntilMs = -Infinity;",
+  },
+  {
+    name: "a-new-time-of-day-makes-a-lease-longer",
+    breaks: ["I5", "G5"],
+    file: "worker/lease-clock.ts",
+    find: "Math.min(now + DOUBT_MS, lastMs)",
+    put: "now + DOUBT_MS",
+  },
+  {
+    name: "a-life-noticed-in-a-failed-commit-is-forgotten",
+    breaks: ["G5", "I5"],
+    file: "coordinator/registry.ts",
+    find: "    for (const [entry, boot] of this.freshLives) entry.boot = boot;\n",
+    put: "",
+  },
 ];
 
 /** From now on the product is loaded with this bug in it. To be called before anything of it is. */
