@@ -33,7 +33,7 @@ export function endOnSignal(): void {
   }
 }
 
-export function run(program: string, argv: readonly string[], env: Record<string, string> = {}): Running {
+export function run(program: string, argv: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
   const child = spawn(program, argv, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let stdout = "";
   let stderr = "";

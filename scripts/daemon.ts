@@ -19,7 +19,7 @@ export async function natsPortOf(home: string): Promise<number> {
 }
 
 export interface Manner {
-  readonly env?: Record<string, string>;
+  readonly env?: Readonly<Record<string, string>>;
   /** A program with its arguments that runs the command, as `strace -D …`, or `ip netns exec …`. */
   readonly under?: readonly string[];
 }

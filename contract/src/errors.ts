@@ -88,6 +88,7 @@ export const ERRORS = {
   queue_timeout: row(422, 1, "permanent", "No node took the task within timeouts.queueMs; ask `openclaw-cluster why`."),
   deadline_passed: row(422, 1, "permanent", "The task was not done by its deadline."),
   policy_denied: row(403, 1, "policy", "The node's own policy.yaml does not allow this; its owner can change that."),
+  disk_full: row(422, 1, "infrastructure", "Free disk space on that node; it takes work again by itself."),
   executor_missing: row(422, 1, "permanent", "That node cannot carry out this kind of task."),
   gateway_unreachable: row(
     503,
@@ -101,7 +102,12 @@ export const ERRORS = {
   tool_failed: row(422, 1, "permanent", "The tool answered with an error; see the detail."),
   result_too_large: row(422, 1, "permanent", "The result is larger than this cluster keeps."),
   node_lost: row(422, 1, "infrastructure", "The node vanished while the attempt ran; its outcome is unknown."),
-  node_stopped: row(422, 1, "infrastructure", "The node's daemon was stopped while the attempt ran, and stopped it before its end."),
+  node_stopped: row(
+    422,
+    1,
+    "infrastructure",
+    "The node's daemon was stopped or its machine went to sleep while the attempt ran, which was stopped before its end.",
+  ),
   worker_failed: row(422, 1, "infrastructure", "The worker itself failed; see its log."),
 } as const satisfies Record<string, ErrorRow>;
 

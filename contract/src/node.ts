@@ -49,12 +49,33 @@ export const NodeLoad = z.object({
   diskFreeMiB: z.int().min(0),
   running: z.int().min(0),
   held: z.int().min(0),
+  /** The node takes no new work. floor: less is free than it wants kept. write: a write found no room, whatever is free (quotas, inodes). */
+  diskFull: z.enum(["floor", "write"]).optional(),
 });
 export type NodeLoad = z.infer<typeof NodeLoad>;
 
-/** pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 13 s, a laptop for 60 s. offline: said goodbye. revoked. */
-export const NodeState = z.enum(["pending", "ready", "suspect", "lost", "offline", "revoked"]);
+/** For people; undefined while there is room. */
+export function diskFullText({ diskFull, diskFreeMiB }: NodeLoad): string | undefined {
+  if (diskFull === undefined) return undefined;
+  return diskFull === "floor" ? `disk full: ${diskFreeMiB} MiB free` : `disk full: a write found no room, with ${diskFreeMiB} MiB free`;
+}
+
+/**
+ * pending: not approved yet. ready: takes work. suspect: silent for 6 s. lost: silent for 13 s, a laptop for 60 s. offline: its daemon said goodbye.
+ * asleep: its machine said that it goes to sleep. revoked.
+ */
+export const NodeState = z.enum(["pending", "ready", "suspect", "lost", "offline", "asleep", "revoked"]);
 export type NodeState = z.infer<typeof NodeState>;
+
+/** Is it gone, by its own word or by its silence? */
+export function isAway(state: NodeState): boolean {
+  return state === "lost" || saidGoodbye(state);
+}
+
+/** Did it go in good order, so that nobody needs to worry? */
+export function saidGoodbye(state: NodeState): boolean {
+  return state === "offline" || state === "asleep";
+}
 
 export const Node = z
   .object({

@@ -10,6 +10,7 @@ import { Strategy } from "./task-spec.ts";
 export const Refusal = z.enum([
   "not_ready",
   "draining",
+  "disk_full",
   "not_approved",
   "policy",
   "kind",

@@ -3,7 +3,8 @@
  * speaks of as (task, attempt, epoch), and the receiver checks that against what it holds.
  *
  * W1. An offer is for one life of a node's daemon. It may come twice; a worker that holds or has finished the attempt answers as before and runs nothing.
- * W2. A report is a request: a finished attempt stays in the worker's spool until the answer names a verdict on it.
+ * W2. A report is a request: a finished attempt stays in the worker's spool until the answer of a coordinator that is not
+ *     replaced names a verdict on it.
  * W3. The coordinator commits before it answers a report.
  */
 import { z } from "zod";
@@ -50,8 +51,8 @@ export type Control = z.infer<typeof Control>;
 export const Outcome = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("succeeded"), result: Json.optional(), blob: BlobRef.optional() }),
   z.object({ kind: z.literal("failed"), error: TaskError, retryAfterMs: z.int().min(0).optional() }),
-  /** Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that task; the node's daemon went down in good order. */
-  z.object({ kind: z.literal("cancelled"), cause: z.literal("shutdown").optional() }),
+  /** Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that task; the node left in good order. */
+  z.object({ kind: z.literal("cancelled"), cause: z.enum(["shutdown", "sleep"]).optional() }),
   /** Never started: policy, no slot, no such executor, stopping. */
   z.object({ kind: z.literal("refused"), error: TaskError }),
 ]);
@@ -91,8 +92,12 @@ export type Report = z.infer<typeof Report>;
 /** accepted: it counts. stale: another attempt or epoch holds the task. unknown: no such task. In the order of `finished`. */
 export const Verdict = z.enum(["accepted", "stale", "unknown"]);
 export type Verdict = z.infer<typeof Verdict>;
-export const ReportReply = z.object({ verdicts: z.array(Verdict) });
+export const ReportReply = z.object({ epoch: z.int().min(1), verdicts: z.array(Verdict) });
 export type ReportReply = z.infer<typeof ReportReply>;
+
+/** How a node leaves in good order: its daemon ends, or its machine goes to sleep. */
+export const Goodbye = z.enum(["offline", "asleep"]);
+export type Goodbye = z.infer<typeof Goodbye>;
 
 /** worker → coordinator every 2 s, a request. `facts` with the first one and on change. `held`: offered, running or spooled here. */
 export const Heartbeat = z.object({
@@ -101,8 +106,8 @@ export const Heartbeat = z.object({
   load: NodeLoad,
   facts: NodeFacts.optional(),
   held: z.array(AttemptRef),
-  /** The daemon is going down in good order: take its unstarted work back now. */
-  goodbye: z.boolean().optional(),
+  /** The node is not at work any more. What it does not hold goes back now. */
+  goodbye: Goodbye.optional(),
   /** Its leases last by the word of a coordinator that went down in good order (`pause`): no answer has ended that yet. */
   paused: z.boolean().optional(),
 });

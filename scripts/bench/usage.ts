@@ -16,6 +16,18 @@ export async function rssMiB(pid: number): Promise<number> {
   return line?.[1] === undefined ? Number.NaN : Number(line[1]) / 1_024;
 }
 
+/** Open descriptors: files, sockets, pipes. */
+export async function fdsOf(pid: number): Promise<number> {
+  return readdir(`/proc/${pid}/fd`).then(
+    (names) => names.length,
+    () => Number.NaN,
+  );
+}
+
+export async function threadsOf(pid: number): Promise<number> {
+  return Number((await text(`/proc/${pid}/status`))?.match(/^Threads:\s+(\d+)$/m)?.[1] ?? Number.NaN);
+}
+
 /** Direct children of a process. */
 export async function childrenOf(pid: number): Promise<number[]> {
   const threads = await readdir(`/proc/${pid}/task`).catch(() => []);

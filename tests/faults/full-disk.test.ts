@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterEach, describe, expect, test } from "vitest";
-import { startCluster, until, type TestCluster } from "../support/daemon.ts";
+import { startCluster, until, untilOver, type TestCluster } from "../support/daemon.ts";
 import { canMount, mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 
 const COMMANDS = { allow: { commands: ["uname -a"] } };
@@ -30,6 +30,13 @@ async function elsewhere(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-nats-"));
   folders.push(folder);
   return folder;
+}
+
+const ONLY_ONE = { require: { nodes: ["one" as NodeId] } };
+
+async function fullOf(why: "floor" | "write"): Promise<void> {
+  const look = async () => (await cluster?.client.node({ id: "one" as NodeId }))?.load?.diskFull;
+  await until(`the node one says that its disk is full: ${why}`, async () => ((await look()) === why ? true : undefined));
 }
 
 function mount(folder: string, mebibytes: number): SmallDisk {
@@ -74,20 +81,51 @@ describe.skipIf(!canMount)("a full disk (needs root, to mount one)", () => {
     expect(await client.cluster()).toMatchObject({ epoch, tasks: { succeeded: accepted.length + 1 } });
   });
 
-  test("under a worker: results come home from memory, and the worker goes on", async () => {
+  test("under a worker: it takes no new work and says so, what runs ends well, and with room again it goes on by itself", async () => {
     cluster = await startCluster();
     const { client } = cluster;
-    const disk = mount(path.join(cluster.folder, "one", "data"), 4);
-    const one = await cluster.addWorker("one", { slots: 4, policy: COMMANDS });
-    disk.fill();
+    const disk = mount(path.join(cluster.folder, "one", "data"), 16);
+    const one = await cluster.addWorker("one", { slots: 4, policy: COMMANDS, diskFloorMiB: 4 });
+    await cluster.addWorker("two", { slots: 4, policy: COMMANDS });
     const command = { kind: "command" as const, input: { argv: ["uname", "-a"] } };
-    const slow = { kind: "echo" as const, input: { value: "kept", delayMs: 1_100 } };
-    const full = await client.runMany([command, slow, { kind: "echo", input: { value: 1 } }]);
-    for (const ended of full) expect(ended).toMatchObject({ state: "succeeded" });
+    // Ends when the disk is full, and is worth keeping in the spool, which has no room.
+    const { id: slow } = await client.submit({ kind: "echo", input: { value: "kept", delayMs: 5_000 }, ...ONLY_ONE });
+    await until("it runs", async () => ((await client.getTask({ id: slow })).state === "running" ? true : undefined));
+    disk.fill();
+    await fullOf("floor");
+    expect((await cluster.cli("nodes")).stdout).toMatch(/^one +ready, disk full: 0 MiB free /m);
+    expect((await client.health()).problems).toContainEqual(expect.stringContaining("one takes no new work, disk full: 0 MiB free"));
+    const elsewhere = await client.runMany([command, command, command, { kind: "echo", input: { value: 1 } }]);
+    for (const ended of elsewhere) expect(ended).toMatchObject({ state: "succeeded", node: "two", attempt: 1 });
+    const waiting = await client.submit({ ...command, ...ONLY_ONE });
+    expect((await cluster.cli("why", waiting.id)).stdout).toMatch(
+      /one +- +takes no new work \(disk full: 0 MiB free\) +free disk space on one/,
+    );
+    expect(await untilOver(cluster, slow)).toMatchObject({ state: "succeeded", result: "kept", attempt: 1 });
+    expect(await client.getTask({ id: waiting.id })).toMatchObject({ state: "queued", attempt: 0 });
+
     disk.makeRoom();
-    expect(await client.run(command)).toMatchObject({ state: "succeeded", node: "one" });
-    expect(await client.node({ id: "one" as NodeId })).toMatchObject({ state: "ready" });
+    expect(await untilOver(cluster, waiting.id)).toMatchObject({ state: "succeeded", node: "one", attempt: 1 });
+    expect((await cluster.cli("nodes")).stdout).toMatch(/^one +ready +0\/4 /m);
     expect(await one.stop()).toMatchObject({ code: 0 });
+  });
+
+  test("under a worker, for want of files: the attempt that finds it out costs nothing, and the rest is the same", async () => {
+    cluster = await startCluster();
+    const { client } = cluster;
+    const disk = mount(path.join(cluster.folder, "one", "data"), 16);
+    await cluster.addWorker("one", { slots: 4, policy: COMMANDS, diskFloorMiB: 4 });
+    const command = { kind: "command" as const, input: { argv: ["uname", "-a"] } };
+    disk.fillFiles();
+    const { id } = await client.submit({ ...command, retry: { max: 0 } });
+    await fullOf("write");
+    expect((await cluster.cli("nodes")).stdout).toMatch(/^one +ready, disk full: a write found no room, with 1\d MiB free /m);
+    await cluster.addWorker("two", { slots: 4, policy: COMMANDS });
+    expect(await untilOver(cluster, id)).toMatchObject({ state: "succeeded", node: "two", attempt: 2 });
+    const { attempts } = await client.attempts({ id });
+    expect(attempts[0]).toMatchObject({ node: "one", outcome: "refused", error: { code: "disk_full" } });
+    disk.makeRoom();
+    expect(await client.run({ ...command, ...ONLY_ONE })).toMatchObject({ state: "succeeded", node: "one", attempt: 1 });
   });
 
   test("under the logs: the daemon goes on, and writes again when there is room", async () => {

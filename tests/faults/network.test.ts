@@ -11,13 +11,14 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Task } from "@openclaw-cluster/contract/task";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { childrenOf } from "../../scripts/bench/usage.ts";
 import { natsPortOf } from "../../scripts/daemon.ts";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { taskEvents } from "../support/feed.ts";
-import { openHosts, whyNoHosts, type Host, type Hosts } from "../support/hosts.ts";
+import { openHosts, whyNoHosts, whyNoLoss, type Host, type Hosts } from "../support/hosts.ts";
 import { watchTasks, type Watch } from "../support/promises.ts";
 
 /** The issue's bounds. */
@@ -29,6 +30,7 @@ const SETTLED_MS = 15_000;
 const SLOTS = 4;
 
 const whyNot = whyNoHosts();
+const whyNotLose = whyNot ?? whyNoLoss();
 const [ONE, TWO] = ["one" as NodeId, "two" as NodeId];
 let cluster: TestCluster;
 let hosts: Hosts;
@@ -37,6 +39,9 @@ let worker: TestDaemon;
 let natsPort: number;
 
 const echo = (delayMs: number, value: unknown = null): TaskSpec => ({ kind: "echo", input: { value, delayMs } }) as TaskSpec;
+/** As large as a task may be. */
+const LARGEST = "x".repeat(LIMITS.specBytesMax - 100);
+const print = (lines: number): TaskSpec => ({ kind: "command", input: { argv: ["seq", "1", String(lines)] } });
 const sleep = (seconds: number): TaskSpec => ({ kind: "command", input: { argv: ["sleep", String(seconds)] } });
 const node = (id: NodeId): Promise<Node> =>
   until(`node ${id}`, async () => (await cluster.client.nodes()).nodes.find((one) => one.id === id));
@@ -83,6 +88,33 @@ async function connectionNews(): Promise<{ connected: boolean; at: number }[]> {
     .flatMap(({ connected, time, name }) => (connected === undefined || name !== ONE ? [] : [{ connected, at: time }]));
 }
 
+/** Hears of worker one whatever it was other than ready. */
+function watchSilence(): { end(): Promise<string[]> } {
+  const states: string[] = [];
+  const leave = new AbortController();
+  const listening = (async () => {
+    try {
+      for await (const event of cluster.client.events({ types: ["node"], signal: leave.signal }))
+        if (event.type === "node" && event.node === ONE && event.state !== "ready") states.push(event.state);
+    } catch (error) {
+      if (!leave.signal.aborted) throw error;
+    }
+  })();
+  return {
+    async end() {
+      leave.abort();
+      await listening;
+      return states;
+    },
+  };
+}
+
+async function outputOf(id: TaskId): Promise<string> {
+  let text = "";
+  for await (const chunk of cluster.client.logs(id)) text += chunk.text;
+  return text;
+}
+
 /** Connections that nats-server has open, as the kernel sees them. */
 async function connectionsOfNats(): Promise<number> {
   const local = `:${natsPort.toString(16).toUpperCase().padStart(4, "0")}`;
@@ -124,6 +156,7 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
   afterEach(async () => {
     for (const way of one.ways.values()) way.weather({});
     await one.heal();
+    await cluster.client.resume({ id: TWO });
     await untilSettled();
   });
 
@@ -198,13 +231,53 @@ describe.skipIf(whyNot !== undefined)(`workers on hosts of their own${whyNot ===
     for (const way of one.ways.values()) way.weather({ up: slow, down: slow });
     const from = Date.now();
     const large = "x".repeat(200_000);
-    const print: TaskSpec = { kind: "command", input: { argv: ["seq", "1", "50000"] } };
-    const ids = await submitToOne(sleep(8), echo(2_000, large), print, print);
+    const ids = await submitToOne(sleep(8), echo(2_000, large), print(50_000), print(50_000));
     ids.push(...(await submit(...Array.from({ length: 60 }, (_, n) => echo(300, n)))));
     expect(await watch.broken(ids)).toEqual([]);
     expect(await lossesMax(ids)).toBe(0);
     expect((await connectionNews()).filter(({ at }) => at > from)).toEqual([]);
   });
+
+  test("F21: 64 kB/s, full both ways of large tasks, large results and output: all of it arrives, and the node never counts as silent", async () => {
+    const watch = watchTasks(cluster.client);
+    const silence = watchSilence();
+    const slow = { bytesPerSecond: 64_000, sliceBytes: 1_400 };
+    for (const way of one.ways.values()) way.weather({ up: slow, down: slow });
+    const from = Date.now();
+    await cluster.client.drain({ id: TWO });
+    const prints = await submit(...Array.from({ length: SLOTS - 1 }, () => print(60_000)));
+    const larges = await submit(...Array.from({ length: 6 }, () => echo(1, LARGEST)));
+    expect(await watch.broken([...prints, ...larges])).toEqual([]);
+    expect(await lossesMax([...prints, ...larges])).toBe(0);
+    for (const id of larges) expect((await cluster.client.result({ id })) === LARGEST).toBe(true);
+    const printed = Array.from({ length: 60_000 }, (_, n) => `${n + 1}\n`).join("");
+    for (const id of prints) expect((await outputOf(id)) === printed).toBe(true);
+    expect(await silence.end()).toEqual([]);
+    expect((await connectionNews()).filter(({ at }) => at > from)).toEqual([]);
+  });
+
+  const lossy = whyNotLose === undefined ? "" : ` (skipped: ${whyNotLose})`;
+  test.skipIf(whyNotLose !== undefined)(
+    `F21: of a hundred packets five are lost, each way: nothing more is noticed of it${lossy}`,
+    async () => {
+      const watch = watchTasks(cluster.client);
+      const silence = watchSilence();
+      await one.lose(5);
+      const from = Date.now();
+      const ids = await submitToOne(sleep(20), print(50_000));
+      for (let round = 0; round < 20; round++) {
+        ids.push(...(await submit(...Array.from({ length: 10 }, (_, n) => echo(200, n)), echo(1, LARGEST), print(2_000))));
+        await pause(1_000);
+      }
+      expect(await watch.broken(ids)).toEqual([]);
+      expect(await lossesMax(ids)).toBe(0);
+      expect(await silence.end()).toEqual([]);
+      expect((await connectionNews()).filter(({ at }) => at > from)).toEqual([]);
+      const { came, lost } = await one.packets();
+      expect(lost / came).toBeGreaterThan(0.03);
+      expect(lost / came).toBeLessThan(0.07);
+    },
+  );
 
   test("F22: a link that flaps, 2 s up and 2 s down for 60 s: at most 3 losses a task", async () => {
     const watch = watchTasks(cluster.client);

@@ -5,14 +5,21 @@
 import { once } from "node:events";
 import { request, type ClientRequest, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { openClient } from "@openclaw-cluster/contract/client/client";
+import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import { SseReader } from "@openclaw-cluster/contract/client/sse";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
+import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BODIES_BYTES_MAX } from "../../cluster/src/api/body.ts";
+import { BACKLOG_BYTES_MAX } from "../../cluster/src/api/backlog.ts";
 import { STREAM } from "../../cluster/src/api/stream.ts";
+import { READ_AHEAD_PIECES } from "../../cluster/src/bus/bus.ts";
 import { startApi, type TestApi } from "../support/api-server.ts";
 
 const CONNECTIONS_MAX = 1_024;
+const SLOW_READERS = 48;
 const PATIENT = { timeout: 30_000 };
 
 let api: TestApi;
@@ -91,9 +98,9 @@ test("connection 1,025 gets an answer, and the next one is served when there is 
 test("what waits for all slow readers together is bounded, and each gets everything when it reads again", async () => {
   const result = "x".repeat(4_000);
   const perRound = 64;
-  // Each of them would be within its own limit when all of them together are beyond theirs.
+  // Each of them is far within its own limit when all of them together are beyond theirs, however unevenly the kernel takes from them.
   await submit();
-  const slow = await Promise.all(Array.from({ length: 20 }, listen));
+  const slow = await Promise.all(Array.from({ length: SLOW_READERS }, () => listen()));
   const quick = await listen();
   for (const { answer } of slow) answer.pause();
   let sent = 0;
@@ -105,18 +112,58 @@ test("what waits for all slow readers together is bounded, and each gets everyth
     );
     sent += perRound;
     await expect.poll(() => quick.pieces.slice(-2).join("").includes(`id: ${sent}\n`), { ...PATIENT, interval: 1 }).toBe(true);
-    expect(sent * result.length).toBeLessThan(20 * STREAM.bufferedBytesMax);
+    expect(sent * result.length).toBeLessThan(SLOW_READERS * STREAM.bufferedBytesMax);
   }
   expect(api.coordinator.listening).toBe(slow.length + 1);
   for (const { answer } of slow) answer.resume();
   for (const { pieces } of slow) await expect.poll(() => pieces.at(-1), PATIENT).toContain(`id: ${sent}\n`);
 });
 
-/** An open stream of events: the pieces that have come. */
-function listen(): Promise<{ answer: IncomingMessage; pieces: string[] }> {
+test("slow readers of logs are bounded together: the slowest is told to come back, and each gets every piece in the end", async () => {
+  await submit();
+  const text = "x".repeat(900_000);
+  // The kernel takes several MiB for each of them before anything waits here.
+  const chunks = Array.from({ length: 10 }, (_, n): OutputChunk => ({
+    task: "t1" as TaskId,
+    attempt: 1,
+    n,
+    at: 1,
+    stream: "stdout",
+    text,
+  }));
+  api.coordinator.output.set("t1" as TaskId, chunks);
+  const fits = Math.floor(BACKLOG_BYTES_MAX / (text.length * (1 + READ_AHEAD_PIECES)));
+  const client = openClient({ url: `http://127.0.0.1:${api.port}`, token: api.tokens.viewer, transport: nodeTransport() });
+  const slowest = await listen("/api/v1/tasks/t1/logs");
+  slowest.answer.pause();
+  await expect.poll(() => api.coordinator.reading, PATIENT).toBe(1);
+  const slow = Array.from({ length: fits + 10 }, () => client.logs("t1" as TaskId)[Symbol.asyncIterator]());
+  const first = await Promise.all(slow.map(async (one) => (await one.next()).value as OutputChunk));
+  // They take no more for now. Whoever is dropped is not read for any longer.
+  await expect.poll(() => api.coordinator.reading, PATIENT).toBeLessThanOrEqual(fits);
+  slowest.answer.resume();
+  const events = (): ReturnType<SseReader["push"]> => new SseReader().push(slowest.pieces.join(""));
+  await expect.poll(() => events().at(-1)?.name, PATIENT).toBe("error");
+  expect(JSON.parse(events().at(-1)?.data ?? "")).toMatchObject({ code: "overloaded", retryable: true });
+  expect(
+    events()
+      .slice(0, -1)
+      .map(({ id }) => id),
+  ).toEqual(chunks.slice(0, events().length - 1).map(({ n }) => `1.${n}`));
+  const rest = slow.map(async (one, at) => {
+    const got = [first[at] as OutputChunk];
+    for (let next = await one.next(); next.done !== true; next = await one.next()) got.push(next.value);
+    expect(got.map(({ n }) => n)).toEqual(chunks.map(({ n }) => n));
+  });
+  await Promise.all(rest);
+  await client.close();
+});
+
+/** An open stream, of events unless another is named: the pieces that have come. */
+function listen(path = "/api/v1/events"): Promise<{ answer: IncomingMessage; pieces: string[] }> {
   return new Promise((resolve, reject) => {
     const headers = { authorization: `Bearer ${api.tokens.viewer}` };
-    const asked = request({ host: "127.0.0.1", port: api.port, path: "/api/v1/events", headers, agent: false }, (answer) => {
+    const asked = request({ host: "127.0.0.1", port: api.port, path, headers, agent: false }, (answer) => {
       const pieces: string[] = [];
       answer.setEncoding("utf8");
       answer.on("data", (piece: string) => pieces.push(piece));

@@ -101,7 +101,7 @@ test("a node cannot have the coordinator answer into another node's subjects", a
   const heardByB: unknown[] = [];
   const answering = coordinator.subscribe(reportFrom(A), ({ body, respond }) => {
     asked.push(body);
-    respond?.({ verdicts: [] });
+    respond?.({ epoch: 1, verdicts: [] });
   });
   const listening = b.subscribe(offersTo(B), ({ body }) => heardByB.push(body));
   await roundTrip(coordinator);
@@ -116,6 +116,26 @@ test("a node cannot have the coordinator answer into another node's subjects", a
   listening.stop();
   expect(asked).toEqual(["honest"]);
   expect(heardByB).toEqual(["the coordinator's own"]);
+});
+
+test("a node answers what it is asked, once, and says nothing else to whoever asked", async () => {
+  const heard: string[] = [];
+  const listening = coordinator.subscribe("_INBOX_COORDINATOR.>", ({ body }) => heard.push(String(body)));
+  const asked = raw.nc.subscribe(offersTo(A), {
+    callback: (_error, { reply }) => {
+      raw.nc.publish(`${reply}x`, '"another word"');
+      raw.nc.publish(reply as string, '"the answer"');
+      raw.nc.publish(reply as string, '"a second one"');
+    },
+  });
+  await raw.nc.flush();
+  expect(await coordinator.deliver(offersTo(A), {}, 5_000)).toBe("the answer");
+  raw.nc.publish(heartbeatFrom(A), "{}");
+  await raw.nc.flush();
+  await roundTrip(coordinator);
+  asked.unsubscribe();
+  listening.stop();
+  expect(heard).toEqual(["the answer"]);
 });
 
 test("a foreign key and no key at all are refused", async () => {

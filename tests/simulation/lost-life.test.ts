@@ -55,6 +55,6 @@ test.each([
 
 test("the same life says goodbye and does not hold it: it never started, whatever onLost says", async () => {
   const id = await offered("fail");
-  node.beat(1, { goodbye: true });
+  node.beat(1, { goodbye: "offline" });
   await vi.waitFor(async () => expect(await stateOf(id)).toEqual({ state: "queued", reason: "node_stopped", attempt: 1 }));
 });

@@ -36,7 +36,7 @@ async function settle(): Promise<void> {
 }
 
 async function leave(): Promise<void> {
-  nas.beat(1, { goodbye: true });
+  nas.beat(1, { goodbye: "offline" });
   await inState("offline");
 }
 
@@ -66,10 +66,10 @@ test("it is refused while the node is ready, only suspect, or unknown, with what
 test("it is refused while the node still holds a task, though it has said goodbye", async () => {
   nas.beat(1);
   const ref = await lease();
-  nas.beat(1, { goodbye: true, held: [ref] });
+  nas.beat(1, { goodbye: "offline", held: [ref] });
   await inState("offline");
   await expect(remove()).rejects.toMatchObject({ code: "state_conflict", detail: expect.stringContaining("holds a task") as string });
-  nas.beat(1, { goodbye: true });
+  nas.beat(1, { goodbye: "offline" });
   await vi.waitFor(() => remove());
   // History keeps the name.
   expect(await cluster.coordinator.attempts(ref.task)).toMatchObject([{ n: 1, node: "nas", outcome: "interrupted" }]);

@@ -91,7 +91,7 @@ describe("in the queue", () => {
     const id = await submit({ timeouts: { queueMs: 5_000 } });
     const ref = await started(id);
     await pass(MINUTE_MS, [ref]);
-    node.beat(1, { held: [], goodbye: true });
+    node.beat(1, { held: [], goodbye: "offline" });
     await settle();
     clock.advance(3_000);
     await settle();

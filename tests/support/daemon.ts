@@ -34,11 +34,13 @@ export interface TestDaemon {
 export interface WorkerOptions {
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly diskFloorMiB?: number;
   /** What its policy.yaml says; the default policy without. */
   readonly policy?: object | string;
   readonly openclaw?: { readonly url: string; readonly token: string };
   /** The command line that it stands behind: a host's (hosts.ts). */
   readonly inside?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface TestCluster {
@@ -49,8 +51,8 @@ export interface TestCluster {
   readonly lead: TestDaemon;
   readonly client: Client;
   addWorker(id: string, options?: WorkerOptions): Promise<TestDaemon>;
-  /** Takes over a daemon whose home a command has made. */
-  startHome(home: string): Promise<TestDaemon>;
+  /** Takes over a daemon whose home a command has made. `manner` holds for each of its starts. */
+  startHome(home: string, manner?: Manner): Promise<TestDaemon>;
   /** The command in a process of its own, against this cluster. */
   cli(...argv: string[]): Promise<CliEnd>;
   /** One plain HTTP request with the administrator's token. */
@@ -101,11 +103,11 @@ export async function untilOver({ client }: Pick<TestCluster, "client">, id: Tas
 
 /**
  * `settings`: further ones of the coordinator's cluster.yaml. `first`: how it is started once before, to die of it. `prepare`: before
- * anything is in its home.
+ * anything is in its home. `manner`: how the coordinator is started each time.
  */
 export async function startCluster(
   settings: object = {},
-  { first, prepare }: { first?: Manner; prepare?: (home: string) => void } = {},
+  { first, prepare, manner }: { first?: Manner; prepare?: (home: string) => void; manner?: Manner } = {},
 ): Promise<TestCluster> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-daemon-"));
   const daemons: TestDaemon[] = [];
@@ -116,13 +118,9 @@ export async function startCluster(
     for (const daemon of daemons.toReversed()) await daemon.stop();
     await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   };
-  const open = async (
-    home: string,
-    wanted?: object,
-    inside?: readonly string[],
-  ): Promise<{ daemon: TestDaemon; apiUrl: string | undefined }> => {
-    const first = await startDaemon(home, wanted, { under: inside ?? [] });
-    const daemon = keepDaemon(home, wanted, first, inside);
+  const open = async (home: string, wanted?: object, manner?: Manner): Promise<{ daemon: TestDaemon; apiUrl: string | undefined }> => {
+    const first = await startDaemon(home, wanted, manner);
+    const daemon = keepDaemon(home, wanted, first, manner);
     daemons.push(daemon);
     return { daemon, apiUrl: first.apiUrl };
   };
@@ -132,7 +130,7 @@ export async function startCluster(
     const wanted = { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, ...common, ...settings };
     prepare?.(home);
     if (first !== undefined) await dieOf(first, home, wanted);
-    const lead = await open(home, wanted);
+    const lead = await open(home, wanted, manner);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
     const token = (await readFile(tokenFile, "utf8")).trim();
@@ -144,7 +142,7 @@ export async function startCluster(
       token,
       lead: lead.daemon,
       client,
-      async addWorker(id, { policy, openclaw, inside, ...own } = {}) {
+      async addWorker(id, { policy, openclaw, inside = [], env = {}, ...own } = {}) {
         const place = path.join(folder, id);
         await mkdir(place, { recursive: true, mode: 0o700 });
         if (policy !== undefined) await writePolicy(place, policy);
@@ -152,9 +150,9 @@ export async function startCluster(
         if (openclaw !== undefined) await writeFile(gatewayFile, openclaw.token, { mode: 0o600 });
         const gateway = openclaw && { openclaw: { url: openclaw.url, tokenFile: gatewayFile } };
         const settings = { nodeId: id, roles: ["worker"], coordinator: { url, tokenFile }, ...common, ...gateway, ...own };
-        return (await open(place, settings, inside)).daemon;
+        return (await open(place, settings, { under: inside, env })).daemon;
       },
-      startHome: async (place) => (await open(place)).daemon,
+      startHome: async (place, manner) => (await open(place, undefined, manner)).daemon,
       cli: (...argv) => runCli(argv, { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_URL: url }),
       ask: (question) => ask(Number(new URL(url).port), token, question),
       natsPid: () => until("a nats-server", async () => (await childrenOf(lead.daemon.pid))[0]),
@@ -206,7 +204,7 @@ async function runCli(argv: readonly string[], env: Record<string, string>): Pro
   };
 }
 
-function keepDaemon(home: string, settings: object | undefined, first: StartedDaemon, inside?: readonly string[]): TestDaemon {
+function keepDaemon(home: string, settings: object | undefined, first: StartedDaemon, always?: Manner): TestDaemon {
   let { process } = first;
   // The port that it chose is kept, so that clients and workers find it again.
   const kept = settings && (first.apiUrl === undefined ? settings : { ...settings, api: { port: Number(new URL(first.apiUrl).port) } });
@@ -220,7 +218,7 @@ function keepDaemon(home: string, settings: object | undefined, first: StartedDa
       return process.pid;
     },
     async start(manner) {
-      ({ process } = await startDaemon(home, kept, { under: inside ?? [], ...manner }));
+      ({ process } = await startDaemon(home, kept, { ...always, ...manner }));
     },
     kill: async () => void (await endBy("SIGKILL")),
     stop: () => endBy("SIGTERM"),

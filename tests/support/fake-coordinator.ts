@@ -343,9 +343,9 @@ export class FakeCoordinator implements Coordinator {
     return this.node(id);
   }
 
-  /** So many slots of the one node are taken. */
-  occupy(slotsUsed: number): void {
-    this.nodeRow = { ...this.nodeRow, slotsUsed };
+  /** The one node is otherwise now. */
+  changeNode(change: Partial<Node>): void {
+    this.nodeRow = { ...this.nodeRow, ...change };
   }
 
   async drain(id: NodeId, draining: boolean): Promise<Node> {

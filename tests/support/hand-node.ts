@@ -7,6 +7,8 @@ import { factsOf, type RamCluster } from "./ram-cluster.ts";
 export interface HandNode {
   readonly id: NodeId;
   readonly offers: readonly Offer[];
+  /** Offers are answered when they have arrived. */
+  confirms: boolean;
   /** `boot` counts its lives. */
   beat(boot: number, more?: Partial<Heartbeat>): void;
   close(): Promise<void>;
@@ -26,13 +28,18 @@ export async function playNode(cluster: RamCluster, name: string): Promise<HandN
   const bus = cluster.net.connect(id);
   const offers: Offer[] = [];
   let said = 0;
-  bus.subscribe(offersTo(id), ({ body }) => offers.push(...(body as Offers).offers));
-  return {
+  const node: HandNode = {
     id,
     offers,
+    confirms: true,
     beat(boot, more = {}) {
       bus.publish(heartbeatFrom(id), { node: id, boot, n: ++said, load: LOAD, facts: factsOf(), held: [], ...more } satisfies Heartbeat);
     },
     close: () => bus.close(),
   };
+  bus.subscribe(offersTo(id), ({ body, respond }) => {
+    offers.push(...(body as Offers).offers);
+    if (node.confirms) respond?.({});
+  });
+  return node;
 }

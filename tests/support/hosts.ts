@@ -1,6 +1,6 @@
 /**
  * Machines on a network of their own, all of them on this one: a network namespace for each, joined by a bridge in a
- * further one. Their links can be cut, made deaf or mute, and given another address.
+ * further one. Their links can be cut, made deaf or mute, lose packets, and be given another address.
  *
  * H1. A host reaches nothing but the ports of the outer loopback that it was given. Each has the same number on the
  *     host's own loopback, as through an SSH tunnel (docs/deployment.md): a forwarder in the host, the bridge, a
@@ -27,6 +27,10 @@ export interface Host {
   heal(): Promise<void>;
   /** Nothing it says leaves it, or nothing that is said to it arrives. `heal` ends either. */
   silence(direction: "mute" | "deaf"): Promise<void>;
+  /** So many of a hundred packets are lost by chance, each way. `heal` ends it. */
+  lose(percent: number): Promise<void>;
+  /** To see that `lose` has struck: since then. */
+  packets(): Promise<{ readonly came: number; readonly lost: number }>;
   /** Another address on the same network, as from one Wi-Fi to the next; the old one is gone. */
   move(): Promise<void>;
 }
@@ -34,6 +38,13 @@ export interface Host {
 export interface Hosts {
   add(name: string, ports: readonly number[]): Promise<Host>;
   end(): Promise<void>;
+}
+
+/** Of what tc says of a queue. */
+interface Queue {
+  readonly kind: string;
+  readonly packets: number;
+  readonly drops: number;
 }
 
 const FORWARD = fileURLToPath(new URL("./forward.child.ts", import.meta.url));
@@ -52,6 +63,19 @@ export function whyNoHosts(): string | undefined {
   const veth = spawnSync("ip", ["-n", probe, "link", "add", "type", "veth"]);
   spawnSync("ip", ["netns", "del", probe]);
   return veth.status === 0 ? undefined : "this kernel makes no veth pairs";
+}
+
+/** Why their links cannot lose packets, where there can be hosts. */
+export function whyNoLoss(): string | undefined {
+  if (spawnSync("tc", ["-V"]).status !== 0) return "there is no tc (iproute2)";
+  const probe = `ocx${process.pid}.${(opened += 1)}-probe`;
+  const tried = [
+    ["ip", "netns", "add", probe],
+    ["tc", "-n", probe, "qdisc", "add", "dev", "lo", "clsact"],
+    ["tc", "-n", probe, "filter", "add", "dev", "lo", "ingress", "bpf", "da", "bytecode", lossFilter(1)],
+  ].every(([program, ...argv]) => spawnSync(program as string, argv).status === 0);
+  spawnSync("ip", ["netns", "del", probe]);
+  return tried ? undefined : "this kernel has no clsact or no BPF filter";
 }
 
 export async function openHosts(): Promise<Hosts> {
@@ -108,12 +132,28 @@ export async function openHosts(): Promise<Hosts> {
   };
 }
 
+/**
+ * Classic BPF, which every tc speaks and this kernel may run where it has no netem: a number by chance, and below the
+ * bound the packet is dropped, else left to whoever comes next.
+ */
+function lossFilter(percent: number): string {
+  const random = 0xffff_f000 + 56;
+  const bound = Math.floor((percent / 100) * 0x1_0000_0000);
+  const [drop, pass] = [2, 0xffff_ffff];
+  return `4,32 0 0 ${random},53 1 0 ${bound},6 0 0 ${drop},6 0 0 ${pass}`;
+}
+
 async function addHost(made: { hub: string; namespace: string; n: number }): Promise<Omit<Host, "ways"> & { hubAddress: string }> {
   const { hub, namespace, n } = made;
   const port = `port${n}`;
   const hubAddress = address(200 + n);
   const own = [address(10 + n), address(130 + n)] as [string, string];
   let routes: string[][] = [];
+  const ends = [
+    [hub, port],
+    [namespace, "eth0"],
+  ] as const;
+  let loses = false;
   await ip("-n", hub, "address", "add", `${hubAddress}/24`, "dev", "br0");
   await ip("netns", "add", namespace);
   await ip("-n", hub, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace);
@@ -128,7 +168,29 @@ async function addHost(made: { hub: string; namespace: string; n: number }): Pro
     async heal() {
       for (const route of routes) await ip("-n", route[0] as string, "route", "del", "blackhole", route[1] as string);
       routes = [];
+      if (loses) for (const [place, device] of ends) await tc("-n", place, "qdisc", "del", "dev", device, "clsact");
+      loses = false;
       await ip("-n", hub, "link", "set", port, "up");
+    },
+    async lose(percent) {
+      for (const [place, device] of ends) {
+        // Else the kernel hands 64 KiB over as one packet, and loses them as one.
+        await ip("-n", place, "link", "set", device, "gso_max_segs", "1");
+        await tc("-n", place, "qdisc", "add", "dev", device, "clsact");
+        loses = true;
+        await tc("-n", place, "filter", "add", "dev", device, "ingress", "bpf", "da", "bytecode", lossFilter(percent));
+      }
+    },
+    async packets() {
+      const sums = { came: 0, lost: 0 };
+      for (const [place, device] of ends) {
+        for (const { kind, packets, drops } of JSON.parse(await tc("-n", place, "-s", "-j", "qdisc", "show", "dev", device)) as Queue[]) {
+          if (kind !== "clsact") continue;
+          sums.came += packets;
+          sums.lost += drops;
+        }
+      }
+      return sums;
     },
     async silence(direction) {
       const route = direction === "mute" ? [namespace, hubAddress] : [hub, own[0]];
@@ -149,6 +211,10 @@ const insideOf = (namespace: string): readonly string[] => ["ip", "netns", "exec
 
 async function ip(...argv: string[]): Promise<void> {
   await run("ip", argv).output();
+}
+
+async function tc(...argv: string[]): Promise<string> {
+  return await run("tc", argv).output();
 }
 
 async function namespaces(): Promise<string[]> {

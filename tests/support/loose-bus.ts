@@ -30,6 +30,11 @@ export class LooseBus implements Bus {
     return this.inner.request(subject, body, timeoutMs);
   }
 
+  async deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
+    this.check();
+    return this.inner.deliver(subject, body, timeoutMs);
+  }
+
   subscribe(pattern: string, handle: (message: Message) => void): Subscription {
     return this.inner.subscribe(pattern, (message) => this.connected && handle(message));
   }

@@ -13,8 +13,8 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL, type Attempt, type Task, type TaskState } from "@openclaw-cluster/contract/task";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
-import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { OnLost, TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { endsOf, listen, type Feed } from "./feed.ts";
 
@@ -23,6 +23,9 @@ interface Keyed {
   readonly key: string;
   readonly spec: TaskSpec;
 }
+
+/** So that a page of the largest tasks fits in an answer. */
+const PAGE = 100;
 
 interface Answered {
   readonly id: TaskId;
@@ -67,7 +70,7 @@ export class Promises {
 
   /** What was promised and is not so; nothing is what it should find. `told`: by the feed, since before the first submit. */
   async broken(client: Client, told: readonly ClusterEvent[] = []): Promise<string[]> {
-    const tasks = await listAll(client);
+    const tasks = await this.present(client);
     const byId = new Map(tasks.map((task) => [task.id, task]));
     const found = [...this.repeated(), ...this.effectsTwice(), ...(await this.nodesLost(client)), ...(await this.epochOf(client))];
     found.push(...this.endsTwice(told));
@@ -75,6 +78,13 @@ export class Promises {
     found.push(...(await Promise.all(each)).flat());
     found.push(...this.madeTwice(tasks));
     return found;
+  }
+
+  /** Keys may have made tasks that nobody was told of; without any, the others need not be looked at. */
+  private async present(client: Client): Promise<Task[]> {
+    if (this.answers.some(({ keyed }) => keyed !== undefined)) return listAll(client);
+    const each = this.answers.map(({ id }) => client.getTask({ id }).catch(absent));
+    return (await Promise.all(each)).filter((task) => task !== undefined);
   }
 
   private async brokenOf(client: Client, { id, keyed }: Answered, task: Task | undefined): Promise<string[]> {
@@ -155,12 +165,17 @@ function wrongResult({ id, state, result, spec }: Task): string[] {
   return [`G3: ${id} has the result ${JSON.stringify(result)} instead of ${JSON.stringify(spec.input.value)}`];
 }
 
+function absent(error: unknown): undefined {
+  if (error instanceof ClusterError && error.code === "not_found") return undefined;
+  throw error;
+}
+
 /** Every page of the list; `label` as the operation takes it. */
 export async function listAll(client: Client, label?: string): Promise<Task[]> {
   const tasks: Task[] = [];
   for (let cursor: number | undefined, first = true; first || cursor !== undefined; first = false) {
     const page = await client.listTasks({
-      limit: LIMITS.listMax,
+      limit: PAGE,
       ...(label !== undefined && { label }),
       ...(cursor !== undefined && { cursor }),
     });

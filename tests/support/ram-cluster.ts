@@ -100,6 +100,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
         policy: { current: () => DEFAULT_POLICY },
         folder: path.join(folder, id),
         slots: own.slots,
+        diskFloorMiB: 0,
       });
       workers.push(worker);
       // Its first heartbeat is under way; what a test does next must not overtake it.

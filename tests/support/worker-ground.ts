@@ -122,7 +122,7 @@ export class WorkerGround {
       const report = Report.parse(body);
       this.reports.push(report);
       const verdicts = report.finished.map((one) => this.verdict(one));
-      if (!verdicts.includes(undefined)) respond?.({ verdicts });
+      if (!verdicts.includes(undefined)) respond?.({ epoch: this.epoch, verdicts });
     });
   }
 
@@ -142,6 +142,7 @@ export class WorkerGround {
       policy: { current: () => this.policy },
       folder: this.folder,
       slots: 2,
+      diskFloorMiB: 10,
       load: async () => ({ cpu: 0.5, memoryFreeMiB: 100, diskFreeMiB: 100 }),
       openSpool: (...where) => {
         const spool = Spool.open(...where);

@@ -234,6 +234,8 @@ test("two runs that are answered with the same task both see its early end", asy
 test("all runs share one stream, and ends during a cut are caught up with", async () => {
   open();
   const runs = client.runMany([echo("a"), echo("b"), echo("c")]);
+  // Numbered in the order of their arrival, and two requests may overtake each other.
+  await expect.poll(() => api.coordinator.tasks.size).toBe(3);
   const single = client.run(echo("d"));
   await expect.poll(() => api.coordinator.tasks.size).toBe(4);
   expect(api.coordinator.listening).toBe(1);

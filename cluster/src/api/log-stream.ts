@@ -1,13 +1,16 @@
 /**
  * GET /tasks/{id}/logs: what a task's attempts print. The next piece is asked for when the reader has taken the last
- * one, so a slow reader slows the reading and fills nothing.
+ * one, so a slow reader slows the reading, and holds that piece and the few that the bus has read ahead.
  *
  * L1. The stream ends with `event: end` when the output is complete; ending without it means: come back with Last-Event-ID.
+ * L2. Where all slow readers together hold too much, the slowest is told so (`event: error`, `overloaded`) after the piece
+ *     that it has begun, and comes back like any other; so each gets every piece, however slow it is.
  */
 import type { ServerResponse } from "node:http";
-import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
+import { READ_AHEAD_PIECES } from "../bus/bus.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { event, type Streams } from "./stream.ts";
 
@@ -16,6 +19,12 @@ interface Parts {
   readonly streams: Streams;
   readonly outgoing: ServerResponse;
 }
+
+const TOO_SLOW = new ClusterError(
+  "overloaded",
+  "This reader is behind, and all such readers together hold too much. Go on with Last-Event-ID.",
+);
+const DROPPABLE = { piecesAhead: READ_AHEAD_PIECES, farewell: event(toProblem(TOO_SLOW), { name: "error" }) };
 
 export interface LogQuery {
   readonly follow?: boolean | undefined;
@@ -32,7 +41,7 @@ export async function streamLogs(
   await coordinator.task(task);
 
   let last = lastEventId;
-  const stream = streams.open(outgoing, () => last);
+  const stream = streams.open(outgoing, { lastId: () => last, droppable: DROPPABLE });
   const { follow = false, attempt } = query;
   const chunks = coordinator.logs(task, { follow, signal: stream.signal, ...(attempt !== undefined && { attempt }) });
   for await (const chunk of chunks) {
@@ -40,6 +49,7 @@ export async function streamLogs(
     last = `${chunk.attempt}.${chunk.n}`;
     stream.send(event(chunk, { id: last }));
     await stream.drained();
+    if (stream.signal.aborted) return;
   }
   stream.end(event({}, { name: "end" }));
 }

@@ -4,22 +4,21 @@
  *
  * E1. Every stream ends: when the caller goes, when the server closes, or when its reader stalls.
  * E2. `full` says when more than STREAM.bufferedBytesMax wait for the reader; the sender decides what to do about it.
- * E3. While more than STREAM.allBufferedBytesMax wait for all readers together, `room` waits until its own reader has taken
- *     everything; so a thousand stalled readers hold no more than that and one piece each. Streams that have ended count
- *     until their connection is closed.
+ * E3. All readers together hold no more than BACKLOG_BYTES_MAX (backlog.ts), and one piece each: while it is more, `room`
+ *     waits until its own reader has taken everything, and streams that may be dropped are, the slowest first. A stream
+ *     that has ended counts, also as one of LIMITS.streamsMax, until its connection is closed.
  */
 import type { ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock, Timer } from "../system/clock.ts";
 import { SECURITY_HEADERS } from "./answers.ts";
+import { Backlog, type Holder } from "./backlog.ts";
 
 export const STREAM = {
   heartbeatMs: 15_000,
   /** What may wait in memory for one slow reader. */
   bufferedBytesMax: 4 * 1024 * 1024,
-  /** What may wait for all of them. */
-  allBufferedBytesMax: 64 * 1024 * 1024,
   /** What is sent without asking for room again. */
   pieceCharsMax: 64 * 1024,
   /** A reader that takes nothing for this long is cut off. */
@@ -42,23 +41,35 @@ export interface Stream {
   end(events?: string): void;
 }
 
+export interface StreamOptions {
+  /** Repeated with each heartbeat. */
+  readonly lastId: () => string | undefined;
+  /** The reader can come back for the rest: the stream may be dropped while all readers together hold too much. */
+  readonly droppable?: {
+    /** So many pieces are held besides what was sent; they are taken to be as large. */
+    readonly piecesAhead: number;
+    /** The last event. */
+    readonly farewell: string;
+  };
+}
+
 export interface Streams {
-  /** Begins the answer. Throws `overloaded` when too many are open. `lastId` is repeated with each heartbeat. */
-  open(outgoing: ServerResponse, lastId: () => string | undefined): Stream;
+  /** Begins the answer. Throws `overloaded` when too many are open. */
+  open(outgoing: ServerResponse, options: StreamOptions): Stream;
   closeAll(): void;
 }
 
 export function openStreams(clock: Clock): Streams {
   const streams = new Set<Stream>();
-  const all: Buffered = { bytes: 0 };
+  const backlog = new Backlog();
   return {
-    open(outgoing, lastId) {
+    open(outgoing, options) {
       if (streams.size >= LIMITS.streamsMax) {
         throw new ClusterError("overloaded", `${LIMITS.streamsMax} streams are open; close one.`, { retryAfterMs: STREAM.retryAfterMs });
       }
-      const stream = openStream(outgoing, { clock, lastId, all });
+      const stream = openStream(outgoing, { clock, backlog, ...options });
       streams.add(stream);
-      stream.signal.addEventListener("abort", () => streams.delete(stream), { once: true });
+      outgoing.once("close", () => streams.delete(stream));
       return stream;
     },
     closeAll() {
@@ -67,20 +78,14 @@ export function openStreams(clock: Clock): Streams {
   };
 }
 
-/** What waits for all readers together. */
-interface Buffered {
-  bytes: number;
-}
-
-interface StreamParts {
+interface StreamParts extends StreamOptions {
   readonly clock: Clock;
-  readonly lastId: () => string | undefined;
-  readonly all: Buffered;
+  readonly backlog: Backlog;
 }
 
-function openStream(outgoing: ServerResponse, { clock, lastId, all }: StreamParts): Stream {
+function openStream(outgoing: ServerResponse, { clock, lastId, droppable, backlog }: StreamParts): Stream {
   const over = new AbortController();
-  let ownBytes = 0;
+  const holder: Holder = droppable === undefined ? {} : { drop: () => end(droppable.farewell) };
   let heartbeat: Timer | undefined;
   let stall: Timer | undefined;
   let wake: (() => void) | undefined;
@@ -96,15 +101,11 @@ function openStream(outgoing: ServerResponse, { clock, lastId, all }: StreamPart
   const watchStall = (): void => {
     stall ??= clock.after(STREAM.stallMs, () => outgoing.destroy());
   };
-  const count = (bytes: number): void => {
-    all.bytes += bytes - ownBytes;
-    ownBytes = bytes;
-  };
   const drained = async (): Promise<void> => {
     if (outgoing.writableNeedDrain && !over.signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
   };
   const stopWatching = (): void => {
-    count(0);
+    backlog.hold(holder, 0);
     stall?.cancel();
     stall = undefined;
     wake?.();
@@ -113,6 +114,14 @@ function openStream(outgoing: ServerResponse, { clock, lastId, all }: StreamPart
     heartbeat?.cancel();
     over.abort();
     wake?.();
+  };
+  const end = (events?: string): void => {
+    if (over.signal.aborted) return;
+    outgoing.end(events);
+    watchStall();
+    finish();
+    // What was read ahead is let go.
+    backlog.hold(holder, outgoing.writableLength);
   };
 
   outgoing.writeHead(200, HEADERS);
@@ -130,17 +139,12 @@ function openStream(outgoing: ServerResponse, { clock, lastId, all }: StreamPart
     },
     send(events) {
       if (over.signal.aborted || outgoing.write(events)) return;
-      count(outgoing.writableLength);
       watchStall();
+      backlog.hold(holder, outgoing.writableLength + events.length * (droppable?.piecesAhead ?? 0));
     },
     drained,
-    room: () => (all.bytes > STREAM.allBufferedBytesMax ? drained() : Promise.resolve()),
-    end(events) {
-      if (over.signal.aborted) return;
-      outgoing.end(events);
-      watchStall();
-      finish();
-    },
+    room: () => (backlog.full ? drained() : Promise.resolve()),
+    end,
   };
 }
 

@@ -1,7 +1,8 @@
-/** What every bus must do (B1–B5 of bus.ts); run by ram.test.ts and, on a real server, by tests/integration/nats.test.ts. */
+/** What every bus must do (B1–B6 of bus.ts); run by ram.test.ts and, on a real server, by tests/integration/nats.test.ts. */
+import { isDeepStrictEqual } from "node:util";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BODY_BYTES_MAX, type Bus, type Message } from "./bus.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { BODY_BYTES_MAX, type Bus, type Message, type Subscription } from "./bus.ts";
 import { blobName, controlTo, heartbeatFrom, offersTo, outputOf, outputOfTask, reportFrom } from "./subjects.ts";
 
 export interface Bench {
@@ -28,9 +29,14 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       await coordinator.getBlob(blobName(node, "t999" as TaskId, 1));
       await worker.append(outputOf(node, "t999" as TaskId, 1), "settled");
     };
+    // A node may answer once: of two subscriptions for one message the second would find its answer refused.
+    const collecting: Subscription[] = [];
+    afterEach(() => {
+      for (const subscription of collecting.splice(0)) subscription.stop();
+    });
     const collect = (bus: Bus, pattern: string): Message[] => {
       const got: Message[] = [];
-      bus.subscribe(pattern, (message) => got.push(message));
+      collecting.push(bus.subscribe(pattern, (message) => got.push(message)));
       return got;
     };
     const readAll = async (pattern: string): Promise<unknown[]> => {
@@ -111,6 +117,34 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       await expect(worker.request(reportFrom(node), {}, 5_000)).rejects.toMatchObject({ code: "bus_unreachable" });
     });
 
+    test("B6 what is delivered arrives whole and gets its own answer, from a worker and to one, however large, and many at once", async () => {
+      const bodyOf = (n: number): { n: number; text: string } => ({ n, text: "ü".repeat([0, 100, 20_000, 250_000, 500_000][n % 5]!) });
+      const answering = [
+        coordinator.subscribe(reportFrom(node), ({ body, respond }) => respond?.(body)),
+        worker.subscribe(offersTo(node), ({ body, respond }) => respond?.(body)),
+      ];
+      await settled();
+      const numbers = Array.from({ length: 15 }, (_, n) => n);
+      const answers = await Promise.all([
+        ...numbers.map((n) => worker.deliver(reportFrom(node), bodyOf(n), 5_000)),
+        ...numbers.map((n) => coordinator.deliver(offersTo(node), bodyOf(n), 5_000)),
+        worker.append(outputOf(node, nextTask(), 1), { text: "x".repeat(60_000) }),
+      ]);
+      expect(isDeepStrictEqual(answers.slice(0, 30), [...numbers, ...numbers].map(bodyOf))).toBe(true);
+      for (const subscription of answering) subscription.stop();
+    });
+
+    test("B6 a delivery without an answer ends in bus_timeout, without a listener in bus_unreachable, also a large one", async () => {
+      const silent = coordinator.subscribe(reportFrom(node), () => undefined);
+      await settled();
+      for (const text of ["", "x".repeat(300_000)])
+        await expect(worker.deliver(reportFrom(node), { text }, 300)).rejects.toMatchObject({ code: "bus_timeout" });
+      silent.stop();
+      await settled();
+      for (const text of ["", "x".repeat(300_000)])
+        await expect(worker.deliver(reportFrom(node), { text }, 5_000)).rejects.toMatchObject({ code: "bus_unreachable" });
+    });
+
     test("B4 what was appended is there to read, in order, by its subject", async () => {
       const [task, other] = [nextTask(), nextTask()];
       for (let n = 0; n < 5; n += 1) await worker.append(outputOf(node, task, 1), { n });
@@ -149,6 +183,7 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
     test("a body beyond the limit is refused where it is sent", async () => {
       expect(() => worker.publish(heartbeatFrom(node), TOO_LARGE)).toThrow(expect.objectContaining({ code: "payload_too_large" }));
       await expect(worker.request(reportFrom(node), TOO_LARGE, 1_000)).rejects.toMatchObject({ code: "payload_too_large" });
+      await expect(worker.deliver(reportFrom(node), TOO_LARGE, 1_000)).rejects.toMatchObject({ code: "payload_too_large" });
       await expect(worker.append(outputOf(node, nextTask(), 1), TOO_LARGE)).rejects.toMatchObject({ code: "payload_too_large" });
       expect(worker.connected).toBe(true);
     });

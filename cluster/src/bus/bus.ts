@@ -4,9 +4,12 @@
  *
  * B1. `publish` never blocks and may lose.
  * B2. `request` ends in an answer or a ClusterError (`bus_timeout`, `bus_unreachable`); a time-out means unknown.
- * B3. Messages of one publisher on one subject arrive in order, if they arrive.
+ * B3. Messages of one publisher on one subject arrive in order, if they arrive; but see B6.
  * B4. `append` resolves when the piece is stored; that is the back-pressure on output.
  * B5. Bodies are JSON. A handler gets them parsed but unchecked: the receiver validates with the schema in contract/wire.
+ * B6. `deliver` is a `request` for what may be large. It waits for room on the node's line, as output and blobs do, so that
+ *     heartbeats, which do not wait, are not held up behind it; the time-out counts for each part of it from its sending.
+ *     What is delivered may be overtaken by what was sent later.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 
@@ -14,6 +17,9 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 export const MESSAGE_BYTES_MAX = 1_048_576;
 /** A body's JSON; what is beyond it is refused with payload_too_large where it is sent. Leaves room for headers. */
 export const BODY_BYTES_MAX = MESSAGE_BYTES_MAX - 1_024;
+
+/** Kept pieces that `read` may hold, without anybody having asked for them yet. Two read faster than a MiB did, four and more faster still. */
+export const READ_AHEAD_PIECES = 2;
 
 export interface Message {
   readonly subject: string;
@@ -37,6 +43,7 @@ export interface Bus {
   onStatus(listener: (connected: boolean) => void): Subscription;
   publish(subject: string, body: unknown): void;
   request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
+  deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
   /** `pattern` may hold NATS wildcards. Handlers run in order of arrival and must not throw. */
   subscribe(pattern: string, handle: (message: Message) => void): Subscription;
   /** Appends one piece of output to the kept stream. */

@@ -5,22 +5,19 @@
  * A2. `append` needs no right in JetStream's API: it is a publish whose reply is the stream's acknowledgement. It is tried
  *     again, under the same message id, until APPEND_MS_MAX is over or the connection is closed, so that a server's restart
  *     is only a delay and the piece is stored once. What still tries keeps the process alive.
- * A3. At most IN_FLIGHT_MAX pieces of IN_FLIGHT_BYTES_MAX together are under way; the rest wait in order, at most WAITING_MAX.
+ * A3. A piece waits for room on the line first (line.ts), in order.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError, type ApiError } from "@nats-io/jetstream";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Lines } from "./line.ts";
 import { busError, type Connection } from "./nats-connection.ts";
 
 const APPEND_MS_MAX = 30_000;
 const ACK_MS_MAX = 5_000;
 const RETRY_MS = 250;
-const IN_FLIGHT_MAX = 64;
-/** Heartbeats and pings share the connection and wait behind it: 2 s on a line of 64 kB/s. A larger piece goes alone. */
-const IN_FLIGHT_BYTES_MAX = 128 * 1024;
-const WAITING_MAX = 1_024;
 
 export class Requests {
   readonly #connection: Connection;
@@ -61,20 +58,21 @@ export class Requests {
 
 export class Appender {
   readonly #requests: Requests;
-  readonly #waiting: { readonly bytes: number; readonly enter: () => void }[] = [];
-  #inFlight = 0;
-  #inFlightBytes = 0;
+  readonly #lines: Lines;
 
-  constructor(requests: Requests) {
+  constructor(requests: Requests, lines: Lines) {
     this.#requests = requests;
+    this.#lines = lines;
   }
 
   async append(subject: string, payload: Uint8Array): Promise<void> {
-    await this.#enter(payload.length);
+    const room = await this.#lines.of(subject).enter(payload.length);
     try {
       await this.#untilStored(subject, payload);
-    } finally {
-      this.#leave(payload.length);
+      room.answered();
+    } catch (error) {
+      room.failed();
+      throw error;
     }
   }
 
@@ -94,32 +92,5 @@ export class Appender {
         await delay(RETRY_MS);
       }
     }
-  }
-
-  async #enter(bytes: number): Promise<void> {
-    if (this.#waiting.length === 0 && this.#hasRoom(bytes)) return this.#count(bytes);
-    if (this.#waiting.length >= WAITING_MAX)
-      throw new ClusterError("overloaded", `more than ${WAITING_MAX} pieces of output wait to be stored`);
-    await new Promise<void>((resolve) => this.#waiting.push({ bytes, enter: resolve }));
-  }
-
-  /** The place goes straight to the next in line, so that nobody can step in between. */
-  #leave(bytes: number): void {
-    this.#inFlight -= 1;
-    this.#inFlightBytes -= bytes;
-    for (let next = this.#waiting[0]; next !== undefined && this.#hasRoom(next.bytes); next = this.#waiting[0]) {
-      this.#waiting.shift();
-      this.#count(next.bytes);
-      next.enter();
-    }
-  }
-
-  #hasRoom(bytes: number): boolean {
-    return this.#inFlight === 0 || (this.#inFlight < IN_FLIGHT_MAX && this.#inFlightBytes + bytes <= IN_FLIGHT_BYTES_MAX);
-  }
-
-  #count(bytes: number): void {
-    this.#inFlight += 1;
-    this.#inFlightBytes += bytes;
   }
 }

@@ -25,7 +25,7 @@ test("a node gets its own subjects and nothing else", () => {
     .find((text) => text.includes(base.nodes[1]?.publicKey ?? "?"));
   expect(line?.trim()).toBe(
     `{ nkey: ${base.nodes[1]?.publicKey}, permissions { publish: { allow: ["ocx.up.a.>", "ocx.out.a.>", "ocx.blob.a.>"] }, ` +
-      `subscribe: { allow: ["ocx.down.a.>", "_INBOX_a.>"] } } }`,
+      `subscribe: { allow: ["ocx.down.a.>", "_INBOX_a.>"] }, allow_responses: { max: 1, expires: "30s" } } }`,
   );
 });
 

@@ -51,6 +51,11 @@ const LIMITS = [
 ];
 /** The streams' own limits stand in nats-streams.ts and fit in here. */
 const STORE = ["sync_interval: always", "max_file: 4GB", "max_mem: 64MB"];
+/**
+ * A node may answer what it is asked, once and soon: that what was delivered to it has arrived. With two subscriptions for
+ * one message on one connection the server takes the second delivery for the answer, so a node has one.
+ */
+const ANSWERS = 'allow_responses: { max: 1, expires: "30s" }';
 
 export function natsConfig(config: NatsConfig): string {
   checkUsers(config);
@@ -83,7 +88,7 @@ export function natsConfig(config: NatsConfig): string {
 function nodeUser({ id, publicKey }: BusNode): string {
   const { publish, subscribe } = rightsOf(id);
   const list = (subjects: readonly string[]): string => `{ allow: [${subjects.map(quote).join(", ")}] }`;
-  return `{ nkey: ${publicKey}, permissions { publish: ${list(publish)}, subscribe: ${list(subscribe)} } }`;
+  return `{ nkey: ${publicKey}, permissions { publish: ${list(publish)}, subscribe: ${list(subscribe)}, ${ANSWERS} } }`;
 }
 
 function checkUsers(config: NatsConfig): void {

@@ -45,7 +45,7 @@ const RECONNECT_MS_MAX = 2_000;
 const DIAL_MS_MAX = 3_000;
 /**
  * With four unanswered pings a half-open link is noticed after 6 to 7.5 s; DESIGN §6 promises 8. Not sooner: a ping waits
- * behind what was sent before it, and on a line of 64 kB/s that is 4 s for one large result.
+ * behind what was sent before it, and its answer too, which on a full line of 64 kB/s is 3 s (line.ts), and the line's own way.
  */
 const PING_MS = 1_500;
 const PINGS_UNANSWERED_MAX = 4;

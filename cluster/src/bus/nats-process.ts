@@ -5,6 +5,7 @@
  *     everywhere the next start ends what the pid file still names, after a look at its command line.
  * P2. After a death it is started again with the same arguments, after 0.1 s at first, 30 s at most.
  * P3. It has a session of its own: Ctrl-C in the terminal reaches only us, and we end it last.
+ * P4. Its environment holds none of our secrets.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
@@ -14,6 +15,7 @@ import { execa } from "execa";
 import type { Clock, Timer } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
+import { programEnvironment } from "../system/program-environment.ts";
 
 export interface ProcessOptions {
   readonly binary: string;
@@ -60,7 +62,12 @@ export async function startNatsProcess(options: ProcessOptions): Promise<NatsPro
     await options.prepare();
     if (stopping) return;
     const startedAt = clock.monotonic();
-    const started = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], detached: process.platform !== "win32", windowsHide: true });
+    const started = spawn(file, args, {
+      env: programEnvironment(process.env),
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: process.platform !== "win32",
+      windowsHide: true,
+    });
     child = started;
     started.stderr?.on("data", (chunk: Buffer) => (words = (words + chunk.toString("utf8")).slice(-WORDS_MAX)));
     const ended = (why: string): void => {

@@ -17,6 +17,7 @@ import { execa } from "execa";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
+import { programEnvironment } from "../system/program-environment.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
 import { natsConfig, type BusNode } from "./nats-config.ts";
@@ -157,7 +158,12 @@ async function replaceConfig(binary: string, file: string, text: string): Promis
   const next = `${file}.next`;
   await writePrivateFile(next, text);
   try {
-    await execa(binary, ["-t", "-c", next], { stdin: "ignore", timeout: RELOAD_MS_MAX });
+    await execa(binary, ["-t", "-c", next], {
+      env: programEnvironment(process.env),
+      extendEnv: false,
+      stdin: "ignore",
+      timeout: RELOAD_MS_MAX,
+    });
     await rename(next, file);
   } catch (cause) {
     await rm(next, { force: true });

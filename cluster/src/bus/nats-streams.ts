@@ -18,7 +18,7 @@ import {
 import { nanos } from "@nats-io/nats-core";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { ReadOptions } from "./bus.ts";
+import { READ_AHEAD_PIECES, type ReadOptions } from "./bus.ts";
 import { decodeBody } from "./body.ts";
 import { busError, type Connection } from "./nats-connection.ts";
 import { ANY_BLOB, ANY_OUTPUT } from "./subjects.ts";
@@ -31,8 +31,6 @@ const OUTPUT_BYTES_MAX = 1024 ** 3;
 const BLOB_BYTES_MAX = 2 * 1024 ** 3;
 /** Pieces of one attempt; beyond it the oldest go. Their bytes are limited by the worker. */
 const PIECES_MAX = 65_536;
-/** Read ahead for one reader, of which there can be LIMITS.streamsMax. The server sends nothing larger, so the largest message (1 MiB) must fit. */
-const AHEAD_BYTES_MAX = 1.25 * 1024 * 1024;
 /** A reader that does not follow gives up after this long without a server or a stream. */
 const PATIENCE_MS = 10_000;
 const RETRY_MS = 250;
@@ -118,7 +116,7 @@ async function* readOnce(connection: Connection, pattern: string, options: ReadO
     if (!options.follow) position.last = stream.state.last_seq;
   }
   const consumer = await jetstream(nc).consumers.get(OUTPUT, { filter_subjects: pattern, opt_start_seq: position.next });
-  const messages = await consumer.consume({ max_bytes: AHEAD_BYTES_MAX });
+  const messages = await consumer.consume({ max_messages: READ_AHEAD_PIECES });
   const stop = (): void => messages.stop();
   options.signal?.addEventListener("abort", stop, { once: true });
   // The client library would try to go on too, but at a place that a new stream does not have (R2).

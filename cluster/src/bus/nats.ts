@@ -7,14 +7,16 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Msg } from "@nats-io/transport-node";
+import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import type { Log } from "../system/log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
+import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
 import { getBlob, putBlob } from "./nats-blobs.ts";
 import { openConnection, type Connection } from "./nats-connection.ts";
+import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
 import { ensureStreams, readOutput } from "./nats-streams.ts";
 import { COORDINATOR_INBOX, inboxOf, senderOf } from "./subjects.ts";
 
@@ -49,6 +51,7 @@ class NatsBus implements Bus {
   readonly #connection: Connection;
   readonly #log: Log;
   readonly #requests: Requests;
+  readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
 
@@ -57,7 +60,9 @@ class NatsBus implements Bus {
     this.#addresses = watchAddresses(connection);
     this.#log = log;
     this.#requests = new Requests(connection);
-    this.#appender = new Appender(this.#requests);
+    const lines = new Lines();
+    this.#deliveries = new Deliveries(this.#requests, lines);
+    this.#appender = new Appender(this.#requests, lines);
   }
 
   get connected(): boolean {
@@ -69,9 +74,7 @@ class NatsBus implements Bus {
   }
 
   publish(subject: string, body: unknown): void {
-    const bytes = encodeBody(body, subject);
-    // The client library would keep it until the next attempt to connect, and then drop it.
-    if (this.connected) this.#connection.nc.publish(subject, bytes);
+    this.#publish(subject, body);
   }
 
   async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
@@ -79,10 +82,16 @@ class NatsBus implements Bus {
     return decodeBody(answer.data);
   }
 
+  async deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
+    const answer = await this.#deliveries.deliver(subject, encodeBody(body, subject), timeoutMs);
+    return decodeBody(answer.data);
+  }
+
   subscribe(pattern: string, handle: (message: Message) => void): Subscription {
+    const joiner = new Joiner();
     const subscription = this.#connection.nc.subscribe(pattern, {
       callback: (error, message) => {
-        if (error === null) this.#receive(message, handle);
+        if (error === null) this.#receive(message, joiner, handle);
         else this.#log.error({ pattern, err: error }, "subscription ended by nats-server");
       },
     });
@@ -110,15 +119,25 @@ class NatsBus implements Bus {
     return this.#connection.close();
   }
 
-  #receive(raw: Msg, handle: (message: Message) => void): void {
+  #publish(subject: string, body: unknown, headers?: MsgHdrs): void {
+    const bytes = encodeBody(body, subject);
+    // The client library would keep it until the next attempt to connect, and then drop it.
+    if (this.connected) this.#connection.nc.publish(subject, bytes, headers && { headers });
+  }
+
+  #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
-    const body = decodeBody(raw.data);
-    if (body === undefined) return this.#log.warn({ subject }, "dropped a message that is no JSON");
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
       return this.#log.warn({ subject }, "dropped a message that wants its answer sent to somebody else");
     }
+    const bytes = joiner.join(raw);
+    if (bytes === undefined) return;
+    const body = decodeBody(bytes);
+    if (body === undefined) return this.#log.warn({ subject }, "dropped a message that is no JSON");
+    const receivedAt = performance.now();
+    const respond = (answer: unknown): void => this.#publish(reply as string, answer, heldFor(performance.now() - receivedAt));
     try {
-      handle(reply ? { subject, body, respond: (answer) => this.publish(reply, answer) } : { subject, body });
+      handle(reply ? { subject, body, respond } : { subject, body });
     } catch (error) {
       this.#log.error({ subject, err: error }, "a handler of the bus threw");
     }

@@ -26,9 +26,14 @@ export function blobPart(name: string, part: number | "end"): string {
   return `ocx.blob.${name}.${part}`;
 }
 
+/** The node that a message comes from or goes to. */
+export function nodeOf(subject: string): NodeId {
+  return subject.split(".", 3)[2] as NodeId;
+}
+
 /** The node that a message under `ocx.up` or `ocx.out` came from; the server's allow-lists make it trustworthy. */
 export function senderOf(subject: string): NodeId {
-  return subject.split(".", 3)[2] as NodeId;
+  return nodeOf(subject);
 }
 
 /** Where answers to a node's requests arrive. */
@@ -36,7 +41,7 @@ export const inboxOf = (node: NodeId): string => `_INBOX_${node}`;
 /** In capitals, which no node's id can have. */
 export const COORDINATOR_INBOX = "_INBOX_COORDINATOR";
 
-/** What a node may publish and subscribe to; everything else is refused. */
+/** What a node may publish and subscribe to; everything else is refused, but for one answer to what it is asked. */
 export function rightsOf(node: NodeId): { publish: readonly string[]; subscribe: readonly string[] } {
   return {
     publish: [`ocx.up.${node}.>`, `ocx.out.${node}.>`, `ocx.blob.${node}.>`],

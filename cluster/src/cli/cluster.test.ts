@@ -44,6 +44,14 @@ describe("the cluster", () => {
     expect(await cli(["nodes", "show", "nas"])).toMatchObject({ code: 1, stderr: expect.stringContaining("not_found") });
   });
 
+  it("says of a node why it takes no new work", async () => {
+    api.coordinator.changeNode({ load: { cpu: 0, memoryFreeMiB: 1, diskFreeMiB: 12, running: 0, held: 0, diskFull: "floor" } });
+    expect((await cli(["nodes"])).stdout).toMatch(/^studio +ready, disk full: 12 MiB free +1\/4/m);
+    expect((await cli(["nodes", "show", "studio"])).stdout).toMatch(/^state +ready, disk full: 12 MiB free$/m);
+    api.coordinator.changeNode({ state: "lost" });
+    expect((await cli(["nodes"])).stdout).toMatch(/^studio +lost +1\/4/m);
+  });
+
   it("changes nodes", async () => {
     expect((await cli(["nodes", "label", "studio", "gpu=yes", "old-"])).code).toBe(0);
     expect(api.coordinator.patches).toEqual([{ labels: { gpu: "yes", old: null } }]);
@@ -61,7 +69,7 @@ describe("the cluster", () => {
     const drain = () => startCli(["nodes", "drain", "studio", "--wait"], { env, columns: 100 });
     const patient = drain();
     await patient.terminal.until(({ stderr }) => stderr === "studio still has t1\n");
-    api.coordinator.occupy(0);
+    api.coordinator.changeNode({ slotsUsed: 0 });
     expect(await patient.ended).toBe(0);
     expect(patient.terminal.stdout).toBe(
       "studio has nothing to do any more: its machine may be switched off; but it runs the coordinator, without which the cluster stands still\n",
@@ -71,7 +79,7 @@ describe("the cluster", () => {
       coordinator: true,
       node: { id: "studio", draining: true },
     });
-    api.coordinator.occupy(1);
+    api.coordinator.changeNode({ slotsUsed: 1 });
     const overruled = drain();
     await overruled.terminal.until(({ stderr }) => stderr !== "");
     await cli(["nodes", "resume", "studio"]);

@@ -54,8 +54,16 @@ describe("where the coordinator is", () => {
     await expect(find()).rejects.toMatchObject({ code: "config_invalid" });
   });
 
-  it.each(["studio:8888", "ftp://a", "nonsense", "http://user:secret@a"])("is not %s", async (url) => {
-    await expect(find({ url })).rejects.toMatchObject({ code: "usage", detail: expect.not.stringContaining("secret@") });
+  it.each([
+    "studio:8888",
+    "ftp://a",
+    "nonsense",
+    "http://user:secret@a",
+    "htp://user:secret@a",
+    "http://a/?token=secret",
+    "http://a/#token=secret",
+  ])("is not %s", async (url) => {
+    await expect(find({ url })).rejects.toMatchObject({ code: "usage", detail: expect.not.stringContaining("secret") });
   });
 });
 

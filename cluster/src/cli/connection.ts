@@ -83,9 +83,10 @@ async function tokenIn(path: string): Promise<string | undefined> {
 
 /** A coordinator's address, without a slash at its end. */
 export function readUrl(text: string): string {
+  // Said before the address is quoted: whatever stands at these marks may be a secret.
+  if (/[@?#]/.test(text)) throw new ClusterError("usage", "pass the token with --token-file, not inside the address");
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol)) throw new ClusterError("usage", `not an http address: ${text}`);
-  if (url.username || url.password) throw new ClusterError("usage", "pass the token with --token-file, not inside the address");
   return url.href.replace(/\/+$/, "");
 }
 

@@ -4,6 +4,7 @@
  */
 import { styleText } from "node:util";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { redact } from "../system/redact.ts";
 import { plain, remark, type Terminal } from "./terminal.ts";
 
 export interface Failure {
@@ -16,14 +17,15 @@ export interface Failure {
 }
 
 export function failureOf(error: unknown): Failure {
-  if (error instanceof ClusterError) return { code: error.code, detail: error.detail, hint: error.row.hint, exit: error.row.exit };
+  // What others said of a failure can quote an address with a secret in it; stderr of a daemon is kept in a journal.
+  if (error instanceof ClusterError) return { code: error.code, detail: redact(error.detail), hint: error.row.hint, exit: error.row.exit };
   const { code, detail, row } = new ClusterError("internal", error instanceof Error ? error.message : String(error));
   return {
     code,
-    detail,
+    detail: redact(detail),
     hint: row.hint,
     exit: row.exit,
-    ...(error instanceof Error && error.stack !== undefined && { stack: error.stack }),
+    ...(error instanceof Error && error.stack !== undefined && { stack: redact(error.stack) }),
   };
 }
 

@@ -1,5 +1,5 @@
 /** Nodes as a person reads them. */
-import type { Node, NodeState } from "@openclaw-cluster/contract/node";
+import { diskFullText, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import { facts, table } from "./table.ts";
 import { labelText } from "./task-view.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
@@ -11,16 +11,24 @@ const STATE_STYLES: Record<NodeState, Style> = {
   suspect: "yellow",
   lost: "red",
   offline: "dim",
+  asleep: "dim",
   revoked: "dim",
 };
 const NAMES_SHOWN_MAX = 40;
 
-const stateText = (node: Node): string => (node.draining ? `${node.state}, draining` : node.state);
+/** With what keeps new work away. */
+export function stateText({ state, draining, load }: Node): string {
+  // Of a node that is not there, what it said last is no news.
+  const full = state === "ready" ? load && diskFullText(load) : undefined;
+  return [state, ...(draining ? ["draining"] : []), ...(full === undefined ? [] : [full])].join(", ");
+}
+
+const stateStyle = (node: Node): Style => (stateText(node) === node.state ? STATE_STYLES[node.state] : "yellow");
 
 export function nodeTable(terminal: Terminal, nodes: readonly Node[], now: number): string {
   return table(terminal, nodes, [
     { title: "NODE", value: (node) => node.id },
-    { title: "STATE", value: stateText, style: (node) => (node.draining ? "yellow" : STATE_STYLES[node.state]) },
+    { title: "STATE", value: stateText, style: stateStyle },
     { title: "SLOTS", value: (node) => `${node.slotsUsed}/${node.slots}`, right: true },
     { title: "CPU", value: (node) => node.load && `${Math.round(node.load.cpu * 100)} %`, right: true },
     { title: "MEM FREE", value: (node) => node.load && mebibytes(node.load.memoryFreeMiB), right: true },
@@ -44,7 +52,7 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
   const { facts: known, load } = node;
   return facts(terminal, [
     ["node", node.id],
-    ["state", paint(terminal, node.draining ? "yellow" : STATE_STYLES[node.state], stateText(node))],
+    ["state", paint(terminal, stateStyle(node), stateText(node))],
     ["host", known && plainLine(known.hostname)],
     ["system", known && `${known.os}/${known.arch}, ${known.cpus} processors, ${mebibytes(known.memoryMiB)}`],
     ["slots", `${node.slotsUsed} of ${node.slots} taken`],

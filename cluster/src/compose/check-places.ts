@@ -5,12 +5,11 @@ import path from "node:path";
 import { readSecret, type Folders } from "../system/folders.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
-const DISK_FAIL_MIB = 200;
 const DISK_WARN_MIB = 1_024;
 const ANSWERS_MS = 2_000;
 
-/** Writable, and closed to other users (Windows keeps its rights elsewhere). */
-export async function checkFolders(folders: Folders): Promise<Check> {
+/** Writable, and closed to other users (Windows keeps its rights elsewhere); `secrets`: further files, that the settings name. */
+export async function checkFolders(folders: Folders, secrets: readonly string[] = []): Promise<Check> {
   const name = "folders";
   const open: string[] = [];
   for (const folder of [folders.home, folders.data, folders.logs]) {
@@ -19,7 +18,7 @@ export async function checkFolders(folders: Folders): Promise<Check> {
     if (!(await isWritable(folder))) return fail(name, `${folder} is not writable`, `Make it yours: chown -R "$USER" ${folder}`);
     if ((found & 0o077) !== 0) open.push(`chmod 700 ${folder}`);
   }
-  for (const secret of [folders.adminToken, folders.coordinatorToken, folders.nodeSeed]) {
+  for (const secret of new Set([folders.adminToken, folders.coordinatorToken, folders.nodeSeed, ...secrets])) {
     if (((await modeOf(secret)) ?? 0) & 0o077) open.push(`chmod 600 ${secret}`);
   }
   if (open.length > 0 && process.platform !== "win32") {
@@ -29,13 +28,14 @@ export async function checkFolders(folders: Folders): Promise<Check> {
   return ok(name, made ? folders.home : `${folders.home}, not made yet: \`start\` does that`);
 }
 
-export async function checkDisk(home: string): Promise<Check> {
+/** `floorMiB`: below it the machine takes no new work. */
+export async function checkDisk(home: string, floorMiB: number): Promise<Check> {
   const { bavail, bsize } = await statfs(await nearest(home));
   const freeMiB = Math.floor((bavail * bsize) / 1_048_576);
   const found = `${freeMiB} MiB free for ${home}`;
-  if (freeMiB >= DISK_WARN_MIB) return ok("disk", found);
   const advice = "Free some space, or keep fewer finished tasks: `openclaw-cluster config set retention.days 7`.";
-  return freeMiB < DISK_FAIL_MIB ? fail("disk", found, advice) : warn("disk", found, advice);
+  if (freeMiB < floorMiB) return fail("disk", found, advice);
+  return freeMiB < DISK_WARN_MIB ? warn("disk", found, advice) : ok("disk", found);
 }
 
 /** Free, or held by the daemon of this folder, which left its address there. */

@@ -98,6 +98,12 @@ describe("places", () => {
     await makeFolders(folders);
     await writePrivateFile(folders.adminToken, "t");
     expect(await checkFolders(folders)).toEqual({ name: "folders", level: "ok", found: folders.home });
+    const named = join(home, "gateway.token");
+    await writeFile(named, "t", { mode: 0o644 });
+    expect(await checkFolders(folders, [named, folders.adminToken])).toMatchObject({
+      level: "fail",
+      advice: `Close them: chmod 600 ${named}`,
+    });
     await chmod(folders.logs, 0o755);
     await chmod(folders.adminToken, 0o644);
     expect(await checkFolders(folders)).toMatchObject({
@@ -107,7 +113,8 @@ describe("places", () => {
   });
 
   it("have room, also where the folder is not made yet", async () => {
-    expect((await checkDisk(join(home, "a", "b"))).found).toMatch(/^\d+ MiB free/);
+    expect(await checkDisk(join(home, "a", "b"), 0)).toMatchObject({ found: expect.stringMatching(/^\d+ MiB free/) });
+    expect(await checkDisk(home, Infinity)).toMatchObject({ level: "fail" });
   });
 });
 

@@ -36,8 +36,13 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
   );
   const { config } = settings;
   const parts = config === undefined ? [] : checkParts(config, folders, env);
-  const found = await Promise.all([checkNode(), checkFolders(folders), checkDisk(home), ...parts]);
+  const disk = checkDisk(home, config?.diskFloorMiB ?? 0);
+  const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), disk, ...parts]);
   return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
+}
+
+function tokenFiles(config: ClusterConfig | undefined): string[] {
+  return [config?.coordinator.tokenFile, config?.openclaw.tokenFile].filter((file) => file !== undefined);
 }
 
 function checkParts(config: ClusterConfig, folders: Folders, env: Environment): Promise<Check>[] {

@@ -20,6 +20,8 @@ export interface DaemonOptions {
   readonly config: ClusterConfig;
   readonly home: string;
   readonly env?: Environment;
+  /** Gives the start up, where it waits for others. */
+  readonly signal?: AbortSignal;
   /** One line for a person about a step that may take long. */
   onProgress?(text: string): void;
 }
@@ -37,8 +39,11 @@ export interface Daemon {
   readonly dismissed: Promise<void>;
 }
 
-export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { config, home, env = process.env } = options;
+/** undefined: the start was given up by the signal, and nothing is left open. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon | undefined> {
+  const { config, home, env = process.env, signal = new AbortController().signal } = options;
+  // A report of a crash, where somebody asked Node for one, tells every variable; a token may be among them.
+  process.report.excludeEnv = true;
   const willCrash = armFailpoint(env);
   const folders = foldersOf(home);
   await makeFolders(folders);
@@ -56,6 +61,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     clock: systemClock,
     log,
     keys: await loadNodeKeys(folders.nodeSeed),
+    signal,
     progress: (text) => options.onProgress?.(text),
     fail: (error) => {
       log.error({ err: error }, "the daemon cannot go on");
@@ -81,8 +87,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       dismissed: dismissed.promise,
     };
   } catch (error) {
-    log.error({ err: error }, "the start failed");
+    const givenUp = signal.aborted && error === signal.reason;
+    if (givenUp) log.info("the start was given up, as asked");
+    else log.error({ err: error }, "the start failed");
     await stop();
+    if (givenUp) return undefined;
     throw asFault(error);
   }
 }

@@ -15,6 +15,8 @@ export interface Ground {
   readonly clock: Clock;
   readonly log: Log;
   readonly keys: NodeKeys;
+  /** The start is given up. */
+  readonly signal: AbortSignal;
   progress(text: string): void;
   fail(error: unknown): void;
   leave(): void;

@@ -5,8 +5,8 @@ import { openClient } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
-import type { Enrolled } from "@openclaw-cluster/contract/operations";
-import { connectNats } from "../bus/nats.ts";
+import type { Bus } from "../bus/bus.ts";
+import { connectNats, type NatsOptions } from "../bus/nats.ts";
 import type { PolicySource } from "../core/policy.ts";
 import { agentExecutor } from "../executors/agent.ts";
 import { commandExecutor } from "../executors/command.ts";
@@ -18,20 +18,23 @@ import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
 import type { Gateway } from "../openclaw/openclaw.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
+import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
+import { awaitCoordinator } from "./coordinator-wait.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { askIfRemoved } from "./removal.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
+/** When the machine goes to sleep; it waits 2 to 5 s, in which what still runs must be stopped and told. */
+const SLEEP_GRACE_MS = 500;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
-  const { config, folders, clock, log, keys } = ground;
-  const { enrolled, onRefused } = await enrol(ground, lead);
-  const bus = await connectNats({ urls: enrolled.busUrls, node: config.nodeId, seed: keys.seed, log, onRefused });
+  const { config, folders, clock, log } = ground;
+  const { cluster, bus } = lead === undefined ? await joinFromAfar(ground) : await joinOwn(ground, lead);
   open.push(() => bus.close());
 
   const gateway = await openGateway(ground);
@@ -46,7 +49,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const executors = executorsFor(ground, policy, guard, gateway);
   const worker = await openWorker({
     node: config.nodeId,
-    cluster: ClusterId.parse(enrolled.cluster),
+    cluster: ClusterId.parse(cluster),
     bus,
     clock,
     log,
@@ -65,6 +68,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
     }),
     folder: path.join(folders.data, "worker"),
     slots: config.slots,
+    diskFloorMiB: config.diskFloorMiB,
     onShutdown: () => ground.leave(),
   });
   policy.onChange(() => worker.refreshFacts());
@@ -72,13 +76,30 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   // Either may have changed while the worker was being opened.
   worker.refreshFacts();
   open.push(() => worker.stop({ graceMs: STOP_GRACE_MS }));
+  const sleep = openSleepWatch({
+    clock,
+    log,
+    env: ground.env,
+    sleeps: () => worker.sleep({ graceMs: SLEEP_GRACE_MS }),
+    wakes: () => worker.wake(),
+  });
+  open.push(async () => sleep?.close());
 }
 
-/** The daemon that leads lets its own node in; any other asks over HTTP with the token it was given. */
-async function enrol({ config, keys, log, fail }: Ground, lead: LeadRole | undefined): Promise<{ enrolled: Enrolled; onRefused(): void }> {
-  const request = { id: config.nodeId, publicKey: keys.publicKey };
-  // Nobody can remove the node that leads.
-  if (lead !== undefined) return { enrolled: await lead.coordinator.enrol(request), onRefused: () => undefined };
+interface Joined {
+  readonly cluster: string;
+  readonly bus: Bus;
+}
+
+/** The daemon that leads lets its own node in. Nobody can remove that. */
+async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
+  const { cluster, busUrls } = await lead.coordinator.enrol({ id: ground.config.nodeId, publicKey: ground.keys.publicKey });
+  return { cluster, bus: await connectBus(ground, busUrls) };
+}
+
+/** Any other asks over HTTP with the token that it was given, when the coordinator is there. */
+async function joinFromAfar(ground: Ground): Promise<Joined> {
+  const { config, log, keys } = ground;
   const { url, tokenFile } = config.coordinator;
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined || token === undefined) {
@@ -87,13 +108,21 @@ async function enrol({ config, keys, log, fail }: Ground, lead: LeadRole | undef
       "coordinator.url and coordinator.tokenFile: a machine that only works needs both; `openclaw-cluster join` writes them",
     );
   }
-  const client = openClient({ url, token, transport: nodeTransport() });
-  try {
-    const enrolled = await client.enrol(request);
-    return { enrolled, onRefused: askIfRemoved({ node: config.nodeId, coordinator: { url, token }, log, removed: fail }) };
-  } finally {
-    await client.close();
-  }
+  const onRefused = askIfRemoved({ node: config.nodeId, coordinator: { url, token }, log, removed: ground.fail });
+  const parts = { url, log, signal: ground.signal, tell: ground.progress, random: Math.random };
+  return awaitCoordinator(parts, async (signal) => {
+    const client = openClient({ url, token, transport: nodeTransport() });
+    try {
+      const { cluster, busUrls } = await client.enrol({ id: config.nodeId, publicKey: keys.publicKey }, { signal });
+      return { cluster, bus: await connectBus(ground, busUrls, { onRefused, signal }) };
+    } finally {
+      await client.close();
+    }
+  });
+}
+
+function connectBus({ config, keys, log }: Ground, urls: readonly string[], more: Partial<NatsOptions> = {}): Promise<Bus> {
+  return connectNats({ urls, node: config.nodeId, seed: keys.seed, log, ...more });
 }
 
 async function openGateway({ config, folders, env, log, clock }: Ground): Promise<Gateway | undefined> {

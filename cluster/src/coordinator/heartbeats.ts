@@ -10,6 +10,7 @@
  * H5. A message that was overtaken by a later one of its node proves nothing: what it does not name may have come since.
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
+import { isAway } from "@openclaw-cluster/contract/node";
 import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
 import { leaseMs, lostAfterMs } from "../core/liveness.ts";
 import { holds, interrupt, isHarmless, lose } from "../core/settle.ts";
@@ -17,7 +18,7 @@ import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 
-/** An offer may be on its way for this long before it is made again. */
+/** An offer that the bus has let go may be on its way for this long before it is made again. */
 const REOFFER_MS = 3_000;
 
 /**
@@ -35,7 +36,7 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   entry.seenWall = state.clock.wall();
   entry.closed = false;
   entry.load = beat.load;
-  entry.liveness = beat.goodbye === true ? "offline" : "ready";
+  entry.liveness = beat.goodbye ?? "ready";
   if (beat.facts !== undefined && !same(entry.facts, beat.facts)) {
     entry.facts = beat.facts;
     state.registry.update(entry.row.id, { facts: beat.facts });
@@ -55,7 +56,7 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
 /** Is it newer than all that was heard of the node? An older life is believed only when the newer one has fallen silent. */
 function hearNext(entry: NodeEntry, { boot, n }: { boot: number; n: number }): boolean {
   if (entry.boot === boot) return n > entry.said;
-  return entry.boot === undefined || boot > entry.boot || entry.liveness === "lost" || entry.liveness === "offline";
+  return entry.boot === undefined || boot > entry.boot || isAway(entry.liveness);
 }
 
 /**
@@ -82,12 +83,12 @@ function reconcile(
     const task = state.ledger.get(key);
     if (task === undefined || held.has(key)) continue;
     const neverStarted = task.state === "leased" && (sameLife || isHarmless(task));
-    if (neverStarted && !rebooted && beat.goodbye !== true) {
+    if (neverStarted && !rebooted && beat.goodbye === undefined) {
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
-      if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer(task, entry.boot);
-    } else if (neverStarted && beat.goodbye === true) {
-      state.ledger.write(task, interrupt(task, now, true));
+      if ((agoMs < 0 || agoMs >= REOFFER_MS) && !state.outgoing.isUnderWay(task)) state.outgoing.offer(task, entry.boot);
+    } else if (neverStarted && beat.goodbye !== undefined) {
+      state.ledger.write(task, interrupt(task, now, true, beat.goodbye === "asleep" ? "sleep" : "shutdown"));
     } else {
       loseLease(state, task, neverStarted);
     }

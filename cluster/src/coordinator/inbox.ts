@@ -50,7 +50,7 @@ export class Inbox {
     turn.add({
       apply: () => {
         // Asked again, here and below: it may have been removed in this very turn.
-        reply = { verdicts: applyReport(state, state.registry.get(node), report) };
+        reply = { epoch: state.epoch, verdicts: applyReport(state, state.registry.get(node), report) };
         if (report.finished.length > 0) failpoint("report.applied");
       },
       committed: () => {

@@ -2,6 +2,7 @@
  * Takes the lead: claims the store, rebuilds the ledger from it, and commits what its turns bring. What nodes say comes in
  * through inbox.ts, time through watch.ts, what callers ask through the desks; what happens to tasks is in core.
  */
+import { isAway } from "@openclaw-cluster/contract/node";
 import { lostAfterMs } from "../core/liveness.ts";
 import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
@@ -117,9 +118,8 @@ export class Lead implements Leading {
 
   /** Tells the scheduler and the listeners that a node is not what it was. */
   nodeChanged(entry: NodeEntry): void {
-    const hasLeft = entry.liveness === "lost" || entry.liveness === "offline";
     // Kept, so that one that never comes back is known for a ghost after a restart too.
-    if (hasLeft && entry.seenWall !== undefined) this.state.registry.update(entry.row.id, { lastSeenAt: entry.seenWall });
+    if (isAway(entry.liveness) && entry.seenWall !== undefined) this.state.registry.update(entry.row.id, { lastSeenAt: entry.seenWall });
     this.state.ledger.scheduler.setNode(toSchedulable(entry));
     const node = toNode(entry, this.state.ledger.scheduler.used(entry.row.id));
     this.feed.publish([{ node }], this.parts.clock.wall());

@@ -2,12 +2,13 @@
 import type { Backup, ClusterView, Health } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Node, NodeState } from "@openclaw-cluster/contract/node";
+import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
 import { failpoint } from "../system/failpoint.ts";
 import type { Lead } from "./lead.ts";
 import { stateOf, toNode, type NodeEntry } from "./registry.ts";
 
+/** Twice what a node wants kept free unless it says otherwise: a person hears of it before it takes no new work. */
 const DISK_LOW_MIB = 512;
 /** A node that was not heard for so long is not shown unless it is asked for. `nodes remove` takes it out for good. */
 const GHOST_MS = 7 * 86_400_000;
@@ -22,7 +23,7 @@ export class NodeDesk {
   nodes({ all = false }: { all?: boolean } = {}): readonly Node[] {
     const since = this.lead.parts.clock.wall() - GHOST_MS;
     const isGhost = ({ state, lastSeenAt, registeredAt, slotsUsed }: Node): boolean =>
-      (state === "lost" || state === "offline") && slotsUsed === 0 && (lastSeenAt ?? registeredAt) < since;
+      isAway(state) && slotsUsed === 0 && (lastSeenAt ?? registeredAt) < since;
     return [...this.registry.all()]
       .map((entry) => this.view(entry))
       .filter((node) => all || !isGhost(node))
@@ -133,9 +134,10 @@ export class NodeDesk {
     const late = this.lead.backups?.problem();
     if (late !== undefined) problems.push(late);
     const entries = [...this.registry.all()];
-    if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining)) problems.push("No node is ready to take work.");
+    if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining && entry.load?.diskFull === undefined))
+      problems.push("No node is ready to take work.");
     for (const entry of entries) {
-      if (entry.row.state === "approved" && entry.liveness !== "offline") problems.push(...this.problemsOf(entry));
+      if (entry.row.state === "approved" && !saidGoodbye(entry.liveness)) problems.push(...this.problemsOf(entry));
     }
     return this.verdict(problems);
   }
@@ -192,7 +194,9 @@ export class NodeDesk {
     const problems: string[] = [];
     const state = stateOf(entry);
     if (state !== "ready") problems.push(`${id} is ${state}.`);
-    if (entry.load !== undefined && entry.load.diskFreeMiB < DISK_LOW_MIB)
+    const full = entry.load && diskFullText(entry.load);
+    if (full !== undefined) problems.push(`${id} takes no new work, ${full}; it goes on by itself when there is room.`);
+    else if (entry.load !== undefined && entry.load.diskFreeMiB < DISK_LOW_MIB)
       problems.push(`${id} has only ${entry.load.diskFreeMiB} MiB of disk left.`);
     if (entry.facts?.openclaw?.reachable === false) problems.push(`The OpenClaw Gateway of ${id} is down.`);
     return problems;

@@ -1,6 +1,7 @@
 /**
  * What a turn wants to send: gathered while the ledger changes, let go after the commit (P1 in turn.ts). Offers go in
- * arrays, cut by bytes because the bus carries at most 1 MiB a message.
+ * arrays, cut by bytes because the bus carries at most 1 MiB a message, and are answered when they have arrived: until then
+ * they need not be made again.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { taskId } from "@openclaw-cluster/contract/ids";
@@ -17,6 +18,8 @@ import type { Written } from "./ledger.ts";
 /** Offers of one message; 256 was measured to be as fast as more. */
 const OFFERS_MAX = 256;
 const OFFERS_BYTES_MAX = 512 * 1024;
+/** Once they have left (B6 in bus.ts): a second and a half each way on a slow line that is full. */
+const ARRIVAL_MS = 5_000;
 
 interface OffersToLife {
   readonly boot: number;
@@ -29,6 +32,7 @@ export class Outgoing {
   private readonly epoch: number;
   private offers = new Map<NodeId, OffersToLife[]>();
   private cancels = new Map<NodeId, AttemptRef[]>();
+  private readonly underWay = new Map<NodeId, Set<readonly Offer[]>>();
   private progressed: TaskRecord[] = [];
   private readonly waiters = new Map<number, Set<() => void>>();
 
@@ -46,6 +50,14 @@ export class Outgoing {
     const offer = { task: taskId(key), attempt, epoch: lease.epoch, spec };
     if (last?.boot === boot) last.offers.push(offer);
     else append(this.offers, lease.node, { boot, offers: [offer] });
+  }
+
+  /** Is its offer still on its way? On a slow line that takes a while, and a second one behind it would make it worse. */
+  isUnderWay({ key, attempt, lease }: TaskRecord): boolean {
+    const parts = lease && this.underWay.get(lease.node);
+    if (parts === undefined) return false;
+    const id = taskId(key);
+    return [...parts].some((part) => part.some((offer) => offer.task === id && offer.attempt === attempt));
   }
 
   cancel(node: NodeId, attempt: AttemptRef): void {
@@ -99,7 +111,7 @@ export class Outgoing {
   }
 
   private sendOffers(node: NodeId, { boot, offers }: OffersToLife): void {
-    const send = (part: Offer[]): void => this.bus.publish(offersTo(node), { epoch: this.epoch, boot, offers: part } satisfies Offers);
+    const send = (part: Offer[]): void => void this.deliver(node, part, { epoch: this.epoch, boot, offers: part });
     let part: Offer[] = [];
     let bytes = 0;
     for (const offer of offers) {
@@ -113,6 +125,18 @@ export class Outgoing {
       bytes += size;
     }
     if (part.length > 0) send(part);
+  }
+
+  private async deliver(node: NodeId, part: readonly Offer[], offers: Offers): Promise<void> {
+    const parts = this.underWay.get(node) ?? new Set();
+    this.underWay.set(node, parts.add(part));
+    try {
+      await this.bus.deliver(offersTo(node), offers, ARRIVAL_MS);
+    } catch {
+      // Arrived or not, the node's next heartbeat says what it holds.
+    }
+    parts.delete(part);
+    if (parts.size === 0) this.underWay.delete(node);
   }
 }
 

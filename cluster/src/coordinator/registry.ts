@@ -7,9 +7,9 @@
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Node, NodeFacts, NodeLoad, NodeState } from "@openclaw-cluster/contract/node";
+import { isAway, type Node, type NodeFacts, type NodeLoad, type NodeState } from "@openclaw-cluster/contract/node";
 import type { Labels } from "@openclaw-cluster/contract/task-spec";
-import { isForfeit, isMassLoss, lostAfterMs, withSilence, type Silence } from "../core/liveness.ts";
+import { isForfeit, isMassLoss, lostAfterMs, withSilence, type Liveness, type Silence } from "../core/liveness.ts";
 import type { SchedulableNode } from "../core/node.ts";
 import type { NodeRow } from "../store/store.ts";
 
@@ -32,7 +32,7 @@ export interface NodeEntry {
   pausedUntil: number;
   /** For people, by the wall clock. */
   seenWall: number | undefined;
-  liveness: "ready" | "suspect" | "lost" | "offline";
+  liveness: Liveness;
   /** Its connection was closed since it was last heard: not silent, but ended. */
   closed: boolean;
   /** Tasks counted in the row as the store has it. */
@@ -159,7 +159,7 @@ export class Registry {
 
   /** Its connection has closed; true when it was at work, and has not been heard since. */
   gone(entry: NodeEntry, closedAt: number): boolean {
-    if (entry.seenAt === undefined || entry.seenAt > closedAt || entry.liveness === "offline" || entry.liveness === "lost") return false;
+    if (entry.seenAt === undefined || entry.seenAt > closedAt || isAway(entry.liveness)) return false;
     entry.liveness = "lost";
     entry.closed = true;
     return true;

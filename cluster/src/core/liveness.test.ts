@@ -17,6 +17,7 @@ describe("a node's silence", () => {
     expect(withSilence("ready", lostMs, lostMs)).toBe("lost");
     expect(withSilence("lost", 0, lostMs)).toBe("lost");
     expect(withSilence("offline", lostMs, lostMs)).toBe("offline");
+    expect(withSilence("asleep", lostMs, lostMs)).toBe("asleep");
   });
 
   it("has more patience with a laptop, whose leases are longer by as much", () => {
@@ -42,19 +43,19 @@ describe("a mass loss", () => {
   });
 
   it("does not count those that said goodbye, nor those that are long gone", () => {
-    expect(isMassLoss([node("offline", lostMs), node("offline", lostMs), gone])).toBe(false);
+    expect(isMassLoss([node("offline", lostMs), node("asleep", lostMs), gone])).toBe(false);
     expect(isMassLoss([node("lost", lostMs + MASS_HOLD_MS), node("lost", lostMs + MASS_HOLD_MS), here])).toBe(false);
   });
 
   it("V2: nothing is given away early, and everything in the end", () => {
-    const states = fc.constantFrom<Silence["state"]>("ready", "suspect", "lost", "offline");
+    const states = fc.constantFrom<Silence["state"]>("ready", "suspect", "lost", "offline", "asleep");
     fc.assert(
       fc.property(states, fc.nat(200_000), fc.boolean(), fc.boolean(), (state, silentMs, laptop, massLoss) => {
         const its = lostAfterMs(laptop ? LAPTOP : {});
         const forfeit = isForfeit(node(state, silentMs, its), massLoss);
         if (silentMs < its) expect(forfeit).toBe(false);
         else if (silentMs >= its + MASS_HOLD_MS || !massLoss) expect(forfeit).toBe(true);
-        else expect(forfeit).toBe(state === "offline");
+        else expect(forfeit).toBe(state === "offline" || state === "asleep");
       }),
     );
   });

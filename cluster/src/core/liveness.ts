@@ -7,7 +7,7 @@
  * V2. Lost is forfeit, but for a mass loss: when most nodes fall silent at once, the fault is likelier to be the
  *     coordinator's own network, and nothing is given away for MASS_HOLD_MS.
  */
-import type { NodeState } from "@openclaw-cluster/contract/node";
+import { saidGoodbye, type NodeState } from "@openclaw-cluster/contract/node";
 import type { Labels } from "@openclaw-cluster/contract/task-spec";
 
 /** Three missed heartbeats: no new work. */
@@ -36,8 +36,11 @@ export function leaseMs(labels: Labels): number {
   return lostAfterMs(labels) - LEASE_MARGIN_MS;
 }
 
-/** Moves on with silence only; being heard is the caller's to tell. Lost and offline stay as they are. */
-export function withSilence(state: "ready" | "suspect" | "lost" | "offline", silentMs: number, lostMs: number): typeof state {
+/** How an approved node is. */
+export type Liveness = Exclude<NodeState, "pending" | "revoked">;
+
+/** Moves on with silence only; being heard is the caller's to tell. Who is away stays so. */
+export function withSilence(state: Liveness, silentMs: number, lostMs: number): Liveness {
   if (state !== "ready" && state !== "suspect") return state;
   if (silentMs >= lostMs) return "lost";
   return silentMs >= SUSPECT_MS ? "suspect" : "ready";
@@ -63,5 +66,5 @@ export function isMassLoss(nodes: Iterable<Silence>): boolean {
 /** Are the node's leases to be given away? */
 export function isForfeit({ state, silentMs, lostMs }: Silence, massLoss: boolean): boolean {
   if (silentMs < lostMs) return false;
-  return !massLoss || state === "offline" || silentMs >= lostMs + MASS_HOLD_MS;
+  return !massLoss || saidGoodbye(state) || silentMs >= lostMs + MASS_HOLD_MS;
 }

@@ -6,7 +6,7 @@ import type { Finished, Outcome } from "@openclaw-cluster/contract/wire";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ring } from "./alarms.ts";
-import { answer, cancel, create, holds, lease, lose, report, retryByHand, settle, start } from "./settle.ts";
+import { answer, cancel, create, holds, interrupt, lease, lose, report, retryByHand, settle, start } from "./settle.ts";
 import { isTerminal, type TaskRecord } from "./task.ts";
 
 const node = "studio" as NodeId;
@@ -133,6 +133,7 @@ describe("a daemon that stops in good order", () => {
       losses: 0,
     });
     expect(stop(running(echo({ onLost: "ask" }))).task).toMatchObject({ state: "waiting", reason: "asked" });
+    expect(interrupt(turn, 50, false, "sleep").ended?.error?.message).toMatch(/went to sleep, and stopped/);
     expect(stop(running(echo({ onLost: "fail" }))).task).toMatchObject({ state: "failed", reason: "node_stopped", endedAt: 50 });
   });
 

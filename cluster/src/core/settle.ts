@@ -4,8 +4,8 @@
  *
  * L1. A result counts only for the lease it was run under: same attempt, same epoch (`holds`).
  * L2. Once cancelling, a task ends cancelled, whatever its attempt brings home.
- * L3. Losing a node does not spend a retry; it has a limit of its own. A daemon that stops in good order spends neither:
- *     each such stop is a person's doing, or their service manager's, and ends in a report that nothing goes on. What else ends an attempt: retry.ts.
+ * L3. Losing a node does not spend a retry; it has a limit of its own. A node that leaves in good order spends
+ *     neither: its stop or sleep is a person's doing, or their machine's, and ends in a report that nothing goes on. What else ends an attempt: retry.ts.
  * L4. A turn that has acted, or a task whose owner said so, never runs a second time by itself.
  */
 import type { Attempt, Progress, TaskError } from "@openclaw-cluster/contract/task";
@@ -88,9 +88,9 @@ export function settle(task: TaskRecord, finished: Finished, now: number, random
       };
     case "cancelled":
       // Nobody here asked for it.
-      return outcome.cause === "shutdown"
-        ? interrupt(known, now, finished.startedAt === undefined)
-        : lose(known, now, finished.startedAt === undefined);
+      return outcome.cause === undefined
+        ? lose(known, now, finished.startedAt === undefined)
+        : interrupt(known, now, finished.startedAt === undefined, outcome.cause);
   }
 }
 
@@ -171,14 +171,13 @@ function queueTimeAnew({ spec }: TaskRecord, now: number): Pick<TaskRecord, "que
   return spec.timeouts?.queueMs === undefined ? undefined : { queuedAt: now };
 }
 
-/** The node's daemon went down in good order, and says that it has stopped the attempt, or never started it. */
-export function interrupt(task: TaskRecord, now: number, neverStarted: boolean): Settled {
+/** The node left in good order, and says that it has stopped the attempt, or never started it. */
+export function interrupt(task: TaskRecord, now: number, neverStarted: boolean, cause: "shutdown" | "sleep"): Settled {
   const node = task.lease?.node;
+  const what = cause === "sleep" ? `The machine ${node} went to sleep` : `The daemon of ${node} was stopped`;
   const error: TaskError = {
     code: "node_stopped",
-    message: neverStarted
-      ? `The daemon of ${node} was stopped before the attempt had started.`
-      : `The daemon of ${node} was stopped, and stopped the attempt before its end.`,
+    message: neverStarted ? `${what} before the attempt had started.` : `${what}, and stopped the attempt before its end.`,
   };
   const over = ended(task, "interrupted", now, error);
   switch (neverStarted ? "retry" : onLostOf(task)) {

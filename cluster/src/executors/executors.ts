@@ -19,7 +19,7 @@ import type { Log } from "../system/log.ts";
 /** A polite stop may take this long before force is used (DESIGN G6: the process tree is gone within 5 s). */
 export const STOP_MS = 3_000;
 
-export type AbortCause = "cancelled" | "run_timeout" | "idle_timeout" | "shutdown" | "lease_lost";
+export type AbortCause = "cancelled" | "run_timeout" | "idle_timeout" | "shutdown" | "sleep" | "lease_lost";
 
 export interface Execution {
   readonly cluster: ClusterId;

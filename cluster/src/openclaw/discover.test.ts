@@ -60,6 +60,15 @@ test("OPENCLAW_GATEWAY_URL goes with OPENCLAW_GATEWAY_TOKEN; a local token is ne
   );
 });
 
+test("nothing but the address is taken of an address", async () => {
+  const env = { OPENCLAW_GATEWAY_TOKEN: "t" };
+  expect(await find({ ...env, OPENCLAW_GATEWAY_URL: `http://127.0.0.1:5/chat?x=${CANARY}#token=${CANARY}` })).toEqual(
+    found("http://127.0.0.1:5", "t"),
+  );
+  expect(await find({ ...env, OPENCLAW_GATEWAY_URL: `ws://ann:${CANARY}@127.0.0.1:5` })).toEqual(found("ws://127.0.0.1:5", "t"));
+  expect(JSON.stringify(await find({ OPENCLAW_GATEWAY_URL: `ws://ann:${CANARY}@10.0.0.5:5/#${CANARY}` }))).not.toContain(CANARY);
+});
+
 test("auth none needs no token", async () => {
   settings(JSON.stringify({ gateway: { auth: { mode: "none" } } }));
   expect(await find()).toEqual(found("ws://127.0.0.1:18789", ""));

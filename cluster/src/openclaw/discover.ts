@@ -4,6 +4,7 @@
  *
  * F1. The token goes into the answer and nowhere else; no reason holds anything that was read beside it.
  * F2. A token from OpenClaw's settings is for this machine only: never for an address that somebody else chose.
+ * F3. The address holds nothing but protocol, host and port, whatever stood around them.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
@@ -45,7 +46,8 @@ type Gateway = NonNullable<z.infer<typeof Settings>["gateway"]>;
 
 export async function discoverGateway(search: Search): Promise<FoundGateway> {
   const { env } = search;
-  const url = search.url ?? (env["OPENCLAW_GATEWAY_URL"] || undefined);
+  const given = search.url ?? (env["OPENCLAW_GATEWAY_URL"] || undefined);
+  const url = given === undefined ? undefined : bareAddress(given);
   const token = search.token ?? (env["OPENCLAW_GATEWAY_TOKEN"] || undefined);
   if (url !== undefined && token !== undefined) return { kind: "found", url, token };
   if (url !== undefined && !isLoopback(url))
@@ -133,6 +135,13 @@ function tryParse(text: string): unknown {
 
 function isLoopback(url: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(URL.parse(url)?.hostname ?? "");
+}
+
+/** The dashboard's address, which people copy, has the token behind its #; what is logged and shown must not (F3). */
+function bareAddress(text: string): string {
+  const url = URL.parse(text);
+  // What is no address is refused where it is used, without being quoted.
+  return url === null || url.host === "" ? text : `${url.protocol}//${url.host}`;
 }
 
 function hostOf(url: string): string {

@@ -35,6 +35,8 @@ export function finishRestore(path: string, log: Log): string | undefined {
   failpoint("restore.log-aside");
   if (existsSync(path)) renameSync(path, aside);
   failpoint("restore.set-aside");
+  // Before the new one has the name: after a power cut it must not meet the old one's log.
+  syncFolder(path);
   renameSync(decided, path);
   syncFolder(path);
   failpoint("restore.placed");

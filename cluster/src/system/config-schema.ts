@@ -13,7 +13,15 @@ const field = <T extends z.ZodType>(type: T, env: string, description: string): 
 
 const Port = z.int().min(0).max(65_535);
 const Path = z.string().min(1).max(4_096);
-const HttpUrl = z.url({ protocol: /^https?$/ });
+/** Settings are shown (`config get`) and addresses are logged; the Gateway's dashboard has its token behind the # of its own. */
+const isBare = (text: string): boolean => {
+  const url = URL.parse(text);
+  return url === null || `${url.username}${url.password}${url.search}${url.hash}` === "";
+};
+const address = (protocol: RegExp): z.ZodType<string, string> =>
+  z
+    .url({ protocol })
+    .refine(isBare, "an address without a user, a password, and what follows ? or #: a token goes into a file, which tokenFile names");
 
 /** Every interface at once: other machines could then reach the port without the tailnet's protection (DESIGN §7). */
 const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]", "*"]);
@@ -68,7 +76,7 @@ export const ConfigSchema = z
     coordinator: z
       .strictObject({
         url: field(
-          HttpUrl.optional(),
+          address(/^https?$/).optional(),
           "OPENCLAW_CLUSTER_COORDINATOR_URL",
           "Where the coordinator's API is, for a machine that only works.",
         ),
@@ -80,6 +88,11 @@ export const ConfigSchema = z
       "OPENCLAW_CLUSTER_SLOTS",
       "Tasks that run here at once; unless said, the number of processors, at least 2 and at most 8.",
     ),
+    diskFloorMiB: field(
+      z.int().min(0).max(1_048_576).default(256),
+      "OPENCLAW_CLUSTER_DISK_FLOOR_MIB",
+      "With less free disk than this the machine takes no new work until there is room again; 0: only when a write has failed.",
+    ),
     labels: field(Labels.default({}), "OPENCLAW_CLUSTER_LABELS", "What this machine is known for, as {gpu: yes, room: office}."),
     openclaw: z
       .strictObject({
@@ -89,7 +102,7 @@ export const ConfigSchema = z
           "auto: use this machine's OpenClaw Gateway where there is one. off: never.",
         ),
         url: field(
-          z.url({ protocol: /^(wss?|https?)$/ }).optional(),
+          address(/^(wss?|https?)$/).optional(),
           "OPENCLAW_CLUSTER_OPENCLAW_URL",
           "The Gateway's address, where it should not be read from OpenClaw's own settings.",
         ),

@@ -89,6 +89,20 @@ describe("a wrong setting ends the start (C2)", () => {
     expect(error.detail).toContain(told);
   });
 
+  it.each(["http://ann:pa55word@studio:8888", "http://studio:8888/?token=pa55word", "http://127.0.0.1:18789/chat#token=pa55word"])(
+    "%s: no secret in an address, and none in what is said of it",
+    async (url) => {
+      for (const section of ["coordinator", "openclaw"]) {
+        await yaml(JSON.stringify({ [section]: { url } }));
+        const error = await failure(load());
+        expect(error).toMatchObject({ code: "config_invalid", detail: expect.stringMatching(/a token goes into a file/) });
+        expect(error.message).not.toContain("pa55word");
+      }
+      const error = await failure(load({ OPENCLAW_CLUSTER_OPENCLAW_URL: url }));
+      expect(error.message).not.toContain("pa55word");
+    },
+  );
+
   it("names the variable", async () => {
     const error = await failure(load({ OPENCLAW_CLUSTER_API_PORT: "high" }));
     expect(error.code).toBe("config_invalid");

@@ -5,6 +5,7 @@
  * K1. The seed is never logged, sent, or put into an error.
  * K2. The file appears whole or not at all, readable by its owner only; of two processes that create it at once, both
  *     end up with the same key.
+ * K3. Nobody is told of a key that a power cut could take away: the coordinator keeps it, and would refuse another one.
  */
 import { randomUUID } from "node:crypto";
 import { link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
@@ -25,7 +26,16 @@ export function createNodeKeys(): NodeKeys {
 
 /** The pair in the file; makes one at the first call. */
 export async function loadNodeKeys(file: string): Promise<NodeKeys> {
-  return (await readKeys(file)) ?? (await writeKeys(file));
+  const keys = (await readKeys(file)) ?? (await writeKeys(file));
+  await syncFolder(dirname(file));
+  return keys;
+}
+
+/** A new name lasts when its folder is synced. Windows has no such call, and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  await using handle = await open(folder, "r");
+  await handle.sync();
 }
 
 async function readKeys(file: string): Promise<NodeKeys | undefined> {

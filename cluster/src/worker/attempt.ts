@@ -9,6 +9,7 @@
 import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
@@ -20,6 +21,7 @@ import { idleMsOf, runMsOf } from "../core/timeouts.ts";
 import { STOP_MS, type AbortCause, type Execution, type Executor } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { isNoRoom } from "./disk-room.ts";
 import { crashed, explained, tooLarge, weigh, type Weighed } from "./outcome.ts";
 import { Output } from "./output.ts";
 
@@ -41,6 +43,8 @@ export interface Surroundings {
   ended(attempt: Attempt, finished: Finished): void;
   /** Its end may be told. */
   finished(attempt: Attempt, finished: Finished, bytes: number): void;
+  /** The disk has no room for what an attempt needs. */
+  noRoom(): void;
   /** It has waited for a slot for too long. */
   overdue(offer: Offer): void;
   /** Its slot is free. */
@@ -138,7 +142,7 @@ export class Attempt implements Execution {
   get folder(): string {
     if (this.folderMade === undefined) {
       this.folderMade = path.join(this.home.folder, `${this.offer.task}.${this.offer.attempt}`);
-      mkdirSync(this.folderMade, { recursive: true, mode: 0o700 });
+      this.makeFolder(this.folderMade);
     }
     return this.folderMade;
   }
@@ -182,6 +186,17 @@ export class Attempt implements Execution {
       this.end({ kind: "cancelled" });
     } else if (now - this.startedMs >= runMs) this.abort("run_timeout");
     else if (now - this.signAtMs >= idleMs) this.abort("idle_timeout");
+  }
+
+  /** An attempt that gets none has not begun: nothing of its own runs without it. */
+  private makeFolder(folder: string): void {
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      if (!isNoRoom(error)) throw error;
+      this.home.noRoom();
+      throw new ClusterError("disk_full", "The node's disk has no room for the attempt's folder.", { cause: error });
+    }
   }
 
   private limits(): { runMs: number; idleMs: number } {

@@ -9,17 +9,17 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
-import { HeartbeatReply, type AttemptRef, type Heartbeat as HeartbeatMessage } from "@openclaw-cluster/contract/wire";
+import { HeartbeatReply, type AttemptRef, type Goodbye, type Heartbeat as HeartbeatMessage } from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { JudgedLoad } from "./disk-room.ts";
 import { LeaseClock } from "./lease-clock.ts";
-import type { MachineLoad } from "./load.ts";
 
 const HEARTBEAT_MS = 2_000;
-/** After that the next beat has been sent. */
-const ANSWER_MS = 2_000;
+/** On a slow line that is full both ways it takes 3 s and more; a later one would renew little. */
+const ANSWER_MS = 5_000;
 const FACTS_MS = 30_000;
 /** The first heartbeat waits for facts no longer than this; a Gateway that starts can take half a minute. */
 const FACTS_FIRST_MS = 5_000;
@@ -32,7 +32,7 @@ export interface HeartbeatParts {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
-  load(): Promise<MachineLoad>;
+  load(): Promise<JudgedLoad>;
   facts(): Promise<NodeFacts>;
   running(): number;
   held(): Iterable<AttemptRef>;
@@ -46,7 +46,7 @@ export interface HeartbeatParts {
 export class Heartbeat {
   private readonly parts: HeartbeatParts;
   private timer: Timer | undefined;
-  private load: MachineLoad = { cpu: 0, memoryFreeMiB: 0, diskFreeMiB: 0 };
+  private load: JudgedLoad = { cpu: 0, memoryFreeMiB: 0, diskFreeMiB: 0 };
   private facts: NodeFacts | undefined;
   private factsText = "";
   private factsDue = true;
@@ -54,7 +54,7 @@ export class Heartbeat {
   private gathering: Promise<void> | undefined;
   private gatherAgain = false;
   private readonly leases: LeaseClock;
-  private leaving = false;
+  private leaving: Goodbye | undefined;
   private stopped = false;
 
   constructor(parts: HeartbeatParts) {
@@ -89,10 +89,20 @@ export class Heartbeat {
     await this.gathering;
   }
 
-  /** From now on every heartbeat says goodbye. */
-  async goodbye(): Promise<void> {
-    this.leaving = true;
+  /** From now on every heartbeat says goodbye, until `backAgain`. Resolves when one has been sent. */
+  async goodbye(goodbye: Goodbye): Promise<void> {
+    this.leaving = goodbye;
     await this.beat();
+  }
+
+  backAgain(): void {
+    this.leaving = undefined;
+    void this.announce();
+  }
+
+  /** Has this machine slept or stood still, so that nobody has answered since? */
+  get inDoubt(): boolean {
+    return this.leases.inDoubt;
   }
 
   /** The coordinator goes away on purpose, and comes back. */
@@ -155,8 +165,8 @@ export class Heartbeat {
     }
   }
 
-  /** Never rejects. */
-  private async beat(): Promise<void> {
+  /** A heartbeat now. Never rejects. */
+  async beat(): Promise<void> {
     const { bus, log } = this.parts;
     try {
       this.load = await this.parts.load();
@@ -177,7 +187,7 @@ export class Heartbeat {
       load: { ...this.load, running: this.parts.running(), held: held.length },
       ...(this.factsDue && this.facts && { facts: this.facts }),
       held,
-      ...(this.leaving && { goodbye: true }),
+      ...(this.leaving !== undefined && { goodbye: this.leaving }),
       ...(this.leases.paused && { paused: true }),
     };
   }

@@ -6,7 +6,8 @@
  * L2. A node that slept, or whose process was stopped, asks before it gives its work up: the coordinator may have been
  *     away as well, or have waited. For DOUBT_MS, and no longer, it goes on without knowing. So does a life that has just
  *     begun, with what it took up of an earlier one. What looks like sleep may be a new time of day: that adds nothing to
- *     the time that the leases have by the monotonic clock.
+ *     the time that the leases have by the monotonic clock. Nothing new is begun in doubt: an offer that lay here meanwhile
+ *     may long be another node's.
  * L3. A coordinator that goes away on purpose says for how long nothing is given away. That holds until its successor answers,
  *     and until then each heartbeat says so: then from both sides leases are again what an answer makes them.
  */
@@ -72,6 +73,13 @@ export class LeaseClock {
 
   get paused(): boolean {
     return this.pausedUntilMs > this.parts.clock.monotonic();
+  }
+
+  /** Looks, and says whether time has passed unnoticed, and nobody has answered since. */
+  get inDoubt(): boolean {
+    if (this.timer === undefined) return false;
+    this.look();
+    return this.doubtSinceMs > -Infinity;
   }
 
   /** With each heartbeat. */

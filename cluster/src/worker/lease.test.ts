@@ -156,6 +156,18 @@ describe.each([
     expect(ground.command.last().execution.signal.reason).toBe("cancelled");
   });
 
+  test("it begins nothing that lay here meanwhile before it is answered: by now that may be another node's", async () => {
+    ground.renewing = false;
+    standStill(60_000);
+    ground.offer({ n: 2, spec: COMMAND });
+    await ground.settle();
+    expect(ground.command.runs).toHaveLength(1);
+    ground.renewing = true;
+    await ground.pass(2_000, 500);
+    ground.offer({ n: 2, spec: COMMAND });
+    await ground.started(ground.command.runs, 2);
+  });
+
   test("it gets no answer, and gives its work up", async () => {
     ground.bus.connected = false;
     standStill(60_000);

@@ -5,7 +5,8 @@
  * I1. A coordinator whose epoch is older than the newest one seen is not obeyed, nor are offers taken that were made to an
  *     earlier life of this daemon: what becomes of those, their coordinator decides when it hears of this one.
  * I2. An offer that was seen before runs nothing (W1): it is held, or its result waits in the outbox, or was accepted.
- * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever.
+ * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever; but
+ *     while this node is in doubt (lease-clock.ts): then to offer it again is what is wanted.
  */
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -15,6 +16,7 @@ import { demand } from "../core/task.ts";
 import type { Executors } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { DiskRoom } from "./disk-room.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Seen } from "./seen.ts";
 import type { Slots } from "./slots.ts";
@@ -32,10 +34,13 @@ export interface DeskParts {
   readonly seen: Seen;
   readonly slots: Slots;
   readonly outbox: Outbox;
+  readonly room: DiskRoom;
   /** The coordinator wants to hear everything now. */
   report(): void;
   /** The coordinator wants this daemon to end. */
   shutdown(): void;
+  /** Has this machine slept or stood still, and not been answered since? */
+  inDoubt(): boolean;
   /** The coordinator goes away for so long at most, and gives nothing away meanwhile. */
   pause(ms: number): void;
 }
@@ -53,6 +58,10 @@ export class Desk {
     this.closed = true;
   }
 
+  open(): void {
+    this.closed = false;
+  }
+
   offers(body: unknown): void {
     if (this.closed) return;
     const { epoch, boot, offers } = (body ?? {}) as { epoch?: unknown; boot?: unknown; offers?: unknown };
@@ -61,6 +70,8 @@ export class Desk {
     if (!this.parts.spool.admits(epoch as number)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
     // Whoever made them did not know yet that this life has begun; it learns that from the first heartbeat.
     if (boot !== this.parts.spool.boot) return this.parts.log.info({ boot }, "offers to an earlier life were dropped");
+    // What lay here while this machine slept may be another node's by now; what is not is offered again.
+    if (this.parts.inDoubt()) return this.parts.log.info("offers that came while this machine stood still were dropped");
     for (const offer of offers as unknown[]) this.take(offer);
   }
 
@@ -102,6 +113,7 @@ export class Desk {
     if (executor === undefined) return this.refuse(offer, "executor_missing", `This node does not carry out tasks of kind ${spec.kind}.`);
     const decision = decide(this.parts.policy.current(), spec);
     if (!decision.allow) return this.refuse(offer, "policy_denied", `This node's policy: ${decision.reason}.`);
+    if (this.parts.room.isFull) return this.refuseForRoom(offer);
     const wanted = demand(spec).slots;
     if (wanted > slots.total) return this.refuse(offer, "overloaded", `It takes ${wanted} slots, this node has ${slots.total}.`);
     if (slots.waitingCount >= WAITING_MAX) return this.refuse(offer, "overloaded", `${WAITING_MAX} tasks wait on this node already.`);
@@ -129,6 +141,10 @@ export class Desk {
   /** It never started here; the coordinator asks others first. */
   refuse(ref: AttemptRef, code: ErrorCode, message: string): void {
     this.answer(ref, { kind: "refused", error: { code, message } });
+  }
+
+  refuseForRoom(ref: AttemptRef): void {
+    this.refuse(ref, "disk_full", "The node's disk is full; it takes no new work until there is room.");
   }
 
   /** The end of an attempt that never started. */

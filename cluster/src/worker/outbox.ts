@@ -2,7 +2,8 @@
  * The worker's news for the coordinator: what started, came on, or ended in one turn of the event loop becomes one
  * report, and a report that is not answered is sent again.
  *
- * B1. A finished attempt stays here until an answer names a verdict on it (W2), whatever the bus does.
+ * B1. A finished attempt stays here until an answer names a verdict on it (W2), whatever the bus does, and whatever a
+ *     coordinator says that was replaced.
  * B2. An attempt that started and ended since the last report is told once, by its end.
  * B3. No report is larger than one message may be, and few are under way at once; while answers fail, only one.
  */
@@ -20,11 +21,12 @@ import type { Spool } from "./spool.ts";
 const FINISHED_MAX = 1_000;
 /** Started and progressed entries of a report, each. */
 const NEWS_MAX = 1_000;
-/** Of finished attempts; the rest of a message is for the other entries. One result has at most 256 KiB. */
-const FINISHED_BYTES_MAX = 512 * 1024;
+/** Of finished attempts; a single one may be larger. What is in one report is sent again as a whole, so more is no gain. */
+const FINISHED_BYTES_MAX = 256 * 1024;
 /** What stands around an outcome in a report. */
 const ENTRY_BYTES = 192;
 const IN_FLIGHT_MAX = 8;
+/** Once it has left: a second and a half each way on a slow line that is full, and a commit. */
 const ANSWER_MS = 5_000;
 const AGAIN_MS = 500;
 /** Progress waits this long for more of it; people read it. */
@@ -33,7 +35,7 @@ const PROGRESS_MS = 200;
 interface Entry {
   readonly finished: Finished;
   readonly bytes: number;
-  /** It is in the spool. */
+  /** It is in the spool, if the disk had room. */
   readonly durable: boolean;
 }
 
@@ -109,6 +111,12 @@ export class Outbox {
     for (const { finished } of this.finished) yield refOf(finished);
   }
 
+  /** Into the spool once more: there was no room for some of them. */
+  keepAgain(): void {
+    const inFlight = [...this.flights].flatMap(({ finished }) => finished);
+    for (const { finished, durable } of [...inFlight, ...this.finished]) if (durable) this.parts.spool.keep(finished);
+  }
+
   /** Reports what there is at the end of this turn, or when a report comes back. */
   touch(): void {
     if (this.due) return;
@@ -182,9 +190,11 @@ export class Outbox {
       finished: flight.finished.map((one) => one.finished),
     };
     try {
-      const reply = ReportReply.parse(await bus.request(this.subject, report, ANSWER_MS));
+      const reply = ReportReply.parse(await bus.deliver(this.subject, report, ANSWER_MS));
       if (reply.verdicts.length !== flight.finished.length)
         throw new Error(`${reply.verdicts.length} verdicts on ${flight.finished.length} results`);
+      // One that was replaced and does not know it yet calls stale what its successor waits for.
+      if (!spool.admits(reply.epoch)) throw new Error(`the coordinator of epoch ${reply.epoch} was replaced`);
     } catch (error) {
       log.debug({ err: error, finished: flight.finished.length }, "a report was not answered; it is sent again");
       this.flights.delete(flight);

@@ -1,7 +1,8 @@
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { JSON_DEPTH_MAX, type Json } from "@openclaw-cluster/contract/json";
 import { Outcome } from "@openclaw-cluster/contract/wire";
 import { describe, expect, it } from "vitest";
-import { weigh } from "./outcome.ts";
+import { crashed, weigh } from "./outcome.ts";
 
 const nested = (levels: number): Json => (levels === 0 ? 1 : [nested(levels - 1)]);
 
@@ -30,4 +31,10 @@ describe("an outcome that is weighed can be told", () => {
       expect(weigh({ kind: "succeeded", result }).outcome).toEqual({ kind: "succeeded", result });
     },
   );
+});
+
+it("an executor's fault is the worker's, but for one that found no room to begin", () => {
+  expect(crashed(new TypeError("no"))).toEqual({ kind: "failed", error: { code: "worker_failed", message: "no" } });
+  const refused = { kind: "refused", error: { code: "disk_full", message: "no room" } };
+  expect(crashed(new ClusterError("disk_full", "no room"))).toEqual(refused);
 });

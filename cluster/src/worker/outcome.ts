@@ -2,6 +2,7 @@
  * An attempt's end in the form in which it may travel: its reason for stopping laid over what the executor says, and
  * its size within the limits of one message.
  */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { Json, JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { TaskError } from "@openclaw-cluster/contract/task";
@@ -27,6 +28,7 @@ export function explained(outcome: Outcome, cause: AbortCause | undefined, limit
     case "idle_timeout":
       return { kind: "failed", error: { code: "idle_timeout", message: `It printed nothing for ${limits.idleMs} ms.` } };
     case "shutdown":
+    case "sleep":
       return { kind: "cancelled", cause };
     case "cancelled":
     case "lease_lost":
@@ -62,8 +64,10 @@ export function tooLarge(bytes: number): Outcome {
   };
 }
 
-/** A fault of the executor or the worker itself. */
+/** A fault of the executor or the worker itself. Without room for its folder nothing of the attempt has begun. */
 export function crashed(error: unknown): Outcome {
+  if (error instanceof ClusterError && error.code === "disk_full")
+    return { kind: "refused", error: { code: error.code, message: error.detail } };
   const message = error instanceof Error ? error.message : String(error);
   return { kind: "failed", error: { code: "worker_failed", message: message.slice(0, MESSAGE_CHARS_MAX) } };
 }

@@ -69,7 +69,12 @@ test("beyond the limit one note, then nothing; the limit is exact and splits no 
 });
 
 test("no chunk is larger than allowed, nothing is lost or reordered, whatever is printed", async () => {
-  const text = fc.oneof(fc.string({ unit: "grapheme", maxLength: 20 }), fc.constant("é".repeat(50_000)), fc.constant("😀".repeat(40_000)));
+  const text = fc.oneof(
+    fc.string({ unit: "grapheme", maxLength: 20 }),
+    fc.constant("é".repeat(50_000)),
+    fc.constant("😀".repeat(40_000)),
+    fc.constant("\0".repeat(50_000)),
+  );
   await fc.assert(
     fc.asyncProperty(fc.array(text, { maxLength: 6 }), async (texts) => {
       const { chunks, output } = ground();
@@ -77,7 +82,10 @@ test("no chunk is larger than allowed, nothing is lost or reordered, whatever is
       await output.end();
       expect(chunks.map((chunk) => chunk.text).join("")).toBe(texts.join(""));
       expect(chunks.map(({ n }) => n)).toEqual(chunks.map((_, index) => index));
-      for (const chunk of chunks) expect(Buffer.byteLength(chunk.text)).toBeLessThanOrEqual(LIMITS.outputChunkBytesMax);
+      for (const { text } of chunks) {
+        expect(Buffer.byteLength(text)).toBeLessThanOrEqual(LIMITS.outputChunkBytesMax);
+        expect(JSON.stringify(text).length).toBeLessThanOrEqual(2 * LIMITS.outputChunkBytesMax);
+      }
       expect(chunks.filter(({ last }) => last)).toHaveLength(1);
     }),
     { numRuns: 30 },
@@ -124,22 +132,22 @@ test("a bus that refuses for a while costs nothing; one that refuses for long co
   ]);
 });
 
-test("the end waits five seconds for a bus that is there, and half a minute for one that is not, unless the worker ends", async () => {
-  for (const [connected, leaving, ms] of [
-    [true, false, 5_000],
-    [false, false, 30_000],
-    [false, true, 5_000],
+test("the end waits half a minute for a bus that is slow or away, ten seconds for one that refuses, and five when the worker ends", async () => {
+  const refuses = (): Promise<void> => Promise.reject(new ClusterError("bus_unreachable", "no"));
+  const keepsSilent = (): Promise<void> => new Promise(() => undefined);
+  for (const [connected, leaving, append, ms] of [
+    [true, false, refuses, 10_000],
+    [true, false, keepsSilent, 30_000],
+    [true, true, keepsSilent, 5_000],
+    [false, false, refuses, 30_000],
+    [false, true, refuses, 5_000],
   ] as const) {
-    const { clock, output } = ground({
-      connected,
-      leaving,
-      append: () => Promise.reject(new ClusterError("bus_unreachable", "no")),
-    });
+    const { clock, output } = ground({ connected, leaving, append });
     let ended = false;
     const ending = output.end().then(() => (ended = true));
-    await turns(clock, ms - 500);
+    await turns(clock, ms - 1_000);
     expect(ended).toBe(false);
-    await turns(clock, 500);
+    await turns(clock, 1_000);
     await ending;
   }
 });

@@ -20,9 +20,11 @@ const TRIES_MAX = 20;
 const TRY_PAUSE_MS = 500;
 /** … but 30 s while there is no connection: longer than a restart of the bus takes. */
 const TRIES_CUT_OFF_MAX = 60;
-/** The end of an attempt waits no longer than this for its last output; without a connection so many times, unless the worker ends. */
-const END_MS = 5_000;
-const ENDS_CUT_OFF_MAX = 6;
+/** The end of an attempt waits for its last output: on a slow line several programs that print take turns. Not so long if the worker ends. */
+const END_MS = 30_000;
+const END_LEAVING_MS = 5_000;
+/** JSON takes six bytes for a control character. What prints many of them is cut finer, so that no piece stands on a slow line for long. */
+const CHUNK_JSON_BYTES_MAX = 2 * LIMITS.outputChunkBytesMax;
 
 export interface OutputParts {
   readonly ref: AttemptRef;
@@ -42,6 +44,7 @@ interface Piece {
   text: string;
   readonly data?: Json;
   bytes: number;
+  jsonBytes: number;
   last?: boolean;
 }
 
@@ -85,16 +88,16 @@ export class Output {
   async end(): Promise<void> {
     this.ended = true;
     const final = this.pieces.at(-1);
-    if (final === undefined) this.pieces.push({ stream: "note", text: "", bytes: 0, last: true });
+    if (final === undefined) this.pieces.push({ stream: "note", text: "", bytes: 0, jsonBytes: 0, last: true });
     else final.last = true;
     const sent = this.send().then(() => true);
-    for (let waits = 1; ; waits++) {
+    for (let waitedMs = 0; waitedMs < END_MS; waitedMs += END_LEAVING_MS) {
       const late = Promise.withResolvers<false>();
-      const timer = this.parts.clock.after(END_MS, () => late.resolve(false));
+      const timer = this.parts.clock.after(END_LEAVING_MS, () => late.resolve(false));
       const done = await Promise.race([sent, late.promise]);
       timer.cancel();
       if (done) return;
-      if (this.parts.connected() || this.parts.leaving() || waits === ENDS_CUT_OFF_MAX) break;
+      if (this.parts.leaving()) break;
     }
     this.givenUp = true;
     this.parts.log.warn({ task: this.parts.ref.task, bytes: this.pendingBytes }, "the last output is dropped: the bus does not take it");
@@ -103,21 +106,24 @@ export class Output {
 
   private add(stream: OutputStream, text: string, data?: Json, dataBytes = 0): void {
     for (let rest = text; ;) {
-      const part = headOf(rest, LIMITS.outputChunkBytesMax);
+      const part = pieceOf(rest);
       rest = rest.slice(part.length);
       const isLast = rest === "";
       const bytes = Buffer.byteLength(part) + (isLast ? dataBytes : 0);
+      const jsonBytes = jsonBytesOf(part);
       const before = this.pieces.at(-1);
       if (
         data === undefined &&
         before?.stream === stream &&
         before.data === undefined &&
-        before.bytes + bytes <= LIMITS.outputChunkBytesMax
+        before.bytes + bytes <= LIMITS.outputChunkBytesMax &&
+        before.jsonBytes + jsonBytes <= CHUNK_JSON_BYTES_MAX
       ) {
         before.text += part;
         before.bytes += bytes;
+        before.jsonBytes += jsonBytes;
       } else if (part !== "" || data !== undefined) {
-        this.pieces.push({ stream, text: part, bytes, ...(isLast && data !== undefined && { data }) });
+        this.pieces.push({ stream, text: part, bytes, jsonBytes, ...(isLast && data !== undefined && { data }) });
       }
       this.pendingBytes += bytes;
       if (isLast) return;
@@ -175,6 +181,18 @@ export class Output {
       }
     }
   }
+}
+
+/** As much of the beginning as one chunk takes. */
+function pieceOf(text: string): string {
+  for (let bytesMax = LIMITS.outputChunkBytesMax; ; bytesMax /= 2) {
+    const part = headOf(text, bytesMax);
+    if (jsonBytesOf(part) <= CHUNK_JSON_BYTES_MAX) return part;
+  }
+}
+
+function jsonBytesOf(text: string): number {
+  return Buffer.byteLength(JSON.stringify(text));
 }
 
 /** The longest beginning of at most `bytesMax` bytes of UTF-8 that does not split a character. */

@@ -37,6 +37,26 @@ describe("reports", () => {
     expect(ground.heartbeats.at(-1)?.held).toEqual([]);
   });
 
+  test("a verdict of a coordinator that was replaced does not count: its successor gets the result", async () => {
+    await ground.open();
+    ground.epoch = 2;
+    ground.offer({ n: 1, epoch: 2, spec: COMMAND });
+    await ground.started(ground.command.runs);
+    ground.epoch = 1;
+    ground.verdict = () => "stale";
+    ground.command.last().end({ kind: "succeeded" });
+    await ground.end(1);
+    await ground.pass(1_000, 500);
+    expect(ground.ends(1).length).toBeGreaterThan(1);
+    ground.epoch = 2;
+    ground.verdict = () => "accepted";
+    await ground.pass(2_000, 500);
+    const count = ground.ends(1).length;
+    await ground.pass(5_000, 500);
+    expect(ground.ends(1)).toHaveLength(count);
+    expect(ground.heartbeats.at(-1)?.held).toEqual([]);
+  });
+
   test("nobody listens: the results wait for the coordinator, in order", async () => {
     await ground.open();
     ground.bus.set(false);
@@ -175,7 +195,7 @@ describe("the next life", () => {
     await ground.pass(1_000);
     await stopped;
     expect(await ground.outcome(1)).toEqual({ kind: "cancelled", cause: "shutdown" });
-    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: true, held: [] });
+    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: "offline", held: [] });
     await ground.crash();
     await ground.open();
     await ground.settle();

@@ -36,10 +36,15 @@ const SCHEMA = `
 const BUSY_MS = 1_000;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
+const SQLITE_FULL = 13;
+/** The log's index could not grow. */
+const SQLITE_IOERR_SHMSIZE = 4_874;
 
 export class Spool {
   /** Of this life; greater than that of any life before. */
   readonly boot: number;
+  /** A write found no room on the disk. */
+  onNoRoom: () => void = () => undefined;
   private seenEpoch: number;
   private readonly db: DatabaseSync;
   private readonly log: Log;
@@ -163,6 +168,8 @@ export class Spool {
     } catch (error) {
       if (this.db.isTransaction) this.db.exec("ROLLBACK");
       this.log.error({ err: error }, "the worker's spool cannot be written; results survive only while the worker runs");
+      const { errcode } = error as { errcode?: number };
+      if (errcode === SQLITE_FULL || errcode === SQLITE_IOERR_SHMSIZE) this.onNoRoom();
     }
   }
 }

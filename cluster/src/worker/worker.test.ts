@@ -255,7 +255,7 @@ describe("stop", () => {
     ground.offer({ n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
     await ground.until(() => ground.command.runs.length === 1, "the start");
     const stopped = worker.stop({ graceMs: 60_000 });
-    await ground.until(() => ground.heartbeats.at(-1)?.goodbye === true, "the goodbye");
+    await ground.until(() => ground.heartbeats.at(-1)?.goodbye === "offline", "the goodbye");
     // Neither what runs nor what is given back unrun counts as lost before its report is answered.
     expect(ground.heartbeats.at(-1)?.held).toContainEqual(ref(1));
     expect(await ground.outcome(2)).toEqual({ kind: "cancelled", cause: "shutdown" });
@@ -264,7 +264,7 @@ describe("stop", () => {
     await stopped;
     await ground.settle();
     expect(await ground.outcome(1)).toEqual({ kind: "succeeded" });
-    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: true, held: [] });
+    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: "offline", held: [] });
     expect(ground.ends(2)[0]).not.toHaveProperty("startedAt");
     expect(ground.ends(3)).toEqual([]);
     expect(ground.command.runs).toHaveLength(1);
@@ -280,6 +280,58 @@ describe("stop", () => {
     await stopped;
     expect(ground.command.last().execution.signal.reason).toBe("shutdown");
     expect(await ground.outcome(1)).toEqual({ kind: "cancelled", cause: "shutdown" });
+  });
+
+  test("a sleep is a stop that this life wakes from", async () => {
+    const worker = await ground.open();
+    ground.offer({ n: 1, spec: COMMAND });
+    await ground.until(() => ground.command.runs.length === 1, "the start");
+    const handedOver = worker.sleep({ graceMs: 500 });
+    await ground.until(() => ground.heartbeats.at(-1)?.goodbye === "asleep", "the goodbye");
+    await ground.pass(500);
+    await handedOver;
+    expect(ground.command.last().execution.signal.reason).toBe("sleep");
+    expect(await ground.outcome(1)).toEqual({ kind: "cancelled", cause: "sleep" });
+    ground.offer({ n: 2, spec: COMMAND });
+    await ground.settle();
+    expect(ground.command.runs).toHaveLength(1);
+    worker.wake();
+    await ground.until(() => ground.heartbeats.at(-1)?.goodbye === undefined, "the heartbeat of a node that is awake");
+    ground.offer({ n: 3, spec: COMMAND });
+    await ground.until(() => ground.command.runs.length === 2, "a start after the waking");
+  });
+
+  test("a machine that does not sleep after all, or that nobody tells of its waking, is back after some seconds", async () => {
+    const worker = await ground.open();
+    await worker.sleep({ graceMs: 500 });
+    await ground.pass(18_000, 1_000);
+    expect(ground.heartbeats.at(-1)?.goodbye).toBe("asleep");
+    await ground.pass(4_000, 1_000);
+    expect(ground.heartbeats.at(-1)).not.toHaveProperty("goodbye");
+  });
+
+  test("a waking in the midst of it leaves alone what still runs", async () => {
+    const worker = await ground.open();
+    ground.offer({ n: 1, spec: COMMAND });
+    await ground.until(() => ground.command.runs.length === 1, "the start");
+    const handedOver = worker.sleep({ graceMs: 500 });
+    await ground.settle();
+    worker.wake();
+    await ground.pass(1_000);
+    await handedOver;
+    expect(ground.command.last().execution.signal.aborted).toBe(false);
+    expect(ground.heartbeats.at(-1)).not.toHaveProperty("goodbye");
+  });
+
+  test("the daemon can be stopped while its machine falls asleep", async () => {
+    const worker = await ground.open();
+    ground.offer({ n: 1, spec: COMMAND });
+    await ground.until(() => ground.command.runs.length === 1, "the start");
+    const handedOver = worker.sleep({ graceMs: 500 });
+    const stopped = worker.stop({ graceMs: 0 });
+    await ground.pass(1_000);
+    await Promise.all([handedOver, stopped]);
+    expect(ground.heartbeats.at(-1)).toMatchObject({ goodbye: "offline", held: [] });
   });
 
   test("the coordinator can ask for it", async () => {

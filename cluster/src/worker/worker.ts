@@ -9,15 +9,16 @@ import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
-import type { AttemptRef, Finished, Offer, Outcome } from "@openclaw-cluster/contract/wire";
+import type { AttemptRef, Finished, Goodbye, Offer, Outcome } from "@openclaw-cluster/contract/wire";
 import type { Bus, Subscription } from "../bus/bus.ts";
 import { controlTo, offersTo } from "../bus/subjects.ts";
 import type { PolicySource } from "../core/policy.ts";
 import { STOP_MS, type Executors } from "../executors/executors.ts";
-import type { Clock } from "../system/clock.ts";
+import type { Clock, Timer } from "../system/clock.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import type { Attempt, EarlierLife, Surroundings } from "./attempt.ts";
+import { DiskRoom } from "./disk-room.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { machineLoad, type MachineLoad } from "./load.ts";
 import { Desk } from "./offers.ts";
@@ -39,6 +40,8 @@ export interface WorkerParts {
   /** The spool and the attempts' folders lie in it. One worker a folder. */
   readonly folder: string;
   readonly slots: number;
+  /** With less free disk than this the node takes no new work (disk-room.ts). */
+  readonly diskFloorMiB: number;
   /** The coordinator asked this daemon to end. */
   readonly onShutdown?: () => void;
   /** Fast facts; this machine's, unless a simulation has its own. */
@@ -51,6 +54,12 @@ export interface Worker {
   readonly running: number;
   /** Gathers the node's facts now: its Gateway came or went, its policy changed. */
   refreshFacts(): void;
+  /**
+   * The machine is about to sleep: says goodbye, lets running attempts end for up to `graceMs`, stops the rest, and tells
+   * it. Until `wake` nothing is taken. A machine that does not sleep after all wakes by itself after NAP_MS.
+   */
+  sleep(options: { graceMs: number }): Promise<void>;
+  wake(): void;
   /** Says goodbye, waits for running attempts up to `graceMs`, then aborts them with "shutdown". */
   stop(options: { graceMs: number }): Promise<void>;
 }
@@ -61,6 +70,8 @@ const DURABLE_RUN_MS = 1_000;
 const ABORTED_MS = 2 * STOP_MS;
 /** At the end the last results wait this long for an answer. What stays without one is in the spool. */
 const LAST_REPORT_MS = 2_000;
+/** By the monotonic clock, which stands still in a sleep. A machine that is up so long after its goodbye has not slept, or nobody told of the waking. */
+const NAP_MS = 20_000;
 
 export async function openWorker(parts: WorkerParts): Promise<Worker> {
   // Absolute: it marks the processes of its attempts, and must not mean another folder elsewhere.
@@ -80,7 +91,6 @@ class OpenWorker implements Worker, Surroundings {
   readonly clock: Clock;
   readonly log: Log;
   readonly folder: string;
-  leaving = false;
   private readonly executors: Executors;
   private readonly spool: Spool;
   private readonly outbox: Outbox;
@@ -88,7 +98,10 @@ class OpenWorker implements Worker, Surroundings {
   private readonly seen: Seen;
   private readonly desk: Desk;
   private readonly heartbeat: Heartbeat;
+  private readonly room: DiskRoom;
   private subscriptions: Subscription[] = [];
+  private away: Goodbye | undefined;
+  private nap: Timer | undefined;
 
   constructor(parts: WorkerParts, attempts: string) {
     const { node, cluster, bus, clock, log } = parts;
@@ -100,6 +113,9 @@ class OpenWorker implements Worker, Surroundings {
     this.outbox = new Outbox({ node, count, bus, clock, log, spool: this.spool });
     this.slots = new Slots(parts.slots, this);
     this.seen = new Seen(() => this.slots.held());
+    this.room = new DiskRoom({ folder: parts.folder, floorMiB: parts.diskFloorMiB, log, changed: (isFull) => this.roomChanged(isFull) });
+    this.spool.onNoRoom = () => this.noRoom();
+    const load = parts.load ?? machineLoad(parts.folder);
     this.heartbeat = new Heartbeat({
       node,
       boot: this.spool.boot,
@@ -107,7 +123,7 @@ class OpenWorker implements Worker, Surroundings {
       bus,
       clock,
       log,
-      load: parts.load ?? machineLoad(parts.folder),
+      load: async () => this.room.judge(await load()),
       facts: parts.facts,
       running: () => this.running,
       held: () => this.held(),
@@ -121,10 +137,16 @@ class OpenWorker implements Worker, Surroundings {
       seen: this.seen,
       slots: this.slots,
       outbox: this.outbox,
+      room: this.room,
       report: () => this.announce(),
       shutdown: () => parts.onShutdown?.(),
+      inDoubt: () => this.heartbeat.inDoubt,
       pause: (ms) => this.heartbeat.pause(ms),
     });
+  }
+
+  get leaving(): boolean {
+    return this.away !== undefined;
   }
 
   get running(): number {
@@ -136,7 +158,10 @@ class OpenWorker implements Worker, Surroundings {
     this.takeUp();
     this.subscriptions = [
       bus.onStatus((connected) => connected && this.announce()),
-      bus.subscribe(offersTo(node), ({ body }) => desk.offers(body)),
+      bus.subscribe(offersTo(node), ({ body, respond }) => {
+        desk.offers(body);
+        respond?.({});
+      }),
       bus.subscribe(controlTo(node), ({ body }) => desk.control(body)),
     ];
     await this.heartbeat.start();
@@ -147,21 +172,44 @@ class OpenWorker implements Worker, Surroundings {
     void this.heartbeat.refreshFacts();
   }
 
+  async sleep({ graceMs }: { graceMs: number }): Promise<void> {
+    if (this.leaving) return;
+    this.nap = this.clock.after(NAP_MS, () => this.wake());
+    await this.leave("asleep", "sleep", graceMs);
+  }
+
+  wake(): void {
+    if (this.away !== "asleep") return;
+    this.nap?.cancel();
+    this.away = undefined;
+    this.desk.open();
+    this.heartbeat.backAgain();
+  }
+
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
-    this.leaving = true;
-    this.desk.close();
-    this.handBack({ kind: "cancelled", cause: "shutdown" });
-    await this.heartbeat.goodbye();
-    if (!(await this.slots.whenIdle(graceMs))) {
-      this.slots.abortAll("shutdown");
-      if (!(await this.slots.whenIdle(ABORTED_MS))) this.log.error({ running: this.running }, "attempts did not stop in time");
-    }
-    if (this.bus.connected) await this.outbox.drain(LAST_REPORT_MS);
-    await this.heartbeat.goodbye();
+    this.nap?.cancel();
+    await this.leave("offline", "shutdown", graceMs);
     for (const subscription of this.subscriptions) subscription.stop();
     this.heartbeat.stop();
     this.outbox.close();
     this.spool.close();
+  }
+
+  /** Hands everything over in good order. A waking, or a stop after all, ends it where it is. */
+  private async leave(goodbye: Goodbye, cause: "shutdown" | "sleep", graceMs: number): Promise<void> {
+    const isOver = (): boolean => this.away !== goodbye;
+    this.away = goodbye;
+    this.desk.close();
+    this.handBack({ kind: "cancelled", cause });
+    await this.heartbeat.goodbye(goodbye);
+    const idle = await this.slots.whenIdle(graceMs);
+    if (isOver()) return;
+    if (!idle) {
+      this.slots.abortAll(cause);
+      if (!(await this.slots.whenIdle(ABORTED_MS))) this.log.error({ running: this.running }, "attempts did not stop in time");
+    }
+    if (this.bus.connected) await this.outbox.drain(LAST_REPORT_MS);
+    if (!isOver()) await this.heartbeat.goodbye(goodbye);
   }
 
   started(attempt: Attempt): void {
@@ -195,6 +243,18 @@ class OpenWorker implements Worker, Surroundings {
 
   overdue(offer: Offer): void {
     this.desk.refuse(offer, "overloaded", "What runs before it on this node takes longer than was expected.");
+  }
+
+  noRoom(): void {
+    if (this.room.isFull) return;
+    this.room.missed();
+    void this.heartbeat.beat();
+  }
+
+  /** What waits here goes to other nodes. What an earlier lack of room kept out of the spool gets into it. */
+  private roomChanged(isFull: boolean): void {
+    if (!isFull) return this.outbox.keepAgain();
+    for (const offer of this.slots.dropWaiting()) this.desk.refuseForRoom(offer);
   }
 
   private *held(): Iterable<AttemptRef> {

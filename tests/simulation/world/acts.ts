@@ -25,6 +25,14 @@ export const ACTS: readonly [Act, ...Act[]] = [
     await trouble.lasts();
     life?.clock.goOn();
   },
+  async (trouble) => {
+    const { anyMachine: machine, parts } = trouble;
+    parts.note(`${machine.id} goes to sleep, and says so`);
+    const wake = await machine.fallAsleep();
+    await trouble.lasts();
+    parts.note(`${machine.id} wakes`);
+    wake();
+  },
   ({ anyMachine: machine, parts }) => {
     parts.note(`${machine.id} shuts down`);
     machine.shutDown(20_000);
@@ -126,6 +134,13 @@ export const ACTS: readonly [Act, ...Act[]] = [
     trouble.parts.disk.faults.full = 0.7;
     await trouble.lasts();
     trouble.parts.disk.faults.full = 0;
+  },
+  async (trouble) => {
+    const machine = trouble.anyMachine;
+    trouble.parts.note(`the disk of ${machine.id} is full`);
+    machine.isFull = true;
+    await trouble.lasts();
+    machine.isFull = false;
   },
   ({ parts }) => {
     parts.note("the disk fails");

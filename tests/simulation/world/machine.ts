@@ -37,6 +37,8 @@ export interface MachineParts {
 }
 
 const AWAY_MS = [500, 30_000] as const;
+/** systemd-logind waits no longer. */
+const SLEEP_HELD_MS = 5_000;
 
 /** The file stays, whoever had it open. */
 class KeptSpool extends Spool {
@@ -54,6 +56,10 @@ export class Machine implements Host {
   readonly parts: MachineParts;
   readonly skew = { ms: 0 };
   life: Life | undefined;
+  /** Its disk. */
+  isFull = false;
+  /** When this life's worker saw that. */
+  private knownFullAt: number | undefined;
   private readonly disk = new DatabaseSync(":memory:");
   private readonly policy: Policy;
   /** Turns in this machine's Gateway, by run: when each is done. */
@@ -76,6 +82,7 @@ export class Machine implements Host {
   forbids({ spec }: TaskRecord): string | undefined {
     const missing = Object.entries(spec.require?.labels ?? {}).filter(([name, value]) => this.parts.labels[name] !== value);
     if (missing.length > 0) return `has no label ${missing.map(([name]) => name).join()}`;
+    if (this.knownFullAt !== undefined && this.knownFullAt < this.parts.time.now) return "knows that its disk is full";
     const decision = decide(this.policy, spec);
     return decision.allow ? undefined : decision.reason;
   }
@@ -86,6 +93,7 @@ export class Machine implements Host {
     const clock = new PartyClock(time, chance.fork(), this.skew);
     const life: Life = { clock, link: new LooseBus(net.connect(id, clock)), leaving: false };
     this.life = life;
+    this.knownFullAt = undefined;
     void this.open(life);
   }
 
@@ -99,6 +107,19 @@ export class Machine implements Host {
     void life.link.close();
   }
 
+  /** Its system announces the sleep, and waits some seconds at most. Gives what wakes it. */
+  async fallAsleep(): Promise<() => void> {
+    const { life } = this;
+    if (life?.worker === undefined || life.leaving || !life.clock.running) return () => undefined;
+    await Promise.race([life.worker.sleep({ graceMs: 500 }), life.clock.passes(SLEEP_HELD_MS)]);
+    life.clock.stop("asleep");
+    return () => {
+      life.clock.goOn();
+      // Told a little later, and sometimes not at all.
+      if (this.parts.chance.is(0.8)) void life.clock.passes(this.parts.chance.between(10, 2_000)).then(() => life.worker?.wake());
+    };
+  }
+
   /** In good order; somebody starts it again after a while. */
   shutDown(graceMs: number): void {
     const { life } = this;
@@ -109,6 +130,12 @@ export class Machine implements Host {
       if (this.life === life) this.crash();
       void time.passes(chance.between(...AWAY_MS)).then(() => this.start());
     });
+  }
+
+  private load(): { cpu: number; memoryFreeMiB: number; diskFreeMiB: number } {
+    if (!this.isFull) this.knownFullAt = undefined;
+    else this.knownFullAt ??= this.parts.time.now;
+    return { cpu: 0.1, memoryFreeMiB: 1_000, diskFreeMiB: this.isFull ? 0 : 10_000 };
   }
 
   private async open(life: Life): Promise<void> {
@@ -128,7 +155,8 @@ export class Machine implements Host {
       policy: { current: () => this.policy },
       folder: `${folder}/${id}`,
       slots,
-      load: async () => ({ cpu: 0.1, memoryFreeMiB: 1_000, diskFreeMiB: 10_000 }),
+      diskFloorMiB: 1,
+      load: async () => this.load(),
       openSpool: (_file, its, wallMs, log) => new KeptSpool(this.disk, its, wallMs, log),
       onShutdown: () => this.shutDown(20_000),
     });

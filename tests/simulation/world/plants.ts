@@ -13,6 +13,8 @@ export interface Plant {
   readonly file: string;
   readonly find: string;
   readonly put: string;
+  /** The first world to look at, where a shy one shows itself late among the first. */
+  readonly from?: number;
 }
 
 export const PLANTS: readonly Plant[] = [
@@ -80,6 +82,13 @@ export const PLANTS: readonly Plant[] = [
     put: "os, arch, skills",
   },
   {
+    name: "a-full-disk-is-not-minded",
+    breaks: ["I8"],
+    file: "worker/disk-room.ts",
+    find: "return this.full !== undefined;",
+    put: "return false;",
+  },
+  {
     name: "slots-are-not-counted",
     breaks: ["I9"],
     file: "worker/slots.ts",
@@ -104,8 +113,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-lost-offer-is-not-made-again",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
-    find: "if (agoMs < 0 || agoMs >= REOFFER_MS) state.outgoing.offer",
-    put: "if (agoMs > 3_600_000) state.outgoing.offer",
+    find: "if ((agoMs < 0 || agoMs >= REOFFER_MS) && ",
+    put: "if (agoMs > 3_600_000 && ",
   },
   {
     name: "an-abort-is-not-heard",
@@ -155,8 +164,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-clock-set-back-holds-offers-up",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
-    find: "if (agoMs < 0 || agoMs >= REOFFER_MS)",
-    put: "if (agoMs >= REOFFER_MS)",
+    find: "(agoMs < 0 || agoMs >= REOFFER_MS)",
+    put: "(agoMs >= REOFFER_MS)",
   },
   {
     name: "a-clock-set-back-makes-pauses-longer",
@@ -185,6 +194,7 @@ export const PLANTS: readonly Plant[] = [
     file: "coordinator/heartbeats.ts",
     find: "  if (entry.boot === boot) return n > entry.said;",
     put: "  if (entry.boot === boot) return n > 0;",
+    from: 3_000,
   },
   {
     name: "a-slot-is-free-before-its-work-has-stopped",

@@ -47,6 +47,7 @@ export class Trouble {
     head.skew.ms = 0;
     for (const machine of machines) {
       machine.skew.ms = 0;
+      machine.isFull = false;
       this.mendLink(machine);
       machine.life?.clock.goOn();
       machine.start();

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
 import { waitUntilDrained } from "../drain.ts";
 import { readLabel, readNodeId } from "../ids.ts";
-import { nodeFacts, nodeTable } from "../node-view.ts";
+import { nodeFacts, nodeTable, stateText } from "../node-view.ts";
 import type { Session } from "../session.ts";
 import { labelText } from "../task-view.ts";
 
@@ -67,7 +67,7 @@ export function configure(command: Command, act: Act): void {
     "nodes drain studio",
     "nodes drain studio --wait",
   ).action(act(drain));
-  change("resume", "give it new work again", (client, id) => client.resume({ id }), stateText);
+  change("resume", "give it new work again", (client, id) => client.resume({ id }), told);
   change(
     "shutdown",
     "ask its daemon to end in good order",
@@ -108,7 +108,7 @@ async function drain(session: Session, { wait }: { readonly wait?: true }, text:
   const client = await session.client();
   const node = await client.drain({ id });
   if (wait === true) return waitUntilDrained(session, id);
-  session.show(node, () => `${stateText(node)}\n`);
+  session.show(node, () => `${told(node)}\n`);
   return 0;
 }
 
@@ -119,6 +119,6 @@ function readChange(text: string): [name: string, value: string | null] {
   return [text.slice(0, -1), null];
 }
 
-function stateText({ id, state, draining }: Node): string {
-  return `${id} ${state}${draining ? ", draining" : ""}`;
+function told(node: Node): string {
+  return `${node.id} ${stateText(node)}`;
 }

@@ -9,7 +9,7 @@ import { INTERRUPTED } from "../follow.ts";
 import { readSetting } from "../ids.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../table.ts";
-import { remark } from "../terminal.ts";
+import { plain, remark } from "../terminal.ts";
 
 interface Options {
   readonly port?: string;
@@ -47,16 +47,23 @@ async function start(session: Session, options: Options): Promise<number> {
   const { startDaemon } = await import("../../compose/compose.ts");
 
   const asked = Promise.withResolvers<void>();
+  const giveUp = new AbortController();
+  const ask = (): void => {
+    giveUp.abort();
+    asked.resolve();
+  };
   let times = 0;
   const interrupt = terminal.onInterrupt(() => {
     times += 1;
     if (times > 1) terminal.exit(INTERRUPTED);
     remark(terminal, "stopping in good order; once more ends it at once");
-    asked.resolve();
+    ask();
   });
-  if (options.untilInputEnds === true) void terminal.readInput().finally(() => asked.resolve());
+  if (options.untilInputEnds === true) void terminal.readInput().finally(ask);
   try {
-    const daemon = await startDaemon({ config, home, env: terminal.env, onProgress: (text) => remark(terminal, text) });
+    const { signal } = giveUp;
+    const daemon = await startDaemon({ config, home, env: terminal.env, signal, onProgress: (text) => remark(terminal, plain(text)) });
+    if (daemon === undefined) return 0;
     try {
       if (daemon.apiUrl !== undefined) await writePrivateFile(folders.apiUrl, `${daemon.apiUrl}\n`);
       tellUp(session, daemon, config, folders);

@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Node } from "@openclaw-cluster/contract/node";
+import { isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import { duration } from "../time.ts";
 import { cancelProbes, probe, PROBE_MS } from "./probes.ts";
 import type { Outcome, Stage } from "./stage.ts";
@@ -116,14 +116,14 @@ async function watchLoss({ progress, signal }: Stage, witness: Witness, { id, la
   const silence: Loss = labels["laptop"] === "yes" ? "laptop" : "silent";
   const suspected = witness.stateOf(id) === "suspect";
   if (suspected) progress.step(`${id} fell silent; it counts as lost after a while`);
-  const gone = (): "lost" | "offline" | undefined => {
+  const gone = (): NodeState | undefined => {
     const state = witness.stateOf(id);
     if (state === "ready")
       throw new ClusterError("unavailable", `${id} was silent for some seconds and is back; nothing was lost, so nothing was shown`);
-    return state === "lost" || state === "offline" ? state : undefined;
+    return state !== undefined && state !== "removed" && isAway(state) ? state : undefined;
   };
   const state = await witness.until(`${id} is lost`, gone, { limitMs: PROMISED_MS[silence] + DONE_MS, signal });
-  if (state === "offline") return "goodbye";
+  if (saidGoodbye(state)) return "goodbye";
   return suspected ? silence : "closed";
 }
 

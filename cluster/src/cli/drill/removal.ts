@@ -8,7 +8,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Node } from "@openclaw-cluster/contract/node";
+import { isAway, type Node } from "@openclaw-cluster/contract/node";
 import { failureOf } from "../failure.ts";
 import { forsakenGrounds } from "./ground.ts";
 import { cancelProbes } from "./probes.ts";
@@ -65,5 +65,5 @@ export async function sweep(client: Client): Promise<NodeId[]> {
 }
 
 function isGone({ state }: Node): boolean {
-  return state === "lost" || state === "offline";
+  return isAway(state);
 }

@@ -11,6 +11,8 @@ const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined => refus
 const nas = (more: Partial<NodeFacts> = {}): SchedulableNode => node("nas2", { facts: more });
 const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode =>
   nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });
+const full = (diskFull: "floor" | "write"): SchedulableNode =>
+  node("nas2", { load: { cpu: 0, memoryFreeMiB: 1, diskFreeMiB: 12, running: 0, held: 0, diskFull } });
 const skill = { name: "video", eligible: false, missing: ["bins: ffmpeg", "env: KEY"] };
 const openclaw = { version: "2026.9.6", reachable: true, agents: ["main"], models: [{ id: "llama3/8b", provider: "local" }] };
 
@@ -51,6 +53,8 @@ describe("the filter refuses", () => {
     ["not_ready", "is offline", /openclaw-cluster start, on nas2/, node("nas2", { state: "offline" }), echo()],
     ["not_ready", /not said yet/, /log/, { ...nas(), facts: undefined }, echo()],
     ["draining", "is draining", "resume it: openclaw-cluster nodes resume nas2", node("nas2", { draining: true }), echo()],
+    ["disk_full", "takes no new work (disk full: 12 MiB free)", "free disk space on nas2; it goes on by itself", full("floor"), echo()],
+    ["disk_full", /a write found no room, with 12 MiB free/, /goes on by itself/, full("write"), echo()],
     ["kind", /kind echo/, /update/, nas({ kinds: ["agent"] }), echo()],
     ["kind", "has no OpenClaw", /install OpenClaw on nas2/, { ...nas(), facts: withoutOpenClaw() }, agent()],
     ["kind", /Gateway/, "start the Gateway on nas2: openclaw gateway run", nas({ openclaw: { ...openclaw, reachable: false } }), agent()],

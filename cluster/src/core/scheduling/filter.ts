@@ -6,7 +6,7 @@
  * F1. `detail` completes the sentence "<node> …"; `remedy` is advice that can be followed as it stands.
  * F2. The node itself decides in the end (G7): a check may let through what the node refuses, not the other way round.
  */
-import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import { diskFullText, type NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Refusal } from "@openclaw-cluster/contract/placement";
 import type { SchedulableNode } from "../node.ts";
 import { modelMatches, modelNames } from "./census.ts";
@@ -24,7 +24,7 @@ type FactsCheck = (facts: NodeFacts, node: SchedulableNode, need: Shape) => Verd
 
 const no = (code: Refusal, detail: string, remedy: string): Verdict => ({ code, detail, remedy });
 
-const STANDING: readonly Check[] = [named, approved, ready, active];
+const STANDING: readonly Check[] = [named, approved, ready, active, roomy];
 const ABILITY: readonly FactsCheck[] = [kind, allowed, os, arch, labels, skills, models, slots, memory];
 
 /** undefined: the node can run it, if not at this moment. */
@@ -66,6 +66,8 @@ function ready({ id, state }: SchedulableNode): Verdict | undefined {
       return no("not_ready", "is lost: it does not answer", `start the machine ${id} or mend its network`);
     case "offline":
       return no("not_ready", "is offline", `start it: openclaw-cluster start, on ${id}`);
+    case "asleep":
+      return no("not_ready", "is asleep", `wake the machine ${id}`);
     default:
       return undefined;
   }
@@ -73,6 +75,12 @@ function ready({ id, state }: SchedulableNode): Verdict | undefined {
 
 function active({ id, draining }: SchedulableNode): Verdict | undefined {
   return draining ? no("draining", "is draining", `resume it: openclaw-cluster nodes resume ${id}`) : undefined;
+}
+
+/** The node says so itself (worker/disk-room.ts), and goes on when there is room. */
+function roomy({ id, load }: SchedulableNode): Verdict | undefined {
+  const full = load && diskFullText(load);
+  return full === undefined ? undefined : no("disk_full", `takes no new work (${full})`, `free disk space on ${id}; it goes on by itself`);
 }
 
 function kind(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {

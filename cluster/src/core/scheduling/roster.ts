@@ -2,7 +2,7 @@
  * All nodes, and the news about them that the queue must hear: which have changed, and which may have room again.
  *
  * O1. `members` is in the order of ids, whatever the order of joining, so that nothing downstream depends on that.
- * O2. `version` grows with each change that a filter could see. A heartbeat's load is not one.
+ * O2. `version` grows with each change that a filter could see. Of a heartbeat's load that is only whether the disk is full.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Labels } from "@openclaw-cluster/contract/task-spec";
@@ -106,7 +106,14 @@ export class Roster {
 const NONE: readonly Member[] = [];
 
 function sameToFilters(a: SchedulableNode, b: SchedulableNode): boolean {
-  return a.facts === b.facts && a.state === b.state && a.draining === b.draining && a.slots === b.slots && sameLabels(a.labels, b.labels);
+  return (
+    a.facts === b.facts &&
+    a.state === b.state &&
+    a.draining === b.draining &&
+    a.slots === b.slots &&
+    a.load?.diskFull === b.load?.diskFull &&
+    sameLabels(a.labels, b.labels)
+  );
 }
 
 function sameLabels(a: Labels, b: Labels): boolean {

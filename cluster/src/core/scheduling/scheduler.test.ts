@@ -133,6 +133,33 @@ describe("news of nodes", () => {
     expect(keys(made.place(0, noRandom, 9))).toEqual([2]);
   });
 
+  it("takes a node out whose disk is full, says how full it is by now, and wakes what waits when there is room", () => {
+    const made = scheduler([node("ada")]);
+    const load = { cpu: 0.5, memoryFreeMiB: 1, diskFreeMiB: 90, running: 0, held: 0 };
+    made.setLoad(ada, { ...load, diskFull: "floor" });
+    made.enqueue(task(1));
+    expect(made.place(0, noRandom, 9)).toEqual([]);
+    made.setLoad(ada, { ...load, diskFreeMiB: 12, diskFull: "floor" });
+    expect(made.explain(task(1), 0)).toMatchObject({
+      sentence: expect.stringContaining("ada takes no new work (disk full: 12 MiB free) (free disk space on ada; it goes on by itself)"),
+      refused: [{ node: "ada", code: "disk_full" }],
+    });
+    expect(made.place(0, noRandom, 9)).toEqual([]);
+    made.setLoad(ada, load);
+    expect(keys(made.place(0, noRandom, 9))).toEqual([1]);
+  });
+
+  it("asks a node at once that had refused for want of room, and has room again", () => {
+    const made = scheduler([node("ada")]);
+    const load = { cpu: 0.5, memoryFreeMiB: 1, diskFreeMiB: 90, running: 0, held: 0 };
+    made.penalise(task(1), ada, 60_000);
+    made.setLoad(ada, { ...load, diskFull: "write" });
+    made.enqueue(task(1));
+    expect(made.place(0, noRandom, 9)).toEqual([]);
+    made.setLoad(ada, load);
+    expect(keys(made.place(1, noRandom, 9))).toEqual([1]);
+  });
+
   it("passes a node over that has refused the shape, until the time is up", () => {
     const made = scheduler([node("ada"), node("bob", { draining: true })]);
     made.penalise(task(1), ada, 5_000);

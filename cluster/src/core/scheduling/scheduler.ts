@@ -52,15 +52,16 @@ export class Scheduler {
     this.shapes = new Shapes(strategy);
   }
 
-  /** New or changed. Reservations stay; penalties go where its facts (its policy among them) are new. */
+  /** New or changed. Reservations stay; penalties go where its facts (its policy among them) are new, or its disk has room again. */
   setNode(node: SchedulableNode): void {
-    if (this.roster.get(node.id)?.node?.facts !== node.facts) this.fits.pardon(node.id);
+    const known = this.roster.get(node.id)?.node;
+    if (known?.facts !== node.facts || known?.load?.diskFull !== node.load?.diskFull) this.fits.pardon(node.id);
     this.roster.set(node);
   }
 
   setLoad(id: NodeId, load: NodeLoad): void {
-    const member = this.roster.get(id);
-    if (member !== undefined) member.cpu = load.cpu;
+    const node = this.roster.get(id)?.node;
+    if (node !== undefined) this.setNode({ ...node, load });
   }
 
   removeNode(id: NodeId): void {

@@ -1,0 +1,51 @@
+/** Every secret of a stage, read from where it lies, and the files that may hold it. */
+import { createPrivateKey } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { fromSeed } from "@nats-io/nkeys";
+import { STRANGER } from "./secret-acts.ts";
+import type { Secret } from "./secret-search.ts";
+import { GATEWAY_TOKEN, IN_ENVIRONMENT, REFUSED_GATEWAY_TOKEN, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
+
+export interface Holders {
+  readonly secrets: readonly Secret[];
+  /** By their file: what its secrets' names begin with. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** An API token's public beginning is in logs and database on purpose. */
+const secretPart = (token: string): string => token.slice("occ_12345678_".length);
+
+export async function findHolders({ cluster, studio, joined, folder }: Stage): Promise<Holders> {
+  const secrets: Secret[] = [
+    { name: "admin's token", value: secretPart(cluster.token) },
+    { name: "wrong token", value: secretPart(WRONG_TOKEN) },
+    { name: "Gateway's token", value: GATEWAY_TOKEN },
+    { name: "refused token of the Gateway", value: REFUSED_GATEWAY_TOKEN },
+    { name: "token in the environment", value: IN_ENVIRONMENT },
+  ];
+  const files = new Map([
+    [path.join(cluster.lead.home, "admin.token"), "admin's token"],
+    [path.join(joined.home, "coordinator.token"), "admin's token"],
+    [path.join(studio.home, "gateway.token"), "refused token of the Gateway"],
+  ]);
+  for (const home of [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)]) {
+    const [file, name] = [path.join(home, "node.seed"), `seed of ${path.basename(home)}`];
+    const seed = (await readFile(file, "utf8")).trim();
+    files.set(file, name);
+    secrets.push({ name, value: seed.slice(2) }, { name: `${name}, raw`, value: rawSeed(seed) });
+  }
+  for (const { home } of [studio, joined]) {
+    const [file, name] = [path.join(home, "gateway-device.json"), `device key of ${path.basename(home)}`];
+    const { privateKey } = JSON.parse(await readFile(file, "utf8")) as { privateKey: string };
+    const raw = createPrivateKey(privateKey).export({ type: "pkcs8", format: "der" }).subarray(-32);
+    files.set(file, name);
+    secrets.push({ name, value: privateKey.replaceAll(/-----.*-----|\s/g, "") }, { name: `${name}, raw`, value: raw });
+  }
+  return { secrets, files };
+}
+
+/** The package's type does not tell of it. */
+function rawSeed(seed: string): Uint8Array {
+  return (fromSeed(new TextEncoder().encode(seed)) as unknown as { getRawSeed(): Uint8Array }).getRawSeed();
+}
