@@ -9,16 +9,16 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startCluster, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startPair, until, untilOver, untilState, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { endsOf } from "../support/feed.ts";
 import { processesOf } from "../support/leaked-processes.ts";
 import { watchTasks } from "../support/promises.ts";
+import { shell, SHELL_POLICY } from "../support/shell.ts";
 import { attemptPids } from "../support/worker-home.ts";
 
 const GONE_MS = 5_000;
 /** A silent node's leases run out after 15 s. */
 const LEASE_MS = 25_000;
-const POLICY = { allow: { commands: ["sh -c *"] } };
 /** Cancels come within so long after a submit; the tasks take as long. */
 const RACE_MS = 50;
 const ECHOES = 400;
@@ -28,19 +28,13 @@ const AT_ONCE = 8;
 let cluster: TestCluster;
 let one: TestDaemon;
 beforeAll(async () => {
-  cluster = await startCluster();
-  one = await cluster.addWorker("one", { slots: 8, policy: POLICY });
-  await cluster.addWorker("two", { slots: 8, policy: POLICY });
+  ({ cluster, one } = await startPair({ slots: 8, policy: SHELL_POLICY }));
 });
 afterAll(() => cluster?.end());
 
 const echo = (more: object = {}): TaskSpec => ({ kind: "echo", input: { value: 1, ...more } });
-const command = (script: string, more: Partial<TaskSpec> = {}): TaskSpec =>
-  ({ kind: "command", input: { argv: ["sh", "-c", script] }, ...more }) as TaskSpec;
 const on = (id: string): Partial<TaskSpec> => ({ require: { nodes: [id as NodeId] } });
 const stateOf = async (id: TaskId): Promise<TaskState> => (await cluster.client.getTask({ id })).state;
-const untilState = (id: TaskId, state: TaskState): Promise<true> =>
-  until(`${id} is ${state}`, async () => ((await stateOf(id)) === state ? true : undefined));
 
 interface Race {
   readonly id: TaskId;
@@ -76,7 +70,7 @@ test("at any moment: each ends once, a cancel that was answered holds, no proces
   const watch = watchTasks(cluster.client);
   const races = await raceAll([
     ...Array.from({ length: ECHOES }, () => echo({ delayMs: Math.floor(Math.random() * RACE_MS) })),
-    ...Array.from({ length: COMMANDS }, () => command("setsid sleep 600 & (sleep 600 &); sleep 0.03")),
+    ...Array.from({ length: COMMANDS }, () => shell("setsid sleep 600 & (sleep 600 &); sleep 0.03")),
   ]);
   await until("their processes are gone", () => (commandPids() === 0 ? true : undefined), GONE_MS);
 
@@ -102,17 +96,17 @@ test("in every state in which nothing runs: at once", async () => {
   ];
   for (const [state, spec] of specs) {
     const { id } = await cluster.client.submit(spec);
-    await untilState(id, state);
+    await untilState(cluster, id, state);
     expect(await cluster.client.cancel({ id })).toMatchObject({ state: "cancelled", reason: "cancel_requested" });
     await expect(cluster.client.cancel({ id })).rejects.toMatchObject({ code: "state_conflict" });
   }
 });
 
 test("of what waits for a person, after its node has died", async () => {
-  const { id } = await cluster.client.submit(command("sleep 600", { ...on("one"), onLost: "ask" }));
-  await untilState(id, "running");
+  const { id } = await cluster.client.submit(shell("sleep 600", { ...on("one"), onLost: "ask" }));
+  await untilState(cluster, id, "running");
   await one.kill();
-  await untilState(id, "waiting");
+  await untilState(cluster, id, "waiting");
   expect(await cluster.client.cancel({ id })).toMatchObject({ state: "cancelled", reason: "cancel_requested" });
   await one.start();
   await until("the node works again", async () =>
@@ -122,7 +116,7 @@ test("of what waits for a person, after its node has died", async () => {
 });
 
 test("the coordinator dies when it has answered: the cancel holds, and the processes are gone when it is back", async () => {
-  const { id } = await cluster.client.submit(command("trap '' TERM; setsid sleep 600 & while :; do sleep 600; done", on("one")));
+  const { id } = await cluster.client.submit(shell("trap '' TERM; setsid sleep 600 & while :; do sleep 600; done", on("one")));
   await until("it runs", () => (attemptPids(one.home, id).length >= 3 ? true : undefined));
   expect(await cluster.client.cancel({ id })).toMatchObject({ state: "cancelling" });
   await cluster.lead.kill();
@@ -134,7 +128,7 @@ test("the coordinator dies when it has answered: the cancel holds, and the proce
 test.runIf(process.platform !== "win32")(
   "of a node that stands still: when its lease has run out; the program ends when the node goes on",
   async () => {
-    const { id } = await cluster.client.submit(command("sleep 600", on("one")));
+    const { id } = await cluster.client.submit(shell("sleep 600", on("one")));
     await until("it runs", () => (attemptPids(one.home, id).length > 0 ? true : undefined));
     process.kill(one.pid, "SIGSTOP");
     expect(await cluster.client.cancel({ id })).toMatchObject({ state: "cancelling" });

@@ -9,31 +9,26 @@ import type { Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCommand } from "../../scripts/daemon.ts";
-import { startCluster, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startPair, until, untilOver, untilState, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { shell, SHELL_POLICY } from "../support/shell.ts";
 import { attemptPids } from "../support/worker-home.ts";
 
 /** A restart of a worker whose work is short, as reliability's target says. */
 const SHORT_STOP_MS = 10_000;
-const POLICY = { allow: { commands: ["sh -c *"] } };
 const TASKS = 120;
 
 let cluster: TestCluster;
 let one: TestDaemon;
 let two: TestDaemon;
 beforeAll(async () => {
-  cluster = await startCluster();
-  one = await cluster.addWorker("one", { slots: 4, policy: POLICY });
-  two = await cluster.addWorker("two", { slots: 4, policy: POLICY });
+  ({ cluster, one, two } = await startPair({ slots: 4, policy: SHELL_POLICY }));
 });
 afterAll(() => cluster?.end());
 
 /** Writes a line for each run, so that a second one shows. */
 const diary = (): string => path.join(cluster.folder, "runs");
-const command = (script: string, more: object = {}): TaskSpec => ({ kind: "command", input: { argv: ["sh", "-c", script] }, ...more });
-const short = (n: number): TaskSpec => command(`sleep 0.1; echo ${n} >> ${diary()}`);
+const short = (n: number): TaskSpec => shell(`sleep 0.1; echo ${n} >> ${diary()}`);
 const node = (id: string) => cluster.client.node({ id: id as NodeId });
-const stateIs = (id: TaskId, state: Task["state"]) =>
-  until(`${id} is ${state}`, async () => ((await cluster.client.getTask({ id })).state === state ? true : undefined));
 
 /** Short work for every slot, and then some; `leave` happens in its midst. All of it ends well and ran once. */
 async function workThrough(leave: (ids: readonly TaskId[]) => Promise<void>): Promise<Task[]> {
@@ -60,8 +55,8 @@ async function lines(): Promise<string[]> {
 
 test("drain --wait under load: nothing new, what runs ends, then it says that the machine may go; resume brings work back", async () => {
   const go = path.join(cluster.folder, "go");
-  const last = await cluster.client.submit(command(`while ! [ -e ${go} ]; do sleep 0.1; done`, { require: { nodes: ["one"] } }));
-  await stateIs(last.id, "running");
+  const last = await cluster.client.submit(shell(`while ! [ -e ${go} ]; do sleep 0.1; done`, { require: { nodes: ["one" as NodeId] } }));
+  await untilState(cluster, last.id, "running");
   const tasks = await workThrough(async () => {
     const env = { OPENCLAW_CLUSTER_HOME: cluster.lead.home, OPENCLAW_CLUSTER_URL: cluster.url };
     const waiting = runCommand(["nodes", "drain", "one", "--wait"], { env });
@@ -78,7 +73,7 @@ test("drain --wait under load: nothing new, what runs ends, then it says that th
     expect((await node("one")).slotsUsed).toBe(0);
   });
   for (const { attempt } of tasks) expect(attempt).toBe(1);
-  const { id } = await cluster.client.submit(command("true", { require: { nodes: ["one"] } }));
+  const { id } = await cluster.client.submit(shell("true", { require: { nodes: ["one" as NodeId] } }));
   expect(await cluster.client.getTask({ id, wait: 1 })).toMatchObject({ state: "queued" });
   expect((await cluster.cli("nodes", "resume", "one")).code).toBe(0);
   expect(await untilOver(cluster, id)).toMatchObject({ state: "succeeded", node: "one" });
@@ -105,10 +100,10 @@ test("SIGTERM of a worker under load: what runs ends, the rest goes back unrun, 
 test("nodes shutdown while something long runs: it is stopped after the grace, says so, and runs again elsewhere; ask waits, fail fails", async () => {
   const stubborn = "trap '' TERM; setsid sleep 600 & sleep 600";
   const again = `[ $OPENCLAW_CLUSTER_ATTEMPT != 1 ] || { ${stubborn}; }; echo again`;
-  const specs = [command(again), command(stubborn, { onLost: "ask" }), command(stubborn, { onLost: "fail" })];
+  const specs = [shell(again), shell(stubborn, { onLost: "ask" }), shell(stubborn, { onLost: "fail" })];
   await cluster.client.drain({ id: "two" as NodeId });
   const [retried, asked, failed] = (await cluster.client.submitMany(specs)).map(({ id }) => id) as [TaskId, TaskId, TaskId];
-  for (const id of [retried, asked, failed]) await stateIs(id, "running");
+  for (const id of [retried, asked, failed]) await untilState(cluster, id, "running");
   await cluster.client.resume({ id: "two" as NodeId });
   expect((await cluster.cli("nodes", "shutdown", "one")).code).toBe(0);
   expect(await one.ended()).toMatchObject({ code: 0 });

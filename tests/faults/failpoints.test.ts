@@ -15,7 +15,7 @@ import { listBackups } from "../../cluster/src/system/backup-files.ts";
 import { run } from "../../scripts/child.ts";
 import { runCommand, type Manner } from "../../scripts/daemon.ts";
 import { newTask, settled } from "../integration/sqlite-crash.tasks.ts";
-import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startCluster, startPair, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { LOAD_POLICY, MixedLoad } from "../support/mixed-load.ts";
 import { LAYOUTS, OLD_UNTIL, TASKS } from "./failpoints.layouts.ts";
 
@@ -26,10 +26,8 @@ let one: TestDaemon;
 let two: TestDaemon;
 let load: MixedLoad;
 beforeAll(async () => {
-  cluster = await startCluster();
+  ({ cluster, one, two } = await startPair({ slots: 8, policy: LOAD_POLICY }));
   load = new MixedLoad(cluster);
-  one = await cluster.addWorker("one", { slots: 8, policy: LOAD_POLICY });
-  two = await cluster.addWorker("two", { slots: 8, policy: LOAD_POLICY });
 });
 afterAll(() => cluster?.end());
 

@@ -7,16 +7,15 @@ import path from "node:path";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startCluster, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startCluster, until, untilOver, untilState, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { shell, SHELL_POLICY } from "../support/shell.ts";
 import { spooledResults } from "../support/worker-home.ts";
-
-const POLICY = { allow: { commands: ["sh -c *"] } };
 
 let cluster: TestCluster;
 let one: TestDaemon;
 beforeAll(async () => {
   cluster = await startCluster();
-  one = await cluster.addWorker("one", { slots: 2, policy: POLICY });
+  one = await cluster.addWorker("one", { slots: 2, policy: SHELL_POLICY });
 });
 afterAll(() => cluster?.end());
 
@@ -26,7 +25,7 @@ function waitFor(name: string): { readonly spec: TaskSpec; readonly go: string; 
   const runs = path.join(cluster.folder, `${name}.runs`);
   const script = `while ! [ -e ${go} ]; do sleep 0.1; done; echo $OPENCLAW_CLUSTER_NODE | tee -a ${runs}`;
   return {
-    spec: { kind: "command", input: { argv: ["sh", "-c", script] } },
+    spec: shell(script),
     go,
     runs: async () => (await readFile(runs, "utf8")).trim().split("\n"),
   };
@@ -34,7 +33,7 @@ function waitFor(name: string): { readonly spec: TaskSpec; readonly go: string; 
 
 /** The run ends while nobody can hear of it, and its worker dies with the result in its spool. The coordinator is up again afterwards. */
 async function dieBeforeTheReport(id: TaskId, go: string): Promise<void> {
-  await until(`${id} runs`, async () => ((await cluster.client.getTask({ id })).state === "running" ? true : undefined));
+  await untilState(cluster, id, "running");
   await cluster.lead.kill();
   await writeFile(go, "");
   await until("the result is in the spool", () => (spooledResults(one.home) === 1 ? true : undefined));
@@ -55,7 +54,7 @@ test("its next life comes in time: the spooled result counts, nothing runs twice
 test("its next life comes too late: the other node's result counts, the spooled one is refused and forgotten", async () => {
   const { spec, go, runs } = waitFor("late");
   const { id } = await cluster.client.submit(spec);
-  await cluster.addWorker("two", { slots: 2, policy: POLICY });
+  await cluster.addWorker("two", { slots: 2, policy: SHELL_POLICY });
   await dieBeforeTheReport(id, go);
   // The coordinator does not know whether it ever was there: its silence tells, after 15 s.
   const ended = await untilOver(cluster, id, 45_000);

@@ -2,8 +2,9 @@
  * F34, F37 at the API's own limits: more connections, more bytes and more slow readers than there is room for. What comes
  * beyond a limit is answered, memory is bounded, and everybody else is served.
  */
+import { once } from "node:events";
 import { request, type ClientRequest, type IncomingMessage } from "node:http";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { openClient } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { SseReader } from "@openclaw-cluster/contract/client/sse";
@@ -22,14 +23,10 @@ const SLOW_READERS = 48;
 const PATIENT = { timeout: 30_000 };
 
 let api: TestApi;
-const sockets: Socket[] = [];
 beforeEach(async () => {
   api = await startApi();
 });
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-  await api.close();
-});
+afterEach(() => api.close());
 
 const spec = { kind: "echo", input: {} };
 const submit = () => api.ask({ method: "POST", path: "/api/v1/tasks", body: spec });
@@ -75,16 +72,11 @@ function answerOf(one: ClientRequest): Promise<IncomingMessage> {
   });
 }
 
-function open(first: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(api.port, "127.0.0.1", () => {
-      socket.write(first);
-      resolve(socket);
-    });
-    sockets.push(socket);
-    socket.once("error", reject);
-    socket.resume();
-  });
+async function open(first: string): Promise<Socket> {
+  const socket = api.dial();
+  await once(socket, "connect");
+  socket.write(first);
+  return socket.resume();
 }
 
 test("connection 1,025 gets an answer, and the next one is served when there is room again", async () => {

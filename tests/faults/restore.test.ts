@@ -10,7 +10,7 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Task } from "@openclaw-cluster/contract/task";
 import type { OnLost, TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startCluster, until, untilState, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 
 const COMMANDS = { allow: { commands: [["tee", "-a", "*"]] } };
 
@@ -31,13 +31,6 @@ afterEach(async () => {
 const endless: TaskSpec = { kind: "echo", input: { delayMs: 600_000 } };
 const numberOf = (id: TaskId): number => Number(id.slice(1));
 const get = (id: TaskId): Promise<Task> => cluster.client.getTask({ id });
-
-async function reaches(id: TaskId, state: Task["state"]): Promise<Task> {
-  return until(`${id} is ${state}`, async () => {
-    const task = await get(id);
-    return task.state === state ? task : undefined;
-  });
-}
 
 /** Waits for a node that is not there, until `now` is submitted as its label. */
 function effect(name: string, onLost: OnLost): { spec: TaskSpec; times(): number } {
@@ -70,7 +63,7 @@ async function live(): Promise<{
   const { client } = cluster;
   const effects = { retry: effect("may-repeat", "retry"), ask: effect("must-ask", "ask"), fail: effect("must-not", "fail") };
   const running = (await client.submit(endless)).id;
-  await reaches(running, "running");
+  await untilState(cluster, running, "running");
   const submit = async (onLost: OnLost): Promise<TaskId> => (await client.submit(effects[onLost].spec)).id;
   const ids = { retry: await submit("retry"), ask: await submit("ask"), fail: await submit("fail") };
   const { path: backup, tasks } = await client.backup();
@@ -78,10 +71,12 @@ async function live(): Promise<{
 
   // After it: all of them run, the long one is started anew as its second attempt, and new tasks and a new term come.
   await client.patchNode({ id: "one" as NodeId, labels: { go: "yes" } });
-  for (const id of Object.values(ids)) await reaches(id, "succeeded");
+  for (const id of Object.values(ids)) await untilState(cluster, id, "succeeded");
   await one.kill();
   await one.start();
-  await until("its second attempt runs", async () => ((await get(running)).attempt === 2 ? reaches(running, "running") : undefined));
+  await until("its second attempt runs", async () =>
+    (await get(running)).attempt === 2 ? untilState(cluster, running, "running") : undefined,
+  );
   const { id: newest } = await client.run({ kind: "echo", input: { value: 1 } });
   workers.push(await cluster.addWorker("two", { slots: 8, policy: COMMANDS }));
   const { epoch } = await client.cluster();
@@ -103,13 +98,15 @@ describe("a backup of the past", () => {
     expect((await cluster.client.cluster()).epoch).toBe(json.epoch);
     expect(numberOf((await cluster.client.submit(endless)).id)).toBe(numberOf(newest) + 1);
     // Both may have run; only the one that may run again does.
-    expect(await reaches(ids.retry, "succeeded")).toMatchObject({ attempt: 2 });
+    expect(await untilState(cluster, ids.retry, "succeeded")).toMatchObject({ attempt: 2 });
     expect([effects.retry(), effects.ask(), effects.fail()]).toEqual([2, 1, 1]);
     expect(await get(ids.ask)).toMatchObject({ state: "waiting", reason: "asked" });
     expect(await get(ids.fail)).toMatchObject({ state: "failed", reason: "outcome_unknown" });
     // The attempt that ran all the while is none of the present's: it ends, and the next number runs.
     expect(
-      await until("a third attempt runs", async () => ((await get(running)).attempt === 3 ? reaches(running, "running") : undefined)),
+      await until("a third attempt runs", async () =>
+        (await get(running)).attempt === 3 ? untilState(cluster, running, "running") : undefined,
+      ),
     ).toMatchObject({ attempt: before.attempt + 1 });
     await until("both are back", async () => ((await cluster.client.nodesOnline()).nodes.length === 2 ? true : undefined));
     for (const { id } of (await cluster.client.nodes()).nodes) {
@@ -157,10 +154,10 @@ describe("a backup of the past", () => {
     // What was said of the node since is lost with the database.
     await cluster.client.patchNode({ id: "one" as NodeId, labels: { go: "yes" } });
     // Its worker has seen a later term than any of the backup, and obeys this one all the same.
-    expect((await reaches(next, "running")).node).toBe("one");
-    expect((await reaches(ids.retry, "succeeded")).attempt).toBeGreaterThan(1);
+    expect((await untilState(cluster, next, "running")).node).toBe("one");
+    expect((await untilState(cluster, ids.retry, "succeeded")).attempt).toBeGreaterThan(1);
     expect([effects.retry(), effects.ask(), effects.fail()]).toEqual([2, 1, 1]);
-    const again = await reaches(running, "running");
+    const again = await untilState(cluster, running, "running");
     expect(again.attempt).toBeGreaterThan(2);
     // Events go on after those of every earlier term, as numbers that are exact.
     const leave = new AbortController();

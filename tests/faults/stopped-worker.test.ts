@@ -7,7 +7,8 @@ import path from "node:path";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startCluster, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startPair, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { shell, SHELL_POLICY } from "../support/shell.ts";
 import { attemptFolder, attemptPids, spooledResults } from "../support/worker-home.ts";
 
 /** As the issue says. */
@@ -16,22 +17,17 @@ const STOPPED_MS = 60_000;
 const TAKEN_OVER_MS = 30_000;
 /** G6: after it goes on, and its first look at the clock. */
 const GONE_MS = 5_000;
-const POLICY = { allow: { commands: ["sh -c *"] } };
 
 let cluster: TestCluster;
 let one: TestDaemon;
 beforeAll(async () => {
-  cluster = await startCluster();
-  one = await cluster.addWorker("one", { slots: 8, policy: POLICY });
-  await cluster.addWorker("two", { slots: 8, policy: POLICY });
+  ({ cluster, one } = await startPair({ slots: 8, policy: SHELL_POLICY }));
 });
 afterAll(() => cluster?.end());
 
 /** A shell that says where it runs; `first`: what the first attempt does before that. */
-const command = (first: string): TaskSpec => ({
-  kind: "command",
-  input: { argv: ["sh", "-c", `[ $OPENCLAW_CLUSTER_ATTEMPT != 1 ] || { ${first}; }; echo done by $OPENCLAW_CLUSTER_NODE`] },
-});
+const command = (first: string): TaskSpec =>
+  shell(`[ $OPENCLAW_CLUSTER_ATTEMPT != 1 ] || { ${first}; }; echo done by $OPENCLAW_CLUSTER_NODE`);
 const drain = (id: string) => cluster.client.drain({ id: id as NodeId });
 const resume = (id: string) => cluster.client.resume({ id: id as NodeId });
 test.runIf(process.platform === "linux")(

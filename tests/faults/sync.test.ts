@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Manner } from "../../scripts/daemon.ts";
-import { startCluster, until, type TestCluster } from "../support/daemon.ts";
+import { startPair, until, type TestCluster } from "../support/daemon.ts";
 import { listen } from "../support/feed.ts";
 import { LOAD_POLICY, MixedLoad } from "../support/mixed-load.ts";
 
@@ -22,10 +22,8 @@ let cluster: TestCluster;
 let load: MixedLoad;
 beforeAll(async () => {
   if (!canTrace) return;
-  cluster = await startCluster();
+  ({ cluster } = await startPair({ slots: 8, policy: LOAD_POLICY }));
   load = new MixedLoad(cluster);
-  await cluster.addWorker("one", { slots: 8, policy: LOAD_POLICY });
-  await cluster.addWorker("two", { slots: 8, policy: LOAD_POLICY });
 });
 afterAll(() => cluster?.end());
 

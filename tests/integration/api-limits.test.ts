@@ -1,5 +1,4 @@
 /** What only time shows: connections that dawdle are closed within ten seconds, and nobody else notices. */
-import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startApi, type TestApi } from "../support/api-server.ts";
 
@@ -7,25 +6,18 @@ const CLOSED_MS = 12_000;
 const IDLE_CONNECTIONS = 500;
 
 let api: TestApi;
-const sockets: Socket[] = [];
 beforeEach(async () => {
   api = await startApi();
 });
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-  await api.close();
-});
+afterEach(() => api.close());
 
 /** A connection that sends this at once and then a byte now and again, until it is closed. */
 function dawdle(first: string): { received(): string; closed: boolean } {
-  const socket = connect(api.port, "127.0.0.1");
-  sockets.push(socket);
+  const socket = api.dial();
   let received = "";
   const state = { received: () => received, closed: false };
   const drip = setInterval(() => socket.write("x"), 500);
   socket.on("data", (bytes) => (received += bytes.toString()));
-  // A reset is one way of being closed.
-  socket.on("error", () => socket.destroy());
   socket.on("close", () => {
     clearInterval(drip);
     state.closed = true;
@@ -41,11 +33,9 @@ test("slow headers, a slow body and silence are closed; a healthy caller is serv
     `${head}Authorization: Bearer ${api.tokens.admin}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"`,
   );
   const stranger = dawdle(`${head}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"`);
-  const idle = Array.from({ length: IDLE_CONNECTIONS }, () => connect(api.port, "127.0.0.1"));
+  const idle = Array.from({ length: IDLE_CONNECTIONS }, () => api.dial());
   let idleClosed = 0;
   for (const socket of idle) {
-    sockets.push(socket);
-    socket.on("error", () => socket.destroy());
     socket.on("close", () => (idleClosed += 1));
     socket.resume();
   }

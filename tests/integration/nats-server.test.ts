@@ -12,10 +12,9 @@ import { watchAddresses } from "../../cluster/src/bus/nats-address.ts";
 import { openConnection } from "../../cluster/src/bus/nats-connection.ts";
 import { startNatsServer } from "../../cluster/src/bus/nats-server.ts";
 import { heartbeatFrom, inboxOf, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";
-import { systemClock } from "../../cluster/src/system/clock.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
-import { natsBinary, startTestNats, type TestNats } from "../support/nats.ts";
+import { natsIn, startTestNats, type TestNats } from "../support/nats.ts";
 
 const [A, B] = ["a" as NodeId, "b" as NodeId];
 const TASK = "t1" as TaskId;
@@ -185,11 +184,10 @@ test.runIf(process.platform === "linux")("kill -9 of the parent: the kernel ends
 
 test("a server that outlived its daemon is ended at the next start, and its port is taken over", async () => {
   const folder = await emptyFolder();
-  const binary = await natsBinary();
-  const options = { binary, folder, port: 0, coordinator: createNodeKeys(), nodes: [], log: silentLog, clock: systemClock };
+  const options = await natsIn(folder);
   const first = await startNatsServer(options);
   await first.stop();
-  const stale = spawn(binary, ["-c", join(folder, "nats.conf")], { stdio: "ignore" });
+  const stale = spawn(options.binary, ["-c", join(folder, "nats.conf")], { stdio: "ignore" });
   const staleEnded = new Promise((resolve) => stale.once("exit", resolve));
   await writeFile(join(folder, "nats-server.pid"), `${stale.pid}\n`);
   const second = await startNatsServer(options);
@@ -203,15 +201,7 @@ test("the pid file of a process that is something else does it no harm", async (
   const bystander = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });
   cleanUp.push(async () => bystander.kill("SIGKILL"));
   await writeFile(join(folder, "nats-server.pid"), `${bystander.pid}\n`);
-  const server = await startNatsServer({
-    binary: await natsBinary(),
-    folder,
-    port: 0,
-    coordinator: createNodeKeys(),
-    nodes: [],
-    log: silentLog,
-    clock: systemClock,
-  });
+  const server = await startNatsServer(await natsIn(folder));
   expect(bystander.exitCode ?? bystander.signalCode).toBeNull();
   await server.stop();
   expect(isAlive(bystander.pid ?? Number.NaN)).toBe(true);
@@ -220,9 +210,8 @@ test("the pid file of a process that is something else does it no harm", async (
 test("a port that was asked for and is taken is an error; stop leaves no process behind", async () => {
   const nats = await startNats();
   const port = Number(new URL(nats.server.url).port);
-  const options = { binary: await natsBinary(), coordinator: createNodeKeys(), nodes: [], log: silentLog, clock: systemClock };
-  await expect(startNatsServer({ ...options, folder: await emptyFolder(), port })).rejects.toMatchObject({ code: "port_taken" });
-  const server = await startNatsServer({ ...options, folder: await emptyFolder(), port: 0 });
+  await expect(startNatsServer({ ...(await natsIn(await emptyFolder())), port })).rejects.toMatchObject({ code: "port_taken" });
+  const server = await startNatsServer(await natsIn(await emptyFolder()));
   const { pid } = server;
   await server.stop();
   expect(isAlive(pid ?? Number.NaN)).toBe(false);
@@ -232,15 +221,7 @@ test("a program that is no nats-server is told by its last words, and nothing st
   const folder = await emptyFolder();
   const binary = join(folder, "nats-server");
   await writeFile(binary, "#!/bin/sh\necho 'I am not it' >&2\nexit 3\n", { mode: 0o755 });
-  const starting = startNatsServer({
-    binary,
-    folder: join(folder, "data"),
-    port: 0,
-    coordinator: createNodeKeys(),
-    nodes: [],
-    log: silentLog,
-    clock: systemClock,
-  });
+  const starting = startNatsServer({ ...(await natsIn(join(folder, "data"))), binary });
   await expect(starting).rejects.toMatchObject({ code: "internal", detail: expect.stringContaining("I am not it") });
 });
 

@@ -1,4 +1,5 @@
 /** A node that falls silent is lost after 13 s, whatever else goes on; one that could not be heard is not. */
+import type { Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { AttemptRef } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -143,7 +144,7 @@ test("as soon as one of them is back, it is their own silence again", async () =
 
 describe("a coordinator that stops in good order gives its nodes two minutes, and its successor keeps that word", () => {
   let ref: AttemptRef;
-  const stateIs = async (expected: object): Promise<void> => expect(await cluster.coordinator.task(ref.task)).toMatchObject(expected);
+  const held = (): Promise<Task> => cluster.coordinator.task(ref.task);
   const kept = { state: "leased", attempt: 1 };
   const lost = { state: "queued", reason: "node_lost" };
   beforeEach(async () => {
@@ -153,9 +154,9 @@ describe("a coordinator that stops in good order gives its nodes two minutes, an
 
   test("to a node that it does not hear", async () => {
     await pass(LOST_MS, () => lively.beat(1));
-    await stateIs(kept);
+    expect(await held()).toMatchObject(kept);
     await pass(120_000, () => lively.beat(1));
-    await stateIs(lost);
+    expect(await held()).toMatchObject(lost);
   });
 
   test("to a node that it hears, and that may have had no answer", async () => {
@@ -163,9 +164,9 @@ describe("a coordinator that stops in good order gives its nodes two minutes, an
     await settle();
     quiet.beat(1, { held: [ref], paused: true });
     await pass(LOST_MS, () => lively.beat(1));
-    await stateIs(kept);
+    expect(await held()).toMatchObject(kept);
     await pass(120_000, () => lively.beat(1));
-    await stateIs(lost);
+    expect(await held()).toMatchObject(lost);
   });
 
   test("until the node says that it had one", async () => {
@@ -173,13 +174,13 @@ describe("a coordinator that stops in good order gives its nodes two minutes, an
     await settle();
     quiet.beat(1, { held: [ref] });
     await pass(LOST_MS, () => lively.beat(1));
-    await stateIs(lost);
+    expect(await held()).toMatchObject(lost);
   });
 
   test("also where it stands still itself meanwhile", async () => {
     clock.advance(20_000);
     await settle();
     await pass(LOST_MS, () => lively.beat(1));
-    await stateIs(kept);
+    expect(await held()).toMatchObject(kept);
   });
 });

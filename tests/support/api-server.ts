@@ -1,5 +1,6 @@
 /** The API on a free port over a FakeCoordinator, with a token of each scope, and a plain way to ask it anything. */
 import { request, type IncomingHttpHeaders } from "node:http";
+import { connect, type Socket } from "node:net";
 import { openApi, type Api } from "../../cluster/src/api/api.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog, type Log } from "../../cluster/src/system/log.ts";
@@ -29,6 +30,8 @@ export interface TestApi extends Api {
   readonly tokens: Readonly<Record<Scope, string>>;
   /** As an admin unless the headers say otherwise, on a connection of its own. */
   ask(question: Question): Promise<Answered>;
+  /** A bare connection, for what no HTTP client would send. `close` ends it. */
+  dial(): Socket;
 }
 
 export async function startApi(options: { clock?: Clock; log?: Log; allowedHosts?: readonly string[] } = {}): Promise<TestApi> {
@@ -40,7 +43,24 @@ export async function startApi(options: { clock?: Clock; log?: Log; allowedHosts
     admin: coordinator.tokenFor("admin"),
   };
   const api = await openApi({ coordinator, host: "127.0.0.1", port: 0, clock: systemClock, log: silentLog, ...options });
-  return { ...api, coordinator, tokens, ask: (question) => ask(api.port, tokens.admin, question) };
+  const sockets: Socket[] = [];
+  return {
+    ...api,
+    coordinator,
+    tokens,
+    ask: (question) => ask(api.port, tokens.admin, question),
+    dial() {
+      const socket = connect(api.port, "127.0.0.1");
+      // A reset is one way of being closed.
+      socket.on("error", () => socket.destroy());
+      sockets.push(socket);
+      return socket;
+    },
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      await api.close();
+    },
+  };
 }
 
 export function ask(port: number, token: string, { method = "GET", path, headers = {}, body }: Question): Promise<Answered> {

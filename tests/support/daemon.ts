@@ -11,7 +11,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
-import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
+import { TERMINAL, type Task, type TaskState } from "@openclaw-cluster/contract/task";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { childrenOf } from "../../scripts/bench/usage.ts";
 import type { ProcessEnd } from "../../scripts/child.ts";
@@ -83,6 +83,15 @@ export async function until<T>(what: string, find: () => T | undefined | Promise
   }
 }
 
+/** The task as soon as it is in this state. */
+export async function untilState({ client }: Pick<TestCluster, "client">, id: TaskId, state: TaskState, limitMs = WAIT_MS): Promise<Task> {
+  const look = async (): Promise<Task | undefined> => {
+    const task = await client.getTask({ id });
+    return task.state === state ? task : undefined;
+  };
+  return until(`${id} is ${state}`, look, limitMs);
+}
+
 /** The task as it ended. */
 export async function untilOver({ client }: Pick<TestCluster, "client">, id: TaskId, limitMs = WAIT_MS): Promise<Task> {
   const look = async (): Promise<Task | undefined> => {
@@ -151,6 +160,23 @@ export async function startCluster(
     };
   } catch (error) {
     await end();
+    throw error;
+  }
+}
+
+export interface TestPair {
+  readonly cluster: TestCluster;
+  readonly one: TestDaemon;
+  readonly two: TestDaemon;
+}
+
+/** A coordinator, and two workers that are alike. */
+export async function startPair(own: WorkerOptions = {}): Promise<TestPair> {
+  const cluster = await startCluster();
+  try {
+    return { cluster, one: await cluster.addWorker("one", own), two: await cluster.addWorker("two", own) };
+  } catch (error) {
+    await cluster.end();
     throw error;
   }
 }

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
-import { startNatsServer, type NatsServer } from "../../cluster/src/bus/nats-server.ts";
+import { startNatsServer, type NatsServer, type NatsServerOptions } from "../../cluster/src/bus/nats-server.ts";
 import { resolveBinary } from "../../cluster/src/system/binaries.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
 import { cacheFolder } from "../../cluster/src/system/folders.ts";
@@ -31,19 +31,16 @@ export async function natsBinary(): Promise<string> {
   return (await resolveBinary("nats-server", { cacheFolder: cacheFolder(process.env), log: silentLog })).path;
 }
 
-export async function startTestNats(): Promise<TestNats> {
+/** A server in this folder, on a free port, that nobody but the coordinator may speak to. */
+export async function natsIn(folder: string): Promise<NatsServerOptions> {
   const binary = await natsBinary();
+  return { binary, folder, port: 0, coordinator: createNodeKeys(), nodes: [], log: silentLog, clock: systemClock };
+}
+
+export async function startTestNats(): Promise<TestNats> {
   const folder = await mkdtemp(join(tmpdir(), "ocx-nats-"));
   const coordinatorKeys = createNodeKeys();
-  const server = await startNatsServer({
-    binary,
-    folder,
-    port: 0,
-    coordinator: coordinatorKeys,
-    nodes: [],
-    log: silentLog,
-    clock: systemClock,
-  });
+  const server = await startNatsServer({ ...(await natsIn(folder)), coordinator: coordinatorKeys });
   const coordinatorBus = await connectNats({ urls: [server.url], seed: coordinatorKeys.seed, log: silentLog });
   const nodes = new Map<NodeId, string>();
   const buses = [coordinatorBus];

@@ -2,6 +2,7 @@
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Attempt } from "@openclaw-cluster/contract/task";
+import { create } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import type { NodeRow, SubmitKey, TokenRow } from "./store.ts";
 
@@ -9,22 +10,7 @@ export const NODE = "studio" as NodeId;
 
 /** A queued task, the plainest there is. */
 export function queued(key: number, change: Partial<TaskRecord> = {}): TaskRecord {
-  return {
-    key,
-    spec: { kind: "echo", input: { value: key } },
-    priority: 4,
-    owner: "cli",
-    createdAt: 1_000,
-    state: "queued",
-    reason: "submitted",
-    seq: 1,
-    attempt: 0,
-    failures: 0,
-    losses: 0,
-    queuedAt: 1_000,
-    acted: false,
-    ...change,
-  };
+  return { ...create(key, { kind: "echo", input: { value: key } }, "cli", 1_000), ...change };
 }
 
 export function succeeded(task: TaskRecord, endedAt: number): TaskRecord {

@@ -225,13 +225,6 @@ export const PLANTS: readonly Plant[] = [
     put: "now + DOUBT_MS",
   },
   {
-    name: "a-replaced-coordinator-speaks-where-it-writes-nothing",
-    breaks: ["I5", "I13", "I15", "G5"],
-    file: "coordinator/lead.ts",
-    find: "    await this.parts.store.commit({ epoch: this.claim.epoch, ...written,",
-    put: "    if (written !== undefined || nodes.length > 0 || keys.length > 0)\n      await this.parts.store.commit({ epoch: this.claim.epoch, ...written,",
-  },
-  {
     name: "a-life-noticed-in-a-failed-commit-is-forgotten",
     breaks: ["G5", "I5"],
     file: "coordinator/registry.ts",

@@ -8,6 +8,7 @@ import path from "node:path";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { openRamNet } from "../../../cluster/src/bus/ram.ts";
 import { isTerminal } from "../../../cluster/src/core/task.ts";
+import { ACTS } from "./acts.ts";
 import { Chance } from "./chance.ts";
 import { Checker, type Violation } from "./checker.ts";
 import { Disk } from "./disk.ts";
@@ -86,7 +87,7 @@ class World {
     });
     const { machines } = this;
     this.people = new People({ time, chance: chance.fork(), head, checker, machines });
-    this.trouble = new Trouble({ time, chance: chance.fork(), weather, head, disk, machines, note: (text) => this.note(text) });
+    this.trouble = new Trouble({ time, chance: chance.fork(), weather, head, disk, machines, acts: ACTS, note: (text) => this.note(text) });
   }
 
   async run(steps: number): Promise<Outcome> {

@@ -4,6 +4,7 @@ import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import fc from "fast-check";
 import type { SchedulableNode } from "../node.ts";
+import { create } from "../settle.ts";
 import type { TaskRecord } from "../task.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -37,22 +38,7 @@ export function node(
 }
 
 export function task(key: number, more: Partial<TaskRecord> & { spec?: TaskSpec } = {}): TaskRecord {
-  return {
-    key,
-    spec: command(),
-    priority: 4,
-    owner: "me",
-    createdAt: 0,
-    state: "queued",
-    reason: "submitted",
-    seq: 1,
-    attempt: 0,
-    failures: 0,
-    losses: 0,
-    queuedAt: 0,
-    acted: false,
-    ...more,
-  };
+  return { ...create(key, command(), "me", 0), ...more };
 }
 
 type Common = Omit<Extract<TaskSpec, { kind: "command" }>, "kind" | "input">;
