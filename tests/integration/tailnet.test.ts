@@ -52,7 +52,10 @@ describe.skipIf(whyNoHosts() !== undefined)("in a tailnet", () => {
     const conf = await readFile(path.join(cluster.lead.home, "data", "nats", "nats.conf"), "utf8");
     expect(conf).toMatch(new RegExp(`^listen: "${LEAD}:\\d+"$`, "m"));
     const listening = await inside(lead, "ss", "-Hltn").output();
-    const addresses = listening.split("\n").filter(Boolean).map((line) => (line.trim().split(/\s+/)[3] ?? "").replace(/:\d+$/, ""));
+    const addresses = listening
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => (line.trim().split(/\s+/)[3] ?? "").replace(/:\d+$/, ""));
     expect(addresses).toHaveLength(2);
     expect(new Set(addresses)).toEqual(new Set([LEAD]));
   });

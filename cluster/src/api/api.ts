@@ -56,7 +56,10 @@ export interface Api {
 /** Throws `port_taken` or `config_invalid` when it cannot listen there. */
 export async function openApi({ coordinator, host, port, allowedHosts = [], log, clock }: ApiParts): Promise<Api> {
   if (reachOf(host) === "elsewhere")
-    throw new ClusterError("config_invalid", `The API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`);
+    throw new ClusterError(
+      "config_invalid",
+      `The API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`,
+    );
   const hosts = new Set<string>();
   const streams = openStreams(clock);
   const gate = openGate({ coordinator, hosts, clock, log });

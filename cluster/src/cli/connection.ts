@@ -72,7 +72,10 @@ async function askHome(flags: ConnectionFlags, env: Environment): Promise<HomeSa
   if (api.port === 0)
     throw new ClusterError("coordinator_unreachable", `the daemon of ${home} is not running, and its port is chosen when it starts`);
   if (api.host === TAILSCALE)
-    throw new ClusterError("coordinator_unreachable", `the daemon of ${home} is not running; its address is asked of Tailscale when it starts`);
+    throw new ClusterError(
+      "coordinator_unreachable",
+      `the daemon of ${home} is not running; its address is asked of Tailscale when it starts`,
+    );
   return { url: `http://${bracketed(api.host)}:${api.port}`, tokenFile: folders.adminToken };
 }
 
@@ -96,5 +99,3 @@ export function readUrl(text: string): string {
 export function isLoopback(url: string): boolean {
   return reachOf(new URL(url).hostname) === "loopback";
 }
-
-

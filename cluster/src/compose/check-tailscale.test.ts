@@ -21,10 +21,22 @@ const worksFor = (url: string): ConfigPatch => ({ roles: ["worker"], coordinator
 
 describe("the check of Tailscale", () => {
   it.each<[what: string, flags: ConfigPatch, found: Tailscale, level: string, told: string]>([
-    ["runs, and is not used", {}, up, "ok", "100.101.102.103 (studio.tail1a2b3.ts.net), 1 of 2 other machines online; api.host tailscale lets"],
+    [
+      "runs, and is not used",
+      {},
+      up,
+      "ok",
+      "100.101.102.103 (studio.tail1a2b3.ts.net), 1 of 2 other machines online; api.host tailscale lets",
+    ],
     ["runs, and is used", { api: { host: "tailscale" } }, up, "ok", "listen there"],
     ["runs, and is used by its address", { api: { host: "100.101.102.103" } }, up, "ok", "listen there"],
-    ["runs with another address", { api: { host: "100.99.9.9" } }, up, "fail", "not this machine's address in the tailnet (100.101.102.103)"],
+    [
+      "runs with another address",
+      { api: { host: "100.99.9.9" } },
+      up,
+      "fail",
+      "not this machine's address in the tailnet (100.101.102.103)",
+    ],
     ["is off, and needed", { api: { host: "tailscale" } }, off, "fail", "it does not run here: it is stopped, and api.host is tailscale"],
     ["is absent, and needed", { api: { host: "100.101.102.103" } }, none, "fail", "not installed, and api.host is 100.101.102.103"],
     ["is off, and not needed", {}, off, "ok", "it is stopped"],
@@ -40,6 +52,10 @@ describe("the check of Tailscale", () => {
   });
 
   it("knows the address behind the word", () => {
-    expect([hostBehind("tailscale", up), hostBehind("tailscale", off), hostBehind("::1", off)]).toEqual(["100.101.102.103", undefined, "::1"]);
+    expect([hostBehind("tailscale", up), hostBehind("tailscale", off), hostBehind("::1", off)]).toEqual([
+      "100.101.102.103",
+      undefined,
+      "::1",
+    ]);
   });
 });

@@ -21,7 +21,8 @@ export function checkTailscale(config: ClusterConfig, found: Tailscale): Check {
   }
   const address = tailnetAddress(found);
   if (!listens) return ok(NAME, leads ? `${shown(found)}; api.host ${TAILSCALE} lets machines there reach this coordinator` : shown(found));
-  if (host === TAILSCALE || host === found.ip4 || host === found.ip6) return ok(NAME, `${shown(found)}; the API and nats-server listen there`);
+  if (host === TAILSCALE || host === found.ip4 || host === found.ip6)
+    return ok(NAME, `${shown(found)}; the API and nats-server listen there`);
   return fail(NAME, `api.host is ${host}, which is not this machine's address in the tailnet (${address})`, USE_KEYWORD);
 }
 

@@ -30,10 +30,13 @@ function find(host: string, more: Partial<PlaceParts> = {}): Promise<ListeningPl
   });
 }
 
-it.each(["127.0.0.1", "127.0.0.2", "::1", "localhost"])("%s: nats-server stays on the loopback, and nobody asks Tailscale", async (host) => {
-  expect(await find(host)).toEqual({ apiHost: host, busHost: "127.0.0.1", names: [] });
-  expect(stub.calls()).toEqual([]);
-});
+it.each(["127.0.0.1", "127.0.0.2", "::1", "localhost"])(
+  "%s: nats-server stays on the loopback, and nobody asks Tailscale",
+  async (host) => {
+    expect(await find(host)).toEqual({ apiHost: host, busHost: "127.0.0.1", names: [] });
+    expect(stub.calls()).toEqual([]);
+  },
+);
 
 // The stub is a shell script.
 describe.skipIf(process.platform === "win32")("in the tailnet", () => {

@@ -45,7 +45,8 @@ export async function findListeningPlace(parts: PlaceParts): Promise<ListeningPl
 }
 
 function addressOf(found: Tailscale, own: readonly string[]): string {
-  if (found.kind === "absent") throw new ClusterError("config_invalid", `api.host is ${TAILSCALE}, which is not installed here. ${tailscaleAdvice(found)}`);
+  if (found.kind === "absent")
+    throw new ClusterError("config_invalid", `api.host is ${TAILSCALE}, which is not installed here. ${tailscaleAdvice(found)}`);
   if (found.kind !== "running") throw new ClusterError("unavailable", `Tailscale ${tailscaleState(found)}. ${tailscaleAdvice(found)}`);
   const address = tailnetAddress(found);
   if (address !== undefined && own.includes(address)) return address;

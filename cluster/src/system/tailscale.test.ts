@@ -55,7 +55,11 @@ describe.skipIf(process.platform === "win32")("what Tailscale says", () => {
     ["stopped", STOPPED, { kind: "stopped", reason: "it is stopped" }],
     ["starting", STARTING, { kind: "stopped", reason: "it is starting" }],
     ["logged out", NEEDS_LOGIN, { kind: "needs_login", reason: "it is logged out" }],
-    ["not approved yet", { ...NEEDS_LOGIN, BackendState: "NeedsMachineAuth" }, { kind: "needs_login", reason: expect.stringContaining("approve") }],
+    [
+      "not approved yet",
+      { ...NEEDS_LOGIN, BackendState: "NeedsMachineAuth" },
+      { kind: "needs_login", reason: expect.stringContaining("approve") },
+    ],
     ["without an address", { ...RUNNING, TailscaleIPs: null, Self: null }, { kind: "stopped", reason: "it has no address yet" }],
     ["in a new state", { ...RUNNING, BackendState: "Dreaming" }, { kind: "unclear", reason: expect.stringContaining("state") }],
   ])("%s", async (_what, answer, found) => {
@@ -69,7 +73,12 @@ describe.skipIf(process.platform === "win32")("what Tailscale says", () => {
     expect(await ask()).toEqual({ kind: "stopped", reason: NO_DAEMON });
   });
 
-  it.each([["nothing", ""], ["no JSON", "{"], ["another thing", "[1]"], ["half of it", { Version: "1" }]])("%s: it says so", async (_what, answer) => {
+  it.each([
+    ["nothing", ""],
+    ["no JSON", "{"],
+    ["another thing", "[1]"],
+    ["half of it", { Version: "1" }],
+  ])("%s: it says so", async (_what, answer) => {
     stub.says(answer);
     expect(await ask()).toMatchObject({ kind: "unclear" });
   });

@@ -46,7 +46,8 @@ async function invite(session: Session, { approve = false, nodeId, minutes }: Op
 async function onlyHere(session: Session): Promise<string> {
   const found = await askTailscale({ env: session.terminal.env });
   const note = "note: this coordinator listens on this machine's loopback only";
-  if (found.kind !== "running") return `${note}; another machine reaches it through a tunnel, or through Tailscale, which ${tailscaleState(found)}`;
+  if (found.kind !== "running")
+    return `${note}; another machine reaches it through a tunnel, or through Tailscale, which ${tailscaleState(found)}`;
   return (
     `${note}, and Tailscale runs here. To let machines of your tailnet in:\n` +
     `        ${session.typed(`config set api.host ${TAILSCALE}`)}      (today that is ${tailnetAddress(found)})\n` +

@@ -55,15 +55,19 @@ async function install(session: Session, options: Options): Promise<void> {
   if (options.print === true) return session.show({ file, text }, () => text);
   // What a daemon would refuse is told here, to a person, and not again and again to a log.
   await loadConfig({ home: await homeOf(session, options), env: terminal.env });
-  for (const { name, instead } of leftOut(terminal.env)) remark(terminal, `note: ${name} does not go into a unit, which others can read; ${instead}`);
-  if (/[/\\]_npx[/\\]/.test(PROGRAM)) remark(terminal, "note: this program lies in npx's cache, which may be emptied; npm install -g openclaw-cluster lasts");
+  for (const { name, instead } of leftOut(terminal.env))
+    remark(terminal, `note: ${name} does not go into a unit, which others can read; ${instead}`);
+  if (/[/\\]_npx[/\\]/.test(PROGRAM))
+    remark(terminal, "note: this program lies in npx's cache, which may be emptied; npm install -g openclaw-cluster lasts");
   const before = await service.status();
   if (before.state !== "running" && isClaimed(foldersOf(await homeOf(session, options)).data))
     remark(terminal, "note: a daemon of this folder runs already, started otherwise; the service takes over when you have stopped it");
   const { changed, notes } = await service.install();
   for (const note of notes) remark(terminal, `note: ${note}`);
   session.show({ kind, file, changed, notes }, () =>
-    changed ? `installed and started: ${file}\nHow it does: ${session.typed("service status")}\n` : `${file} is installed and runs already\n`,
+    changed
+      ? `installed and started: ${file}\nHow it does: ${session.typed("service status")}\n`
+      : `${file} is installed and runs already\n`,
   );
 }
 
@@ -89,7 +93,10 @@ async function status(session: Session, options: Options): Promise<number> {
     facts(terminal, [
       ["service", `${options.name}, ${kind}`],
       ["file", installed ? file : `${file} (not installed)`],
-      ["state", `${state}${pid === undefined ? "" : `, process ${pid}`}${exitCode === undefined ? "" : `, ended with exit code ${exitCode}`}`],
+      [
+        "state",
+        `${state}${pid === undefined ? "" : `, process ${pid}`}${exitCode === undefined ? "" : `, ended with exit code ${exitCode}`}`,
+      ],
       ["daemon", daemon ? `runs in ${home}` : `none runs in ${home}`],
       ...notes.map((note) => ["note", note] as const),
     ]),
@@ -103,7 +110,14 @@ async function chosen(session: Session, options: Options): Promise<Service> {
   const user = options.system === true ? (await systemUser(session, options)).name : undefined;
   if (user === undefined && options.user !== undefined) throw new ClusterError("usage", "--user goes with --system");
   const home = await homeOf(session, options);
-  const plan = planService({ name: options.name, node: process.execPath, program: PROGRAM, home, env, ...(user !== undefined && { user }) });
+  const plan = planService({
+    name: options.name,
+    node: process.execPath,
+    program: PROGRAM,
+    home,
+    env,
+    ...(user !== undefined && { user }),
+  });
   const userHome = env["HOME"] || env["USERPROFILE"] || userInfo().homedir;
   return serviceFor(process.platform, { plan, env, userHome, uid, userName: username });
 }
@@ -113,7 +127,10 @@ export function serviceFor(platform: NodeJS.Platform, ground: ServiceGround): Se
   if (ground.plan.user !== undefined) throw new ClusterError("usage", "--system is for systemd, on Linux");
   if (platform === "darwin") return launchdService(ground);
   if (platform === "win32") return taskSchedulerService(ground);
-  throw new ClusterError("service_failed", `no service manager of ${platform} is known here. Let what starts programs there run \`openclaw-cluster start\`.`);
+  throw new ClusterError(
+    "service_failed",
+    `no service manager of ${platform} is known here. Let what starts programs there run \`openclaw-cluster start\`.`,
+  );
 }
 
 interface SystemUser {

@@ -31,7 +31,8 @@ export function launchdService(ground: ServiceGround): Service {
     await call("launchctl", "bootout", target);
     const giveUpAt = performance.now() + (STOP_S_MAX + 5) * 1_000;
     while ((await loaded()) !== undefined) {
-      if (performance.now() > giveUpAt) throw new ClusterError("service_failed", `launchd has not ended ${label} in ${STOP_S_MAX + 5} s; try again`);
+      if (performance.now() > giveUpAt)
+        throw new ClusterError("service_failed", `launchd has not ended ${label} in ${STOP_S_MAX + 5} s; try again`);
       await delay(LOOK_MS);
     }
   };
@@ -51,7 +52,10 @@ export function launchdService(ground: ServiceGround): Service {
       await must(call, "launchctl", "enable", target);
       const run = await call("launchctl", "bootstrap", domain, file);
       if (run.code !== 0)
-        throw new ClusterError("service_failed", `launchd does not take ${file}: ${saidBy(run)}. Log in at the machine's screen once and try again there.`);
+        throw new ClusterError(
+          "service_failed",
+          `launchd does not take ${file}: ${saidBy(run)}. Log in at the machine's screen once and try again there.`,
+        );
       return { changed: true, notes: ["it runs while you are logged in; macOS starts no agent before that"] };
     },
     async uninstall() {

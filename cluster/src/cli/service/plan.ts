@@ -62,7 +62,9 @@ export function leftOut(env: Environment): { readonly name: string; readonly ins
 
 /** Without what npm puts in front for one run, and without what means another folder wherever a program stands. */
 function searchPath(text: string): string {
-  const folders = text.split(path.delimiter).filter((folder) => path.isAbsolute(folder) && !/[/\\](node_modules[/\\]\.bin|node-gyp-bin)[/\\]?$/.test(folder));
+  const folders = text
+    .split(path.delimiter)
+    .filter((folder) => path.isAbsolute(folder) && !/[/\\](node_modules[/\\]\.bin|node-gyp-bin)[/\\]?$/.test(folder));
   return [...new Set(folders)].join(path.delimiter);
 }
 

@@ -4,8 +4,7 @@ import { argvOf, EXIT_FOR_GOOD, RESTART_S, STOP_S_MAX, type ServicePlan } from "
 
 export function systemdUnit(plan: ServicePlan): string {
   const { node, environment, user } = plan;
-  if (/["'\\]/.test(node))
-    throw new ClusterError("usage", `systemd starts no program whose path holds a quote or a backslash: ${node}`);
+  if (/["'\\]/.test(node)) throw new ClusterError("usage", `systemd starts no program whose path holds a quote or a backslash: ${node}`);
   // The user's own manager knows none of these; there the daemon waits for its network by itself.
   const after = user === undefined ? [] : ["Wants=network-online.target", "After=network-online.target tailscaled.service"];
   return [

@@ -1,7 +1,19 @@
 /** systemd: a unit of the user's own manager, or one of the machine's that runs as a user. */
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { caller, must, notWritten, ownUnit, removeUnit, saidBy, writeUnit, type Call, type Service, type ServiceGround, type ServiceState } from "./service.ts";
+import {
+  caller,
+  must,
+  notWritten,
+  ownUnit,
+  removeUnit,
+  saidBy,
+  writeUnit,
+  type Call,
+  type Service,
+  type ServiceGround,
+  type ServiceState,
+} from "./service.ts";
 import { systemdHomeMark, systemdUnit } from "./systemd-unit.ts";
 
 /** A restart waits for the old daemon, which may take its TimeoutStopSec. */
@@ -107,7 +119,9 @@ async function reach(call: Call, scope: readonly string[]): Promise<void> {
 async function lingerNotes(call: Call, userName: string): Promise<string[]> {
   const run = await call("loginctl", "show-user", userName, "--property=Linger").catch(() => undefined);
   if (run?.code === 0 && run.stdout.trim() === "Linger=yes") return [];
-  return [`it starts when you log in, and ends with your last session; to run from the machine's start on: loginctl enable-linger ${userName}`];
+  return [
+    `it starts when you log in, and ends with your last session; to run from the machine's start on: loginctl enable-linger ${userName}`,
+  ];
 }
 
 function needsRoot({ plan }: ServiceGround, folder: string): ClusterError {
@@ -117,5 +131,7 @@ function needsRoot({ plan }: ServiceGround, folder: string): ClusterError {
 }
 
 function properties(text: string): Record<string, string> {
-  return Object.fromEntries(text.split("\n").flatMap((line) => (line.includes("=") ? [[line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]] : [])));
+  return Object.fromEntries(
+    text.split("\n").flatMap((line) => (line.includes("=") ? [[line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]] : [])),
+  );
 }

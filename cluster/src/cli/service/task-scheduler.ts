@@ -29,14 +29,17 @@ export function taskSchedulerService(ground: ServiceGround): Service {
     file,
     text,
     async install() {
-      const runs = isClaimed(folders.data);
-      if ((await present()) === text && (await known()) && runs) return { changed: false, notes: [] };
+      const [before, there, runs] = [await present(), await known(), isClaimed(folders.data)];
+      if (before === text && there && runs) return { changed: false, notes: [] };
       await makeFolders(folders);
       // UTF-16 with its mark, as the first line says.
       await writeUnit(file, Buffer.from(`\uFEFF${text}`, "utf16le"));
       await must(call, "schtasks", "/Create", "/TN", name, "/XML", file, "/F");
       if (!runs) await must(call, "schtasks", "/Run", "/TN", name);
-      return { changed: true, notes: [...(runs ? ["the daemon that runs now goes on as it was started; the task counts from the next logon"] : []), ENVIRONMENT] };
+      return {
+        changed: true,
+        notes: [...(runs ? ["the daemon that runs now goes on as it was started; the task counts from the next logon"] : []), ENVIRONMENT],
+      };
     },
     async uninstall() {
       const there = (await present()) !== undefined && (await known());
@@ -51,7 +54,12 @@ export function taskSchedulerService(ground: ServiceGround): Service {
     async status() {
       const before = await present();
       const installed = (await known()) && before !== undefined;
-      return { installed, state: installed && isClaimed(folders.data) ? "running" : "stopped", ...(installed && { current: before === text }), notes: [] };
+      return {
+        installed,
+        state: installed && isClaimed(folders.data) ? "running" : "stopped",
+        ...(installed && { current: before === text }),
+        notes: [],
+      };
     },
   };
 }

@@ -20,11 +20,23 @@ const sign = fc.oneof(
   fc.string({ unit: "grapheme", minLength: 1, maxLength: 3 }),
 );
 const holdable = (text: string): boolean => !/[\u0000-\u001f\u007f\uFFFE\uFFFF]/.test(text) && text.isWellFormed();
-const words = fc.array(sign, { maxLength: 12 }).map((signs) => signs.join("")).filter(holdable);
+const words = fc
+  .array(sign, { maxLength: 12 })
+  .map((signs) => signs.join(""))
+  .filter(holdable);
 const place = words.map((text) => `/${text}`);
 const startable = place.map((text) => text.replaceAll(/["'\\]/g, "q"));
-const environment = fc.dictionary(fc.constantFrom("PATH", "OPENCLAW_STATE_DIR", "OPENCLAW_CLUSTER_LABELS"), words.filter((text) => text !== ""));
-const plans: fc.Arbitrary<ServicePlan> = fc.record({ name: fc.constant("openclaw-cluster"), node: startable, program: place, home: place, environment });
+const environment = fc.dictionary(
+  fc.constantFrom("PATH", "OPENCLAW_STATE_DIR", "OPENCLAW_CLUSTER_LABELS"),
+  words.filter((text) => text !== ""),
+);
+const plans: fc.Arbitrary<ServicePlan> = fc.record({
+  name: fc.constant("openclaw-cluster"),
+  node: startable,
+  program: place,
+  home: place,
+  environment,
+});
 
 const argvIn = (plan: ServicePlan): string[] => [plan.node, ...argvOf(plan)];
 
@@ -36,7 +48,9 @@ describe("a systemd unit", () => {
         const [command = ""] = valuesOf(text, "ExecStart");
         const [node = "", ...rest] = systemdWords(command);
         expect([node, ...rest.map((word) => word.replaceAll("$$", "$"))]).toEqual(argvIn(plan));
-        expect(Object.fromEntries(valuesOf(text, "Environment").map((value) => pair(systemdWords(value)[0] ?? "")))).toEqual(plan.environment);
+        expect(Object.fromEntries(valuesOf(text, "Environment").map((value) => pair(systemdWords(value)[0] ?? "")))).toEqual(
+          plan.environment,
+        );
         expect(text).toContain(systemdHomeMark(plan.home));
         if (plan.home !== "/other") expect(text).not.toContain(systemdHomeMark("/other"));
       }),
@@ -45,11 +59,18 @@ describe("a systemd unit", () => {
 
   it("stops in the time that the daemon needs, and does not start again what cannot start", () => {
     const text = systemdUnit({ name: "x", node: "/n", program: "/p", home: "/h", environment: {} });
-    for (const line of ["Restart=on-failure", "RestartPreventExitStatus=2", "KillMode=mixed", "TimeoutStopSec=40", "WantedBy=default.target"])
+    for (const line of [
+      "Restart=on-failure",
+      "RestartPreventExitStatus=2",
+      "KillMode=mixed",
+      "TimeoutStopSec=40",
+      "WantedBy=default.target",
+    ])
       expect(text.split("\n")).toContain(line);
     expect(text).not.toContain("User=");
     const machine = systemdUnit({ name: "x", node: "/n", program: "/p", home: "/h", environment: {}, user: "ann%" });
-    for (const line of ["User=ann%%", "WantedBy=multi-user.target", "Wants=network-online.target"]) expect(machine.split("\n")).toContain(line);
+    for (const line of ["User=ann%%", "WantedBy=multi-user.target", "Wants=network-online.target"])
+      expect(machine.split("\n")).toContain(line);
   });
 
   it("is refused where systemd would not start the program", () => {
@@ -85,7 +106,9 @@ describe.skipIf(noSystemd)("systemd's own parser", () => {
       return { plan, file };
     });
     const { status, stdout, stderr } = verify(units.map(({ file }) => file));
-    expect(stderr.split("\n").filter((line) => /sample\d+\.service:\d+|sample\d+\.service: .*(fail|refus|not exec)/i.test(line))).toEqual([]);
+    expect(stderr.split("\n").filter((line) => /sample\d+\.service:\d+|sample\d+\.service: .*(fail|refus|not exec)/i.test(line))).toEqual(
+      [],
+    );
     expect(status).toBe(0);
     const dumps = new Map(stdout.split(/^\s*-> Unit /m).map((dump) => [dump.split(/[:\n]/, 1)[0], dump]));
     for (const [n, { plan }] of units.entries()) {
@@ -100,7 +123,10 @@ describe.skipIf(noSystemd)("systemd's own parser", () => {
 
   it("would have found one", () => {
     const file = path.join(folder, "bad.service");
-    writeFileSync(file, systemdUnit({ name: "x", node: "/nonexistent/node", program: "/p", home: "/h", environment: {} }).replace("Restart=on", "Restart=un"));
+    writeFileSync(
+      file,
+      systemdUnit({ name: "x", node: "/nonexistent/node", program: "/p", home: "/h", environment: {} }).replace("Restart=on", "Restart=un"),
+    );
     const { status, stderr } = verify([file]);
     expect(status).not.toBe(0);
     expect(stderr).toContain("bad.service");
@@ -115,7 +141,10 @@ describe("a launchd agent", () => {
         const list = /<array>([^]*?)<\/array>/.exec(text)?.[1] ?? "";
         expect(Array.from(list.matchAll(/<string>(.*?)<\/string>/g), ([, word = ""]) => fromXml(word))).toEqual(argvIn(plan));
         const variables = /<key>EnvironmentVariables<\/key>\s*<dict>([^]*?)<\/dict>/.exec(text)?.[1] ?? "";
-        const pairs = Array.from(variables.matchAll(/<key>(.*?)<\/key><string>(.*?)<\/string>/g), ([, key = "", value = ""]) => [key, fromXml(value)]);
+        const pairs = Array.from(variables.matchAll(/<key>(.*?)<\/key><string>(.*?)<\/string>/g), ([, key = "", value = ""]) => [
+          key,
+          fromXml(value),
+        ]);
         expect(Object.fromEntries(pairs)).toEqual(plan.environment);
         expect(text).toContain(launchAgentHomeMark(plan.home));
         expectXml(text);
@@ -142,7 +171,13 @@ describe("a task of the Task Scheduler", () => {
 
   it("starts at logon, hidden, again after a failure, and without an end", () => {
     const text = logonTask({ name: "x", node: "C:\\n.exe", program: "C:\\p", home: "C:\\Users\\Ann Ü\\", environment: {} }, "PC\\ann");
-    for (const part of ["<LogonTrigger>", "<Hidden>true</Hidden>", "<RestartOnFailure>", "<ExecutionTimeLimit>PT0S</ExecutionTimeLimit>", "<StopIfGoingOnBatteries>false"])
+    for (const part of [
+      "<LogonTrigger>",
+      "<Hidden>true</Hidden>",
+      "<RestartOnFailure>",
+      "<ExecutionTimeLimit>PT0S</ExecutionTimeLimit>",
+      "<StopIfGoingOnBatteries>false",
+    ])
       expect(text).toContain(part);
   });
 
@@ -173,7 +208,8 @@ describe("what a unit takes of the environment", () => {
 
   it("holds no line end and no other control character (P2), and the name is one", () => {
     const parts = { name: "x", node: "/n", program: "/p", home: "/h", env: {} };
-    for (const home of ["/a\nExecStartPre=/bin/evil", "/a\u0000", "/\ud800"]) expect(() => planService({ ...parts, home })).toThrow("holds a character");
+    for (const home of ["/a\nExecStartPre=/bin/evil", "/a\u0000", "/\ud800"])
+      expect(() => planService({ ...parts, home })).toThrow("holds a character");
     expect(() => planService({ ...parts, env: { OPENCLAW_CLUSTER_NAME: "a\nb" } })).toThrow("holds a character");
     for (const name of ["", "A", "a/b", "../x", "-x", "a.b"]) expect(() => planService({ ...parts, name })).toThrow("--name");
   });
@@ -198,7 +234,10 @@ function systemdWords(line: string): string[] {
 
 /** As systemd prints a command: bare, or in double quotes with backslashes before what a shell would read. */
 function shellWords(line: string): string[] {
-  return Array.from(line.matchAll(/"((?:[^"\\]|\\[^])*)"|([^" ]+)/gu), ([, quoted, bare]) => quoted?.replaceAll(/\\([^])/gu, "$1") ?? (bare as string));
+  return Array.from(
+    line.matchAll(/"((?:[^"\\]|\\[^])*)"|([^" ]+)/gu),
+    ([, quoted, bare]) => quoted?.replaceAll(/\\([^])/gu, "$1") ?? (bare as string),
+  );
 }
 
 /** CommandLineToArgvW, from its documentation. */
