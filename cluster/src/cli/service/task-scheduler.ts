@@ -29,8 +29,8 @@ export function taskSchedulerService(ground: ServiceGround): Service {
     file,
     text,
     async install() {
-      const runs = isClaimed(folders.data);
-      if ((await present()) === text && (await known()) && runs) return { changed: false, notes: [] };
+      const [before, there, runs] = [await present(), await known(), isClaimed(folders.data)];
+      if (before === text && there && runs) return { changed: false, notes: [] };
       await makeFolders(folders);
       // UTF-16 with its mark, as the first line says.
       await writeUnit(file, Buffer.from(`\uFEFF${text}`, "utf16le"));
