@@ -53,9 +53,11 @@ export const ERRORS = {
 
   // A program that cannot start or reach another.
   usage: row(400, 2, "permanent", "Run the command with --help."),
+  policy_invalid: row(400, 2, "permanent", "Correct policy.yaml as the detail says; until then everything is denied on this node."),
   config_invalid: row(400, 2, "permanent", "Correct cluster.yaml as the detail says."),
   binary_missing: row(503, 2, "permanent", "Install the program named in the detail, or name it by its environment variable."),
   port_taken: row(503, 2, "permanent", "Stop the other program or choose another port."),
+  service_failed: row(503, 2, "permanent", "Do as the detail says, or run `openclaw-cluster start` in a terminal meanwhile."),
   store_unreadable: row(
     503,
     1,
@@ -75,7 +77,7 @@ export const ERRORS = {
     410,
     1,
     "permanent",
-    "Start the daemon again and the node is let in anew (`openclaw-cluster start`); to keep it out, delete its folder.",
+    "Let it join with a new code (on the coordinator: `openclaw-cluster invite`), or delete its folder.",
   ),
   bus_timeout: row(504, 1, "infrastructure", "No answer in time: the outcome is unknown, not failed."),
 

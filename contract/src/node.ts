@@ -34,7 +34,23 @@ export const NodeFacts = z
       .optional(),
     skills: z.array(NodeSkill).max(512),
     /** The node's policy in short, for placement only: the node itself decides (G7). */
-    policy: z.object({ kinds: z.array(TaskKind), agents: z.array(Text).max(256).optional(), commands: z.array(Text).max(256).optional() }),
+    policy: z.object({
+      kinds: z.array(TaskKind),
+      agents: z.array(Text).max(256).optional(),
+      commands: z.array(Text).max(256).optional(),
+      /** Patterns of who may use it (cluster/src/core/users.ts); absent: everybody. */
+      users: z.object({ allow: z.array(Text).max(64), deny: z.array(Text).max(64) }).optional(),
+      /** When it begins nothing new, in words. */
+      hours: z
+        .object({
+          text: Text,
+          /** What only this node may run is taken all the same. */
+          pinned: z.boolean(),
+          /** There while it is so. Without an end in sight, there is none. */
+          quiet: z.object({ until: z.int().optional(), text: Text.optional() }).optional(),
+        })
+        .optional(),
+    }),
     labels: Labels,
     slots: z.int().min(1).max(1_024),
   })

@@ -3,6 +3,7 @@
  * OpenAPI document is generated from it, and the client takes its types from it. Paths stand under `/api/v1`.
  */
 import { z } from "zod";
+import { AUDIT, AuditPage } from "./audit.ts";
 import { BulkReport, BulkRequest, DeadPage, TASK_CONDITIONS } from "./bulk.ts";
 import { Backup, ClusterView, Health, QueueView } from "./cluster.ts";
 import { ClusterEvent } from "./events.ts";
@@ -11,15 +12,18 @@ import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
 import { Explanation } from "./placement.ts";
+import { Invite, InviteRequest, JoinReply, JoinRequest, PublicKey, Session, SessionRequest } from "./join.ts";
 import type { Scope } from "./scopes.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
+import { TokenId, TokenMade, TokenRequest, TokenView } from "./token.ts";
 import { OutputChunk } from "./wire.ts";
 
 export interface Operation {
   readonly method: "get" | "post" | "patch" | "delete";
   readonly path: string;
-  readonly scope: Scope;
+  /** What the caller's token must permit. proof: no token; the body itself proves who sent it. */
+  readonly scope: Scope | "proof";
   readonly summary: string;
   readonly status: 200 | 202;
   readonly params?: z.ZodObject;
@@ -47,7 +51,7 @@ export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional(
 export type TaskPage = z.infer<typeof TaskPage>;
 
 /** A node that may connect: its public nkey (`U…`). The answer says where the bus is. */
-export const Enrol = z.strictObject({ id: NodeId, publicKey: z.string().regex(/^U[A-Z2-7]{55}$/), name: z.string().max(128).optional() });
+export const Enrol = z.strictObject({ id: NodeId, publicKey: PublicKey, name: z.string().max(128).optional() });
 export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
 export type Enrolled = z.infer<typeof Enrolled>;
 
@@ -239,6 +243,72 @@ export const OPERATIONS = {
     params: z.object({ skill: z.string().max(128) }),
     reply: z.object({ nodes: z.array(Node) }),
   },
+  invite: {
+    method: "post",
+    path: "/join-tokens",
+    scope: "admin",
+    status: 200,
+    summary: "Make a join code for one machine, for some minutes",
+    body: InviteRequest,
+    reply: Invite,
+  },
+  join: {
+    method: "post",
+    path: "/join",
+    scope: "proof",
+    status: 200,
+    summary: "Come into the cluster with a join code, which is proved and not sent",
+    body: JoinRequest,
+    reply: JoinReply,
+  },
+  session: {
+    method: "post",
+    path: "/nodes/{id}/session",
+    scope: "proof",
+    status: 200,
+    summary: "Where a node finds the bus, and whether it may come in; signed by its key",
+    params: NodeParams,
+    body: SessionRequest,
+    reply: Session,
+  },
+  audit: {
+    method: "get",
+    path: "/audit",
+    scope: "admin",
+    status: 200,
+    summary: "Who let whom in and changed what, oldest first, each entry bound to the one before it",
+    query: z.object({
+      after: z.coerce.number().int().min(0).default(0),
+      limit: z.coerce.number().int().min(1).max(AUDIT.pageMax).default(100),
+    }),
+    reply: AuditPage,
+  },
+  tokens: {
+    method: "get",
+    path: "/tokens",
+    scope: "admin",
+    status: 200,
+    summary: "The API's tokens, without what makes them tokens",
+    reply: z.object({ tokens: z.array(TokenView) }),
+  },
+  makeToken: {
+    method: "post",
+    path: "/tokens",
+    scope: "admin",
+    status: 200,
+    summary: "Make a token; the answer shows it, and nothing does again",
+    body: TokenRequest,
+    reply: TokenMade,
+  },
+  revokeToken: {
+    method: "delete",
+    path: "/tokens/{id}",
+    scope: "admin",
+    status: 200,
+    summary: "Take a token back, from the next request on",
+    params: z.object({ id: TokenId }),
+    reply: TokenView,
+  },
   enrol: { method: "post", path: "/nodes", scope: "admin", status: 200, summary: "Let a node's key in", body: Enrol, reply: Enrolled },
   node: { method: "get", path: "/nodes/{id}", scope: "viewer", status: 200, summary: "One node", params: NodeParams, reply: Node },
   nodeHealth: {
@@ -249,6 +319,24 @@ export const OPERATIONS = {
     summary: "Is this node well",
     params: NodeParams,
     reply: Health,
+  },
+  approveNode: {
+    method: "post",
+    path: "/nodes/{id}/approve",
+    scope: "admin",
+    status: 200,
+    summary: "Let a node in that has joined and waits for it",
+    params: NodeParams,
+    reply: Node,
+  },
+  revokeNode: {
+    method: "post",
+    path: "/nodes/{id}/revoke",
+    scope: "admin",
+    status: 200,
+    summary: "Shut a node out: its connection is cut, its key is not taken again, its tasks go to others",
+    params: NodeParams,
+    reply: Node,
   },
   patchNode: {
     method: "patch",

@@ -11,6 +11,7 @@ export const Refusal = z.enum([
   "not_ready",
   "draining",
   "disk_full",
+  "quiet_hours",
   "not_approved",
   "policy",
   "kind",

@@ -12,6 +12,7 @@ import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
 import { NodeFacts, NodeLoad } from "./node.ts";
 import { BlobRef, Progress, TaskError } from "./task.ts";
+import { Submitter } from "./submitter.ts";
 import { TaskSpec } from "./task-spec.ts";
 
 /** Which try of which task, under which coordinator's term. */
@@ -29,8 +30,8 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 1;
 }
 
-/** coordinator → worker, in arrays. */
-export const Offer = AttemptRef.extend({ spec: TaskSpec });
+/** coordinator → worker, in arrays. `submitter`: so that the node can decide for whom it works. */
+export const Offer = AttemptRef.extend({ spec: TaskSpec, submitter: Submitter.optional() });
 export type Offer = z.infer<typeof Offer>;
 /** `boot`: for which life of the node's daemon they are; another one takes none of them. */
 export const Offers = z.object({ epoch: z.int(), boot: z.int(), offers: z.array(Offer) });

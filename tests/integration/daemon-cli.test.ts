@@ -149,9 +149,9 @@ test("what no node can run waits, says why for each, and starts when such a node
   expect(text).toMatch(/^studio .*gpu/m);
 
   const home = path.join(cluster.folder, "render");
-  const token = path.join(cluster.lead.home, "admin.token");
-  const joined = await cli("join", cluster.url, "--home", home, "--token-file", token, "--node-id", "render", "--json");
-  expect(joined).toMatchObject({ code: 0, json: { node: "render", url: cluster.url, home } });
+  const { code } = (await cli("invite", "--approve", "--json")).json as { code: string };
+  const joined = await cli("join", code, "--home", home, "--node-id", "render", "--json");
+  expect(joined).toMatchObject({ code: 0, json: { node: "render", state: "approved", url: cluster.url, home } });
   expect((await cli("config", "set", "labels", "gpu=yes", "--home", home)).code).toBe(0);
   expect((await cli("config", "set", "openclaw.enabled", "off", "--home", home)).code).toBe(0);
   expect(await cluster.client.getTask({ id })).toMatchObject({ state: "queued" });

@@ -61,8 +61,8 @@ test.skipIf(process.platform === "win32")("a daemon that was only asleep ends wh
   }
   const { code, stderr } = await nas.ended();
   expect(code).toBe(1);
-  expect(stderr).toContain("The node nas was taken out of the cluster by an administrator (node_removed)");
-  expect(stderr).toContain("hint: Start the daemon again and the node is let in anew (`openclaw-cluster start`)");
+  expect(stderr).toContain("The node nas was taken out of the cluster or shut out by an administrator (node_removed)");
+  expect(stderr).toContain("hint: Let it join with a new code");
   expect(await cluster.client.nodes()).toEqual({ nodes: [] });
   await nas.start();
   await inState("ready");

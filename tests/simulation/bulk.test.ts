@@ -30,6 +30,7 @@ beforeEach(async () => {
     list: (filter, page) => store.list(filter, page),
     attempts: (key) => store.attempts(key),
     submitKey: (owner, key) => store.submitKey(owner, key),
+    audit: (page) => store.audit(page),
     prune: (options) => store.prune(options),
     backup: (path) => store.backup(path),
     bytes: () => store.bytes(),

@@ -6,38 +6,32 @@ import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
 import type { Backup } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
-import { taskId } from "@openclaw-cluster/contract/ids";
+import { taskId, type ClusterId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
-import type { Scope } from "@openclaw-cluster/contract/scopes";
 import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
-import type { TokenRow } from "../../cluster/src/store/store.ts";
-import { createToken } from "../../cluster/src/trust/token.ts";
 import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
+import { FakeTrust } from "./fake-trust.ts";
 
 interface Listener {
   pending: (readonly ClusterEvent[])[];
   wake: (() => void) | undefined;
 }
 
-export class FakeCoordinator implements Coordinator {
+export class FakeCoordinator extends FakeTrust implements Coordinator {
   readonly tasks = new Map<TaskId, Task>();
   readonly requests: SubmitRequest[] = [];
   readonly listFilters: TaskQuery[] = [];
   readonly orders: BulkOrder[] = [];
-  readonly tokens = new Map<string, TokenRow>();
   readonly patches: unknown[] = [];
   readonly removals: NodeId[] = [];
   readonly output = new Map<TaskId, OutputChunk[]>();
   /** Runs before each submit answers, after the tasks are made. */
   beforeAnswer: (submitted: readonly Submitted[]) => void | Promise<void> = () => undefined;
-  /** Thrown by every method, once set. */
-  fault: Error | undefined;
   /** Events kept for a listener that comes back. */
   kept: ClusterEvent[] = [];
   /** Open readers of output. */
@@ -49,6 +43,7 @@ export class FakeCoordinator implements Coordinator {
   private nodeRow: Node = SAMPLE_NODE;
 
   /** Whose submits are refused, and how. */
+  readonly planners: Pick<SubmitRequest, "owner" | "ownerName">[] = [];
   refused: ((owner: string) => ClusterError | undefined) | undefined;
   readonly admission = this.openAdmission();
 
@@ -61,17 +56,6 @@ export class FakeCoordinator implements Coordinator {
       refusal: (owner) => this.refused?.(owner),
       admit: (owner) => this.refused?.(owner) ?? { leave: () => undefined },
     };
-  }
-
-  /** A new token of this scope, ready to be presented. */
-  tokenFor(scope: Scope): string {
-    const { id, hash, token } = createToken();
-    this.tokens.set(hash, { id, hash, scope, name: scope, createdAt: STARTED_AT });
-    return token;
-  }
-
-  async addToken(row: TokenRow): Promise<void> {
-    this.tokens.set(row.hash, row);
   }
 
   get listening(): number {
@@ -131,8 +115,9 @@ export class FakeCoordinator implements Coordinator {
     return submitted;
   }
 
-  plan(specs: readonly TaskSpec[]): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[] {
     this.check();
+    this.planners.push(by);
     return specs.map(() => EXPLANATION);
   }
 
@@ -338,6 +323,14 @@ export class FakeCoordinator implements Coordinator {
     return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
   }
 
+  async approveNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
+  async revokeNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
   async patchNode(id: NodeId, patch: unknown): Promise<Node> {
     this.patches.push(patch);
     return this.node(id);
@@ -363,10 +356,6 @@ export class FakeCoordinator implements Coordinator {
     return node;
   }
 
-  token(hash: string): TokenRow | undefined {
-    return this.tokens.get(hash);
-  }
-
   async stop(): Promise<void> {}
 
   private make(spec: TaskSpec): TaskId {
@@ -390,9 +379,5 @@ export class FakeCoordinator implements Coordinator {
     const task = this.tasks.get(id);
     if (task === undefined) throw new ClusterError("not_found", `There is no task ${id}.`);
     return task;
-  }
-
-  private check(): void {
-    if (this.fault !== undefined) throw this.fault;
   }
 }

@@ -10,7 +10,7 @@ import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { openRamNet, type RamNet } from "../../cluster/src/bus/ram.ts";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
 import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
-import { DEFAULT_POLICY } from "../../cluster/src/core/policy.ts";
+import { DEFAULT_POLICY, summary, type Policy } from "../../cluster/src/core/policy.ts";
 import { echoExecutor } from "../../cluster/src/executors/echo.ts";
 import type { Executor } from "../../cluster/src/executors/executors.ts";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
@@ -23,7 +23,8 @@ export interface RamCluster {
   readonly coordinator: Coordinator;
   readonly store: Store;
   readonly net: RamNet;
-  addWorker(id: string, facts?: Partial<NodeFacts>): Promise<Worker>;
+  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. */
+  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy): Promise<Worker>;
   /** The coordinator is gone without a word, and another starts on the same store. */
   restartCoordinator(): Promise<Coordinator>;
   stop(): Promise<void>;
@@ -65,6 +66,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       store,
       bus: net.connect("coordinator"),
       busUrls: ["ram:"],
+      apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,
@@ -79,7 +81,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
     get coordinator() {
       return coordinator;
     },
-    async addWorker(id, facts) {
+    async addWorker(id, facts, policy) {
       const node = NodeId.parse(id);
       const { cluster } = await coordinator.enrol({
         id: node,
@@ -96,8 +98,8 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
         clock,
         log: silentLog,
         executors: new Map([["echo", echoExecutor({ clock }) as Executor]]),
-        facts: async () => own,
-        policy: { current: () => DEFAULT_POLICY },
+        facts: async () => ({ ...own, ...(policy && { policy: summary(policy, { now: clock.wall(), timeZone: "UTC" }) }), ...facts }),
+        policy: { current: () => policy ?? DEFAULT_POLICY },
         folder: path.join(folder, id),
         slots: own.slots,
         diskFloorMiB: 0,

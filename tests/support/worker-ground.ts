@@ -167,10 +167,11 @@ export class WorkerGround {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  offer(...offers: { n: number; attempt?: number; epoch?: number; spec?: unknown }[]): void {
+  offer(...offers: { n: number; attempt?: number; epoch?: number; spec?: unknown; submitter?: unknown }[]): void {
     const epoch = offers.at(-1)?.epoch ?? 1;
     const body = offers.map(
-      (one) => ({ ...ref(one.n, one.attempt, one.epoch), spec: one.spec ?? { kind: "echo", input: { value: one.n } } }) as Offer,
+      ({ n, attempt, epoch: its, spec = { kind: "echo", input: { value: n } }, submitter }) =>
+        ({ ...ref(n, attempt, its), spec, ...(submitter !== undefined && { submitter }) }) as Offer,
     );
     this.coordinator.publish(offersTo(NODE), { epoch, boot: this.boot, offers: body });
   }

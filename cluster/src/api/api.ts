@@ -10,6 +10,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import { bracketed, reachOf } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { problem, problemText } from "./answers.ts";
@@ -54,8 +55,11 @@ export interface Api {
 
 /** Throws `port_taken` or `config_invalid` when it cannot listen there. */
 export async function openApi({ coordinator, host, port, allowedHosts = [], log, clock }: ApiParts): Promise<Api> {
-  if (UNSPECIFIED.has(host))
-    throw new ClusterError("config_invalid", `The API does not listen on every address (${host}): it speaks plain HTTP.`);
+  if (reachOf(host) === "elsewhere")
+    throw new ClusterError(
+      "config_invalid",
+      `The API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`,
+    );
   const hosts = new Set<string>();
   const streams = openStreams(clock);
   const gate = openGate({ coordinator, hosts, clock, log });
@@ -80,7 +84,7 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
   server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
   for (const name of hostNames(host, bound, allowedHosts)) hosts.add(name);
   return {
-    url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}`,
+    url: `http://${bracketed(host)}:${bound}`,
     port: bound,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -92,8 +96,6 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
     },
   };
 }
-
-const UNSPECIFIED: ReadonlySet<string> = new Set(["", "0.0.0.0", "::", "[::]"]);
 
 function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -111,7 +113,7 @@ function listen(server: Server, host: string, port: number): Promise<number> {
 
 /** What a caller on this machine or on the tailnet writes in front of the path. */
 function hostNames(host: string, port: number, allowed: readonly string[]): string[] {
-  const local = ["127.0.0.1", "localhost", "[::1]", host.includes(":") ? `[${host}]` : host].map((name) => `${name}:${port}`);
+  const local = ["127.0.0.1", "localhost", "[::1]", bracketed(host)].map((name) => `${name}:${port}`);
   return [...local, ...allowed.flatMap((name) => [name, `${name}:${port}`])].map((name) => name.toLowerCase());
 }
 

@@ -20,7 +20,6 @@ export const BODIES_BYTES_MAX = 64 * 1024 * 1024;
 /** Up to this size a body is not counted: what is let in is limited in number, and little beside the rest. */
 const SMALL_BYTES_MAX = 64 * 1024;
 const BODIES_AGAIN_MS = 2_000;
-const TOO_LARGE = `The body is larger than ${LIMITS.bodyBytesMax} bytes.`;
 
 export interface Body {
   readonly raw: Buffer;
@@ -28,14 +27,14 @@ export interface Body {
 }
 
 export interface Bodies {
-  /** Reads the body and hands it on; it counts as being in memory until that is done. */
-  read<T>(incoming: IncomingMessage, use: (body: Body) => Promise<T>): Promise<T>;
+  /** Reads the body and hands it on; it counts as being in memory until that is done. No larger than `bytesMax`, or payload_too_large. */
+  read<T>(incoming: IncomingMessage, use: (body: Body) => Promise<T>, bytesMax?: number): Promise<T>;
 }
 
 export function openBodies(): Bodies {
   let heldBytes = 0;
   return {
-    async read(incoming, use) {
+    async read(incoming, use, bytesMax = LIMITS.bodyBytesMax) {
       const type = incoming.headers["content-type"];
       if (type === undefined || !/^application\/json *(;|$)/i.test(type)) {
         throw new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
@@ -51,7 +50,7 @@ export function openBodies(): Bodies {
         return heldBytes <= BODIES_BYTES_MAX;
       };
       try {
-        const raw = await readBody(incoming, hasRoomFor);
+        const raw = await readBody(incoming, bytesMax, hasRoomFor);
         return await use({ raw, value: parseJson(raw) });
       } finally {
         heldBytes -= ownBytes;
@@ -61,8 +60,9 @@ export function openBodies(): Bodies {
 }
 
 /** `hasRoomFor` is asked with each piece for all that has come. */
-function readBody(incoming: IncomingMessage, hasRoomFor: (bytes: number) => boolean): Promise<Buffer> {
-  if (Number(incoming.headers["content-length"] ?? 0) > LIMITS.bodyBytesMax) throw new ClusterError("payload_too_large", TOO_LARGE);
+function readBody(incoming: IncomingMessage, bytesMax: number, hasRoomFor: (bytes: number) => boolean): Promise<Buffer> {
+  const tooLarge = (): ClusterError => new ClusterError("payload_too_large", `The body is larger than ${bytesMax} bytes.`);
+  if (Number(incoming.headers["content-length"] ?? 0) > bytesMax) throw tooLarge();
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -72,7 +72,7 @@ function readBody(incoming: IncomingMessage, hasRoomFor: (bytes: number) => bool
     };
     incoming.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > LIMITS.bodyBytesMax) stop(new ClusterError("payload_too_large", TOO_LARGE));
+      if (bytes > bytesMax) stop(tooLarge());
       else if (!hasRoomFor(bytes))
         stop(new ClusterError("overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS }));
       else chunks.push(chunk);

@@ -6,6 +6,7 @@ import type { Transport } from "@openclaw-cluster/contract/client/transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import { InviteId } from "@openclaw-cluster/contract/join";
 import { OPERATIONS, type OperationName } from "@openclaw-cluster/contract/operations";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
@@ -100,6 +101,19 @@ describe.each([
       nodesOnline: () => plain.nodesOnline(),
       nodesWithSkill: () => plain.nodesWithSkill({ skill: "summarize" }),
       enrol: () => plain.enrol({ id: studio, publicKey: `U${"A".repeat(55)}` }),
+      audit: () => plain.audit(),
+      tokens: () => plain.tokens(),
+      makeToken: () => plain.makeToken({ name: "ci", scope: "viewer" }),
+      revokeToken: async () => plain.revokeToken({ id: (await plain.makeToken({ name: "ci", scope: "viewer" })).id }),
+      invite: () => plain.invite({ approve: true, ttlMs: 60_000 }),
+      join: () =>
+        plain.join({
+          ...{ invite: InviteId.parse("abcdefgh"), node: studio, publicKey: `U${"A".repeat(55)}`, hostname: "studio", os: "darwin" },
+          ...{ nonce: "n".repeat(43), proof: "p".repeat(43), signature: "s".repeat(86) },
+        }),
+      session: () => plain.session({ id: studio, nonce: "n".repeat(43), signature: "s".repeat(86) }),
+      approveNode: () => plain.approveNode({ id: studio }),
+      revokeNode: () => plain.revokeNode({ id: studio }),
       node: () => plain.node({ id: studio }),
       nodeHealth: () => plain.nodeHealth({ id: studio }),
       patchNode: () => plain.patchNode({ id: studio, labels: { gpu: null } }),

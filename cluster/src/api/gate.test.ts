@@ -101,7 +101,7 @@ test("a revoked token is refused at once, also on a connection that stands", asy
   const own = await startApi();
   const keep = { connection: "keep-alive" };
   expect((await own.ask({ path: "/api/v1/cluster", headers: keep })).status).toBe(200);
-  own.coordinator.tokens.delete(hashToken(own.tokens.admin));
+  own.coordinator.rows.delete(hashToken(own.tokens.admin));
   expect((await own.ask({ path: "/api/v1/cluster", headers: keep })).status).toBe(401);
   await own.close();
 });
@@ -114,6 +114,7 @@ test("wrong tokens are limited, on loopback too, and then no token is looked at"
   }
   const answer = await own.ask({ path: "/api/v1/cluster" });
   expect([answer.status, answer.headers["retry-after"], answer.json.code]).toEqual([429, "60", "overloaded"]);
+  expect(own.coordinator.guesses).toEqual(["127.0.0.1"]);
   clock.advance(AUTH_FAILURES.windowMs);
   expect((await own.ask({ path: "/api/v1/cluster" })).status).toBe(200);
   await own.close();

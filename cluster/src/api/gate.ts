@@ -11,7 +11,7 @@ import type { IncomingMessage } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { permits, type Scope } from "@openclaw-cluster/contract/scopes";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import type { TokenRow } from "../store/store.ts";
+import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { hashToken, tokenId } from "../trust/token.ts";
@@ -21,10 +21,17 @@ export interface Gate {
   /** Throws unless the request comes from where it may come from (A1, A2). */
   checkOrigin(incoming: IncomingMessage): void;
   /** Throws unless it also has a token with this scope. */
-  admit(incoming: IncomingMessage, scope: Scope): TokenRow;
+  admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow;
+  /** For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A4). */
+  prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T>;
 }
 
-export function openGate(parts: { coordinator: Pick<Coordinator, "token">; hosts: ReadonlySet<string>; clock: Clock; log: Log }): Gate {
+export function openGate(parts: {
+  coordinator: Pick<Coordinator, "token" | "guessed">;
+  hosts: ReadonlySet<string>;
+  clock: Clock;
+  log: Log;
+}): Gate {
   const { coordinator, hosts, clock, log } = parts;
   const failures = new AuthFailures(clock);
 
@@ -41,17 +48,27 @@ export function openGate(parts: { coordinator: Pick<Coordinator, "token">; hosts
     }
   }
 
-  function admit(incoming: IncomingMessage, scope: Scope): TokenRow {
-    checkOrigin(incoming);
-    const address = incoming.socket.remoteAddress ?? "";
+  function checkFailures(address: string): void {
     const waitMs = failures.waitMs(address);
     if (waitMs > 0) throw new ClusterError("overloaded", "Too many wrong tokens from this address.", { retryAfterMs: waitMs });
+  }
+
+  function failed(address: string): void {
+    failures.failed(address);
+    if (failures.waitMs(address) === 0) return;
+    log.warn({ address }, "too many wrong tokens from one address; it has to wait");
+    coordinator.guessed(address);
+  }
+
+  function admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow {
+    checkOrigin(incoming);
+    const address = incoming.socket.remoteAddress ?? "";
+    checkFailures(address);
     const presented = bearer(incoming.headers.authorization);
     if (presented === undefined) throw new ClusterError("unauthorized", "This request carries no token.");
     const token = tokenId(presented) === undefined ? undefined : coordinator.token(hashToken(presented));
     if (token === undefined) {
-      failures.failed(address);
-      if (failures.waitMs(address) > 0) log.warn({ address }, "too many wrong tokens from one address; it has to wait");
+      failed(address);
       throw new ClusterError("unauthorized", "This token is unknown, revoked or expired.");
     }
     if (!permits(token.scope, scope))
@@ -60,7 +77,19 @@ export function openGate(parts: { coordinator: Pick<Coordinator, "token">; hosts
     return token;
   }
 
-  return { checkOrigin, admit };
+  async function prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T> {
+    checkOrigin(incoming);
+    const address = incoming.socket.remoteAddress ?? "";
+    checkFailures(address);
+    try {
+      return await handle();
+    } catch (error) {
+      if (error instanceof ClusterError && error.code === "unauthorized") failed(address);
+      throw error;
+    }
+  }
+
+  return { checkOrigin, admit, prove };
 }
 
 function bearer(header: string | undefined): string | undefined {

@@ -20,6 +20,8 @@ export interface Call<N extends OperationName> {
   readonly params: Part<N, "params">;
   readonly query: Part<N, "query">;
   readonly body: Part<N, "body">;
+  /** Who asks, for the audit log; empty where the body itself proves it. */
+  readonly actor: string;
   /** Aborts when the caller goes away or the server closes. */
   signal(): AbortSignal;
 }
@@ -51,22 +53,31 @@ export const HANDLERS: Handlers = {
   queue: (coordinator, { query }) => coordinator.queue(query.limit),
   cluster: (coordinator) => coordinator.cluster(),
   health: (coordinator) => coordinator.health(),
-  backup: (coordinator) => coordinator.backup(),
+  backup: (coordinator, { actor }) => coordinator.backup(actor),
   backups: async (coordinator) => ({ backups: await coordinator.backups() }),
   nodes: (coordinator, { query: { all } }) => ({ nodes: coordinator.nodes({ all: all === true }) }),
   nodesOnline: (coordinator) => ({ nodes: coordinator.nodes().filter(({ state }) => state === "ready") }),
   nodesWithSkill: (coordinator, { params: { skill } }) => ({
     nodes: coordinator.nodes().filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
   }),
-  enrol: (coordinator, { body: { id, publicKey } }) => coordinator.enrol({ id, publicKey }),
+  tokens: (coordinator) => ({ tokens: coordinator.tokens() }),
+  audit: (coordinator, { query }) => coordinator.auditLog(query),
+  makeToken: (coordinator, { body, actor }) => coordinator.makeToken(body, actor),
+  revokeToken: (coordinator, { params, actor }) => coordinator.revokeToken(params.id, actor),
+  invite: (coordinator, { body, actor }) => coordinator.invite(body, actor),
+  join: (coordinator, { body }) => coordinator.join(body),
+  session: (coordinator, { params, body }) => coordinator.session(params.id, body),
+  approveNode: (coordinator, { params, actor }) => coordinator.approveNode(params.id, actor),
+  revokeNode: (coordinator, { params, actor }) => coordinator.revokeNode(params.id, actor),
+  enrol: (coordinator, { body: { id, publicKey }, actor }) => coordinator.enrol({ id, publicKey }, actor),
   node: (coordinator, { params }) => coordinator.node(params.id),
   nodeHealth: (coordinator, { params }) => coordinator.nodeHealth(params.id),
-  patchNode: (coordinator, { params, body: { labels, slots } }) =>
-    coordinator.patchNode(params.id, { ...(labels !== undefined && { labels }), ...(slots !== undefined && { slots }) }),
-  drain: (coordinator, { params }) => coordinator.drain(params.id, true),
-  resume: (coordinator, { params }) => coordinator.drain(params.id, false),
-  removeNode: (coordinator, { params }) => coordinator.removeNode(params.id),
-  shutdownNode: (coordinator, { params }) => coordinator.shutdownNode(params.id),
+  patchNode: (coordinator, { params, body: { labels, slots }, actor }) =>
+    coordinator.patchNode(params.id, { ...(labels !== undefined && { labels }), ...(slots !== undefined && { slots }) }, actor),
+  drain: (coordinator, { params, actor }) => coordinator.drain(params.id, true, actor),
+  resume: (coordinator, { params, actor }) => coordinator.drain(params.id, false, actor),
+  removeNode: (coordinator, { params, actor }) => coordinator.removeNode(params.id, actor),
+  shutdownNode: (coordinator, { params, actor }) => coordinator.shutdownNode(params.id, actor),
 };
 
 function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {

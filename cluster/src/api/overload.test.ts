@@ -30,7 +30,7 @@ test("a submit that may not come in is answered at once, its body unread; everyt
 });
 
 test("whom the coordinator lets in is served while others are refused", async () => {
-  const [other] = [...api.coordinator.tokens.values()].filter(({ scope }) => scope === "submitter");
+  const [other] = [...api.coordinator.rows.values()].filter(({ scope }) => scope === "submitter");
   api.coordinator.refused = (owner) => (owner === other?.id ? undefined : full());
   expect((await submit()).status).toBe(429);
   expect((await submit({ authorization: `Bearer ${api.tokens.submitter}` })).status).toBe(202);

@@ -3,7 +3,7 @@
  * directly.
  *
  * R1. An operation without a handler or a known scope stops the start: nothing is served by accident or unguarded.
- * R2. Every path, known or not, is behind the token, but the bare /healthz.
+ * R2. Every path, known or not, is behind the token, but the bare /healthz, and operations whose body is itself the proof.
  * R3. Methods are an allow-list: what is not in the table is refused, HEAD and OPTIONS included.
  */
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
@@ -14,6 +14,7 @@ import { Scope } from "@openclaw-cluster/contract/scopes";
 import { Hono, type Context } from "hono";
 import type { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
@@ -37,6 +38,9 @@ export interface RouteParts {
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** A body of somebody who has proved nothing yet. */
+const STRANGERS_BYTES_MAX = 16 * 1024;
 
 type Env = { Bindings: HttpBindings };
 type Serve = (parts: RouteParts, operation: Operation) => (context: Context<Env>) => Response | Promise<Response>;
@@ -70,34 +74,46 @@ export function mountRoutes(parts: RouteParts, operations: Readonly<Record<strin
 }
 
 function serveOperation(parts: RouteParts, name: string, operation: Operation): (context: Context<Env>) => Response | Promise<Response> {
-  if (!Scope.safeParse(operation.scope).success) throw new Error(`operation ${name} has no scope`);
+  const { scope } = operation;
+  if (scope !== "proof" && !Scope.safeParse(scope).success) throw new Error(`operation ${name} has no scope`);
   if (name in OWN_WAYS) return OWN_WAYS[name as OwnWay](parts, operation);
   if (!(name in HANDLERS)) throw new Error(`operation ${name} has no handler`);
   // The table's type has proved each handler against its own operation; here they are all alike.
   const handle = HANDLERS[name as Exclude<OperationName, OwnWay>] as (coordinator: Coordinator, call: unknown) => unknown;
   const input = readInput(operation);
-  return async (context) => {
+  const bytesMax = scope === "proof" ? STRANGERS_BYTES_MAX : undefined;
+  const serve = (context: Context<Env>, token?: ApiTokenRow): Response | Promise<Response> => {
     const { incoming, outgoing } = context.env;
-    parts.gate.admit(incoming, operation.scope);
     const { params, query } = input(context);
+    const actor = token === undefined ? "" : `token ${token.id} (${token.name})`;
     const signal = (): AbortSignal => {
       const gone = new AbortController();
       outgoing.on("close", () => gone.abort());
       return gone.signal;
     };
     const answer = async (body: unknown): Promise<Response> =>
-      json(operation.status, await handle(parts.coordinator, { params, query, body, signal }));
+      json(operation.status, await handle(parts.coordinator, { params, query, body, signal, actor }));
     const form = operation.body;
-    return form === undefined ? answer(undefined) : parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")));
+    if (form === undefined) return answer(undefined);
+    return parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")), bytesMax);
   };
+  if (scope === "proof") return (context) => parts.gate.prove(context.env.incoming, async () => serve(context));
+  return async (context) => serve(context, parts.gate.admit(context.env.incoming, scope));
+}
+
+/** Of an operation with a way of its own. */
+function tokenScope({ scope, path }: Operation): Scope {
+  if (scope === "proof") throw new Error(`${path} wants a token`);
+  return scope;
 }
 
 function serveSubmit(parts: RouteParts, operation: Operation): (context: Context<Env>) => Promise<Response> {
+  const scope = tokenScope(operation);
   const input = readInput(operation);
   return async (context) => {
     const { incoming, outgoing } = context.env;
     if (isArmed("submit.answered")) outgoing.once("finish", () => failpoint("submit.answered"));
-    const token = parts.gate.admit(incoming, operation.scope);
+    const token = parts.gate.admit(incoming, scope);
     const { plan } = input(context).query as { plan?: boolean };
     const admitted = parts.coordinator.admission.admit(token.id);
     if (admitted instanceof ClusterError) return refuse(context.env, admitted, parts.clock);
@@ -120,10 +136,11 @@ type Run = (parts: RouteParts, outgoing: HttpBindings["outgoing"], input: Input,
 
 function serveStream(run: Run): Serve {
   return (parts, operation) => {
+    const scope = tokenScope(operation);
     const input = readInput(operation);
     return async (context) => {
       const { incoming, outgoing } = context.env;
-      parts.gate.admit(incoming, operation.scope);
+      parts.gate.admit(incoming, scope);
       const lastEventId = incoming.headers["last-event-id"];
       try {
         await run(parts, outgoing, input(context), typeof lastEventId === "string" ? lastEventId : undefined);

@@ -46,12 +46,13 @@ async function take(
   const specs = many
     ? check(ArrayForm, value, "").tasks.map((spec, index) => checkSpec(spec, `tasks[${index}]`, mayBeLarge))
     : [checkSpec(value, "", mayBeLarge)];
+  const by = { owner: token.id, ownerName: token.name };
   if (plan) {
-    const plans = coordinator.plan(specs);
+    const plans = coordinator.plan(specs, by);
     return json(200, many ? { plans } : plans[0]);
   }
   const idempotency = key === undefined ? undefined : { key, bodyHash: hash("sha256", raw, "base64url") };
-  const submitted = await coordinator.submit({ owner: token.id, specs, ...(idempotency !== undefined && { idempotency }) });
+  const submitted = await coordinator.submit({ ...by, specs, ...(idempotency !== undefined && { idempotency }) });
   const status = submitted.every(({ replayed }) => replayed === true) ? 200 : 202;
   return json(status, many ? { tasks: submitted } : submitted[0]);
 }

@@ -12,6 +12,7 @@
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { NodeId } from "@openclaw-cluster/contract/ids";
+import { bracketed } from "../system/address.ts";
 import { MESSAGE_BYTES_MAX } from "./bus.ts";
 import { rightsOf } from "./subjects.ts";
 
@@ -62,7 +63,7 @@ export function natsConfig(config: NatsConfig): string {
   const nodes = [...config.nodes].sort((a, b) => (a.id < b.id ? -1 : 1)).map(nodeUser);
   return [
     "# Written by openclaw-cluster at each start and change of nodes; edits are lost.",
-    `listen: ${quote(`${config.host}:${config.port}`)}`,
+    `listen: ${quote(`${bracketed(config.host)}:${config.port}`)}`,
     `server_name: ${quote(config.serverName)}`,
     `log_file: ${quote(config.logFile)}`,
     ...LIMITS,

@@ -14,6 +14,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { execa } from "execa";
+import { bracketed, reachOf } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
@@ -30,6 +31,7 @@ export interface NatsServerOptions {
   readonly binary: string;
   /** Its configuration, log, pid file and streams; nobody else's. One daemon at a time, which the caller sees to. */
   readonly folder: string;
+  /** A loopback or tailnet address: it speaks without TLS. */
   readonly host?: string;
   /** Asked for explicitly: this one or none. 0: any free one. Absent: 4222, or a free one. */
   readonly port?: number;
@@ -55,6 +57,8 @@ const RETRY_MS = 100;
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { folder, log } = options;
   const host = options.host ?? "127.0.0.1";
+  if (reachOf(host) === "elsewhere")
+    throw new ClusterError("config_invalid", `nats-server listens on the loopback or the tailnet only, not on ${host}`);
   const configFile = join(folder, "nats.conf");
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -79,7 +83,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await writePrivateFile(configFile, state.text);
   };
   const server = await startNatsProcess({ binary: options.binary, args, folder, log, clock: options.clock, prepare });
-  const url = `nats://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const url = `nats://${bracketed(host)}:${port}`;
   const system = await firstAnswer(server, { url, seed: systemKeys.seed, serverName, log }).catch(async (error: unknown) => {
     await server.stop();
     throw error;

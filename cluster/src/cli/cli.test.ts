@@ -32,7 +32,7 @@ describe("help", () => {
   });
 
   it("finds the commands below", async () => {
-    expect(await commandsBelow(["nodes"])).toEqual(["list", "show", "label", "drain", "resume", "shutdown", "remove"]);
+    expect(await commandsBelow(["nodes"])).toEqual(["list", "show", "label", "drain", "approve", "revoke", "resume", "shutdown", "remove"]);
     expect(await commandsBelow(["plan"])).toEqual(["run", "exec", "submit"]);
   });
 });

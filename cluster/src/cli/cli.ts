@@ -26,11 +26,18 @@ export const COMMANDS: readonly Entry[] = [
   {
     name: "join",
     group: MACHINE,
-    summary: "make this machine a worker of a coordinator elsewhere",
+    summary: "bring this machine into a cluster, with a code from `invite`",
     load: () => import("./commands/join.ts"),
+  },
+  {
+    name: "service",
+    group: MACHINE,
+    summary: "let this machine start the daemon by itself",
+    load: () => import("./commands/service.ts"),
   },
   { name: "doctor", group: MACHINE, summary: "check this machine and its way to the cluster", load: () => import("./commands/doctor.ts") },
   { name: "config", group: MACHINE, summary: "show and change this machine's settings", load: () => import("./commands/config.ts") },
+  { name: "policy", group: MACHINE, summary: "check and try what may run on this machine", load: () => import("./commands/policy.ts") },
   {
     name: "restore",
     group: MACHINE,
@@ -51,6 +58,9 @@ export const COMMANDS: readonly Entry[] = [
   { name: "answer", group: WORK, summary: "decide on tasks that wait for a person", load: () => import("./commands/answer.ts") },
   { name: "status", group: CLUSTER, summary: "show the cluster on one screen", load: () => import("./commands/status.ts") },
   { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
+  { name: "invite", group: CLUSTER, summary: "make a code that lets another machine join", load: () => import("./commands/invite.ts") },
+  { name: "token", group: CLUSTER, summary: "make, list and revoke tokens of the API", load: () => import("./commands/token.ts") },
+  { name: "audit", group: CLUSTER, summary: "show who let whom in and changed what", load: () => import("./commands/audit.ts") },
   { name: "queue", group: CLUSTER, summary: "show what waits, in the order of placing", load: () => import("./commands/queue.ts") },
   {
     name: "drill",

@@ -2,9 +2,11 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
+import { SAMPLE_NODE } from "../../../tests/support/fake-answers.ts";
 import { runCli, startCli, type CliOptions } from "../../../tests/support/terminal.ts";
 import { foldersOf, logFile, makeFolders } from "../system/folders.ts";
 
@@ -42,6 +44,32 @@ describe("the cluster", () => {
     expect(stdout).toMatch(/^system +darwin\/arm64, 8 processors, 16\.0 GiB$/m);
     expect(stdout).toMatch(/^skills +summarize$/m);
     expect(await cli(["nodes", "show", "nas"])).toMatchObject({ code: 1, stderr: expect.stringContaining("not_found") });
+  });
+
+  it("shows a node's policy in short", async () => {
+    const shown = async (policy: NodeFacts["policy"]): Promise<string> => {
+      api.coordinator.changeNode({ facts: { ...(SAMPLE_NODE.facts as NodeFacts), policy } });
+      const { stdout } = await cli(["nodes", "show", "studio"]);
+      return /^policy allows[^]*(?=^OpenClaw)/m.exec(stdout)?.[0].replaceAll(/ {2,}/g, ": ") ?? stdout;
+    };
+    expect(await shown({ kinds: [] })).toBe("policy allows: nothing\n");
+    expect(
+      await shown({
+        kinds: ["echo", "agent", "command"],
+        agents: ["main"],
+        commands: ["git", "uname"],
+        users: { allow: ["*"], deny: ["bob"] },
+        hours: { text: "22:00-07:00 (UTC)", pinned: false, quiet: { until: 1, text: "07:00 (UTC)" } },
+      }),
+    ).toBe(
+      [
+        "policy allows: echo agent command",
+        "its agents: main",
+        "its programs: git uname",
+        "its users: everybody, never bob",
+        "quiet hours: 22:00-07:00 (UTC); now, until 07:00 (UTC)\n",
+      ].join("\n"),
+    );
   });
 
   it("says of a node why it takes no new work", async () => {
@@ -135,36 +163,106 @@ describe("the cluster", () => {
   });
 });
 
-describe("join", () => {
+describe("invite and join", () => {
   const read = (name: string): Promise<string> => readFile(join(home, name), "utf8");
+  const invite = async (): Promise<string> => {
+    api.coordinator.apiUrls = [api.url];
+    return JSON.parse((await cli(["invite", "--json"])).stdout).code as string;
+  };
+  /** As on another machine: no token, no environment. */
+  const there = (...argv: string[]) => cli(argv, { env: { OPENCLAW_CLUSTER_HOME: home } });
 
-  it("enrols this home's key and writes its settings", async () => {
-    const { code, stdout } = await cli(["join", `${api.url}/`, "--node-id", "nas2"]);
-    expect(code).toBe(0);
-    expect(stdout).toContain("nas2 is let into cluster abcd1234");
-    expect(await read("cluster.yaml")).toContain(
-      `nodeId: nas2\nroles:\n  - worker\ncoordinator:\n  url: ${api.url}\n  tokenFile: ${join(home, "coordinator.token")}\n`,
-    );
-    expect((await read("coordinator.token")).trim()).toBe(api.tokens.admin);
-    if (process.platform !== "win32") expect((await stat(join(home, "coordinator.token"))).mode & 0o777).toBe(0o600);
-    expect((await cli(["status"], { env: { OPENCLAW_CLUSTER_HOME: home } })).code).toBe(0);
-    expect(JSON.parse((await cli(["join", api.url, "--json"])).stdout)).toMatchObject({ node: "nas2", url: api.url });
+  it("prints the line for the other machine, and says what follows", async () => {
+    const open = await cli(["invite", "--node-id", "nas2", "--minutes", "5"]);
+    expect(open.stdout).toMatch(/within 5 minutes:\n\n {2}openclaw-cluster join ocj1_[\w-]+\n\nThen let it in here: .*nodes approve nas2/);
+    expect(open.stderr).toContain("listens on this machine only");
+    expect((await cli(["invite", "--approve"])).stdout).toContain("let in at once");
+    expect(await cli(["invite", "--minutes", "0"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--minutes") });
   });
 
-  it("changes nothing when it is not let in", async () => {
-    const refused = await cli(["join", api.url], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: api.tokens.viewer } });
-    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("forbidden") });
-    await expect(read("cluster.yaml")).rejects.toThrow("ENOENT");
+  it("joins with a key of its own, proves the code and sends none of it, and keeps no token", async () => {
+    const code = await invite();
+    const joined = await there("join", code, "--node-id", "nas2");
+    expect(joined).toMatchObject({ code: 0, stdout: expect.stringContaining("nas2 has joined test and waits to be let in") });
+    expect(await read("cluster.yaml")).toContain(`nodeId: nas2\nroles:\n  - worker\ncoordinator:\n  url: ${api.url}\n`);
+    if (process.platform !== "win32") expect((await stat(join(home, "node.seed"))).mode & 0o777).toBe(0o600);
     await expect(read("coordinator.token")).rejects.toThrow("ENOENT");
+    const sent = JSON.stringify(api.coordinator.joins);
+    expect(sent).not.toContain(code.slice(10, 40));
+    expect(sent).not.toContain((await read("node.seed")).trim());
+    expect(JSON.parse((await there("join", await invite(), "--json")).stdout)).toMatchObject({
+      node: "nas2",
+      url: api.url,
+      state: "pending",
+    });
   });
 
-  it("wants a token, and a folder that is not a coordinator's", async () => {
-    expect(await cli(["join", api.url], { env: { OPENCLAW_CLUSTER_HOME: home } })).toMatchObject({
+  it("changes nothing when whoever answers does not know the code, or does not know it any more", async () => {
+    const old = await invite();
+    await invite();
+    expect(await there("join", old)).toMatchObject({ code: 1, stderr: expect.stringContaining("not the coordinator that made it") });
+    expect(await there("join", await invite(), "--node-id", "stranger")).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("--token-file"),
+      stderr: expect.stringContaining("unknown"),
     });
+    await expect(read("cluster.yaml")).rejects.toThrow("ENOENT");
+  });
+
+  it("tries every address of the code, or the one that --url names", async () => {
+    api.coordinator.apiUrls = ["http://127.0.0.1:1", api.url];
+    const { code } = JSON.parse((await cli(["invite", "--json"])).stdout) as { code: string };
+    expect(await there("join", code)).toMatchObject({ code: 0 });
+    expect(await read("cluster.yaml")).toContain(`url: ${api.url}\n`);
+    api.coordinator.apiUrls = ["http://127.0.0.1:1"];
+    const other = JSON.parse((await cli(["invite", "--json"])).stdout) as { code: string };
+    expect(await there("join", other.code)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("nothing answers at http://127.0.0.1:1"),
+    });
+    expect(await there("join", other.code, "--url", api.url)).toMatchObject({ code: 0 });
+  });
+
+  it("wants a code, and a folder that is not a coordinator's", async () => {
+    expect(await there("join", api.url)).toMatchObject({ code: 2, stderr: expect.stringContaining("ocj1_") });
     await writeFile(join(home, "admin.token"), "t");
-    expect(await cli(["join", api.url])).toMatchObject({ code: 1, stderr: expect.stringContaining("is a coordinator's folder") });
+    expect(await there("join", await invite())).toMatchObject({ code: 1, stderr: expect.stringContaining("is a coordinator's folder") });
+  });
+});
+
+describe("audit", () => {
+  it("lists who did what, and says where the chain is broken", async () => {
+    expect((await cli(["audit"])).stdout).toMatch(/1 +.* coordinator +node\.enrolled +studio/);
+    // The fake's hash is not that of its entry.
+    expect(await cli(["audit", "verify"])).toMatchObject({ code: 1, stdout: expect.stringContaining("entry 1 does not follow") });
+    expect(await cli(["audit", "verify", "--expect", "no"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--expect") });
+  });
+});
+
+describe("token", () => {
+  it("makes one that is shown once or written to a file, lists what there is, and takes it back", async () => {
+    const made = await cli(["token", "create", "ci", "--scope", "viewer"]);
+    const [token] = made.stdout.split("\n") as [string];
+    const reader = (one: string) => cli(["status"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: one } });
+    expect((await reader(token)).code).toBe(0);
+    const listed = await cli(["token"]);
+    expect(listed.stdout).toMatch(/TOKEN +SCOPE +NAME/);
+    expect(listed.stdout).toContain("never");
+    expect(listed.stdout).not.toContain(token.slice(13));
+    expect((await cli(["token", "revoke", token])).stdout).toContain("opens nothing any more");
+    expect((await reader(token)).code).toBe(1);
+
+    const out = join(home, "ci.token");
+    const kept = await cli(["token", "create", "ci", "--days", "30", "--out", out]);
+    expect((await reader((await readFile(out, "utf8")).trim())).code).toBe(0);
+    expect(kept.stdout).not.toContain((await readFile(out, "utf8")).trim());
+    if (process.platform !== "win32") expect((await stat(out)).mode & 0o777).toBe(0o600);
+  });
+
+  it("wants words that it understands", async () => {
+    expect(await cli(["token", "create", "ci", "--days", "-1"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--days") });
+    expect((await cli(["token", "create", "ci", "--scope", "root"])).code).toBe(2);
+    expect(await cli(["token", "revoke", "no"])).toMatchObject({ code: 2, stderr: expect.stringContaining("8 characters") });
+    expect((await cli(["token", "revoke", "zzzzzzzz"])).code).toBe(1);
   });
 });
 

@@ -5,6 +5,7 @@
  *     --url must not hand the administrator's secret to a stranger.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { bracketed, reachOf } from "../system/address.ts";
 import { clusterHome, foldersOf, readSecret, type Environment } from "../system/folders.ts";
 
 export interface ConnectionFlags {
@@ -64,12 +65,17 @@ async function askHome(flags: ConnectionFlags, env: Environment): Promise<HomeSa
   const folders = foldersOf(home);
   const running = await readSecret(folders.apiUrl);
   if (running !== undefined) return { url: readUrl(running), tokenFile: folders.adminToken };
-  const { loadConfig } = await import("../system/config.ts");
+  const [{ loadConfig }, { TAILSCALE }] = await Promise.all([import("../system/config.ts"), import("../system/config-schema.ts")]);
   const { roles, api, coordinator } = await loadConfig({ home, env });
   if (!roles.includes("coordinator"))
     return { url: readUrl(coordinator.url ?? ""), tokenFile: coordinator.tokenFile ?? folders.coordinatorToken };
   if (api.port === 0)
     throw new ClusterError("coordinator_unreachable", `the daemon of ${home} is not running, and its port is chosen when it starts`);
+  if (api.host === TAILSCALE)
+    throw new ClusterError(
+      "coordinator_unreachable",
+      `the daemon of ${home} is not running; its address is asked of Tailscale when it starts`,
+    );
   return { url: `http://${bracketed(api.host)}:${api.port}`, tokenFile: folders.adminToken };
 }
 
@@ -90,9 +96,6 @@ export function readUrl(text: string): string {
   return url.href.replace(/\/+$/, "");
 }
 
-function isLoopback(url: string): boolean {
-  const host = new URL(url).hostname;
-  return host === "localhost" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+export function isLoopback(url: string): boolean {
+  return reachOf(new URL(url).hostname) === "loopback";
 }
-
-const bracketed = (host: string): string => (host.includes(":") && !host.startsWith("[") ? `[${host}]` : host);

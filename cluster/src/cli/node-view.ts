@@ -1,5 +1,5 @@
 /** Nodes as a person reads them. */
-import { diskFullText, type Node, type NodeState } from "@openclaw-cluster/contract/node";
+import { diskFullText, type Node, type NodeFacts, type NodeState } from "@openclaw-cluster/contract/node";
 import { facts, table } from "./table.ts";
 import { labelText } from "./task-view.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
@@ -62,7 +62,7 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ],
     ["labels", labelText(node.labels)],
     ["kinds", known?.kinds.join(" ")],
-    ["policy allows", known && (known.policy.kinds.join(" ") || "nothing")],
+    ...policyRows(known?.policy),
     ["OpenClaw", openclawText(node)],
     ["agents", known?.openclaw && names(known.openclaw.agents)],
     ["models", known?.openclaw && names(known.openclaw.models.map((model) => `${model.provider}/${model.id}`))],
@@ -72,6 +72,26 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["last seen", node.lastSeenAt === undefined ? "never" : dayAndTime(node.lastSeenAt)],
     ["versions", known && `cluster ${plainLine(known.version)}, Node ${plainLine(known.nodeVersion)}`],
   ]);
+}
+
+/** What the node says of its own policy; `openclaw-cluster policy check` there says all. */
+function policyRows(policy: NodeFacts["policy"] | undefined): (readonly [name: string, value: string])[] {
+  if (policy === undefined) return [];
+  const { kinds, agents, commands, users, hours } = policy;
+  const rows: (readonly [name: string, value: string])[] = [["policy allows", kinds.join(" ") || "nothing"]];
+  if (kinds.includes("agent") && agents !== undefined) rows.push(["its agents", names(agents) || "none"]);
+  if (kinds.includes("command")) rows.push(["its programs", commands === undefined ? "any" : names(commands)]);
+  if (users !== undefined) rows.push(["its users", usersText(users)]);
+  if (hours !== undefined) {
+    const now = hours.quiet && (hours.quiet.text === undefined ? "; now, without an end" : `; now, until ${hours.quiet.text}`);
+    rows.push(["quiet hours", plainLine(`${hours.text}${now ?? ""}`)]);
+  }
+  return rows;
+}
+
+function usersText({ allow, deny }: NonNullable<NodeFacts["policy"]["users"]>): string {
+  const open = allow.includes("*") ? "everybody" : names(allow) || "nobody";
+  return deny.length === 0 ? open : `${open}, never ${names(deny)}`;
 }
 
 function names(all: readonly string[]): string {

@@ -54,11 +54,11 @@ function takeCommon(command: Command): Command {
 export function agentSpec(words: string, options: AgentOptions): TaskSpec {
   const { agent, session, model, skill } = options;
   const input = { message: words, ...(agent && { agent }), ...(session && { session }), ...(model && { model }), ...(skill && { skill }) };
-  return checked({ kind: "agent", input, ...common(options) });
+  return checkedSpec({ kind: "agent", input, ...common(options) });
 }
 
 export function commandSpec(argv: readonly string[], options: CommandOptions): TaskSpec {
-  return checked({ kind: "command", input: { argv }, ...common(options) });
+  return checkedSpec({ kind: "command", input: { argv }, ...common(options) });
 }
 
 /** The coordinator checks what is in the file; here it only has to be JSON. */
@@ -100,7 +100,7 @@ function readPriority(text: string): Priority {
 }
 
 /** What comes from options is checked here, so that a mistake is told in the words of the command line. */
-function checked(spec: unknown): TaskSpec {
+export function checkedSpec(spec: unknown): TaskSpec {
   const result = TaskSpec.safeParse(spec);
   if (result.success) return result.data;
   throw new ClusterError("usage", result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; "));

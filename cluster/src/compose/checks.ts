@@ -4,16 +4,19 @@
  */
 import { homedir } from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { summary } from "../core/policy.ts";
+import { DEFAULT_POLICY, summary } from "../core/policy.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
+import { reachOf } from "../system/address.ts";
 import { resolveBinary } from "../system/binaries.ts";
-import { systemClock } from "../system/clock.ts";
+import { localTimeZone } from "../system/clock.ts";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
 import { cacheFolder, foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
-import { silentLog, type Log } from "../system/log.ts";
+import { silentLog } from "../system/log.ts";
+import { askTailscale } from "../system/tailscale.ts";
 import { compareVersions, isAtLeast } from "../system/version.ts";
+import { policyFaultText, readPolicy } from "../worker/policy-reading.ts";
 import { checkDisk, checkFolders, checkPort } from "./check-places.ts";
-import { openPolicyFile } from "../worker/policy-file.ts";
+import { checkTailscale, hostBehind } from "./check-tailscale.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
 interface Machine {
@@ -48,9 +51,16 @@ function tokenFiles(config: ClusterConfig | undefined): string[] {
 function checkParts(config: ClusterConfig, folders: Folders, env: Environment): Promise<Check>[] {
   const { api, nats, roles, openclaw } = config;
   const leads = roles.includes("coordinator");
+  const tailscale = askTailscale({ env });
+  const checkPortThere = async (name: string, port: number, loopback = api.host): Promise<Check> => {
+    const host = reachOf(api.host) === "loopback" ? loopback : hostBehind(api.host, await tailscale);
+    if (host === undefined) return warn(name, `${port}, of an address that only Tailscale knows`, "See what is said of Tailscale.");
+    return checkPort(name, host, port, folders);
+  };
   return [
-    ...(leads ? [checkNats(config, env), checkPort("API port", api.host, api.port, folders)] : []),
-    ...(leads && nats.port !== undefined ? [checkPort("NATS port", "127.0.0.1", nats.port, folders)] : []),
+    ...(leads ? [checkNats(config, env), checkPortThere("API port", api.port)] : []),
+    ...(leads && nats.port !== undefined ? [checkPortThere("NATS port", nats.port, "127.0.0.1")] : []),
+    tailscale.then((found) => checkTailscale(config, found)),
     ...(roles.includes("worker") && openclaw.enabled === "auto" ? [checkOpenClaw(config, env)] : []),
   ];
 }
@@ -125,15 +135,18 @@ async function checkOpenClaw({ openclaw }: ClusterConfig, env: Environment): Pro
 
 /** Read by the worker's own reader, so that both judge alike. */
 function checkPolicy({ policy: file }: Folders): Check {
-  let broken: string | undefined;
-  const hears = { ...silentLog, error: ({ err }: { err: Error }) => void (broken = told(err)) } as unknown as Log;
-  const policy = openPolicyFile({ file, clock: systemClock, log: hears });
-  policy.close();
-  if (broken !== undefined) return fail("policy.yaml", `${file}: ${broken}`, "Until it is put right, everything is denied on this node.");
-  const { kinds } = summary(policy.current());
-  return kinds.length === 0
-    ? warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`)
-    : ok("policy.yaml", `may run here: ${kinds.join(", ")}`);
+  const reading = readPolicy(file);
+  if (reading.kind === "broken")
+    return fail(
+      "policy.yaml",
+      reading.faults.map((fault) => policyFaultText(file, fault)).join("; "),
+      "Until it is put right, everything is denied on this node.",
+    );
+  const policy = reading.kind === "read" ? reading.policy : DEFAULT_POLICY;
+  const { kinds, hours } = summary(policy, { now: Date.now(), timeZone: localTimeZone() });
+  if (kinds.length === 0) return warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`);
+  const quiet = hours?.quiet && ` (nothing new now${hours.quiet.text === undefined ? "" : `, until ${hours.quiet.text}`})`;
+  return ok("policy.yaml", `may run here: ${kinds.join(", ")}${quiet ?? ""}`);
 }
 
 export function checkClock(now: number): Check {

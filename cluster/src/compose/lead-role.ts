@@ -12,6 +12,7 @@ import { readSecret, writePrivateFile } from "../system/folders.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { findListeningPlace } from "./listening-place.ts";
 import { backupFolder } from "./restore.ts";
 
 export interface LeadRole {
@@ -24,6 +25,7 @@ const DAY_MS = 24 * HOUR_MS;
 
 export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {
   const { config, folders, clock, log } = ground;
+  const place = await findListeningPlace({ ...ground, host: config.api.host });
   const backups = backupFolder(config, folders);
   const store = await openSqliteStore({ path: folders.database, backups, log });
   open.push(() => store.close());
@@ -39,6 +41,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   const server = await startNatsServer({
     binary: binary.path,
     folder: config.nats.dataFolder ?? path.join(folders.data, "nats"),
+    host: place.busHost,
     ...(config.nats.port !== undefined && { port: config.nats.port }),
     coordinator: keys,
     nodes: [],
@@ -50,6 +53,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   const bus = await connectNats({ urls: [server.url], seed: keys.seed, log });
   open.push(() => bus.close());
 
+  const apiUrls: string[] = [];
   const coordinator = await openCoordinator({
     name: config.clusterName,
     version: VERSION,
@@ -58,6 +62,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     bus,
     busServer: server,
     busUrls: [server.url],
+    apiUrls: () => apiUrls,
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
@@ -72,13 +77,15 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
 
   const api = await openApi({
     coordinator,
-    host: config.api.host,
+    host: place.apiHost,
     port: config.api.port,
-    allowedHosts: config.api.allowedHosts,
+    allowedHosts: [...config.api.allowedHosts, ...place.names],
     log,
     clock,
   });
   open.push(() => api.close());
+  // The address first: a name is only as good as whoever resolves it there.
+  apiUrls.push(api.url, ...place.names.map((name) => `http://${name}:${api.port}`));
   return { coordinator, apiUrl: api.url };
 }
 

@@ -1,8 +1,6 @@
 /** Opens what a worker needs: its place in the cluster, the bus, this machine's OpenClaw, executors and policy. */
 import { homedir } from "node:os";
 import path from "node:path";
-import { openClient } from "@openclaw-cluster/contract/client/client";
-import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../bus/bus.ts";
@@ -22,10 +20,11 @@ import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
-import { awaitCoordinator } from "./coordinator-wait.ts";
+import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { askIfRemoved } from "./removal.ts";
+import { askSession } from "./session.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
@@ -97,27 +96,19 @@ async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
   return { cluster, bus: await connectBus(ground, busUrls) };
 }
 
-/** Any other asks over HTTP with the token that it was given, when the coordinator is there. */
+/** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
 async function joinFromAfar(ground: Ground): Promise<Joined> {
   const { config, log, keys } = ground;
   const { url, tokenFile } = config.coordinator;
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
-  if (url === undefined || token === undefined) {
-    throw new ClusterError(
-      "config_invalid",
-      "coordinator.url and coordinator.tokenFile: a machine that only works needs both; `openclaw-cluster join` writes them",
-    );
-  }
-  const onRefused = askIfRemoved({ node: config.nodeId, coordinator: { url, token }, log, removed: ground.fail });
-  const parts = { url, log, signal: ground.signal, tell: ground.progress, random: Math.random };
-  return awaitCoordinator(parts, async (signal) => {
-    const client = openClient({ url, token, transport: nodeTransport() });
-    try {
-      const { cluster, busUrls } = await client.enrol({ id: config.nodeId, publicKey: keys.publicKey }, { signal });
-      return { cluster, bus: await connectBus(ground, busUrls, { onRefused, signal }) };
-    } finally {
-      await client.close();
-    }
+  if (url === undefined)
+    throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
+  const ask = { node: config.nodeId, keys, url, ...(token !== undefined && { token }) };
+  const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
+  const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
+  return waitPatiently(parts, async (signal) => {
+    const { cluster, busUrls } = await askSession(ask, signal);
+    return { cluster, bus: await connectBus(ground, busUrls, { onRefused, signal }) };
   });
 }
 

@@ -9,17 +9,22 @@ import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
+import type { AuditPage } from "@openclaw-cluster/contract/audit";
+import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
+import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
-import type { ListFilter, TokenRow } from "../store/store.ts";
+import type { ApiTokenRow, ListFilter, TokenRow } from "../store/store.ts";
 import type { Admitted } from "./admission.ts";
 
 export interface SubmitRequest {
   /** The id of the token that asks; idempotency keys are its own. */
   readonly owner: string;
+  /** What that token is called. */
+  readonly ownerName?: string;
   /** The Idempotency-Key of the whole request, with the SHA-256 of its body (base64url). */
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
   readonly specs: readonly TaskSpec[];
@@ -38,6 +43,7 @@ export interface BulkOrder {
   readonly before?: number;
 }
 
+/** `actor`: who asks, for the audit log; the coordinator itself unless said. */
 export interface Coordinator {
   /** Asked before a submit's body is read. */
   readonly admission: {
@@ -47,7 +53,7 @@ export interface Coordinator {
   };
   /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
   submit(request: SubmitRequest): Promise<readonly Submitted[]>;
-  plan(specs: readonly TaskSpec[]): readonly Explanation[];
+  plan(specs: readonly TaskSpec[], by?: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[];
   task(id: TaskId): Promise<Task>;
   /** As `task`, but answers when the task is terminal or after `ms`, whichever is first. */
   waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task>;
@@ -68,7 +74,7 @@ export interface Coordinator {
   cluster(): Promise<ClusterView>;
   health(): Health;
   /** When it is whole and synced. storage_full; state_conflict while another is made. */
-  backup(): Promise<BackupTaken>;
+  backup(actor?: string): Promise<BackupTaken>;
   /** Newest first. */
   backups(): Promise<readonly Backup[]>;
   /** Events after the id given, in arrays as they were committed; starts with a `gap` event where some are gone. */
@@ -77,14 +83,31 @@ export interface Coordinator {
   nodes(options?: { all?: boolean }): readonly Node[];
   node(id: NodeId): Node;
   nodeHealth(id: NodeId): Health;
-  enrol(request: { id: NodeId; publicKey: string }): Promise<Enrolled>;
-  patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node>;
-  drain(id: NodeId, draining: boolean): Promise<Node>;
-  shutdownNode(id: NodeId): Promise<Node>;
+  enrol(request: { id: NodeId; publicKey: string }, actor?: string): Promise<Enrolled>;
+  /** The answer holds the code, which is shown nowhere else. */
+  invite(request: InviteRequest, actor?: string): Promise<Invite>;
+  /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
+  join(request: JoinRequest): Promise<JoinReply>;
+  /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
+  session(id: NodeId, request: SessionRequest): Session;
+  approveNode(id: NodeId, actor?: string): Promise<Node>;
+  /** Its connection is cut, its key is not taken again, its leases are given away. */
+  revokeNode(id: NodeId, actor?: string): Promise<Node>;
+  patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor?: string): Promise<Node>;
+  drain(id: NodeId, draining: boolean, actor?: string): Promise<Node>;
+  shutdownNode(id: NodeId, actor?: string): Promise<Node>;
   /** Gives the node as it was last. state_conflict while it may still be at work. */
-  removeNode(id: NodeId): Promise<Node>;
+  removeNode(id: NodeId, actor?: string): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */
-  token(hash: string): TokenRow | undefined;
+  token(hash: string): ApiTokenRow | undefined;
+  tokens(): readonly TokenView[];
+  /** Throws overloaded with TOKENS.max of them. */
+  makeToken(request: TokenRequest, actor?: string): Promise<TokenMade>;
+  revokeToken(id: TokenId, actor?: string): Promise<TokenView>;
+  /** Oldest first. */
+  auditLog(page: { after: number; limit: number }): Promise<AuditPage>;
+  /** An address has presented wrong credentials until it was shut out for a while. */
+  guessed(address: string): void;
   addToken(row: TokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;

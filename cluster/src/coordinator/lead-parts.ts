@@ -21,6 +21,8 @@ export interface LeadParts {
   readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected">;
   /** Where workers find the bus. */
   readonly busUrls: readonly string[];
+  /** Where other machines find the API, likeliest first; asked for when it listens. */
+  apiUrls(): readonly string[];
   readonly strategy: Strategy;
   /** Finished tasks are kept this long. */
   readonly retentionMs: number;

@@ -8,6 +8,7 @@ import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { Audit } from "./audit.ts";
 import { Backups } from "./backups.ts";
 import { Feed } from "./feed.ts";
 import { Inbox } from "./inbox.ts";
@@ -36,6 +37,7 @@ export class Lead implements Leading {
   readonly turn: Turn;
   readonly intake: Intake;
   readonly tokens: Tokens;
+  readonly audit: Audit;
   readonly backups: Backups | undefined;
   readonly startedAt: number;
   /** The last commit was refused for want of disk space. */
@@ -67,6 +69,7 @@ export class Lead implements Leading {
     });
     this.intake = new Intake(this.state, parts.store, this.turn);
     this.tokens = new Tokens(loaded.tokens);
+    this.audit = new Audit(loaded.auditHead, parts.clock);
     this.backups = parts.backups && new Backups({ ...parts.backups, store: parts.store, clock: parts.clock, log: parts.log });
     this.startedAt = parts.clock.wall();
     this.inbox = new Inbox(this);
@@ -139,9 +142,12 @@ export class Lead implements Leading {
     const nodesRemoved = registry.takeRemoved();
     const nodes = registry.takeDirty();
     const tokens = this.tokens.takeDirty();
+    const tokensRemoved = this.tokens.takeGone();
+    const audit = this.audit.take();
+    const rest = { keys, nodesRemoved, nodes, tokens, tokensRemoved, audit };
     // Also where nothing is written: who was replaced while it stood still must not judge, answer or offer any more (S2).
-    await this.parts.store.commit({ epoch: this.claim.epoch, ...written, keys, nodesRemoved, nodes, tokens });
-    if (written !== undefined || [keys, nodesRemoved, nodes, tokens].some(({ length }) => length > 0)) this.storageFull = false;
+    await this.parts.store.commit({ epoch: this.claim.epoch, ...written, ...rest });
+    if (written !== undefined || Object.values(rest).some(({ length }) => length > 0)) this.storageFull = false;
     this.intake.keysKept();
     registry.committed();
     outgoing.flush(written, this.parts.clock.wall());
@@ -156,6 +162,8 @@ export class Lead implements Leading {
     this.intake.drop();
     const loaded = await this.parts.store.load();
     registry.rollBack(loaded.nodes);
+    this.tokens.rollBack(loaded.tokens);
+    this.audit.rollBack(loaded.auditHead);
     this.state.ledger = this.newLedger(registry, loaded);
     this.parts.log.error("a commit was refused; the ledger was built again from the store");
   }

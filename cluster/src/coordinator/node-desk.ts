@@ -5,6 +5,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
 import { failpoint } from "../system/failpoint.ts";
+import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
 import { stateOf, toNode, type NodeEntry } from "./registry.ts";
 
@@ -38,10 +39,13 @@ export class NodeDesk {
     return this.verdict(this.problemsOf(this.registry.get(id)));
   }
 
-  async enrol({ id, publicKey }: { id: NodeId; publicKey: string }): Promise<Enrolled> {
+  async enrol({ id, publicKey }: { id: NodeId; publicKey: string }, actor: string = SELF): Promise<Enrolled> {
     const { parts, turn, claim } = this.lead;
     await turn.run(() => {
-      if (this.registry.enrol(id, publicKey, parts.clock.wall())) this.lead.nodeChanged(this.registry.get(id));
+      if (this.registry.enrol(id, publicKey, parts.clock.wall())) {
+        this.lead.nodeChanged(this.registry.get(id));
+        this.lead.audit.note(actor, "node.enrolled", id);
+      }
       failpoint("enrol.applied");
     });
     failpoint("enrol.committed");
@@ -58,8 +62,9 @@ export class NodeDesk {
     await this.lead.parts.busServer?.authorize(approved);
   }
 
-  patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }): Promise<Node> {
+  patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {
     return this.change(id, (entry) => {
+      this.lead.audit.note(actor, "node.changed", id);
       const labels = { ...entry.row.labels };
       for (const [name, value] of Object.entries(patch.labels ?? {})) {
         if (value === null) delete labels[name];
@@ -69,26 +74,31 @@ export class NodeDesk {
     });
   }
 
-  drain(id: NodeId, draining: boolean): Promise<Node> {
-    return this.change(id, () => this.registry.update(id, { draining }));
+  drain(id: NodeId, draining: boolean, actor: string = SELF): Promise<Node> {
+    return this.change(id, () => {
+      this.lead.audit.note(actor, draining ? "node.drained" : "node.resumed", id);
+      this.registry.update(id, { draining });
+    });
   }
 
-  async shutdown(id: NodeId): Promise<Node> {
+  async shutdown(id: NodeId, actor: string = SELF): Promise<Node> {
     const node = this.node(id);
     if (id === this.lead.parts.self)
       throw new ClusterError("state_conflict", `${id} runs the coordinator; stop it there with Ctrl-C or its service.`);
+    await this.lead.turn.run(() => this.lead.audit.note(actor, "node.shut_down", id));
     this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch });
     return node;
   }
 
   /** For good. Its tasks' history keeps its name; its key may not connect any more. */
-  async remove(id: NodeId): Promise<Node> {
+  async remove(id: NodeId, actor: string = SELF): Promise<Node> {
     const last = await this.lead.turn.run(() => {
       const entry = this.registry.get(id);
       const refusal = this.mayNotGo(entry);
       if (refusal !== undefined) throw new ClusterError("state_conflict", refusal);
       const node = this.view(entry);
       this.registry.remove(id);
+      this.lead.audit.note(actor, "node.removed", id);
       this.lead.state.ledger.scheduler.removeNode(id);
       return node;
     });
@@ -142,8 +152,9 @@ export class NodeDesk {
     return this.verdict(problems);
   }
 
-  async backup(): Promise<BackupTaken> {
+  async backup(actor: string = SELF): Promise<BackupTaken> {
     const backup = await this.keeper.take();
+    await this.lead.turn.run(() => this.lead.audit.note(actor, "store.backed_up", backup.name));
     // As of the copy's end, give or take the turn that ran meanwhile.
     const tasks = Object.values(this.lead.state.ledger.counts).reduce((sum, count) => sum + count, 0);
     return { ...backup, tasks };

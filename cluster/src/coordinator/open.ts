@@ -4,11 +4,13 @@ import { BulkDesk } from "./bulk-desk.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { groupDeadLetters } from "./dead-letters.ts";
+import { JoinDesk } from "./join-desk.ts";
 import { Lead } from "./lead.ts";
 import type { LeadParts } from "./lead-parts.ts";
 import { readLogs } from "./logs.ts";
 import { NodeDesk } from "./node-desk.ts";
 import { TaskDesk } from "./task-desk.ts";
+import { TokenDesk } from "./token-desk.ts";
 
 export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
@@ -17,6 +19,8 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const tasks = new TaskDesk(lead);
   const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
+  const joining = new JoinDesk(lead, nodes);
+  const tokens = new TokenDesk(lead);
   failpoint("start.loaded");
   await nodes.authorize();
   await lead.backups?.start();
@@ -26,19 +30,24 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   return {
     cluster: () => nodes.cluster(),
     health: () => nodes.health(),
-    backup: () => nodes.backup(),
+    backup: (actor) => nodes.backup(actor),
     backups: () => nodes.backups(),
     nodes: (options) => nodes.nodes(options),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
-    enrol: (request) => nodes.enrol(request),
-    patchNode: (id, patch) => nodes.patch(id, patch),
-    drain: (id, draining) => nodes.drain(id, draining),
-    shutdownNode: (id) => nodes.shutdown(id),
-    removeNode: (id) => nodes.remove(id),
+    enrol: (request, actor) => nodes.enrol(request, actor),
+    invite: (request, actor) => joining.invite(request, actor),
+    join: (request) => joining.join(request),
+    session: (id, request) => joining.session(id, request),
+    approveNode: (id, actor) => joining.approve(id, actor),
+    revokeNode: (id, actor) => joining.revoke(id, actor),
+    patchNode: (id, patch, actor) => nodes.patch(id, patch, actor),
+    drain: (id, draining, actor) => nodes.drain(id, draining, actor),
+    shutdownNode: (id, actor) => nodes.shutdown(id, actor),
+    removeNode: (id, actor) => nodes.remove(id, actor),
     admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
-    plan: (specs) => tasks.plan(specs),
+    plan: (specs, by) => tasks.plan(specs, by),
     task: (id) => tasks.task(id),
     waitFor: (id, ms, signal) => tasks.waitFor(id, ms, signal),
     list: (filter, page) => tasks.list(filter, page),
@@ -63,6 +72,18 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
       yield* readLogs(key, source, options);
     },
     token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
+    tokens: () => tokens.list(),
+    makeToken: (request, actor) => tokens.make(request, actor),
+    revokeToken: (id, actor) => tokens.revoke(id, actor),
+    auditLog: async ({ after, limit }) => {
+      const entries = [...(await parts.store.audit({ after, limit }))];
+      const last = entries.at(-1);
+      return last === undefined || entries.length < limit ? { entries } : { entries, next: last.seq };
+    },
+    guessed: (address) => {
+      if (lead.audit.mayNoteRefusal())
+        void lead.turn.run(() => lead.audit.note(`address ${address}`, "api.guessed", "too many wrong tokens")).catch(() => undefined);
+    },
     addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
     stop: () => lead.stop(),
   };

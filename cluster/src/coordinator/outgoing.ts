@@ -10,7 +10,7 @@ import type { Bus } from "../bus/bus.ts";
 import { controlTo, offersTo } from "../bus/subjects.ts";
 import { specBytes } from "../core/spec-size.ts";
 import type { TaskRecord } from "../core/task.ts";
-import { isTerminal } from "../core/task.ts";
+import { isTerminal, submitterOf } from "../core/task.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import type { Feed } from "./feed.ts";
 import type { Written } from "./ledger.ts";
@@ -43,11 +43,12 @@ export class Outgoing {
   }
 
   /** To the node that holds its lease, in the life that it is known to be in. */
-  offer({ key, attempt, lease, spec }: TaskRecord, boot: number | undefined): void {
+  offer(task: TaskRecord, boot: number | undefined): void {
+    const { key, attempt, lease, spec } = task;
     if (lease === undefined || boot === undefined) return;
     const lives = this.offers.get(lease.node);
     const last = lives?.at(-1);
-    const offer = { task: taskId(key), attempt, epoch: lease.epoch, spec };
+    const offer = { task: taskId(key), attempt, epoch: lease.epoch, spec, submitter: submitterOf(task) };
     if (last?.boot === boot) last.offers.push(offer);
     else append(this.offers, lease.node, { boot, offers: [offer] });
   }

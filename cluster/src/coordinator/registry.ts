@@ -65,7 +65,7 @@ export class Registry {
   }
 
   /** N1. True when the node is new. */
-  enrol(id: NodeId, publicKey: string, now: number): boolean {
+  enrol(id: NodeId, publicKey: string, now: number, more: Pick<NodeRow, "hostname"> & { state?: "pending" } = {}): boolean {
     const known = this.entries.get(id);
     if (known !== undefined) {
       if (known.row.publicKey === publicKey && known.row.state !== "revoked") return false;
@@ -74,7 +74,10 @@ export class Registry {
         `The id ${id} belongs to a node with another key; choose another id, or take that node out first: openclaw-cluster nodes remove ${id}`,
       );
     }
-    const row: NodeRow = { id, publicKey, state: "approved", draining: false, labels: {}, registeredAt: now, succeeded: 0, failed: 0 };
+    const row: NodeRow = {
+      ...{ id, publicKey, state: "approved", draining: false, labels: {}, registeredAt: now, succeeded: 0, failed: 0 },
+      ...more,
+    };
     this.entries.set(id, fresh(row));
     this.dirty.add(id);
     return true;

@@ -28,9 +28,10 @@ export class TaskDesk {
     return this.lead.intake.submit(request);
   }
 
-  plan(specs: readonly TaskSpec[]): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName"> = { owner: "" }): readonly Explanation[] {
     const now = this.lead.parts.clock.wall();
-    return specs.map((spec) => this.ledger.scheduler.explain({ ...create(0, spec, "", now), state: "queued" }, now));
+    const { scheduler } = this.ledger;
+    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.ownerName), state: "queued" }, now));
   }
 
   async task(id: TaskId): Promise<Task> {

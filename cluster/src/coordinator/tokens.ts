@@ -1,22 +1,77 @@
-/** The API's tokens, by the hash of their secret; the secret itself is never here. */
-import type { TokenRow } from "../store/store.ts";
+/**
+ * The API's tokens and the open invitations, by what is kept of their secrets; the secrets themselves are never here.
+ *
+ * T1. An invitation is no token: `find` never gives one.
+ */
+import type { ApiTokenRow, TokenRow } from "../store/store.ts";
 
 export class Tokens {
-  private readonly byHash = new Map<string, TokenRow>();
+  private readonly byHash = new Map<string, ApiTokenRow>();
+  private readonly invites = new Map<string, TokenRow>();
   private dirty: TokenRow[] = [];
+  private gone: string[] = [];
 
   constructor(rows: readonly TokenRow[]) {
-    for (const row of rows) this.byHash.set(row.hash, row);
+    this.rollBack(rows);
   }
 
-  find(hash: string, now: number): TokenRow | undefined {
+  /** After a commit that failed: what the store has is all there is. */
+  rollBack(rows: readonly TokenRow[]): void {
+    this.byHash.clear();
+    this.invites.clear();
+    this.dirty = [];
+    this.gone = [];
+    for (const row of rows) this.hold(row);
+  }
+
+  find(hash: string, now: number): ApiTokenRow | undefined {
     const row = this.byHash.get(hash);
     return row === undefined || (row.expiresAt !== undefined && row.expiresAt <= now) ? undefined : row;
   }
 
   add(row: TokenRow): void {
-    this.byHash.set(row.hash, row);
+    this.hold(row);
     this.dirty.push(row);
+  }
+
+  get size(): number {
+    return this.byHash.size;
+  }
+
+  all(): IterableIterator<ApiTokenRow> {
+    return this.byHash.values();
+  }
+
+  /** undefined: there is none. */
+  remove(id: string): ApiTokenRow | undefined {
+    const row = this.byHash.values().find((one) => one.id === id);
+    if (row === undefined) return undefined;
+    this.byHash.delete(row.hash);
+    this.gone.push(id);
+    return row;
+  }
+
+  /** Those that have expired go. */
+  sweep(now: number): void {
+    for (const { id, expiresAt } of [...this.byHash.values()]) if (expiresAt !== undefined && expiresAt <= now) this.remove(id);
+  }
+
+  /** Open or used; undefined when there is none or its time is over. */
+  invite(id: string, now: number): TokenRow | undefined {
+    const row = this.invites.get(id);
+    return row === undefined || (row.expiresAt ?? 0) <= now ? undefined : row;
+  }
+
+  /** Those whose time is over go. Gives how many are left unused. */
+  sweepInvites(now: number): number {
+    let open = 0;
+    for (const { id, expiresAt = 0, invite } of this.invites.values()) {
+      if (expiresAt <= now) {
+        this.invites.delete(id);
+        this.gone.push(id);
+      } else if (invite?.usedBy === undefined) open += 1;
+    }
+    return open;
   }
 
   takeDirty(): TokenRow[] {
@@ -24,4 +79,19 @@ export class Tokens {
     this.dirty = [];
     return rows;
   }
+
+  takeGone(): string[] {
+    const ids = this.gone;
+    this.gone = [];
+    return ids;
+  }
+
+  private hold(row: TokenRow): void {
+    if (isApiToken(row)) this.byHash.set(row.hash, row);
+    else this.invites.set(row.id, row);
+  }
+}
+
+function isApiToken(row: TokenRow): row is ApiTokenRow {
+  return row.scope !== "join";
 }

@@ -13,7 +13,7 @@ import { z } from "zod";
 
 const Word = z.string().min(1).max(4_096);
 export const CommandRule = z
-  .union([Word.transform((line) => line.trim().split(/\s+/)), z.array(Word).min(1).max(256)])
+  .union([Word.transform((line) => line.trim().split(/\s+/)), z.array(Word).min(1).max(256)], "a rule is a line, or a list of words")
   .refine(
     ([program = "", ...args]) => (program === "**" ? args.length === 0 : isProgram(program)),
     "a rule begins with a program's name or absolute path, or is ** alone",

@@ -2,7 +2,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { matches } from "./command-rule.ts";
-import { decide, DEFAULT_POLICY, DENY_ALL, Policy, summary, type Found } from "./policy.ts";
+import { admit, decide, DEFAULT_POLICY, DENY_ALL, Policy, summary, type Found } from "./policy.ts";
 
 type CommandInput = Extract<TaskSpec, { kind: "command" }>["input"];
 
@@ -12,12 +12,13 @@ const agent = (name?: string, session?: string): TaskSpec => ({
   input: { message: "hello", ...(name !== undefined && { agent: name }), ...(session !== undefined && { session }) },
 });
 const policy = (allow: object, deny: object = {}): Policy => Policy.parse({ version: 1, allow, deny });
+const NOON = { now: Date.UTC(2026, 5, 1, 12), timeZone: "UTC" };
 const allows = (commands: unknown[], argv: string[], more: Partial<CommandInput> = {}, found?: Found): boolean =>
   decide(policy({ commands, cwds: ["/srv/tasks"], env: ["TZ", "APP_*"] }), command(argv, more), found).allow;
 
 describe("the shipped policies", () => {
   test("default: echo and agents, no tool, no command", () => {
-    expect(decide(DEFAULT_POLICY, { kind: "echo", input: {} })).toEqual({ allow: true });
+    expect(decide(DEFAULT_POLICY, { kind: "echo", input: {} })).toEqual({ allow: true, rules: ["allow.echo"] });
     expect(decide(DEFAULT_POLICY, agent()).allow).toBe(true);
     expect(decide(DEFAULT_POLICY, agent("any")).allow).toBe(true);
     expect(decide(DEFAULT_POLICY, { kind: "tool", input: { tool: "web_fetch" } })).toEqual({
@@ -67,6 +68,64 @@ describe("deny wins over allow (N1)", () => {
   test("a task that names no agent could mean a denied one", () => {
     expect(decide(policy({ agents: ["*"] }, { agents: ["private"] }), agent()).allow).toBe(false);
     expect(decide(policy({ agents: ["*", "default"] }, { agents: ["private"] }), agent()).allow).toBe(true);
+  });
+});
+
+describe("for whom and when", () => {
+  const echo: TaskSpec = { kind: "echo", input: {} };
+  const ann = { token: "annannan", name: "ann" };
+  const NIGHT = { node: "studio", now: Date.UTC(2026, 5, 1, 22), timeZone: "UTC" };
+  const DAY = { ...NIGHT, now: Date.UTC(2026, 5, 1, 12) };
+  const full = Policy.parse({ version: 1, users: { allow: ["ann"] }, hours: { quiet: ["21:00-07:00"] } });
+
+  test("all of a policy's parts must allow it, and each says so", () => {
+    expect(admit(full, { spec: echo, submitter: ann }, DAY)).toEqual({ allow: true, rules: ["allow.echo", "users.allow: ann"] });
+    expect(admit(full, { spec: echo, submitter: { token: "x", name: "bob" } }, DAY)).toEqual({
+      allow: false,
+      reason: "the user bob may not use this node",
+    });
+    expect(admit(full, { spec: command(["ls"]), submitter: ann }, DAY)).toMatchObject({
+      reason: expect.stringContaining("command ls") as string,
+    });
+    expect(admit(full, { spec: echo, submitter: ann }, NIGHT)).toEqual({
+      allow: false,
+      reason: "no new work until 07:00 (UTC)",
+      rule: "hours.quiet: 21:00-07:00 (UTC)",
+    });
+    expect(admit(DEFAULT_POLICY, { spec: echo }, NIGHT).allow).toBe(true);
+  });
+
+  test("an offer that does not say who submitted it is nobody's", () => {
+    expect(admit(full, { spec: echo }, DAY)).toMatchObject({ reason: "a user that is not known may not use this node" });
+    expect(admit({ ...full, users: { allow: ["*"], deny: ["bob"] } }, { spec: echo }, DAY)).toMatchObject({ rule: "users.deny: bob" });
+  });
+
+  test("in quiet hours only what no other node may run is taken, where the policy says so", () => {
+    const pinned = Policy.parse({ version: 1, hours: { quiet: ["21:00-07:00"], pinned: true } });
+    const only = (...nodes: string[]): TaskSpec => ({ ...echo, require: { nodes: nodes as never } });
+    expect(admit(pinned, { spec: only("studio") }, NIGHT).allow).toBe(true);
+    for (const spec of [echo, only("studio", "nas2"), only("nas2")]) expect(admit(pinned, { spec }, NIGHT).allow).toBe(false);
+    expect(admit(full, { spec: only("studio"), submitter: ann }, NIGHT).allow).toBe(false);
+  });
+
+  test("the summary tells both, and whether it is quiet now", () => {
+    const { users, hours } = full;
+    expect(summary(full, DAY)).toMatchObject({ users: { allow: ["ann"], deny: [] }, hours: { text: "21:00-07:00 (UTC)", pinned: false } });
+    expect(summary(full, DAY).hours).not.toHaveProperty("quiet");
+    expect(summary(full, NIGHT).hours?.quiet).toEqual({ until: Date.UTC(2026, 5, 2, 7), text: "07:00 (UTC)" });
+    expect(summary(Policy.parse({ version: 1, users, hours: { ...hours, quiet: ["00:00-24:00"] } }), DAY).hours?.quiet).toEqual({});
+  });
+
+  test("a denial names its rule", () => {
+    const strict = policy(
+      { agents: ["*"], commands: ["git **"], tools: ["web_*"] },
+      { agents: ["priv*"], commands: ["git push"], tools: ["web_post"] },
+    );
+    const rules = [agent("private"), command(["git", "push", "-f"]), { kind: "tool", input: { tool: "web_post" } } as TaskSpec].map(
+      (spec) => decide(strict, spec),
+    );
+    expect(rules).toMatchObject([{ rule: "deny.agents: priv*" }, { rule: "deny.commands: git push" }, { rule: "deny.tools: web_post" }]);
+    expect(decide(strict, command(["git", "pull"]))).toEqual({ allow: true, rules: ["allow.commands: git **"] });
   });
 });
 
@@ -180,16 +239,16 @@ test("matching a hostile pattern is not slow: at most length times length steps"
 
 describe("the summary for placement", () => {
   test("says which kinds, agents and programs; an absent list means any", () => {
-    expect(summary(DEFAULT_POLICY)).toEqual({ kinds: ["echo", "agent"], commands: [] });
-    expect(summary(policy({ agents: ["*"], tools: ["x"], commands: ["**"] }, { kinds: ["echo"] }))).toEqual({
+    expect(summary(DEFAULT_POLICY, NOON)).toEqual({ kinds: ["echo", "agent"], commands: [] });
+    expect(summary(policy({ agents: ["*"], tools: ["x"], commands: ["**"] }, { kinds: ["echo"] }), NOON)).toEqual({
       kinds: ["command", "agent", "tool"],
     });
-    expect(summary(policy({ agents: ["h*"], commands: ["git pull", "git log", "/opt/x"] }), ["helper", "main"])).toEqual({
+    expect(summary(policy({ agents: ["h*"], commands: ["git pull", "git log", "/opt/x"] }), NOON, ["helper", "main"])).toEqual({
       kinds: ["echo", "command", "agent"],
       agents: ["helper"],
       commands: ["git", "/opt/x"],
     });
-    expect(summary(policy({ agents: ["*"] }, { agents: ["private"] }), ["main", "private"])).toMatchObject({ agents: ["main"] });
-    expect(summary(policy({ agents: ["default", "main"] }), ["main", "private"])).toMatchObject({ agents: ["default", "main"] });
+    expect(summary(policy({ agents: ["*"] }, { agents: ["private"] }), NOON, ["main", "private"])).toMatchObject({ agents: ["main"] });
+    expect(summary(policy({ agents: ["default", "main"] }), NOON, ["main", "private"])).toMatchObject({ agents: ["default", "main"] });
   });
 });

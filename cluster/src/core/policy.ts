@@ -1,15 +1,19 @@
 /**
- * A node's own rule of what may run on it, as policy.yaml says it. The node asks it before each attempt; no coordinator
- * can widen it (DESIGN G7). Pure: the file is read by worker/policy-file.ts.
+ * A node's own rule of what may run on it, for whom and when, as policy.yaml says it. The node asks it before each
+ * attempt; no coordinator can widen it (DESIGN G7). Pure: the file is read by worker/policy-file.ts.
  *
  * N1. What is not allowed is denied, and deny wins over allow.
  * N2. A policy that cannot be read denies everything; one that does not exist is DEFAULT_POLICY.
- * N3. A reason names the rule's subject, never an argument: arguments can hold secrets.
+ * N3. A reason names the rule's subject, never an argument: arguments can hold secrets. Rules are for the node's owner.
+ * N4. For whom is as true as the coordinator that says it; what may run, and when, is the node's alone to judge.
  */
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import { TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 import { CommandRule, isAbsolute, matches, programOf, ruleAllows, ruleDenies } from "./command-rule.ts";
+import { Hours, hoursText, isQuiet, quietness, untilText, type Moment } from "./quiet-hours.ts";
+import { judgeUser, Users, userText } from "./users.ts";
 
 const Patterns = z.array(z.string().min(1).max(256)).max(256).default([]);
 const Rules = z.array(CommandRule).max(256).default([]);
@@ -33,6 +37,9 @@ export const Policy = z.strictObject({
   deny: z
     .strictObject({ kinds: z.array(TaskKind).default([]), agents: Patterns, tools: Patterns, commands: Rules, cwds: Folders })
     .prefault({}),
+  /** Everybody, unless said. */
+  users: Users.optional(),
+  hours: Hours.optional(),
 });
 export type Policy = z.infer<typeof Policy>;
 
@@ -44,7 +51,10 @@ export interface PolicySource {
 export const DEFAULT_POLICY: Policy = Policy.parse({ version: 1, allow: { agents: ["*"] } });
 export const DENY_ALL: Policy = Policy.parse({ version: 1, allow: { echo: false } });
 
-export type Decision = { readonly allow: true } | { readonly allow: false; readonly reason: string };
+/** `rules`: those that allow it, by their place in the policy. `rule`: the one that denies it, where it is not for want of one. */
+export type Decision =
+  | { readonly allow: true; readonly rules: readonly string[] }
+  | { readonly allow: false; readonly reason: string; readonly rule?: string };
 
 /** What only the node's file system knows of a command. */
 export interface Found {
@@ -54,14 +64,52 @@ export interface Found {
   readonly cwd?: string;
 }
 
-const ALLOWED: Decision = { allow: true };
-const denied = (reason: string): Decision => ({ allow: false, reason });
+/** Work that comes to the node. */
+export interface Asked {
+  readonly spec: TaskSpec;
+  readonly submitter?: Submitter | undefined;
+  readonly found?: Found | undefined;
+}
 
+/** Where and when it comes. */
+export interface Here extends Moment {
+  readonly node: string;
+}
+
+const allowed = (...rules: string[]): Decision => ({ allow: true, rules });
+const denied = (reason: string, rule?: string): Decision => ({ allow: false, reason, ...(rule !== undefined && { rule }) });
+
+const ECHO: Decision = allowed("allow.echo");
+
+/** May the node begin it now? */
+export function admit(policy: Policy, { spec, submitter, found }: Asked, here: Here): Decision {
+  const { users, hours } = policy;
+  const user = users && judgeUser(users, submitter);
+  if (user?.allow === false)
+    return denied(`${userText(submitter)} may not use this node`, user.rule === undefined ? undefined : `users.deny: ${user.rule}`);
+  const what = decide(policy, spec, found);
+  if (!what.allow) return what;
+  if (hours !== undefined && isQuiet(hours, here) && !(hours.pinned && isPinned(spec.require?.nodes, here.node)))
+    return denied(`no new work ${untilWords(hours, here)}`, `hours.quiet: ${hoursText(hours, here.timeZone)}`);
+  return user === undefined ? what : { allow: true, rules: [...what.rules, `users.allow: ${user.rule}`] };
+}
+
+/** The task may run on this node and on no other. */
+export function isPinned(nodes: readonly string[] | undefined, node: string): boolean {
+  return nodes?.length === 1 && nodes[0] === node;
+}
+
+function untilWords(hours: Hours, moment: Moment): string {
+  const { until } = quietness(hours, moment);
+  return until === undefined ? "at any time" : `until ${untilText(until, hours, moment)}`;
+}
+
+/** What may run, whoever asks for it and whenever. */
 export function decide(policy: Policy, spec: TaskSpec, found?: Found): Decision {
-  if (policy.deny.kinds.includes(spec.kind)) return denied(`kind ${spec.kind} is denied`);
+  if (policy.deny.kinds.includes(spec.kind)) return denied(`kind ${spec.kind} is denied`, `deny.kinds: ${spec.kind}`);
   switch (spec.kind) {
     case "echo":
-      return policy.allow.echo ? ALLOWED : denied("kind echo is not allowed");
+      return policy.allow.echo ? ECHO : denied("kind echo is not allowed", "allow.echo: false");
     case "agent":
       return decideAgent(policy, spec.input.agent, spec.input.session);
     case "tool":
@@ -74,36 +122,48 @@ export function decide(policy: Policy, spec: TaskSpec, found?: Found): Decision 
 function decideAgent(policy: Policy, agent: string | undefined, session: string | undefined): Decision {
   const { allow, deny } = policy;
   const name = agent ?? "default";
-  if (deny.agents.some((pattern) => matches(pattern, name))) return denied(`agent ${name} is denied`);
+  const against = deny.agents.find((pattern) => matches(pattern, name));
+  if (against !== undefined) return denied(`agent ${name} is denied`, `deny.agents: ${against}`);
   // Which agent is the default one is not known here, so it could be a denied one.
-  const open =
-    agent === undefined && deny.agents.length > 0
-      ? allow.agents.includes("default")
-      : allow.agents.some((pattern) => matches(pattern, name));
-  if (!open) return denied(`agent ${name} is not allowed`);
+  const isAny = agent === undefined && deny.agents.length > 0;
+  const open = allow.agents.find((pattern) => (isAny ? pattern === "default" : matches(pattern, name)));
+  if (open === undefined) return denied(`agent ${name} is not allowed`);
   // OpenClaw's own session keys begin with agent:<name>: and would lead to that agent, whatever the task says.
   if (session?.startsWith("agent:") && !session.startsWith(`agent:${name}:`)) return denied("the session belongs to another agent");
-  return ALLOWED;
+  return allowed(`allow.agents: ${open}`);
 }
 
 function decideTool(policy: Policy, input: Extract<TaskSpec, { kind: "tool" }>["input"]): Decision {
-  if (policy.deny.tools.some((pattern) => matches(pattern, input.tool))) return denied(`tool ${input.tool} is denied`);
-  if (!policy.allow.tools.some((pattern) => matches(pattern, input.tool))) return denied(`tool ${input.tool} is not allowed`);
-  return input.agent === undefined && input.session === undefined ? ALLOWED : decideAgent(policy, input.agent, input.session);
+  const against = policy.deny.tools.find((pattern) => matches(pattern, input.tool));
+  if (against !== undefined) return denied(`tool ${input.tool} is denied`, `deny.tools: ${against}`);
+  const open = policy.allow.tools.find((pattern) => matches(pattern, input.tool));
+  if (open === undefined) return denied(`tool ${input.tool} is not allowed`);
+  const rule = `allow.tools: ${open}`;
+  if (input.agent === undefined && input.session === undefined) return allowed(rule);
+  const agent = decideAgent(policy, input.agent, input.session);
+  return agent.allow ? allowed(rule, ...agent.rules) : agent;
 }
 
 function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command" }>["input"], found: Found | undefined): Decision {
   const { allow, deny } = policy;
   const name = input.argv[0] ?? "";
   const command = { argv: input.argv, stdin: input.stdin !== undefined, ...(found && { files: found.files }) };
-  if (deny.commands.some((rule) => ruleDenies(rule, command))) return denied(`command ${name} is denied`);
-  if (!allow.commands.some((rule) => ruleAllows(rule, command))) return denied(`command ${name} is not allowed with these arguments`);
-  const variable = Object.keys(input.env ?? {}).find((one) => !allow.env.some((pattern) => matches(pattern, one)));
-  if (variable !== undefined) return denied(`a task may not set the variable ${variable}`);
+  const against = deny.commands.find((rule) => ruleDenies(rule, command));
+  if (against !== undefined) return denied(`command ${name} is denied`, `deny.commands: ${against.join(" ")}`);
+  const open = allow.commands.find((rule) => ruleAllows(rule, command));
+  if (open === undefined) return denied(`command ${name} is not allowed with these arguments`);
+  const rules = [`allow.commands: ${open.join(" ")}`];
+  for (const variable of Object.keys(input.env ?? {})) {
+    const pattern = allow.env.find((one) => matches(one, variable));
+    if (pattern === undefined) return denied(`a task may not set the variable ${variable}`);
+    rules.push(`allow.env: ${pattern}`);
+  }
   const cwd = found?.cwd ?? input.cwd;
-  if (cwd === undefined) return ALLOWED;
-  if (deny.cwds.some((folder) => isWithin(folder, cwd))) return denied(`folder ${cwd} is denied`);
-  return allow.cwds.some((folder) => isWithin(folder, cwd)) ? ALLOWED : denied(`folder ${cwd} is not allowed`);
+  if (cwd === undefined) return allowed(...rules);
+  const shut = deny.cwds.find((folder) => isWithin(folder, cwd));
+  if (shut !== undefined) return denied(`folder ${cwd} is denied`, `deny.cwds: ${shut}`);
+  const home = allow.cwds.find((folder) => isWithin(folder, cwd));
+  return home === undefined ? denied(`folder ${cwd} is not allowed`) : allowed(...rules, `allow.cwds: ${home}`);
 }
 
 function isWithin(folder: string, path: string): boolean {
@@ -113,8 +173,8 @@ function isWithin(folder: string, path: string): boolean {
 }
 
 /** The policy in short, for placement only. `agents`: those of this node's OpenClaw, where it is known. A list that is absent means any. */
-export function summary(policy: Policy, agents?: readonly string[]): NodeFacts["policy"] {
-  const { allow, deny } = policy;
+export function summary(policy: Policy, moment: Moment, agents?: readonly string[]): NodeFacts["policy"] {
+  const { allow, deny, users, hours } = policy;
   const open: Record<TaskKind, boolean> = {
     echo: allow.echo,
     agent: allow.agents.length > 0,
@@ -133,5 +193,16 @@ export function summary(policy: Policy, agents?: readonly string[]): NodeFacts["
           : [undefined, ...agents].filter((name) => decideAgent(policy, name, undefined).allow).map((name) => name ?? "default"),
     }),
     ...(!programs.includes(undefined) && { commands: [...new Set(programs as string[])] }),
+    ...(users !== undefined && { users }),
+    ...(hours !== undefined && { hours: hoursSummary(hours, moment) }),
+  };
+}
+
+function hoursSummary(hours: Hours, moment: Moment): NonNullable<NodeFacts["policy"]["hours"]> {
+  const { quiet, until } = quietness(hours, moment);
+  return {
+    text: hoursText(hours, moment.timeZone),
+    pinned: hours.pinned,
+    ...(quiet && { quiet: until === undefined ? {} : { until, text: untilText(until, hours, moment) } }),
   };
 }

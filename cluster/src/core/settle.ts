@@ -22,11 +22,12 @@ export interface Settled {
   readonly ended?: Attempt;
 }
 
-export function create(key: number, spec: TaskSpec, owner: string, now: number): TaskRecord {
+export function create(key: number, spec: TaskSpec, owner: string, now: number, ownerName?: string): TaskRecord {
   const common = {
     key,
     spec,
     owner,
+    ...(ownerName !== undefined && { ownerName }),
     priority: priorityNumber(spec.priority),
     createdAt: now,
     seq: 1,

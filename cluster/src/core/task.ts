@@ -9,6 +9,7 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
+import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import type { BlobRef, Progress, Reason, TaskError, TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Failure } from "./failure.ts";
@@ -26,8 +27,9 @@ export interface TaskRecord {
   readonly key: number;
   readonly spec: TaskSpec;
   readonly priority: number;
-  /** Who submitted it: the id of a token. */
+  /** Who submitted it: the id of a token, and what that is called. */
   readonly owner: string;
+  readonly ownerName?: string;
   readonly createdAt: number;
   readonly state: TaskState;
   readonly reason: Reason;
@@ -59,6 +61,11 @@ export interface TaskRecord {
   readonly result?: Json;
   readonly resultBlob?: BlobRef;
   readonly error?: TaskError | undefined;
+}
+
+/** As a node is told of them. */
+export function submitterOf({ owner, ownerName }: Pick<TaskRecord, "owner" | "ownerName">): Submitter {
+  return ownerName === undefined ? { token: owner } : { token: owner, name: ownerName };
 }
 
 /**

@@ -1,9 +1,11 @@
 /** The store in memory: for tests and simulations. What it holds outlives `close`, as a disk outlives its process. */
 import assert from "node:assert/strict";
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import { isDead, isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+import { EMPTY_CHAIN, type ChainHead } from "../trust/audit-chain.ts";
 import {
   StoreFenced,
   type Batch,
@@ -33,6 +35,7 @@ class RamStore implements Store {
   private readonly keys = new Map<string, SubmitKey>();
   private readonly nodes = new Map<string, NodeRow>();
   private readonly tokens = new Map<string, TokenRow>();
+  private readonly entries: AuditEntry[] = [];
 
   async claim(): Promise<Claim> {
     this.epoch += 1;
@@ -45,7 +48,7 @@ class RamStore implements Store {
     const live = this.descending()
       .filter(({ state }) => !isTerminal(state))
       .toReversed();
-    return { live, nodes: byId(this.nodes), tokens: byId(this.tokens), counts, lastKey: this.lastKey };
+    return { live, nodes: byId(this.nodes), tokens: byId(this.tokens), auditHead: headOf(this.entries), counts, lastKey: this.lastKey };
   }
 
   async commit(batch: Batch): Promise<void> {
@@ -62,6 +65,7 @@ class RamStore implements Store {
     for (const node of batch.nodes ?? []) this.nodes.set(node.id, node);
     for (const token of batch.tokens ?? []) this.tokens.set(token.id, token);
     for (const id of batch.tokensRemoved ?? []) this.tokens.delete(id);
+    this.entries.push(...(batch.audit ?? []));
   }
 
   async task(key: number): Promise<TaskRecord | undefined> {
@@ -81,6 +85,10 @@ class RamStore implements Store {
 
   async submitKey(owner: string, key: string): Promise<SubmitKey | undefined> {
     return this.keys.get(keyName(owner, key));
+  }
+
+  async audit({ after, limit }: { after: number; limit: number }): Promise<readonly AuditEntry[]> {
+    return this.entries.filter(({ seq }) => seq > after).slice(0, limit);
   }
 
   async prune({ endedBefore, limit }: { endedBefore: number; limit: number }): Promise<number> {
@@ -134,6 +142,11 @@ function fits(task: TaskRecord, { states, kind, node, label, name, user, dead }:
     (name === undefined || task.spec.name === name) &&
     (user === undefined || task.spec.user === user)
   );
+}
+
+function headOf(entries: readonly AuditEntry[]): ChainHead {
+  const last = entries.at(-1);
+  return last === undefined ? EMPTY_CHAIN : { seq: last.seq, hash: last.hash };
 }
 
 /** Owners are ids of tokens, so a space cannot occur in one. */

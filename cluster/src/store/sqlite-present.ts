@@ -4,6 +4,7 @@
  */
 import { existsSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import { faultIn, isOurs } from "./sqlite-open.ts";
 import { lastKeyOf } from "./sqlite-writes.ts";
 
@@ -16,6 +17,8 @@ export interface Present {
   /** The task's newest attempt; undefined where there is no such task any more. */
   attemptOf(key: number): number | undefined;
   rows(table: "nodes" | "tokens"): readonly { id: string; json: string }[];
+  /** Oldest first; none where its layout is from before the audit log. */
+  audit(): readonly AuditEntry[];
   close(): void;
 }
 
@@ -54,8 +57,19 @@ function read(database: DatabaseSync, close: () => void): Present | undefined {
       const column = table === "nodes" ? "node" : "token";
       return database.prepare(`SELECT id, ${column} AS json FROM ${table}`).all() as { id: string; json: string }[];
     },
+    audit: () =>
+      hasAudit(database)
+        ? database
+            .prepare("SELECT * FROM audit ORDER BY seq")
+            .all()
+            .map((row) => ({ ...row }) as unknown as AuditEntry)
+        : [],
     close,
   };
+}
+
+function hasAudit(database: DatabaseSync): boolean {
+  return database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'audit'").get() !== undefined;
 }
 
 /** The check itself throws where a page that it needs cannot be read. */

@@ -3,9 +3,11 @@
  * only `load`, once at the start, reads all that is live.
  */
 import type { DatabaseSync } from "node:sqlite";
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { TASK_COLUMNS, TASK_JOINS, toRecord, type TaskRow, type Value } from "./sqlite-rows.ts";
+import { EMPTY_CHAIN, type ChainHead } from "../trust/audit-chain.ts";
 import { lastKeyOf } from "./sqlite-writes.ts";
 import type { ListFilter, Loaded, Page, SubmitKey } from "./store.ts";
 
@@ -35,7 +37,8 @@ export class Reads {
       counts[state] = count;
     const nodes = this.statements.nodes.all().map((row) => JSON.parse(row["node"] as string));
     const tokens = this.statements.tokens.all().map((row) => JSON.parse(row["token"] as string));
-    return { live, nodes, tokens, counts, lastKey: lastKeyOf(this.database) };
+    const auditHead = (this.statements.auditHead.get() as unknown as ChainHead | undefined) ?? EMPTY_CHAIN;
+    return { live, nodes, tokens, auditHead: { ...auditHead }, counts, lastKey: lastKeyOf(this.database) };
   }
 
   task(key: number): TaskRecord | undefined {
@@ -50,6 +53,10 @@ export class Reads {
   submitKey(owner: string, key: string): SubmitKey | undefined {
     const row = this.statements.submitKey.get(owner, key) as { body_hash: string; runs: string; at: number } | undefined;
     return row && { owner, key, bodyHash: row.body_hash, runs: JSON.parse(row.runs), at: row.at };
+  }
+
+  audit({ after, limit }: { after: number; limit: number }): readonly AuditEntry[] {
+    return this.statements.audit.all(after, limit).map((row) => ({ ...row }) as unknown as AuditEntry);
   }
 
   list(filter: ListFilter, { before = Number.MAX_SAFE_INTEGER, limit }: { before?: number; limit: number }): Page {
@@ -116,6 +123,8 @@ function prepare(database: DatabaseSync) {
     countOver: database.prepare("SELECT state, count(*) AS count FROM tasks WHERE live <> 1 GROUP BY state"),
     nodes: database.prepare("SELECT node FROM nodes ORDER BY id"),
     tokens: database.prepare("SELECT token FROM tokens ORDER BY id"),
+    auditHead: database.prepare("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"),
+    audit: database.prepare("SELECT seq, at, actor, action, object, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"),
     task: database.prepare(`SELECT ${TASK_COLUMNS} FROM tasks t ${TASK_JOINS} WHERE t.key = ?`),
     attempts: database.prepare("SELECT attempt FROM attempts WHERE key = ? ORDER BY n"),
     submitKey: database.prepare("SELECT body_hash, runs, at FROM submit_keys WHERE owner = ? AND key = ?"),

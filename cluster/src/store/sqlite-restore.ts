@@ -4,7 +4,7 @@
  *
  * B1. The next epoch is above every one that a worker may have seen, and the next task key above every one given since.
  * B2. No attempt of the backup's past holds a lease, and no attempt's number is given again.
- * B3. Who may come in is as of the newest word on it: nodes and tokens come from the present database where that is whole.
+ * B3. Who may come in is as of the newest word on it: nodes, tokens and the audit log come from the present database where that is whole.
  * B4. What was given since is read from the present database. Where that is gone, damaged or another cluster's, the margins
  *     below stand for what it would have said.
  */
@@ -185,4 +185,7 @@ function takeTrust(database: DatabaseSync, known: Present): void {
   for (const row of known.rows("nodes")) node.run(row.id, row.json);
   const token = database.prepare("INSERT INTO tokens (id, token) VALUES (?, ?)");
   for (const row of known.rows("tokens")) token.run(row.id, row.json);
+  // The same chain, and never shorter: what was noted since stays noted.
+  const entry = database.prepare("INSERT OR IGNORE INTO audit (seq, at, actor, action, object, hash) VALUES (?, ?, ?, ?, ?, ?)");
+  for (const { seq, at, actor, action, object, hash } of known.audit()) entry.run(seq, at, actor, action, object, hash);
 }

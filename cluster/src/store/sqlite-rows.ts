@@ -15,6 +15,7 @@ export interface TaskRow {
   readonly rest: string | null;
   readonly placement: string | null;
   readonly owner: string;
+  readonly owner_name: string | null;
   readonly priority: number;
   readonly created_at: number;
   readonly spec: string;
@@ -24,7 +25,7 @@ export interface TaskRow {
 }
 
 export const TASK_COLUMNS = `t.key, t.state, t.reason, t.seq, t.attempt, t.queued_at, t.started_at, t.ended_at, t.rest, t.placement,
-  s.owner, s.priority, s.created_at, s.spec, o.result, o.blob, o.error`;
+  s.owner, s.owner_name, s.priority, s.created_at, s.spec, o.result, o.blob, o.error`;
 
 /** Goes after `FROM tasks t` and its index. CROSS fixes the order of the loops: tasks outside. */
 export const TASK_JOINS = "CROSS JOIN specs s ON s.key = t.key LEFT JOIN outcomes o ON t.outcome = 1 AND o.key = t.key";
@@ -35,6 +36,7 @@ export function toRecord(row: TaskRow): TaskRecord {
     spec: JSON.parse(row.spec),
     priority: row.priority,
     owner: row.owner,
+    ...(row.owner_name !== null && { ownerName: row.owner_name }),
     createdAt: row.created_at,
     state: row.state,
     reason: row.reason,
@@ -109,10 +111,10 @@ export function putTask(task: TaskRecord, values: Value[]): void {
   values.push(toJson(task.placement));
 }
 
-export const SPEC_ROW = ["key", "owner", "priority", "created_at", "spec"] as const;
+export const SPEC_ROW = ["key", "owner", "owner_name", "priority", "created_at", "spec"] as const;
 
-export function putSpec({ key, owner, priority, createdAt, spec }: TaskRecord, values: Value[]): void {
-  values.push(key, owner, priority, createdAt, JSON.stringify(spec));
+export function putSpec({ key, owner, ownerName, priority, createdAt, spec }: TaskRecord, values: Value[]): void {
+  values.push(key, owner, ownerName ?? null, priority, createdAt, JSON.stringify(spec));
 }
 
 export const OUTCOME_ROW = ["key", "result", "blob", "error"] as const;

@@ -119,7 +119,7 @@ export class Writes {
     else this.placed.set(task.key, task.placement);
   }
 
-  private writeRest({ attempts = [], keys = [], nodesRemoved = [], nodes = [], tokens = [], tokensRemoved = [] }: Batch): void {
+  private writeRest({ attempts = [], keys = [], nodesRemoved = [], nodes = [], tokens = [], tokensRemoved = [], audit = [] }: Batch): void {
     const { statements } = this;
     for (const { task, attempt } of attempts) statements.insertAttempt.run(task, attempt.n, JSON.stringify(attempt));
     for (const { owner, key, bodyHash, runs, at } of keys) statements.writeKey.run(owner, key, bodyHash, JSON.stringify(runs), at);
@@ -127,6 +127,7 @@ export class Writes {
     for (const node of nodes) statements.writeNode.run(node.id, JSON.stringify(node));
     for (const token of tokens) statements.writeToken.run(token.id, JSON.stringify(token));
     for (const id of tokensRemoved) statements.removeToken.run(id);
+    for (const { seq, at, actor, action, object, hash } of audit) statements.insertAudit.run(seq, at, actor, action, object, hash);
   }
 }
 
@@ -148,6 +149,7 @@ function prepare(database: DatabaseSync) {
     removeNode: database.prepare("DELETE FROM nodes WHERE id = ?"),
     writeToken: database.prepare("INSERT OR REPLACE INTO tokens (id, token) VALUES (?, ?)"),
     removeToken: database.prepare("DELETE FROM tokens WHERE id = ?"),
+    insertAudit: database.prepare("INSERT INTO audit (seq, at, actor, action, object, hash) VALUES (?, ?, ?, ?, ?, ?)"),
     keepLastKey: database.prepare("UPDATE meta SET last_key = ?"),
     removeKeys: database.prepare("DELETE FROM submit_keys WHERE rowid IN (SELECT rowid FROM submit_keys WHERE at < ? LIMIT ?)"),
     old: database.prepare(

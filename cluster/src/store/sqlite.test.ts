@@ -22,7 +22,7 @@ import { Reason } from "@openclaw-cluster/contract/task";
 import { isDead, type TaskRecord } from "../core/task.ts";
 import { silentLog } from "../system/log.ts";
 import { sql as first } from "./migrations/0001-first.ts";
-import { migrate } from "./sqlite-migrations.ts";
+import { MIGRATIONS, migrate } from "./sqlite-migrations.ts";
 import { assertSafeVersion, openDatabase } from "./sqlite-open.ts";
 import { PAGE_CHARS_MAX, ROWS_SCANNED_MAX } from "./sqlite-reads.ts";
 import { openSqliteStore, storeOver } from "./sqlite.ts";
@@ -170,7 +170,7 @@ describe("migrations", () => {
     for (const [at, reason] of Reason.options.entries()) insert.run(at + 1, "failed", 0, reason);
     insert.run(98, "succeeded", 0, "done");
     insert.run(99, "queued", 1, "node_lost");
-    expect(migrate(database)).toBe(1);
+    expect(migrate(database, MIGRATIONS.slice(0, 2))).toBe(1);
     const marks = database.prepare("SELECT state, reason, live FROM tasks").all() as unknown as (TaskRecord & { live: number })[];
     for (const { state, reason, live } of marks)
       expect([state, reason, live]).toStrictEqual([state, reason, isDead({ state, reason }) ? 2 : state === "queued" ? 1 : 0]);

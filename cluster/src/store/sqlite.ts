@@ -8,6 +8,7 @@
 import { statSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import { silentLog, type Log } from "../system/log.ts";
@@ -66,6 +67,10 @@ class SqliteStore implements Store {
 
   async attempts(key: number): Promise<readonly Attempt[]> {
     return this.guard(() => this.reads.attempts(key));
+  }
+
+  async audit(page: { after: number; limit: number }): Promise<readonly AuditEntry[]> {
+    return this.guard(() => this.reads.audit(page));
   }
 
   async submitKey(owner: string, key: string): Promise<SubmitKey | undefined> {

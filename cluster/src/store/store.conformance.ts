@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskRecord } from "../core/task.ts";
-import { ATTEMPT, FULL, KEY, NODE, NODE_ROW, TOKEN, queued, succeeded } from "./store.fixtures.ts";
+import { ATTEMPT, AUDIT_ENTRY, FULL, KEY, NODE, NODE_ROW, TOKEN, queued, succeeded } from "./store.fixtures.ts";
 import { filters, steps } from "./store.histories.ts";
 import { Model, compare, play, walk } from "./store.model.ts";
 import { StoreFenced, type Store } from "./store.ts";
@@ -117,6 +117,7 @@ function commits(now: Now): void {
       keys: [KEY],
       nodes: [NODE_ROW],
       tokens: [TOKEN],
+      audit: [AUDIT_ENTRY],
     });
     await store.commit({ epoch, changed: [succeeded(queued(2), 3_000)] });
     for (const present of [() => store, opened.reopen]) {
@@ -125,6 +126,7 @@ function commits(now: Now): void {
         live: [FULL],
         nodes: [NODE_ROW],
         tokens: [TOKEN],
+        auditHead: { seq: 1, hash: AUDIT_ENTRY.hash },
         counts: { running: 1, succeeded: 1 },
         lastKey: 2,
       });
@@ -235,7 +237,14 @@ function rows(now: Now): void {
 
   it("knows nothing of a task that is not there", async () => {
     expect(await now().store.task(12)).toBeUndefined();
-    expect(await now().store.load()).toStrictEqual({ live: [], nodes: [], tokens: [], counts: {}, lastKey: 0 });
+    expect(await now().store.load()).toStrictEqual({
+      live: [],
+      nodes: [],
+      tokens: [],
+      auditHead: { seq: 0, hash: "" },
+      counts: {},
+      lastKey: 0,
+    });
   });
 }
 

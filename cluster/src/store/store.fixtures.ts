@@ -1,4 +1,5 @@
 /** Records for the store's tests, named for what matters about them. */
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Attempt } from "@openclaw-cluster/contract/task";
 import { create } from "../core/settle.ts";
@@ -18,6 +19,7 @@ export function succeeded(task: TaskRecord, endedAt: number): TaskRecord {
 
 /** Everything a record can hold. */
 export const FULL = queued(1, {
+  ownerName: "ada's laptop",
   spec: { kind: "command", input: { argv: ["ls"] }, name: "nightly", user: "ada", labels: { gpu: "yes" } },
   state: "running",
   reason: "started",
@@ -68,6 +70,7 @@ export const KEY: SubmitKey = {
   at: 1_000,
 };
 export const TOKEN: TokenRow = { id: "t1", hash: "h", scope: "admin", name: "laptop", createdAt: 1, expiresAt: 2 };
+export const AUDIT_ENTRY: AuditEntry = { seq: 1, at: 1, actor: "coordinator", action: "node.enrolled", object: "studio", hash: "h1" };
 export const NODE_ROW: NodeRow = {
   id: NODE,
   publicKey: "U",

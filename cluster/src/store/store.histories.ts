@@ -16,6 +16,8 @@ export type Step =
       readonly changed: readonly { readonly of: number; readonly to: Mutable }[];
       readonly attempts: readonly { readonly of: number; readonly attempt: Omit<Attempt, "n"> }[];
       readonly rest: Pick<Batch, "keys" | "nodesRemoved" | "nodes" | "tokens" | "tokensRemoved">;
+      /** What is said in entries of the audit log. */
+      readonly audit: readonly string[];
     }
   | { readonly kind: "claim" | "stale" | "reopen" }
   | { readonly kind: "prune"; readonly endedBefore: number };
@@ -66,7 +68,7 @@ const mutable = {
 const required = ["state", "reason", "seq", "attempt", "failures", "losses", "queuedAt", "acted"] as const;
 const change = fc.record(mutable, { requiredKeys: [...required] }) as fc.Arbitrary<Mutable>;
 const fresh = fc.record(
-  { ...mutable, spec, priority: fc.nat(9), owner: word, createdAt: small, skip: fc.nat(2) },
+  { ...mutable, spec, priority: fc.nat(9), owner: word, ownerName: word, createdAt: small, skip: fc.nat(2) },
   { requiredKeys: [...required, "spec", "priority", "owner", "createdAt", "skip"] },
 ) as fc.Arbitrary<Fixed & Mutable & { skip: number }>;
 
@@ -107,6 +109,7 @@ const history = fc.array(
         changed: fc.array(fc.record({ of: small, to: change }), { maxLength: 4 }),
         attempts: fc.array(fc.record({ of: small, attempt }), { maxLength: 2 }),
         rest,
+        audit: fc.array(word, { maxLength: 2 }),
       }),
     },
     { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("claim" as const, "stale" as const, "reopen" as const) }) },

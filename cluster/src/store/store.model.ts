@@ -3,6 +3,7 @@
  * shared with the stores.
  */
 import { expect } from "vitest";
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import { TaskState, type Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import type { Step } from "./store.histories.ts";
@@ -16,6 +17,7 @@ export class Model {
   readonly keys = new Map<string, SubmitKey>();
   readonly nodes = new Map<string, NodeRow>();
   readonly tokens = new Map<string, TokenRow>();
+  readonly audit: AuditEntry[] = [];
 
   /** The batch that the step means in the present state, after which the model has it too. */
   commit(step: Extract<Step, { kind: "commit" }>): Batch {
@@ -29,8 +31,8 @@ export class Model {
     for (const { of, to } of step.changed) {
       const before = this.tasks.get(present[of % present.length] ?? 0);
       if (before === undefined) continue;
-      const { key, spec: its, priority, owner, createdAt } = before;
-      changed.set(key, { key, spec: its, priority, owner, createdAt, ...to });
+      const { key, spec: its, priority, owner, ownerName, createdAt } = before;
+      changed.set(key, { key, spec: its, priority, owner, ...(ownerName !== undefined && { ownerName }), createdAt, ...to });
     }
     for (const [key, task] of changed) this.tasks.set(key, task);
     const attempts = step.attempts.flatMap(({ of, attempt: partial }) => {
@@ -46,7 +48,12 @@ export class Model {
     for (const row of step.rest.nodes ?? []) this.nodes.set(row.id, row);
     for (const row of step.rest.tokens ?? []) this.tokens.set(row.id, row);
     for (const id of step.rest.tokensRemoved ?? []) this.tokens.delete(id);
-    return { epoch: this.epoch, created, changed: [...changed.values()], attempts, ...step.rest };
+    const audit = step.audit.map((object, n): AuditEntry => {
+      const seq = this.audit.length + n + 1;
+      return { seq, at: seq, actor: "model", action: "token.made", object, hash: `hash ${seq}` };
+    });
+    this.audit.push(...audit);
+    return { epoch: this.epoch, created, changed: [...changed.values()], attempts, audit, ...step.rest };
   }
 
   prune(endedBefore: number): number {
@@ -109,7 +116,7 @@ export async function play(model: Model, store: Store, step: Step, reopen: () =>
 }
 
 export async function compare(model: Model, store: Store, filter: ListFilter): Promise<void> {
-  const { live, nodes, tokens, counts, lastKey } = await store.load();
+  const { live, nodes, tokens, auditHead, counts, lastKey } = await store.load();
   expect(live).toStrictEqual(
     model
       .list({})
@@ -118,6 +125,8 @@ export async function compare(model: Model, store: Store, filter: ListFilter): P
   );
   expect(new Set(nodes)).toStrictEqual(new Set(model.nodes.values()));
   expect(new Set(tokens)).toStrictEqual(new Set(model.tokens.values()));
+  expect(auditHead).toStrictEqual({ seq: model.audit.length, hash: model.audit.at(-1)?.hash ?? "" });
+  expect(await store.audit({ after: 1, limit: 2 })).toStrictEqual(model.audit.slice(1, 3));
   expect(lastKey).toBe(model.lastKey);
   for (const state of TaskState.options) expect(counts[state] ?? 0).toBe(model.list({ states: [state] }).length);
   for (const [key, task] of model.tasks) {

@@ -11,12 +11,14 @@
  *
  * This door stays under fifteen methods; widening it needs a page in docs/decisions/.
  */
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import type { Labels, TaskKind } from "@openclaw-cluster/contract/task-spec";
 import type { TaskRecord } from "../core/task.ts";
+import type { ChainHead } from "../trust/audit-chain.ts";
 
 /** An attempt that failed, was refused or was lost. One that succeeded is told by the task's own record. */
 export interface AttemptRow {
@@ -48,6 +50,8 @@ export interface NodeRow {
   readonly failed: number;
   /** As last reported. */
   readonly facts?: NodeFacts;
+  /** What a machine that joined said of itself, for whoever approves it. */
+  readonly hostname?: string;
   /** When it was last heard before it left, by the wall clock. */
   readonly lastSeenAt?: number;
   /** Until then, by the wall clock, a coordinator that went down in good order has let it go on with what it runs. */
@@ -58,10 +62,24 @@ export interface TokenRow {
   readonly id: string;
   /** SHA-256 of the secret, base64url. */
   readonly hash: string;
-  readonly scope: Scope;
+  /** join: no token of the API but an invitation, whose `hash` is the key of its proofs (trust/join-proof.ts). */
+  readonly scope: Scope | "join";
   readonly name: string;
   readonly createdAt: number;
   readonly expiresAt?: number;
+  readonly invite?: InviteTerms;
+}
+
+/** One that opens the API. */
+export type ApiTokenRow = TokenRow & { readonly scope: Scope };
+
+export interface InviteTerms {
+  /** The node is let in at once. */
+  readonly approve: boolean;
+  /** Only this id. */
+  readonly node?: NodeId;
+  /** The public key that has used it: a repeated request of that one is answered again. */
+  readonly usedBy?: string;
 }
 
 export interface Batch {
@@ -78,6 +96,8 @@ export interface Batch {
   readonly nodes?: readonly NodeRow[];
   readonly tokens?: readonly TokenRow[];
   readonly tokensRemoved?: readonly string[];
+  /** The entries that follow the last one, in their order. */
+  readonly audit?: readonly AuditEntry[];
 }
 
 export interface Claim {
@@ -91,6 +111,8 @@ export interface Loaded {
   readonly live: readonly TaskRecord[];
   readonly nodes: readonly NodeRow[];
   readonly tokens: readonly TokenRow[];
+  /** The audit log's last entry; EMPTY_CHAIN where there is none. */
+  readonly auditHead: ChainHead;
   /** Tasks in each state, terminal ones included. */
   readonly counts: Readonly<Partial<Record<TaskState, number>>>;
   /** The greatest task key ever given; 0 for none. */
@@ -126,6 +148,8 @@ export interface Store {
   /** The attempts written with `attempts`, first to last; a running or succeeded one is in the task's record. */
   attempts(key: number): Promise<readonly Attempt[]>;
   submitKey(owner: string, key: string): Promise<SubmitKey | undefined>;
+  /** Entries of the audit log after `after`, oldest first, at most `limit`. */
+  audit(page: { after: number; limit: number }): Promise<readonly AuditEntry[]>;
   /** Deletes terminal tasks that ended before `endedBefore`, with all that hangs on them, and older submit keys; at most `limit` tasks. Returns how many. */
   prune(options: { endedBefore: number; limit: number }): Promise<number>;
   /** A consistent copy at `path`, taken while the store works. */

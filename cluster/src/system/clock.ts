@@ -17,6 +17,10 @@ export interface Clock {
   soon(run: () => void): void;
 }
 
+/** IANA's name of the zone that this machine was in when the process began. */
+export const localTimeZone = (): string => (local ??= new Intl.DateTimeFormat().resolvedOptions().timeZone);
+let local: string | undefined;
+
 export const systemClock: Clock = {
   wall: () => Date.now(),
   monotonic: () => performance.now(),

@@ -7,6 +7,7 @@
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { Labels, Strategy } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
+import { reachOf } from "./address.ts";
 
 /** A leaf: what it means, and the variable that overrides the file. */
 const field = <T extends z.ZodType>(type: T, env: string, description: string): T => type.meta({ description, env });
@@ -23,13 +24,16 @@ const address = (protocol: RegExp): z.ZodType<string, string> =>
     .url({ protocol })
     .refine(isBare, "an address without a user, a password, and what follows ? or #: a token goes into a file, which tokenFile names");
 
-/** Every interface at once: other machines could then reach the port without the tailnet's protection (DESIGN §7). */
-const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]", "*"]);
+/** This machine's address in the tailnet, whatever that is at the start. */
+export const TAILSCALE = "tailscale";
 const Host = z
   .string()
   .min(1)
   .max(253)
-  .refine((host) => !WILDCARDS.has(host), "name one address: 127.0.0.1, or this machine's address in the tailnet");
+  .refine(
+    (host) => host === TAILSCALE || reachOf(host) !== "elsewhere",
+    "name one address of this machine: 127.0.0.1, or its address in the tailnet (tailscale stands for that); there is no TLS yet for any other",
+  );
 
 export const Role = z.enum(["coordinator", "worker"]);
 export type Role = z.infer<typeof Role>;
@@ -49,7 +53,11 @@ export const ConfigSchema = z
     ),
     api: z
       .strictObject({
-        host: field(Host.default("127.0.0.1"), "OPENCLAW_CLUSTER_API_HOST", "Address that the coordinator's HTTP API listens on."),
+        host: field(
+          Host.default("127.0.0.1"),
+          "OPENCLAW_CLUSTER_API_HOST",
+          "Address that the coordinator's HTTP API and nats-server listen on: a loopback address, this machine's address in the tailnet, or `tailscale` for that.",
+        ),
         port: field(Port.default(8888), "OPENCLAW_CLUSTER_API_PORT", "Port of the HTTP API; 0 takes a free one."),
         allowedHosts: field(
           z.array(z.string().min(1).max(253)).max(32).default([]),

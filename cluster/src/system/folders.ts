@@ -108,7 +108,7 @@ const NO_FOLDER: Readonly<Record<string, string>> = {
 };
 
 /** Replaces the file at once: a reader, or a crash, meets the old text or the new one, never a part; after it also a power cut the new one. */
-export async function writePrivateFile(path: string, text: string): Promise<void> {
+export async function writePrivateFile(path: string, text: string | Uint8Array): Promise<void> {
   const draft = `${path}.${crypto.randomUUID()}.tmp`;
   try {
     await writeFile(draft, text, { mode: 0o600, flush: true });

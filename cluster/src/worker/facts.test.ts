@@ -4,7 +4,7 @@ import { NodeFacts, NodeLoad } from "@openclaw-cluster/contract/node";
 import type { TaskKind } from "@openclaw-cluster/contract/task-spec";
 import { expect, test } from "vitest";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
-import { DEFAULT_POLICY } from "../core/policy.ts";
+import { DEFAULT_POLICY, Policy } from "../core/policy.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor } from "../executors/executors.ts";
 import type { Inventory } from "../openclaw/openclaw.ts";
@@ -44,6 +44,25 @@ test("of a machine without OpenClaw", async () => {
   expect(facts.policy).toEqual({ kinds: ["echo", "agent"], commands: [] });
   expect(facts).not.toHaveProperty("openclaw");
   expect(facts.memoryMiB).toBeGreaterThan(0);
+});
+
+test("the policy's users and hours are told, and whether it is quiet now", async () => {
+  // The hand's clock begins on 2023-11-14 at 22:30 in UTC.
+  const policy = Policy.parse({ version: 1, users: { allow: ["ann"] }, hours: { quiet: ["22:00-07:00"], timeZone: "UTC" } });
+  const gather = gatherFacts({ ...PARTS, clock: new HandClock(), policy: { current: () => policy } });
+  expect(NodeFacts.parse(await gather()).policy).toMatchObject({
+    users: { allow: ["ann"], deny: [] },
+    hours: { text: "22:00-07:00 (UTC)", quiet: { until: Date.UTC(2023, 10, 15, 7), text: "07:00 (UTC)" } },
+  });
+});
+
+test("agents and rules in letters of many bytes do not hold the facts up for ever (Z1)", async () => {
+  const wide = Array.from({ length: 256 }, (_, index) => `${index}${"界".repeat(250)}`);
+  const policy = Policy.parse({ version: 1, allow: { agents: ["*"], commands: wide }, deny: { agents: ["private"] } });
+  const gateway = { reachable: true, inventory: async () => ({ ...INVENTORY, agents: wide }) };
+  const facts = await gatherFacts({ ...PARTS, gateway, policy: { current: () => policy } })();
+  expect(NodeFacts.parse(facts).policy.agents).toHaveLength(256);
+  expect(Buffer.byteLength(JSON.stringify(facts))).toBeLessThan(900_000);
 });
 
 test("of one with it; when the Gateway is down, slow or broken, what it last said stays, marked unreachable (Z2)", async () => {

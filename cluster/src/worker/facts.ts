@@ -12,7 +12,7 @@ import { Arch, Os, type Labels } from "@openclaw-cluster/contract/task-spec";
 import { summary, type PolicySource } from "../core/policy.ts";
 import type { Executors } from "../executors/executors.ts";
 import type { Gateway, Inventory } from "../openclaw/openclaw.ts";
-import type { Clock } from "../system/clock.ts";
+import { localTimeZone, type Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { diskFreeMiB } from "./load.ts";
 
@@ -65,9 +65,9 @@ export function gatherFacts(parts: FactsParts): () => Promise<NodeFacts> {
 function openclawFacts(
   known: Inventory,
   reachable: boolean,
-  { gateway, policy }: FactsParts,
+  { gateway, policy, clock }: FactsParts,
 ): Pick<NodeFacts, "openclaw" | "skills" | "policy"> {
-  const { kinds, agents, commands } = summary(policy.current(), known.agents);
+  const { agents, commands, ...policyFacts } = summary(policy.current(), { now: clock.wall(), timeZone: localTimeZone() }, known.agents);
   const openclaw = {
     version: cut(known.version),
     reachable,
@@ -82,7 +82,7 @@ function openclawFacts(
       ...(missing !== undefined && { missing: missing.slice(0, MISSING_MAX).map(cut) }),
     })),
     policy: {
-      kinds,
+      ...policyFacts,
       ...(agents !== undefined && { agents: agents.slice(0, AGENTS_MAX).map(cut) }),
       ...(commands !== undefined && { commands: commands.slice(0, COMMANDS_MAX).map(cut) }),
     },
@@ -93,7 +93,8 @@ function openclawFacts(
 function fitted(facts: NodeFacts): NodeFacts {
   let fit = facts;
   if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, skills: fit.skills.map(({ name, eligible }) => ({ name, eligible })) };
-  while (sizeOf(fit) > FACTS_BYTES_MAX) {
+  // What is left then has limits of its own, and a message holds four times as much.
+  while (sizeOf(fit) > FACTS_BYTES_MAX && (fit.skills.length > 0 || (fit.openclaw?.models.length ?? 0) > 0)) {
     const { skills, openclaw } = fit;
     fit = {
       ...fit,

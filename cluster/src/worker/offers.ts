@@ -9,12 +9,14 @@
  *     while this node is in doubt (lease-clock.ts): then to offer it again is what is wanted.
  */
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { Submitter } from "@openclaw-cluster/contract/submitter";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { Control, isAttemptRef, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
-import { decide, type PolicySource } from "../core/policy.ts";
+import { admit, type Decision, type PolicySource } from "../core/policy.ts";
 import { demand } from "../core/task.ts";
 import type { Executors } from "../executors/executors.ts";
-import type { Clock } from "../system/clock.ts";
+import { localTimeZone, type Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import type { Outbox } from "./outbox.ts";
@@ -26,6 +28,7 @@ import type { Spool } from "./spool.ts";
 const WAITING_MAX = 8_192;
 
 export interface DeskParts {
+  readonly node: NodeId;
   readonly clock: Clock;
   readonly log: Log;
   readonly executors: Executors;
@@ -111,7 +114,7 @@ export class Desk {
     if (spec === undefined) return this.refuse(offer, "bad_request", "This node's version does not understand the task.");
     const executor = this.parts.executors.get(spec.kind);
     if (executor === undefined) return this.refuse(offer, "executor_missing", `This node does not carry out tasks of kind ${spec.kind}.`);
-    const decision = decide(this.parts.policy.current(), spec);
+    const decision = this.judge(spec, offer.submitter);
     if (!decision.allow) return this.refuse(offer, "policy_denied", `This node's policy: ${decision.reason}.`);
     if (this.parts.room.isFull) return this.refuseForRoom(offer);
     const wanted = demand(spec).slots;
@@ -119,6 +122,13 @@ export class Desk {
     if (slots.waitingCount >= WAITING_MAX) return this.refuse(offer, "overloaded", `${WAITING_MAX} tasks wait on this node already.`);
     slots.add({ task: offer.task, attempt: offer.attempt, epoch: offer.epoch, spec }, executor);
     outbox.touch();
+  }
+
+  private judge(spec: TaskSpec, submitter: unknown): Decision {
+    const { node, clock } = this.parts;
+    const policy = this.parts.policy.current();
+    const said = policy.users && Submitter.safeParse(submitter);
+    return admit(policy, { spec, submitter: said?.data }, { node, now: clock.wall(), timeZone: localTimeZone() });
   }
 
   /** A doubled offer. The coordinator may have missed that it started. */

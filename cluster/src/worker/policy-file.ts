@@ -5,19 +5,16 @@
  *     write: everything is denied, loudly, until it is put right (N2 in core/policy.ts).
  * P2. A change is noticed by the system's own notice at once, and by looking at the file in any case.
  */
-import { readFileSync, statSync, watch, type FSWatcher } from "node:fs";
+import { statSync, watch, type FSWatcher } from "node:fs";
 import path from "node:path";
-import { parse } from "yaml";
-import { z } from "zod";
-import { DEFAULT_POLICY, DENY_ALL, Policy, type PolicySource } from "../core/policy.ts";
+import { DEFAULT_POLICY, DENY_ALL, type Policy, type PolicySource } from "../core/policy.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { policyFaultText, readPolicy } from "./policy-reading.ts";
 
 const LOOK_MS = 5_000;
 /** An editor writes in several steps; only the last one counts. */
 const SETTLE_MS = 50;
-const FILE_BYTES_MAX = 1024 * 1024;
-const OTHERS_MAY_WRITE = 0o002;
 
 export interface PolicyFile extends PolicySource {
   onChange(listener: () => void): { stop(): void };
@@ -27,7 +24,7 @@ export interface PolicyFile extends PolicySource {
 /** What `start` writes for its user. Says the same as DEFAULT_POLICY. */
 export const DEFAULT_POLICY_YAML = `# What the cluster may run on this machine. Only this file decides; no coordinator can widen it.
 # Changes take effect at once. What is not allowed is denied, and deny wins over allow.
-# If this file is broken, everything is denied; the log says why.
+# If this file is broken, everything is denied; \`openclaw-cluster policy check\` says why.
 version: 1
 
 allow:
@@ -58,6 +55,20 @@ allow:
 # deny:
 #   agents: [private]
 #   commands: [rm]
+
+# Who may use this machine, by the names of their API tokens (\`openclaw-cluster token list\`); everybody, unless said.
+# This is as true as what the coordinator says of them.
+# users:
+#   allow: [ann, "build-*"]
+#   deny: [bob]
+
+# When nothing new is begun here; what runs goes on. Times are this machine's, or those of timeZone. With pinned,
+# what may run on this machine only is taken all the same.
+# hours:
+#   quiet: ["22:00-07:00"]
+#   days: [mon, tue, wed, thu, fri]
+#   timeZone: Europe/Berlin
+#   pinned: false
 `;
 
 export function openPolicyFile(parts: { file: string; clock: Clock; log: Log }): PolicyFile {
@@ -134,20 +145,19 @@ class WatchedPolicy implements PolicyFile {
   }
 
   private read(): Policy {
-    if (this.stamp === "none") return DEFAULT_POLICY;
-    try {
-      const { size, mode } = statSync(this.file);
-      if (size > FILE_BYTES_MAX) throw new Error(`it is larger than ${FILE_BYTES_MAX} bytes`);
-      if (process.platform !== "win32" && (mode & OTHERS_MAY_WRITE) !== 0) throw new Error("everybody on this machine may write it");
-      const parsed = Policy.safeParse(parse(readFileSync(this.file, "utf8")));
-      if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
-      return parsed.data;
-    } catch (error) {
-      this.log.error(
-        { file: this.file, err: error },
-        "the node's policy cannot be read: EVERYTHING IS DENIED on this node until it is put right",
-      );
-      return DENY_ALL;
+    const reading = this.stamp === "none" ? ({ kind: "absent" } as const) : readPolicy(this.file);
+    switch (reading.kind) {
+      // One that was there a moment ago is looked at again.
+      case "absent":
+        return this.stamp === "none" ? DEFAULT_POLICY : DENY_ALL;
+      case "read":
+        return reading.policy;
+      case "broken":
+        this.log.error(
+          { file: this.file, faults: reading.faults.map((fault) => policyFaultText(this.file, fault)) },
+          "the node's policy cannot be read: EVERYTHING IS DENIED on this node until it is put right",
+        );
+        return DENY_ALL;
     }
   }
 }

@@ -78,6 +78,50 @@ describe("offers", () => {
     expect(ground.ends(1)[0]).not.toHaveProperty("startedAt");
   });
 
+  test("the submitter is judged here, whatever the coordinator's filter let through; one of no known shape is nobody", async () => {
+    ground.policy = Policy.parse({ version: 1, users: { allow: ["ann"] } });
+    await ground.open();
+    const ann = { token: "annannan", name: "ann" };
+    ground.offer(
+      { n: 1, submitter: ann },
+      { n: 2, submitter: { token: "bobbobbo", name: "bob" } },
+      { n: 3 },
+      { n: 4, submitter: "ann" },
+      { n: 5, submitter: { name: "ann" } },
+    );
+    await ground.end(5);
+    expect([1, 2, 3, 4, 5].map((n) => ground.ends(n)[0]?.outcome)).toMatchObject([
+      { kind: "succeeded" },
+      { kind: "refused", error: { code: "policy_denied", message: "This node's policy: the user bob may not use this node." } },
+      { kind: "refused", error: { code: "policy_denied" } },
+      { kind: "refused", error: { code: "policy_denied" } },
+      { kind: "refused", error: { code: "policy_denied" } },
+    ]);
+  });
+
+  test("in quiet hours nothing new begins, and what runs goes on", async () => {
+    // The ground's clock begins on 2023-11-14 at 22:30 in UTC.
+    ground.policy = Policy.parse({
+      version: 1,
+      allow: { commands: ["**"] },
+      hours: { quiet: ["22:31-07:00"], timeZone: "UTC", pinned: true },
+    });
+    await ground.open();
+    ground.offer({ n: 1, spec: COMMAND });
+    await ground.started(ground.command.runs);
+    await ground.pass(60_000, 1_000);
+    ground.offer({ n: 2, spec: COMMAND }, { n: 3, spec: { ...COMMAND, require: { nodes: [NODE] } } });
+    await ground.end(2);
+    expect(ground.ends(2)[0]?.outcome).toMatchObject({
+      error: { code: "policy_denied", message: "This node's policy: no new work until 07:00 (UTC)." },
+    });
+    await ground.started(ground.command.runs, 2);
+    expect(ground.command.runs.map(({ execution }) => [execution.offer.task, execution.signal.aborted])).toEqual([
+      ["t1", false],
+      ["t3", false],
+    ]);
+  });
+
   test("messages of no known shape are dropped, and the next one is heard", async () => {
     await ground.open();
     for (const body of [

@@ -7,7 +7,7 @@ const ANSWER_MS = 30_000;
 
 export interface Line {
   readonly channel: Channel;
-  readonly token: string;
+  readonly token: string | undefined;
   /** Aborts when the client is closed. */
   readonly closed: AbortSignal;
   /** The coordinator has answered before. */
@@ -47,6 +47,6 @@ export function call(line: Line, method: HttpRequest["method"], path: string, op
   });
 }
 
-export function authorization({ token }: Line): { authorization: string } {
-  return { authorization: `Bearer ${token}` };
+export function authorization({ token }: Line): { authorization?: string } {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }

@@ -68,7 +68,8 @@ export interface Client extends Calls {
   close(): Promise<void>;
 }
 
-export function openClient({ url, token, transport }: { url: string; token: string; transport: Transport }): Client {
+/** Without a token only what proves itself can be asked (join, session). */
+export function openClient({ url, token, transport }: { url: string; token?: string; transport: Transport }): Client {
   const closing = new AbortController();
   const line: Line = { channel: transport(new URL(url)), token, closed: closing.signal, heard: false };
   const submits = new Submits(line);

@@ -47,6 +47,7 @@ export class Disk {
       list: (filter, page) => read(() => truth.list(filter, page)),
       attempts: (key) => read(() => truth.attempts(key)),
       submitKey: (owner, key) => read(() => truth.submitKey(owner, key)),
+      audit: (page) => read(() => truth.audit(page)),
       prune: (options) => read(() => truth.prune(options)),
       backup: (path) => truth.backup(path),
       bytes: () => truth.bytes(),

@@ -153,6 +153,7 @@ export class Head {
       bus: link,
       busServer: { version: "0", authorize: () => clock.passes(1), onDisconnect, isConnected: this.parts.isConnected },
       busUrls: ["ram:"],
+      apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,

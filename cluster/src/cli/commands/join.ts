@@ -1,51 +1,78 @@
-/** `join <url>`: lets this machine's key into a cluster elsewhere and makes this home a worker's. */
+/** `join <code>`: brings this machine into a cluster with a code that its coordinator has made, as a worker. */
+import { hostname } from "node:os";
+import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
-import { foldersOf, makeFolders, readSecret, writePrivateFile } from "../../system/folders.ts";
+import { foldersOf, makeFolders, readSecret } from "../../system/folders.ts";
+import { readJoinCode } from "../../trust/join-code.ts";
+import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.ts";
 import { loadNodeKeys } from "../../trust/keys.ts";
 import { examples, type Act } from "../command.ts";
-import { givenToken, readUrl } from "../connection.ts";
+import { readUrl } from "../connection.ts";
 import { openConnection, type Session } from "../session.ts";
-import { remark } from "../terminal.ts";
 
 export function configure(command: Command, act: Act): void {
   command
-    .argument("<url>", "the coordinator's API, as its `start` printed it")
+    .argument("<code>", "the line that `invite` has printed on the coordinator: ocj1_…")
     .option("--node-id <id>", "this machine's id in the cluster; its host's name unless said");
-  examples(command, "join http://127.0.0.1:8888 --token-file ~/.openclaw/cluster/admin.token --home ~/second --node-id second")
+  examples(command, "join ocj1_…", "join ocj1_… --url http://127.0.0.1:8888 --home ~/second --node-id second")
     .addHelpText(
       "after",
-      "\nThe token is the coordinator's admin.token; this home keeps a copy (0600). Bring it over a safe way and use an address\n" +
-        "inside your tailnet, because plain HTTP hides nothing. Single-use join codes that replace it come later.",
+      "\nThis machine makes a key of its own, which never leaves it, and proves that it knows the code. --url names another way to the\n" +
+        "coordinator than the code does, as through a tunnel. What may run here is said by policy.yaml in this machine's folder.",
     )
     .action(act(join));
 }
 
-async function join(session: Session, options: { nodeId?: string }, address: string): Promise<void> {
+async function join(session: Session, options: { nodeId?: string }, text: string): Promise<void> {
   const { home, terminal } = session;
   const folders = foldersOf(home);
-  const url = readUrl(address);
-  if ((await readSecret(folders.adminToken)) !== undefined) {
+  const code = readJoinCode(text);
+  if ((await readSecret(folders.adminToken)) !== undefined)
     throw new ClusterError("state_conflict", `${home} is a coordinator's folder; give the worker one of its own with --home`);
-  }
-  const token = await givenToken(session.options, terminal.env, (text) => remark(terminal, text));
-  if (token === undefined) throw new ClusterError("unauthorized", "to join, the coordinator's token is needed: --token-file <file>");
-
-  const place = { roles: ["worker" as const], coordinator: { url, tokenFile: folders.coordinatorToken } };
   const identity = options.nodeId === undefined ? {} : patchFromText([["nodeId", options.nodeId]]);
+  const [planned] = code.urls;
+  const place = { roles: ["worker" as const], coordinator: { url: planned } };
   const { nodeId } = await loadConfig({ home, env: terminal.env, flags: { ...identity, ...place } });
   await makeFolders(folders);
-  const { publicKey } = await loadNodeKeys(folders.nodeSeed);
-  const client = await openConnection({ url, token });
+  const { publicKey, seed } = await loadNodeKeys(folders.nodeSeed);
+  const key = joinKey(code.secret);
+  const said = { invite: code.invite, node: nodeId, publicKey, hostname: hostname(), os: process.platform };
+  const urls = session.options.url === undefined ? code.urls : [readUrl(session.options.url)];
+  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key);
+  await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
+  const { node, cluster, name, state } = reply;
+  session.show({ node, cluster, name, state, url, home }, () => told(session, reply));
+}
+
+function told(session: Session, { node, name, state }: JoinReply): string {
+  const start = `start it here: ${session.typed("start")}\n`;
+  if (state === "approved") return `${node} is a node of ${name}; ${start}`;
+  return `${node} has joined ${name} and waits to be let in. On the coordinator: openclaw-cluster nodes approve ${node}\nThen, or now, ${start}`;
+}
+
+/** The first address that answers; any other fault than that nothing answers there ends it. */
+async function ask(urls: readonly string[], request: JoinRequest, key: string): Promise<{ url: string; reply: JoinReply }> {
+  const silent: ClusterError[] = [];
+  for (const url of urls) {
+    try {
+      const client = await openConnection({ url });
+      return { url, reply: await proven(client, request, key) };
+    } catch (error) {
+      if (!(error instanceof ClusterError) || error.code !== "coordinator_unreachable") throw error;
+      silent.push(error);
+    }
+  }
+  throw silent.length === 1 ? silent[0] : new ClusterError("coordinator_unreachable", silent.map(({ detail }) => detail).join("; "));
+}
+
+async function proven(client: Client, request: JoinRequest, key: string): Promise<JoinReply> {
   try {
-    const enrolled = await client.enrol({ id: nodeId, publicKey });
-    await writePrivateFile(folders.coordinatorToken, `${token}\n`);
-    await saveConfig(home, { nodeId, ...place });
-    session.show(
-      { node: enrolled.node, cluster: enrolled.cluster, url, home },
-      () => `${enrolled.node} is let into cluster ${enrolled.cluster}; start it here: ${session.typed("start")}\n`,
-    );
+    const reply = await client.join(request);
+    if (isReplyProven(reply, request, key)) return reply;
+    throw new ClusterError("forbidden", "whoever answers at this address does not know the code: it is not the coordinator that made it");
   } finally {
     await client.close();
   }

@@ -67,6 +67,13 @@ export function configure(command: Command, act: Act): void {
     "nodes drain studio",
     "nodes drain studio --wait",
   ).action(act(drain));
+  change("approve", "let a machine in that has joined and waits for it", (client, id) => client.approveNode({ id }), told);
+  change(
+    "revoke",
+    "shut it out: its key is not taken any more, and its tasks go to others",
+    (client, id) => client.revokeNode({ id }),
+    ({ id }) => `${id} is shut out; to let that machine in again: nodes remove ${id}, then a new invite`,
+  );
   change("resume", "give it new work again", (client, id) => client.resume({ id }), told);
   change(
     "shutdown",

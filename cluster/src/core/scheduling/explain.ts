@@ -16,12 +16,12 @@ import { AHEAD_MAX } from "./order.ts";
 import type { Placement } from "./placement.ts";
 import { round, type Ranking, type Scene, type Terms } from "./rank.ts";
 import type { Roster } from "./roster.ts";
-import type { Shape } from "./shape.ts";
+import type { Shape, Shaped } from "./shape.ts";
 import { JUDGES } from "./strategy.ts";
 import { WEIGHTS } from "./weights.ts";
 
 /** A plan has key 0. */
-export type Waiting = Ranking & Pick<TaskRecord, "priority" | "queuedAt"> & Partial<Pick<TaskRecord, "state" | "dueAt">>;
+export type Waiting = Ranking & Shaped & Pick<TaskRecord, "priority" | "queuedAt"> & Partial<Pick<TaskRecord, "state" | "dueAt">>;
 
 export interface Question {
   readonly task: Waiting;

@@ -4,13 +4,16 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { describe, expect, it } from "vitest";
 import type { SchedulableNode } from "../node.ts";
 import { refusal, type Verdict } from "./filter.ts";
-import { agent, command, echo, facts, id, node } from "./fixtures.ts";
+import { agent, command, echo, facts, id, node, task } from "./fixtures.ts";
 import { Shapes } from "./shape.ts";
 
-const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined => refusal(one, new Shapes("balanced").describe(spec));
+const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined =>
+  refusal(one, new Shapes("balanced").describe(task(1, { spec, ownerName: "ann" })));
 const nas = (more: Partial<NodeFacts> = {}): SchedulableNode => node("nas2", { facts: more });
 const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode =>
   nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });
+const quiet = (more: Partial<NonNullable<NodeFacts["policy"]["hours"]>>): SchedulableNode =>
+  policy({ hours: { text: "22:00-07:00 (UTC)", pinned: false, quiet: { until: 1, text: "07:00 (UTC)" }, ...more } });
 const full = (diskFull: "floor" | "write"): SchedulableNode =>
   node("nas2", { load: { cpu: 0, memoryFreeMiB: 1, diskFreeMiB: 12, running: 0, held: 0, diskFull } });
 const skill = { name: "video", eligible: false, missing: ["bins: ffmpeg", "env: KEY"] };
@@ -37,6 +40,9 @@ describe("the filter lets through", () => {
       command({}, "git"),
     ],
     ["a tool without an agent under a policy about agents", policy({ agents: [] }), { kind: "tool", input: { tool: "search" } }],
+    ["a user that the policy names", policy({ users: { allow: ["ann"], deny: [] } }), echo()],
+    ["what only it may run, in hours that leave that out", quiet({ pinned: true }), echo({ require: { nodes: [id("nas2")] } })],
+    ["anything, in hours that are not quiet now", policy({ hours: { text: "22:00-07:00 (UTC)", pinned: false } }), echo()],
     ["all of its slots and nine tenths of its memory", nas(), echo({ require: { slots: 4, memoryMiB: 9_000 } })],
   ])("%s", (_name, one, spec) => {
     expect(ask(one, spec)).toBeUndefined();
@@ -64,6 +70,17 @@ describe("the filter refuses", () => {
     ["policy", "does not allow the agent default", /policy.yaml/, policy({ agents: ["main"] }), agent()],
     ["policy", "does not allow the command rm", /policy.yaml/, policy({ commands: ["git"] }), command({}, "rm")],
     ["policy", "does not allow the command it", /policy.yaml/, policy({ commands: ["git", "/usr/bin/git"] }), command({}, "it")],
+    ["policy", "does not allow the user ann", /policy.yaml on nas2/, policy({ users: { allow: ["bob"], deny: [] } }), echo()],
+    ["policy", "does not allow the user ann", /policy.yaml/, policy({ users: { allow: ["*"], deny: ["token:me"] } }), echo()],
+    [
+      "quiet_hours",
+      "does not take work until 07:00 (UTC) by its policy",
+      "wait, or change hours in policy.yaml on nas2",
+      quiet({}),
+      echo(),
+    ],
+    ["quiet_hours", "does not take work by its policy", /wait/, quiet({ quiet: {} }), echo({ require: { nodes: [id("nas2")] } })],
+    ["quiet_hours", /07:00/, /name no other node in require.nodes \(--on nas2\)/, quiet({ pinned: true }), echo()],
     ["os", "runs linux, not darwin or win32", /darwin or win32/, nas(), echo({ require: { os: ["darwin", "win32"] } })],
     ["arch", "is x64, not arm64", /arm64/, nas(), echo({ require: { arch: ["arm64"] } })],
     [

@@ -9,6 +9,8 @@
 import { diskFullText, type NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Refusal } from "@openclaw-cluster/contract/placement";
 import type { SchedulableNode } from "../node.ts";
+import { isPinned } from "../policy.ts";
+import { judgeUser, userText } from "../users.ts";
 import { modelMatches, modelNames } from "./census.ts";
 import { MEMORY_SHARE } from "./member.ts";
 import type { Shape } from "./shape.ts";
@@ -25,7 +27,7 @@ type FactsCheck = (facts: NodeFacts, node: SchedulableNode, need: Shape) => Verd
 const no = (code: Refusal, detail: string, remedy: string): Verdict => ({ code, detail, remedy });
 
 const STANDING: readonly Check[] = [named, approved, ready, active, roomy];
-const ABILITY: readonly FactsCheck[] = [kind, allowed, os, arch, labels, skills, models, slots, memory];
+const ABILITY: readonly FactsCheck[] = [kind, allowed, os, arch, labels, skills, models, slots, memory, awake];
 
 /** undefined: the node can run it, if not at this moment. */
 export function refusal(node: SchedulableNode, need: Shape): Verdict | undefined {
@@ -95,8 +97,9 @@ function kind(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict |
 }
 
 function allowed(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
-  const { kinds, agents, commands } = facts.policy;
+  const { kinds, agents, commands, users } = facts.policy;
   const denied = (what: string): Verdict => no("policy", `does not allow ${what}`, `allow it in policy.yaml on ${id}`);
+  if (users !== undefined && !judgeUser(users, need.submitter).allow) return denied(userText(need.submitter));
   if (!kinds.includes(need.kind)) return denied(`tasks of kind ${need.kind}`);
   const agent = need.agent ?? (need.kind === "agent" ? DEFAULT_AGENT : undefined);
   if (agents !== undefined && agent !== undefined && !agents.includes(agent)) return denied(`the agent ${agent}`);
@@ -180,6 +183,14 @@ function memory(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict
     `can set aside ${reservable} MiB in all, and the task takes ${need.memoryMiB}`,
     `ask for less in require.memoryMiB; ${id} has ${facts.memoryMiB} MiB`,
   );
+}
+
+/** Last: what else is missing does not pass by itself. The node says it anew when the hours begin and end. */
+function awake({ policy: { hours } }: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
+  if (hours?.quiet === undefined || (hours.pinned && isPinned(need.nodes, id))) return undefined;
+  const until = hours.quiet.text === undefined ? "" : ` until ${hours.quiet.text}`;
+  const remedy = `wait${hours.pinned ? `, name no other node in require.nodes (--on ${id})` : ""}, or change hours in policy.yaml on ${id}`;
+  return no("quiet_hours", `does not take work${until} by its policy`, remedy);
 }
 
 const list = (names: readonly string[]): string => names.join(", ");

@@ -82,14 +82,20 @@ export const anyNode: fc.Arbitrary<SchedulableNode> = fc
     memoryMiB: fc.constantFrom(2_000, 8_000),
     skills: fc.subarray(["summarize", "notes"]),
     room: fc.constantFrom("attic", "cellar"),
+    users: fc.constantFrom(undefined, undefined, { allow: ["ann"], deny: [] }, { allow: ["*"], deny: ["bob", "token:t2"] }),
   })
-  .map(({ name, slots, state, draining, os, memoryMiB, skills, room }) =>
+  .map(({ name, slots, state, draining, os, memoryMiB, skills, room, users }) =>
     node(name, {
       slots,
       state: state as SchedulableNode["state"],
       draining,
       labels: { room },
-      facts: { os: os as NodeFacts["os"], memoryMiB, skills: skills.map((skill) => ({ name: skill, eligible: true })) },
+      facts: {
+        os: os as NodeFacts["os"],
+        memoryMiB,
+        skills: skills.map((skill) => ({ name: skill, eligible: true })),
+        ...(users !== undefined && { policy: { ...facts().policy, users: { allow: [...users.allow], deny: [...users.deny] } } }),
+      },
     }),
   );
 

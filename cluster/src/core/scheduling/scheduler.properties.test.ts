@@ -134,7 +134,7 @@ class Play {
     const chosen = this.nodes.get(decision.node) as SchedulableNode;
     const { slots, memoryMiB } = this.used(decision.node);
     const needs = demand(placed.spec);
-    expect(refusal(chosen, this.shapes.describe(placed.spec))).toBeUndefined();
+    expect(refusal(chosen, this.shapes.describe(placed))).toBeUndefined();
     expect(slots + needs.slots).toBeLessThanOrEqual(
       mayLead(placed.spec) ? windowSlots(chosen.slots, this.meanOf(decision.node, placed.spec.kind)) : chosen.slots,
     );

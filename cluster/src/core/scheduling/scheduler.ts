@@ -70,7 +70,7 @@ export class Scheduler {
 
   enqueue(task: TaskRecord): void {
     if (this.shapes.full) this.forgetShapes();
-    this.queue.enqueue(task, this.shapes.of(task.spec));
+    this.queue.enqueue(task, this.shapes.of(task));
   }
 
   /** True if it was there. */
@@ -146,7 +146,7 @@ export class Scheduler {
 
   /** The node refused a task of this shape: it is passed over until then. */
   penalise(task: TaskRecord, node: NodeId, until: number): void {
-    const shape = this.shapes.of(task.spec);
+    const shape = this.shapes.of(task);
     const line = this.queue.lineOf(shape);
     this.fits.penalise(shape, node, until);
     if (line?.holds?.id === node) this.giveUpHold(line);
@@ -159,14 +159,14 @@ export class Scheduler {
 
   /** Of a task that waits, or of a plan (key 0), which nobody submitted. */
   explain(task: Waiting, now: number): Explanation {
-    const shape = this.shapes.find(task.spec) ?? this.shapes.describe(task.spec);
+    const shape = this.shapes.find(task) ?? this.shapes.describe(task);
     const ahead = this.position(task.key, now);
     const asker = this.queue.lineOf(shape) ?? newcomer(task, now);
     return explain({ task, shape, asker, now, ahead, roster: this.roster, fits: this.fits, scene: this.scene, chooser: this.chooser });
   }
 
   explainPlaced(task: TaskRecord): Explanation | undefined {
-    return explainPlaced(task, this.shapes.describe(task.spec), this.roster);
+    return explainPlaced(task, this.shapes.describe(task), this.roster);
   }
 
   /** How many come before it, counted up to AHEAD_MAX; undefined if it does not wait here. */

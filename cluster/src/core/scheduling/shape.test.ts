@@ -3,7 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { refusal } from "./filter.ts";
 import { agent, anyNode, anySpec, command, echo } from "./fixtures.ts";
-import { Shapes, SHAPES_KEPT } from "./shape.ts";
+import { Shapes, SHAPES_KEPT, type Shaped } from "./shape.ts";
+
+const by = (spec: TaskSpec, owner = "t1", ownerName?: string): Shaped => ({ spec, owner, ...(ownerName !== undefined && { ownerName }) });
+const anyShaped = fc
+  .tuple(anySpec, fc.constantFrom("t1", "t2"), fc.constantFrom("ann", "bob", undefined))
+  .map(([spec, owner, name]) => by(spec, owner, name));
 
 describe("shapes", () => {
   it.each<[boolean, string, TaskSpec, TaskSpec]>([
@@ -26,30 +31,40 @@ describe("shapes", () => {
     [false, "what may be given ahead", echo(), echo({ onLost: "ask" })],
   ])("are the same (%s) for %s", (same, _name, a, b) => {
     const shapes = new Shapes("balanced");
-    expect(shapes.of(a) === shapes.of(b)).toBe(same);
+    expect(shapes.of(by(a)) === shapes.of(by(b))).toBe(same);
   });
 
   it("S1: of one shape, one answer of the filter", () => {
     fc.assert(
-      fc.property(fc.array(anySpec, { minLength: 2, maxLength: 30 }), anyNode, (specs, node) => {
+      fc.property(fc.array(anyShaped, { minLength: 2, maxLength: 30 }), anyNode, (tasks, node) => {
         const shapes = new Shapes("balanced");
-        for (const spec of specs) expect(refusal(node, shapes.of(spec))).toEqual(refusal(node, shapes.describe(spec)));
+        for (const task of tasks) expect(refusal(node, shapes.of(task))).toEqual(refusal(node, shapes.describe(task)));
       }),
     );
+  });
+
+  it("are each submitter's own, and their name's: a node's policy may ask for either", () => {
+    const shapes = new Shapes("balanced");
+    const three = [by(echo(), "t1", "ann"), by(echo(), "t2", "ann"), by(echo(), "t1")].map((task) => shapes.of(task));
+    expect(new Set(three).size).toBe(3);
+    expect(three.map(({ submitter }) => submitter)).toEqual([{ token: "t1", name: "ann" }, { token: "t2", name: "ann" }, { token: "t1" }]);
+    expect(shapes.of(by(echo(), "t1", "ann"))).toBe(three[0]);
+    shapes.forget(() => true);
+    expect([shapes.size, shapes.find(by(echo(), "t1"))]).toEqual([0, undefined]);
   });
 
   it("are forgotten when nothing waits for them, and their numbers given out again", () => {
     const shapes = new Shapes("balanced");
     const spec = (i: number): TaskSpec => command({ require: { memoryMiB: i + 1 } });
-    const kept = shapes.of(echo());
-    for (let i = 1; i < SHAPES_KEPT; i++) shapes.of(spec(i));
+    const kept = shapes.of(by(echo()));
+    for (let i = 1; i < SHAPES_KEPT; i++) shapes.of(by(spec(i)));
     expect(shapes.full).toBe(true);
     const gone = shapes.forget((shape) => shape !== kept);
     expect(gone.length).toBe(SHAPES_KEPT - 1);
     expect(shapes.full).toBe(false);
-    expect(shapes.of(echo())).toBe(kept);
+    expect(shapes.of(by(echo()))).toBe(kept);
     const indexes = new Set([kept.index]);
-    for (let i = 0; i < SHAPES_KEPT; i++) indexes.add(shapes.of(spec(i)).index);
+    for (let i = 0; i < SHAPES_KEPT; i++) indexes.add(shapes.of(by(spec(i))).index);
     expect(indexes.size).toBe(SHAPES_KEPT + 1);
     expect(Math.max(...indexes)).toBe(SHAPES_KEPT);
   });

@@ -1,13 +1,16 @@
 /**
  * A shape is everything about a task that decides where it can run and how nodes are compared for it. Tasks of one
  * shape share a line in the queue and one answer of the filter for each node, as Nomad shares its own by "computed
- * class". Keys that differ from task to task (sticky, spread, user) are not part of it.
+ * class". Keys that differ from task to task (sticky, spread, user) are not part of it; who submitted it is, for a node's
+ * policy may ask.
  *
  * S1. Two specs have the same shape only if every check of filter.ts answers the same for both.
  * S2. A spec without `require` and wished-for labels is found without building a string from it.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import { Strategy, type Prefer, type Require, type TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { submitterOf, type TaskRecord } from "../task.ts";
 import { kindIndex } from "./history.ts";
 import { mayLead } from "./window.ts";
 
@@ -16,6 +19,7 @@ export interface Shape {
   readonly index: number;
   readonly kind: TaskKind;
   readonly kindIndex: number;
+  readonly submitter: Submitter;
   readonly strategy: Strategy;
   readonly slots: number;
   readonly memoryMiB: number;
@@ -31,6 +35,15 @@ export interface Shape {
   readonly wishes: NonNullable<Prefer["labels"]>;
 }
 
+/** What of a task decides about its shape. */
+export type Shaped = Pick<TaskRecord, "spec" | "owner" | "ownerName">;
+
+/** The shapes of one submitter. */
+interface Family {
+  readonly plain: (Map<string, Shape> | undefined)[];
+  readonly special: Map<string, Shape>;
+}
+
 /** Shapes that nothing waits for are forgotten beyond this many. */
 export const SHAPES_KEPT = 1_000;
 /** The index of a shape that was described but not kept. */
@@ -39,8 +52,8 @@ const STRATEGIES = Strategy.options;
 
 export class Shapes {
   private readonly strategy: Strategy;
-  private readonly plain: (Map<string, Shape> | undefined)[] = [];
-  private readonly special = new Map<string, Shape>();
+  /** By the submitter's token, and its name. */
+  private readonly families = new Map<string, Map<string | undefined, Family>>();
   private readonly spare: number[] = [];
   private count = 0;
   private limit = SHAPES_KEPT;
@@ -58,31 +71,33 @@ export class Shapes {
     return this.count >= this.limit;
   }
 
-  of(spec: TaskSpec): Shape {
-    const [family, name] = this.place(spec);
-    let shape = family.get(name);
+  of(task: Shaped): Shape {
+    const [shapes, name] = this.place(task);
+    let shape = shapes.get(name);
     if (shape === undefined) {
-      shape = this.describe(spec, this.spare.pop() ?? this.count);
+      shape = this.describe(task, this.spare.pop() ?? this.count);
       this.count++;
-      family.set(name, shape);
+      shapes.set(name, shape);
     }
     return shape;
   }
 
   /** The shape if there is one, without keeping a new one. */
-  find(spec: TaskSpec): Shape | undefined {
-    const [family, name] = this.place(spec);
-    return family.get(name);
+  find(task: Shaped): Shape | undefined {
+    const [shapes, name] = this.place(task);
+    return shapes.get(name);
   }
 
   /** For a plan: not kept. */
-  describe(spec: TaskSpec, index = LOOSE): Shape {
+  describe(task: Shaped, index = LOOSE): Shape {
+    const { spec } = task;
     const { require = {}, prefer } = spec;
     const agent = spec.kind === "agent" ? spec.input : undefined;
     return {
       index,
       kind: spec.kind,
       kindIndex: kindIndex(spec.kind),
+      submitter: submitterOf(task),
       strategy: spec.strategy ?? this.strategy,
       slots: require.slots ?? 1,
       memoryMiB: require.memoryMiB ?? 0,
@@ -100,23 +115,40 @@ export class Shapes {
   /** Forgets every shape that `isIdle`, and gives them back. Costs little per task: the next time is twice as far off as what stays. */
   forget(isIdle: (shape: Shape) => boolean): Shape[] {
     const gone: Shape[] = [];
-    for (const family of [this.special, ...this.plain]) {
-      for (const [name, shape] of family ?? []) {
-        if (!isIdle(shape)) continue;
-        family?.delete(name);
-        this.spare.push(shape.index);
-        gone.push(shape);
+    for (const [owner, families] of this.families) {
+      for (const [ownerName, { special, plain }] of families) {
+        const all = [special, ...plain].filter((shapes) => shapes !== undefined);
+        for (const shapes of all) {
+          for (const [name, shape] of shapes) {
+            if (!isIdle(shape)) continue;
+            shapes.delete(name);
+            this.spare.push(shape.index);
+            gone.push(shape);
+          }
+        }
+        if (all.every((shapes) => shapes.size === 0)) families.delete(ownerName);
       }
+      if (families.size === 0) this.families.delete(owner);
     }
     this.count -= gone.length;
     this.limit = Math.max(SHAPES_KEPT, 2 * this.count);
     return gone;
   }
 
-  private place(spec: TaskSpec): [family: Map<string, Shape>, name: string] {
+  private place(task: Shaped): [shapes: Map<string, Shape>, name: string] {
+    const { spec } = task;
+    const { plain, special } = this.familyOf(task);
     const code = codeOf(spec, spec.strategy ?? this.strategy);
-    if (spec.require === undefined && spec.prefer?.labels === undefined) return [(this.plain[code] ??= new Map()), inputName(spec)];
-    return [this.special, JSON.stringify([code, inputName(spec), spec.require, spec.prefer?.labels])];
+    if (spec.require === undefined && spec.prefer?.labels === undefined) return [(plain[code] ??= new Map()), inputName(spec)];
+    return [special, JSON.stringify([code, inputName(spec), spec.require, spec.prefer?.labels])];
+  }
+
+  private familyOf({ owner, ownerName }: Shaped): Family {
+    let families = this.families.get(owner);
+    if (families === undefined) this.families.set(owner, (families = new Map<string | undefined, Family>()));
+    let family = families.get(ownerName);
+    if (family === undefined) families.set(ownerName, (family = { plain: [], special: new Map() }));
+    return family;
   }
 }
 

@@ -2,7 +2,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { silentLog } from "../system/log.ts";
-import { awaitCoordinator } from "./coordinator-wait.ts";
+import { waitPatiently } from "./patience.ts";
 
 const URL = "http://studio:8888";
 const away = new ClusterError("coordinator_unreachable", "The coordinator does not answer: ECONNREFUSED.");
@@ -22,14 +22,14 @@ afterEach(() => vi.useRealTimers());
 function wait(attempt: (signal: AbortSignal, n: number) => Promise<string>, random = 0): Promise<string> {
   let n = 0;
   const parts = {
-    url: URL,
+    whom: `the coordinator at ${URL}`,
     signal: giveUp.signal,
     log: silentLog,
     tell: (text: string) => void told.push(text),
     random: () => random,
     pause: async (ms: number) => void pauses.push(ms),
   };
-  return awaitCoordinator(parts, (signal) => attempt(signal, ++n));
+  return waitPatiently(parts, (signal) => attempt(signal, ++n));
 }
 
 test("a coordinator that is there is not waited for, and nothing is told", async () => {

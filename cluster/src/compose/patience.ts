@@ -1,6 +1,6 @@
 /**
- * A worker's way into its cluster. Machines are switched on in any order, and networks come up when they like: what passes
- * by itself is waited for, and told.
+ * A start that needs others: a worker its coordinator, a coordinator in a tailnet its Tailscale. Machines are switched on in
+ * any order, and networks come up when they like: what passes by itself is waited for, and told.
  *
  * J1. Only what may pass by itself is waited for, by the table of errors. A wrong address, a refused token or an id that is
  *     another's ends the start at once; so does `internal`, a fault of ours, which mostly comes again.
@@ -17,9 +17,9 @@ const TRY_MS = 15_000;
 const PAUSE_MS = 500;
 const PAUSE_MS_MAX = 10_000;
 
-export interface CoordinatorWaitParts {
-  /** Of the coordinator, for people. */
-  readonly url: string;
+export interface PatienceParts {
+  /** Who is waited for, for people: `the coordinator at http://studio:8888`. */
+  readonly whom: string;
   readonly signal: AbortSignal;
   readonly log: Log;
   readonly tell: (text: string) => void;
@@ -29,14 +29,14 @@ export interface CoordinatorWaitParts {
 }
 
 /** What `attempt` gives, once it does. Throws what does not pass by itself, and the reason of `signal`. */
-export async function awaitCoordinator<T>(parts: CoordinatorWaitParts, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { url, signal, log, tell, random, pause = pauseUnless } = parts;
+export async function waitPatiently<T>(parts: PatienceParts, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { whom, signal, log, tell, random, pause = pauseUnless } = parts;
   let told = { why: "", tried: 0 };
   for (let tried = 1; ; tried += 1) {
     signal.throwIfAborted();
     try {
       const found = await within(TRY_MS, signal, attempt);
-      if (tried > 1) tell(`the coordinator at ${url} is there`);
+      if (tried > 1) tell(`${whom} is there`);
       return found;
     } catch (error) {
       signal.throwIfAborted();
@@ -44,8 +44,8 @@ export async function awaitCoordinator<T>(parts: CoordinatorWaitParts, attempt: 
       const why = `${error.detail.replace(/\.$/, "")} (${error.code})`;
       if (why !== told.why || tried >= 2 * told.tried) {
         told = { why, tried };
-        tell(`waiting for the coordinator at ${url}, tried ${tried === 1 ? "once" : `${tried} times`}: ${why}`);
-        log.warn({ coordinator: url, tried, err: error }, "waiting for the coordinator");
+        tell(`waiting for ${whom}, tried ${tried === 1 ? "once" : `${tried} times`}: ${why}`);
+        log.warn({ whom, tried, err: error }, "waiting, as others are not there yet");
       }
       await pause(pauseMs(tried, random, error.retryAfterMs), signal);
     }

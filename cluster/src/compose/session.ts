@@ -1,0 +1,57 @@
+/**
+ * What a node's daemon asks its coordinator at the start: may I come in, and where is the bus? The node's own key signs the
+ * question; nothing else speaks for it.
+ *
+ * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
+ * S2. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
+ */
+import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { makeSessionRequest } from "../trust/join-proof.ts";
+import type { NodeKeys } from "../trust/keys.ts";
+
+export interface SessionQuestion {
+  readonly node: NodeId;
+  readonly keys: NodeKeys;
+  readonly url: string;
+  readonly token?: string;
+}
+
+export interface Admitted {
+  readonly cluster: string;
+  readonly busUrls: readonly string[];
+}
+
+/** Throws unauthorized where the node is not known, unavailable while it waits to be approved, and what a call throws. */
+export async function askSession({ node, keys, url, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+  const client = openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
+  const options = signal === undefined ? {} : { signal };
+  try {
+    const session = await client.session({ id: node, ...makeSessionRequest(node, keys.seed) }, options);
+    if (session.state === "approved") return session;
+    throw new ClusterError(
+      "unavailable",
+      `${node} has joined and waits to be let in; on the coordinator: openclaw-cluster nodes approve ${node}`,
+    );
+  } catch (error) {
+    if (!isUnknown(error)) throw error;
+    if (token !== undefined) return await letIn(client, { id: node, publicKey: keys.publicKey }, options);
+    throw new ClusterError(
+      "unauthorized",
+      `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
+      { cause: error },
+    );
+  } finally {
+    await client.close();
+  }
+}
+
+export function isUnknown(error: unknown): boolean {
+  return error instanceof ClusterError && error.code === "unauthorized";
+}
+
+function letIn(client: Client, request: { id: NodeId; publicKey: string }, options: { signal?: AbortSignal }): Promise<Admitted> {
+  return client.enrol(request, options);
+}

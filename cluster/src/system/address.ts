@@ -1,0 +1,33 @@
+/**
+ * Who can reach a server that listens at an address. As long as the cluster speaks without TLS, it listens where nobody
+ * between two machines can read along: on the loopback, and on the tailnet, which encrypts (DESIGN §7).
+ *
+ * R1. An address is parsed, never compared as text: `127.0.0.1.example.org` begins like one, and `0:0:0:0:0:0:0:1` is one.
+ */
+import { BlockList, isIP } from "node:net";
+
+export type Reach = "loopback" | "tailnet" | "elsewhere";
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
+LOOPBACK.addAddress("::1", "ipv6");
+
+/** Of every tailnet: https://tailscale.com/kb/1015/100.x-addresses and .../1033/ip-and-dns-addresses. */
+const TAILNET = new BlockList();
+TAILNET.addSubnet("100.64.0.0", 10, "ipv4");
+TAILNET.addSubnet("fd7a:115c:a1e0::", 48, "ipv6");
+
+/** `host`: an address, with or without brackets, or a name; of names only `localhost` is known. */
+export function reachOf(host: string): Reach {
+  const address = /^\[.*\]$/.test(host) ? host.slice(1, -1) : host;
+  if (address.toLowerCase() === "localhost") return "loopback";
+  const version = isIP(address);
+  // A zone (`%eth0`) says which interface, and could be anything.
+  if (version === 0 || address.includes("%")) return "elsewhere";
+  const family = version === 4 ? "ipv4" : "ipv6";
+  if (LOOPBACK.check(address, family)) return "loopback";
+  return TAILNET.check(address, family) ? "tailnet" : "elsewhere";
+}
+
+/** As it stands before a port. */
+export const bracketed = (host: string): string => (isIP(host) === 6 ? `[${host}]` : host);

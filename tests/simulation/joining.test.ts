@@ -1,0 +1,105 @@
+/** Coming in and having to leave, on the real coordinator in one process: codes are used once, and nobody comes in by another's. */
+import { NodeId } from "@openclaw-cluster/contract/ids";
+import { INVITE, InviteRequest, type JoinRequest } from "@openclaw-cluster/contract/join";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
+import { isReplyProven, joinKey, makeJoinRequest, makeSessionRequest } from "../../cluster/src/trust/join-proof.ts";
+import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
+import { HandClock } from "../support/hand-clock.ts";
+import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
+
+const NAS = NodeId.parse("nas");
+
+let cluster: RamCluster;
+let clock: HandClock;
+beforeEach(async () => {
+  clock = new HandClock();
+  cluster = await startRamCluster({ clock });
+});
+afterEach(() => cluster.stop());
+
+const invite = (terms: object = {}): Promise<string> => cluster.coordinator.invite(InviteRequest.parse(terms)).then(({ code }) => code);
+const requestOf = (code: string, keys: NodeKeys, more: Partial<JoinRequest> = {}): JoinRequest => {
+  const { invite: id, secret } = readJoinCode(code);
+  const said = { invite: id, node: NAS, publicKey: keys.publicKey, hostname: "nas.local", os: "linux" };
+  return { ...makeJoinRequest(said, joinKey(secret), keys.seed), ...more };
+};
+const unauthorized = expect.objectContaining({ code: "unauthorized" });
+
+test("with a code that lets it in at once: proven both ways, and known by its key", async () => {
+  const code = await invite({ approve: true });
+  const keys = createNodeKeys();
+  const request = requestOf(code, keys);
+  const reply = await cluster.coordinator.join(request);
+  expect(reply.state).toBe("approved");
+  expect(isReplyProven(reply, request, joinKey(readJoinCode(code).secret))).toBe(true);
+  expect(cluster.coordinator.node(NAS)).toMatchObject({ state: "offline" });
+  expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).toMatchObject({ state: "approved", busUrls: ["ram:"] });
+  expect(() => cluster.coordinator.session(NAS, makeSessionRequest(NAS, createNodeKeys().seed))).toThrow(unauthorized);
+  const nobody = NodeId.parse("nobody");
+  expect(() => cluster.coordinator.session(nobody, makeSessionRequest(nobody, keys.seed))).toThrow(unauthorized);
+});
+
+test("with one that does not: it waits until somebody approves it", async () => {
+  const keys = createNodeKeys();
+  expect(await cluster.coordinator.join(requestOf(await invite(), keys))).toMatchObject({ state: "pending" });
+  expect(cluster.coordinator.node(NAS)).toMatchObject({ state: "pending" });
+  expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed)).state).toBe("pending");
+  expect(await cluster.coordinator.approveNode(NAS)).toMatchObject({ state: "offline" });
+  expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed)).state).toBe("approved");
+});
+
+test("two that race for one code: one wins; the winner may ask again, when its answer was lost", async () => {
+  const code = await invite({ approve: true });
+  const [one, two] = [createNodeKeys(), createNodeKeys()];
+  const requests = [requestOf(code, one), requestOf(code, two)];
+  const ends = await Promise.allSettled(requests.map((request) => cluster.coordinator.join(request)));
+  expect(ends.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+  await expect(cluster.coordinator.join(requestOf(code, two, {}))).rejects.toEqual(unauthorized);
+  expect((await cluster.coordinator.join(requestOf(code, one))).state).toBe("approved");
+  await cluster.restartCoordinator();
+  await expect(cluster.coordinator.join(requestOf(code, two))).rejects.toEqual(unauthorized);
+});
+
+test.each([
+  ["a word changed", (code: string) => requestOf(code, createNodeKeys(), { hostname: "other" })],
+  ["another's public key", (code: string) => requestOf(code, createNodeKeys(), { publicKey: createNodeKeys().publicKey })],
+  ["a code that was never made", (code: string) => ({ ...requestOf(code, createNodeKeys()), invite: "zzzzzzzz" as JoinRequest["invite"] })],
+])("%s: refused, and the code stays good", async (_name, spoil) => {
+  const code = await invite({ approve: true });
+  await expect(cluster.coordinator.join(spoil(code))).rejects.toEqual(unauthorized);
+  expect((await cluster.coordinator.join(requestOf(code, createNodeKeys()))).state).toBe("approved");
+});
+
+test("a code runs out, is for one id where it says so, and takes nobody's id away", async () => {
+  const late = await invite({ approve: true });
+  clock.advance(INVITE.ttlDefaultMs);
+  await expect(cluster.coordinator.join(requestOf(late, createNodeKeys()))).rejects.toEqual(unauthorized);
+
+  const named = await invite({ approve: true, node: NodeId.parse("studio") });
+  await expect(cluster.coordinator.join(requestOf(named, createNodeKeys()))).rejects.toMatchObject({ code: "forbidden" });
+
+  await cluster.coordinator.join(requestOf(await invite({ approve: true }), createNodeKeys()));
+  const again = await invite({ approve: true });
+  await expect(cluster.coordinator.join(requestOf(again, createNodeKeys()))).rejects.toMatchObject({ code: "state_conflict" });
+});
+
+test("a node that was revoked is not known any more, does not come back by itself, and may be let in anew", async () => {
+  const keys = createNodeKeys();
+  await cluster.coordinator.join(requestOf(await invite({ approve: true }), keys));
+  expect(await cluster.coordinator.revokeNode(NAS)).toMatchObject({ state: "revoked" });
+  expect(() => cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).toThrow(unauthorized);
+  await expect(cluster.coordinator.approveNode(NAS)).rejects.toMatchObject({ code: "state_conflict" });
+  await expect(cluster.coordinator.join(requestOf(await invite({ approve: true }), keys))).rejects.toMatchObject({
+    code: "state_conflict",
+  });
+  await cluster.coordinator.removeNode(NAS);
+  expect((await cluster.coordinator.join(requestOf(await invite({ approve: true }), createNodeKeys()))).state).toBe("approved");
+});
+
+test("no more than so many codes are open at once; those that ran out make room", async () => {
+  for (let made = 0; made < INVITE.openMax; made++) await invite();
+  await expect(invite()).rejects.toMatchObject({ code: "overloaded" });
+  clock.advance(INVITE.ttlDefaultMs);
+  await invite();
+});

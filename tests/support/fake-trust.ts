@@ -1,0 +1,99 @@
+/** Who may come in, of a FakeCoordinator: tokens in a map, and join codes of which only the newest one's key is known. */
+import type { AuditPage } from "@openclaw-cluster/contract/audit";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
+import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
+import type { Scope } from "@openclaw-cluster/contract/scopes";
+import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
+import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
+import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
+import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
+import { createToken } from "../../cluster/src/trust/token.ts";
+import { STARTED_AT } from "./fake-answers.ts";
+
+export class FakeTrust {
+  readonly rows = new Map<string, ApiTokenRow>();
+  readonly joins: JoinRequest[] = [];
+  readonly guesses: string[] = [];
+  apiUrls: readonly string[] = ["http://127.0.0.1:8888"];
+  /** Thrown by every method, once set. */
+  fault: Error | undefined;
+  private joinKey = joinKey("none yet");
+
+  /** A new token of this scope, ready to be presented. */
+  tokenFor(scope: Scope): string {
+    const { id, hash, token } = createToken();
+    this.rows.set(hash, { id, hash, scope, name: scope, createdAt: STARTED_AT });
+    return token;
+  }
+
+  async addToken(row: ApiTokenRow): Promise<void> {
+    this.rows.set(row.hash, row);
+  }
+
+  token(hash: string): ApiTokenRow | undefined {
+    return this.rows.get(hash);
+  }
+
+  tokens(): TokenView[] {
+    this.check();
+    return [...this.rows.values()].map(viewOf);
+  }
+
+  async makeToken({ name, scope }: TokenRequest): Promise<TokenMade> {
+    this.check();
+    const { id, token, hash } = createToken();
+    const row = { id, hash, scope, name, createdAt: STARTED_AT };
+    this.rows.set(hash, row);
+    return { ...viewOf(row), token };
+  }
+
+  async revokeToken(id: TokenId): Promise<TokenView> {
+    this.check();
+    const row = this.rows.values().find((one) => one.id === id);
+    if (row === undefined) throw new ClusterError("not_found", `There is no token ${id}.`);
+    this.rows.delete(row.hash);
+    return viewOf(row);
+  }
+
+  guessed(address: string): void {
+    this.guesses.push(address);
+  }
+
+  async auditLog(): Promise<AuditPage> {
+    this.check();
+    return { entries: [{ seq: 1, at: STARTED_AT, actor: "coordinator", action: "node.enrolled", object: "studio", hash: "h".repeat(43) }] };
+  }
+
+  async invite({ approve, node, ttlMs }: InviteRequest): Promise<Invite> {
+    this.check();
+    const { invite, secret } = createInvitation();
+    this.joinKey = joinKey(secret);
+    const code = writeJoinCode({ invite, secret, urls: this.apiUrls });
+    return { id: invite, code, expiresAt: Date.now() + ttlMs, approve, ...(node !== undefined && { node }) };
+  }
+
+  /** Every proof is good but that of the id `stranger`; the answer is proven with the newest code's key. */
+  async join(request: JoinRequest): Promise<JoinReply> {
+    if (request.node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
+    this.joins.push(request);
+    return makeJoinReply(
+      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending" },
+      request,
+      this.joinKey,
+    );
+  }
+
+  session(id: NodeId): Session {
+    if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], epoch: 1 };
+  }
+
+  protected check(): void {
+    if (this.fault !== undefined) throw this.fault;
+  }
+}
+
+function viewOf({ id, name, scope, createdAt }: ApiTokenRow): TokenView {
+  return { id, name, scope, createdAt };
+}
