@@ -12,7 +12,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: "string" },
     seeds: { type: "string", default: "100" },
-    from: { type: "string", default: "1" },
+    from: { type: "string" },
     steps: { type: "string", default: "2000" },
     minutes: { type: "string" },
     trace: { type: "boolean", default: false },
@@ -20,12 +20,12 @@ const { values } = parseArgs({
   },
 });
 
-if (values.plant !== undefined) plant(values.plant);
+const planted = values.plant === undefined ? undefined : plant(values.plant);
 // After the plant: what is loaded already cannot be changed.
 const { simulate } = await import("../tests/simulation/world/world.ts");
 
 const steps = Number(values.steps);
-const from = Number(values.seed ?? values.from);
+const from = Number(values.seed ?? values.from ?? planted?.from ?? 1);
 const count = values.seed === undefined ? Number(values.seeds) : 1;
 const endAt = values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000;
 const REPORT_MS = 10_000;
@@ -36,8 +36,8 @@ function tellFailure({ seed, violations, trace, story }: Outcome): void {
   for (const line of story) console.log(`    ${line}`);
   for (const { what, text, atMs } of [...violations.slice(0, VIOLATIONS_SHOWN), ...violations.slice(VIOLATIONS_SHOWN).slice(-1)])
     console.log(`✗ ${what} at ${(atMs / 1_000).toFixed(3)} s: ${text}`);
-  const planted = values.plant === undefined ? "" : ` --plant ${values.plant}`;
-  console.log(`npm run sim -- --seed ${seed} --steps ${steps}${planted}`);
+  const withPlant = planted === undefined ? "" : ` --plant ${planted.name}`;
+  console.log(`npm run sim -- --seed ${seed} --steps ${steps}${withPlant}`);
 }
 
 const startedAt = performance.now();

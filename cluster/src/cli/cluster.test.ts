@@ -312,6 +312,11 @@ describe("the daemon's log", () => {
     await terminal.until(({ stdout }) => stdout.includes("one"));
     await writeFile(logFile(folders, new Date("2026-01-01")), entry("two"), { flag: "a" });
     await terminal.until(({ stdout }) => stdout.includes("two"));
+    // Longer than what is read at once: it comes in parts, and whole.
+    const long = "x".repeat(300_000);
+    const shown = terminal.stdout.length;
+    await writeFile(logFile(folders, new Date("2026-01-01")), `${long}\n`, { flag: "a" });
+    await terminal.until(({ stdout }) => stdout.slice(shown).replaceAll("\n", "") === long);
     await writeFile(logFile(folders, new Date("2026-01-02")), entry("three"));
     await terminal.until(({ stdout }) => stdout.includes("three"));
     terminal.interrupt();

@@ -36,8 +36,9 @@ export async function daemonLines(session: Session, options: { follow: boolean; 
 
   let at = await printLast(path.join(logs, file), options.last, print);
   while (options.follow && !options.signal.aborted) {
-    at = await printFrom(path.join(logs, file), at, print);
+    // Looked for first: where there is a newer file, nothing is written to this one any more.
     const newest = await newestLog(logs);
+    at = await printFrom(path.join(logs, file), at, print);
     if (newest !== undefined && newest !== file) [file, at] = [newest, 0];
     // An abort ends the pause with an error that says nothing new.
     await pause(LOOK_MS, undefined, { signal: options.signal }).catch(() => undefined);
@@ -98,11 +99,12 @@ async function printFrom(file: string, at: number, print: (line: string) => void
   let place = at;
   for (;;) {
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(PIECE_BYTES), 0, PIECE_BYTES, place);
-    const whole = buffer.subarray(0, bytesRead).lastIndexOf(0x0a);
+    const lineEnd = buffer.subarray(0, bytesRead).lastIndexOf(0x0a);
     // A line longer than a piece is shown in parts rather than waited for for ever.
-    const end = whole < 0 && bytesRead === PIECE_BYTES ? bytesRead - 1 : whole;
-    if (end < 0) return place;
+    const isPart = lineEnd < 0 && bytesRead === PIECE_BYTES;
+    if (lineEnd < 0 && !isPart) return place;
+    const end = isPart ? bytesRead : lineEnd;
     for (const line of buffer.subarray(0, end).toString("utf8").split("\n")) print(line);
-    place += end + 1;
+    place += isPart ? end : end + 1;
   }
 }
