@@ -4,7 +4,8 @@
  * A1. Entries hold names and ids, never a secret, and never what a task holds.
  * A2. What strangers can cause is noted at most REFUSALS_MAX times a minute, so that nobody fills the disk with it.
  */
-import { AUDIT, type AuditAction, type AuditEntry } from "@openclaw-cluster/contract/audit";
+import { AUDIT, type AuditAction, type AuditEntry, type AuditPage } from "@openclaw-cluster/contract/audit";
+import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { chained, type ChainHead } from "../trust/audit-chain.ts";
 
@@ -33,12 +34,13 @@ export class Audit {
     this.pending.push(entry);
   }
 
-  /** A2. False: too many have been noted. */
-  mayNoteRefusal(): boolean {
+  /** A2. `run` does it in a turn; one that is not committed is nobody's loss. */
+  noteGuess(address: string, run: (note: () => void) => Promise<void>): void {
     const now = this.clock.monotonic();
     if (now - this.window.from >= MINUTE_MS) this.window = { from: now, refusals: 0 };
     this.window.refusals += 1;
-    return this.window.refusals <= REFUSALS_MAX;
+    if (this.window.refusals > REFUSALS_MAX) return;
+    run(() => this.note(`address ${address}`, "api.guessed", "too many wrong tokens")).catch(() => undefined);
   }
 
   take(): AuditEntry[] {
@@ -52,6 +54,13 @@ export class Audit {
     this.head = head;
     this.pending = [];
   }
+}
+
+/** One page, oldest first. */
+export async function auditLog(store: Pick<Store, "audit">, { after, limit }: { after: number; limit: number }): Promise<AuditPage> {
+  const entries = [...(await store.audit({ after, limit }))];
+  const last = entries.at(-1);
+  return last === undefined || entries.length < limit ? { entries } : { entries, next: last.seq };
 }
 
 const cut = (text: string, max: number): string => (text.length <= max ? text : `${text.slice(0, max - 1)}…`);

@@ -1,5 +1,6 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
 import { isTerminal } from "../core/task.ts";
+import { auditLog } from "./audit.ts";
 import { BulkDesk } from "./bulk-desk.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Coordinator } from "./coordinator.ts";
@@ -75,15 +76,8 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     tokens: () => tokens.list(),
     makeToken: (request, actor) => tokens.make(request, actor),
     revokeToken: (id, actor) => tokens.revoke(id, actor),
-    auditLog: async ({ after, limit }) => {
-      const entries = [...(await parts.store.audit({ after, limit }))];
-      const last = entries.at(-1);
-      return last === undefined || entries.length < limit ? { entries } : { entries, next: last.seq };
-    },
-    guessed: (address) => {
-      if (lead.audit.mayNoteRefusal())
-        void lead.turn.run(() => lead.audit.note(`address ${address}`, "api.guessed", "too many wrong tokens")).catch(() => undefined);
-    },
+    auditLog: (page) => auditLog(parts.store, page),
+    guessed: (address) => lead.audit.noteGuess(address, (note) => lead.turn.run(note)),
     addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
     stop: () => lead.stop(),
   };

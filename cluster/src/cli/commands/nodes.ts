@@ -38,12 +38,16 @@ export function configure(command: Command, act: Act): void {
     "nodes label studio gpu=yes room=office",
     "nodes label studio gpu-",
   ).action(act(label));
-  const change = (
-    name: string,
-    summary: string,
-    ask: (client: Client, id: NodeId) => Promise<Node>,
-    tell: (node: Node) => string,
-  ): void => {
+  examples(
+    command
+      .command("drain")
+      .summary("give it no new work")
+      .argument(...NODE)
+      .option("--wait", "until what runs there has ended, and its machine may be switched off"),
+    "nodes drain studio",
+    "nodes drain studio --wait",
+  ).action(act(drain));
+  for (const { name, summary, ask, tell } of CHANGES) {
     examples(
       command
         .command(name)
@@ -57,37 +61,44 @@ export function configure(command: Command, act: Act): void {
         session.show(node, () => `${tell(node)}\n`);
       }),
     );
-  };
-  examples(
-    command
-      .command("drain")
-      .summary("give it no new work")
-      .argument(...NODE)
-      .option("--wait", "until what runs there has ended, and its machine may be switched off"),
-    "nodes drain studio",
-    "nodes drain studio --wait",
-  ).action(act(drain));
-  change("approve", "let a machine in that has joined and waits for it", (client, id) => client.approveNode({ id }), told);
-  change(
-    "revoke",
-    "shut it out: its key is not taken any more, and its tasks go to others",
-    (client, id) => client.revokeNode({ id }),
-    ({ id }) => `${id} is shut out; to let that machine in again: nodes remove ${id}, then a new invite`,
-  );
-  change("resume", "give it new work again", (client, id) => client.resume({ id }), told);
-  change(
-    "shutdown",
-    "ask its daemon to end in good order",
-    (client, id) => client.shutdownNode({ id }),
-    ({ id }) => `${id} was asked to end in good order`,
-  );
-  change(
-    "remove",
-    "take it out of the cluster, when it is gone for good",
-    (client, id) => client.removeNode({ id }),
-    ({ id }) => `${id} is out of the cluster; its daemon, should it come back, is told so`,
-  );
+  }
 }
+
+interface Change {
+  readonly name: string;
+  readonly summary: string;
+  ask(client: Client, id: NodeId): Promise<Node>;
+  tell(node: Node): string;
+}
+
+/** What is done to one node by one word. */
+const CHANGES: readonly Change[] = [
+  {
+    name: "approve",
+    summary: "let a machine in that has joined and waits for it",
+    ask: (client, id) => client.approveNode({ id }),
+    tell: told,
+  },
+  {
+    name: "revoke",
+    summary: "shut it out: its key is not taken any more, and its tasks go to others",
+    ask: (client, id) => client.revokeNode({ id }),
+    tell: ({ id }) => `${id} is shut out; to let that machine in again: nodes remove ${id}, then a new invite`,
+  },
+  { name: "resume", summary: "give it new work again", ask: (client, id) => client.resume({ id }), tell: told },
+  {
+    name: "shutdown",
+    summary: "ask its daemon to end in good order",
+    ask: (client, id) => client.shutdownNode({ id }),
+    tell: ({ id }) => `${id} was asked to end in good order`,
+  },
+  {
+    name: "remove",
+    summary: "take it out of the cluster, when it is gone for good",
+    ask: (client, id) => client.removeNode({ id }),
+    tell: ({ id }) => `${id} is out of the cluster; its daemon, should it come back, is told so`,
+  },
+];
 
 async function list(session: Session, { all }: { all?: true }): Promise<void> {
   const client = await session.client();
