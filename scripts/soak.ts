@@ -8,7 +8,7 @@ import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { startCluster, type TestCluster } from "../tests/support/daemon.ts";
 import { endOnSignal } from "./child.ts";
-import { SOAK_POLICY } from "./soak/load.ts";
+import { runIn, SOAK_POLICY } from "./soak/load.ts";
 import { reportLines } from "./soak/report.ts";
 import { Soak } from "./soak/rounds.ts";
 import { judgeParts } from "./soak/verdict.ts";
@@ -38,7 +38,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 async function soak(cluster: TestCluster): Promise<boolean> {
   const worker = { slots: SLOTS, policy: SOAK_POLICY, inside: APART };
   const workers = { one: await cluster.addWorker("one", worker), two: await cluster.addWorker("two", worker) };
-  console.log(`seed ${seed}, ${minutes} minutes, in ${cluster.folder}`);
+  console.log(`seed ${seed}, ${minutes} minutes, in ${cluster.folder}; filling what a coordinator keeps …`);
+  await runIn(cluster.client);
   const course = new Soak({ cluster, workers, seed, leave: leave.signal });
   try {
     await course.run(minutes * 60_000);

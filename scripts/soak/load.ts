@@ -7,6 +7,8 @@
  */
 import { request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -32,6 +34,25 @@ const SLOW_PIECE_MS_MAX = 80;
 const STALL_MS = 8_000;
 /** A reader of a task that waits for a lost node gives up after this. */
 const READ_MS_MAX = 45_000;
+
+/**
+ * Submits before the soak begins, each by itself and with a key: as many as fill what a coordinator keeps up to a limit. Those are
+ * the newest 10,000 keys (coordinator/intake.ts), 8,192 events, and 16 MiB of the database's pages, which these make.
+ */
+const RUN_IN_SUBMITS = 12_000;
+const RUN_IN_CHARS = 1_500;
+const RUN_IN_AT_ONCE = 16;
+
+export async function runIn(client: Client): Promise<void> {
+  let next = 0;
+  const takeTurns = async (): Promise<void> => {
+    while (next < RUN_IN_SUBMITS) {
+      const spec: TaskSpec = { kind: "echo", input: { value: "x".repeat(RUN_IN_CHARS) } };
+      await client.submit(spec, { idempotencyKey: `run-in-${next++}` });
+    }
+  };
+  await Promise.all(Array.from({ length: RUN_IN_AT_ONCE }, takeTurns));
+}
 
 type Step = (this: Load) => Promise<unknown>;
 
@@ -96,7 +117,7 @@ export class Load {
     const endless: TaskSpec = { kind: "echo", input: { delayMs: ENDLESS_S * 1_000 } };
     const id = await this.submit(this.chance.is(0.5) ? shell(`sleep ${ENDLESS_S}`) : endless, "cancelled");
     await pause(this.chance.between(0, CANCEL_AFTER_MS_MAX));
-    await this.cluster.client.cancel({ id });
+    await this.cluster.client.cancel({ id }).catch(() => this.cancelAgain(id));
   }
 
   async later(): Promise<void> {
@@ -110,6 +131,13 @@ export class Load {
     const [first, second] = await Promise.all([1, 2].map(() => this.cluster.client.submit(spec, { idempotencyKey })));
     for (const answer of [first, second]) if (answer !== undefined) this.sent.set(answer.id, "succeeded");
     if (first?.id !== second?.id) this.broken.push(`G4: ${idempotencyKey} is ${first?.id} and ${second?.id}`);
+  }
+
+  /** Whether the first one arrived is not known: then it may be over by now. */
+  private async cancelAgain(id: TaskId): Promise<void> {
+    await this.cluster.client.cancel({ id }).catch((error: unknown) => {
+      if (!(error instanceof ClusterError && error.code === "state_conflict")) throw error;
+    });
   }
 
   private async submit(spec: TaskSpec, end: TaskState): Promise<TaskId> {
