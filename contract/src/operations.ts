@@ -51,7 +51,7 @@ export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional(
 export type TaskPage = z.infer<typeof TaskPage>;
 
 /** A node that may connect: its public nkey (`U…`). The answer says where the bus is. */
-export const Enrol = z.strictObject({ id: NodeId, publicKey: PublicKey, name: z.string().max(128).optional() });
+export const Enrol = z.strictObject({ id: NodeId, publicKey: PublicKey });
 export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
 export type Enrolled = z.infer<typeof Enrolled>;
 

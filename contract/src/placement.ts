@@ -6,7 +6,10 @@ import { z } from "zod";
 import { NodeId } from "./ids.ts";
 import { Strategy } from "./task-spec.ts";
 
-/** Why a node was passed over. `never` codes need a change by a person; the others pass by themselves. */
+/**
+ * Why a node was passed over. not_ready, disk_full, quiet_hours, slots_busy, memory_busy and penalised pass by themselves; the others need a
+ * change by a person.
+ */
 export const Refusal = z.enum([
   "not_ready",
   "draining",

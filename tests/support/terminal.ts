@@ -10,6 +10,8 @@ export interface CliOptions {
   readonly input?: string;
   /** A screen of this width; a pipe unless said. */
   readonly columns?: number;
+  /** Of stderr's; as stdout's unless said. */
+  readonly errColumns?: number;
   readonly colour?: boolean;
 }
 
@@ -25,10 +27,11 @@ export class TestTerminal implements Terminal {
   private readonly interrupts = new Set<() => void>();
   private waiting: (() => void)[] = [];
 
-  constructor({ env = {}, input = "", columns, colour = false }: CliOptions = {}) {
+  constructor({ env = {}, input = "", columns, errColumns = columns, colour = false }: CliOptions = {}) {
     this.env = env;
     this.input = input;
-    this.columns = this.errColumns = columns;
+    this.columns = columns;
+    this.errColumns = errColumns;
     this.colour = { out: colour, err: colour };
   }
 

@@ -94,7 +94,7 @@ describe("the cluster", () => {
   it("waits until a drained node has nothing to do, or somebody resumes it, or the person goes", async () => {
     const [task] = await submit(echo);
     api.coordinator.tasks.set(task!.id, { ...api.coordinator.tasks.get(task!.id)!, state: "running", node: "studio" as NodeId });
-    const drain = () => startCli(["nodes", "drain", "studio", "--wait"], { env, columns: 100 });
+    const drain = () => startCli(["nodes", "drain", "studio", "--wait"], { env, errColumns: 100 });
     const patient = drain();
     await patient.terminal.until(({ stderr }) => stderr === "studio still has t1\n");
     api.coordinator.changeNode({ slotsUsed: 0 });

@@ -24,7 +24,7 @@ export async function waitUntilDrained(session: Session, id: NodeId): Promise<nu
     for (;;) {
       const node = await client.node({ id }, { signal: leave.signal });
       if (!node.draining || node.slotsUsed === 0) return await tellEnd(session, client, node);
-      const news = session.terminal.columns === undefined ? "" : await whatRuns(client, node, leave.signal);
+      const news = session.terminal.errColumns === undefined ? "" : await whatRuns(client, node, leave.signal);
       if (news !== told) remark(session.terminal, news);
       told = news;
       await pause(EVERY_MS, undefined, { signal: leave.signal });

@@ -37,8 +37,9 @@ export interface RestoreReport {
   readonly tasks: number;
   /** Of those that were open in it. */
   readonly open: Readonly<Record<Fate, number>>;
-  /** The first ones that will be given. */
+  /** The next coordinator's term. */
   readonly epoch: number;
+  /** The next task's key is one more. */
   readonly lastKey: number;
   /** Where what was given since is known from: the database that is replaced, or nowhere. */
   readonly known: "exactly" | "not";

@@ -67,7 +67,7 @@ function progressOn(terminal: Terminal): (done: number, of: number) => void {
   let shown = -1;
   return (done, of) => {
     const percent = Math.floor((done / of) * 100);
-    if (terminal.columns === undefined || of < SHOWN_FROM_BYTES || percent === shown) return;
+    if (terminal.errColumns === undefined || of < SHOWN_FROM_BYTES || percent === shown) return;
     shown = percent;
     if (percent < 100) terminal.err(`\rcopying ${percent} %`);
     else remark(terminal, "\rcopied, now checking");
