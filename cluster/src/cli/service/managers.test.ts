@@ -44,7 +44,7 @@ const managers: readonly (readonly [name: string, open: (given?: Given) => Servi
 ];
 
 // The stubs are shell scripts.
-describe.skipIf(process.platform === "win32").each(managers)("with %s", (manager, open, encoding) => {
+describe.skipIf(process.platform === "win32").each(managers)("each of them, %s", (manager, open, encoding) => {
   const fileText = (file: string): string => readFileSync(file, encoding).replace("\uFEFF", "");
   /** Stands in for the daemon that the scheduler would have started. */
   const startDaemon = (given: Given = {}): { release(): void } => {
@@ -53,7 +53,7 @@ describe.skipIf(process.platform === "win32").each(managers)("with %s", (manager
     return manager === "the Task Scheduler" ? claimHome(data, data) : { release: () => undefined };
   };
 
-  it("it is installed, found, left alone the second time (V1), and taken away", async () => {
+  it("is installed, found, left alone the second time (V1), and taken away", async () => {
     const service = open();
     expect(await service.status()).toMatchObject({ installed: false });
     expect(await service.install()).toMatchObject({ changed: true });

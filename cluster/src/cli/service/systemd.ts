@@ -73,29 +73,32 @@ export function systemdService(ground: ServiceGround, systemFolder = SYSTEM_FOLD
       const current = before !== undefined && before.includes(execLine(text));
       try {
         await reach(call, scope);
-        return { ...stateOf(await show(), before !== undefined), ...(before !== undefined && { current }) };
+        return {
+          ...stateOf(await show(), before !== undefined, `journalctl ${[...scope, "-u", unit].join(" ")} -n 20`),
+          ...(before !== undefined && { current }),
+        };
       } catch (error) {
         if (!(error instanceof ClusterError)) throw error;
         return { installed: before !== undefined, state: "unknown", notes: [error.detail] };
       }
     },
   };
+}
 
-  function stateOf(shown: Record<string, string>, installed: boolean): ServiceState {
-    const { ActiveState: active, SubState: sub, MainPID: pid, ExecMainStatus: code, UnitFileState: enabled } = shown;
-    const state = active === "active" ? "running" : sub === "auto-restart" ? "restarting" : active === "failed" ? "failed" : "stopped";
-    const ended = state !== "running" && installed && code !== undefined && code !== "0";
-    return {
-      installed,
-      state,
-      ...(state === "running" && Number(pid) > 0 && { pid: Number(pid) }),
-      ...(ended && { exitCode: Number(code) }),
-      notes: [
-        ...(installed && enabled !== "enabled" ? [`it does not start by itself (${enabled || "not enabled"}): service install`] : []),
-        ...(ended ? [`what it said last: journalctl ${[...scope, "-u", unit].join(" ")} -n 20`] : []),
-      ],
-    };
-  }
+function stateOf(shown: Record<string, string>, installed: boolean, journal: string): ServiceState {
+  const { ActiveState: active, SubState: sub, MainPID: pid, ExecMainStatus: code, UnitFileState: enabled } = shown;
+  const state = active === "active" ? "running" : sub === "auto-restart" ? "restarting" : active === "failed" ? "failed" : "stopped";
+  const ended = state !== "running" && installed && code !== undefined && code !== "0";
+  return {
+    installed,
+    state,
+    ...(state === "running" && Number(pid) > 0 && { pid: Number(pid) }),
+    ...(ended && { exitCode: Number(code) }),
+    notes: [
+      ...(installed && enabled !== "enabled" ? [`it does not start by itself (${enabled || "not enabled"}): service install`] : []),
+      ...(ended ? [`what it said last: ${journal}`] : []),
+    ],
+  };
 }
 
 const execLine = (text: string): string => /^ExecStart=.*$/m.exec(text)?.[0] ?? "";
