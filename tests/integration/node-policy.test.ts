@@ -26,6 +26,10 @@ async function submit(name: string, spec: TaskSpec = ECHO): Promise<TaskId> {
   return TaskId.parse(json.id);
 }
 
+/** The node has read its file again, and the coordinator knows. */
+const shows = (what: string): Promise<true> =>
+  until(`nodes show says "${what}"`, async () => ((await cluster.cli("nodes", "show", "studio")).stdout.includes(what) ? true : undefined));
+
 const saysWhy = (id: TaskId, what: string): Promise<string> =>
   until(`why says "${what}"`, async () => {
     const { sentence } = await cluster.client.why({ id });
@@ -39,7 +43,7 @@ test("ann's task runs, bob's waits and says why; the node shows for whom it work
   expect((await cluster.cli("nodes", "show", "studio")).stdout).toMatch(/^its users +ann$/m);
   // His token goes; what it was called stays with his task, also over a restart of the coordinator.
   await cluster.ask({ method: "DELETE", path: `/api/v1/tokens/${tokens["bob"]?.id}` });
-  await cluster.lead.kill();
+  await cluster.lead.stop();
   await cluster.lead.start();
   await saysWhy(his, "does not allow the user bob");
   await writePolicy(studio.home, { users: { allow: ["ann", "bo*"] } });
@@ -48,9 +52,7 @@ test("ann's task runs, bob's waits and says why; the node shows for whom it work
 
 test("in quiet hours only what is for this node alone is taken, where the policy says so", async () => {
   await writePolicy(studio.home, { hours: { quiet: ["00:00-24:00"], timeZone: "UTC", pinned: true } });
-  await until("quiet", async () =>
-    (await cluster.cli("nodes", "show", "studio")).stdout.includes("; now, without an end") ? true : undefined,
-  );
+  await shows("; now, without an end");
   const [any, only] = [await submit("ann"), await submit("ann", { ...ECHO, require: { nodes: ["studio" as never] } })];
   expect(await untilOver(cluster, only)).toMatchObject({ state: "succeeded" });
   await saysWhy(any, "studio does not take work by its policy");
@@ -60,6 +62,7 @@ test("in quiet hours only what is for this node alone is taken, where the policy
 
 test("a broken file denies everything, and says so to whoever asks", async () => {
   await writePolicy(studio.home, "version: 1\nusers: { alow: [ann] }\n");
+  await shows("policy allows  nothing");
   const id = await submit("ann");
   await saysWhy(id, "does not allow tasks of kind echo");
   expect((await cluster.cli("--home", studio.home, "policy", "check")).stdout).toContain(":2: users.alow: Unrecognized key");
