@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Client } from "@openclaw-cluster/contract/client/client";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import { taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, Task } from "@openclaw-cluster/contract/task";
@@ -33,6 +34,10 @@ function showing({ tasks = [FINE], attempts, repeatGives = ID, nodes = [NODE], e
   return {
     // Two pages, so that whoever reads only the first finds nothing.
     listTasks: ({ cursor }: { cursor?: number } = {}) => Promise.resolve(cursor === undefined ? { tasks: [], next: 1 } : { tasks }),
+    getTask: ({ id }: { id: TaskId }) => {
+      const task = tasks.find((one) => one.id === id);
+      return task === undefined ? Promise.reject(new ClusterError("not_found", "no such task")) : Promise.resolve(task);
+    },
     attempts: () => Promise.resolve({ attempts: attempts ?? [attempt(1, "lost"), attempt(2, "succeeded")] }),
     submit: () => Promise.resolve({ id: repeatGives, state: "succeeded" }),
     nodes: () => Promise.resolve({ nodes: nodes.map((id) => ({ id })) }),
@@ -57,6 +62,7 @@ test("nothing is said of a cluster that keeps its promises", async () => {
   const unkeyed = new Promises();
   unkeyed.submitted(ID);
   expect(await unkeyed.broken(showing({ repeatGives: OTHER }))).toEqual([]);
+  expect(await unkeyed.broken(showing({ tasks: [] }))).toEqual([expect.stringMatching(/is gone/)]);
 });
 
 test.each<[what: string, shown: Shown, complaint: RegExp]>([

@@ -175,7 +175,7 @@ describe("invite and join", () => {
   it("prints the line for the other machine, and says what follows", async () => {
     const open = await cli(["invite", "--node-id", "nas2", "--minutes", "5"]);
     expect(open.stdout).toMatch(/within 5 minutes:\n\n {2}openclaw-cluster join ocj1_[\w-]+\n\nThen let it in here: .*nodes approve nas2/);
-    expect(open.stderr).toContain("listens on this machine only");
+    expect(open.stderr).toContain("listens on this machine's loopback only");
     expect((await cli(["invite", "--approve"])).stdout).toContain("let in at once");
     expect(await cli(["invite", "--minutes", "0"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--minutes") });
   });
