@@ -58,6 +58,19 @@ test("faults lose, double and delay single passages", () => {
   expect(received(({ from, to }) => (from === "a" && to === "b" ? [] : [0]))).toEqual([]);
 });
 
+test("what is under way when the server dies is lost; what is sent afterwards arrives", () => {
+  const clock = handClock();
+  const net = openRamNet({ clock, faults: () => [50] });
+  const got: unknown[] = [];
+  net.connect("b").subscribe("s", ({ body }) => got.push(body));
+  const a = net.connect("a");
+  a.publish("s", "before");
+  net.drop();
+  a.publish("s", "after");
+  clock.run();
+  expect(got).toEqual(["after"]);
+});
+
 test("a lost answer makes a request time out, by the clock given", async () => {
   const clock = handClock();
   const net = openRamNet({ clock, faults: ({ to }) => (to === "a" ? [] : [0]) });

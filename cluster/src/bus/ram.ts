@@ -25,6 +25,8 @@ export type Faults = (passage: Passage) => readonly number[];
 export interface RamNet {
   /** `clock`: the party's own, which a simulation stops and ends with it; what arrives then waits, or is dropped. */
   connect(name: string, clock?: Clock): Bus;
+  /** As when the server dies: every message that is under way is lost. Connections are the caller's to cut. */
+  drop(): void;
 }
 
 const PIECES_MAX = 65_536;
@@ -45,7 +47,7 @@ interface Piece {
 
 export function openRamNet(options: { clock: Clock; faults?: Faults }): RamNet {
   const net = new Net(options.clock, options.faults ?? (() => UNHARMED));
-  return { connect: (name, clock = options.clock) => new RamBus(name, net, clock) };
+  return { connect: (name, clock = options.clock) => new RamBus(name, net, clock), drop: () => net.drop() };
 }
 
 /** What all connections share. */
@@ -60,6 +62,7 @@ class Net {
   /** The number of the first piece that is still kept. */
   #first = 0;
   #appended = Promise.withResolvers<void>();
+  #drops = 0;
 
   constructor(clock: Clock, faults: Faults) {
     this.clock = clock;
@@ -89,10 +92,20 @@ class Net {
 
   /** The way takes the net's time; that it arrives is the receiver's. */
   pass(passage: Passage, receiver: Clock, arrive: () => void): void {
+    const drops = this.#drops;
+    const end = (): void => {
+      if (drops !== this.#drops) return;
+      if (receiver === this.clock) arrive();
+      else receiver.soon(arrive);
+    };
     for (const delayMs of this.#faults(passage)) {
       if (delayMs === 0) receiver.soon(arrive);
-      else this.clock.after(delayMs, () => (receiver === this.clock ? arrive() : receiver.soon(arrive)));
+      else this.clock.after(delayMs, end);
     }
+  }
+
+  drop(): void {
+    this.#drops += 1;
   }
 
   /** The number that the next piece will have. */

@@ -81,6 +81,7 @@ export class Head {
   crash(): void {
     for (const life of this.lives) this.end(life);
     this.lives = [];
+    this.parts.net.drop();
     this.parts.onBus(false);
   }
 
