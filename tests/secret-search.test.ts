@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { redact } from "../cluster/src/system/redact.ts";
+import { createInvitation, writeJoinCode } from "../cluster/src/trust/join-code.ts";
 import { createNodeKeys } from "../cluster/src/trust/keys.ts";
 import { createToken } from "../cluster/src/trust/token.ts";
 import { searchFor } from "./support/secret-search.ts";
@@ -48,6 +49,10 @@ test("so is what nobody told of, by its form; and nothing where there is nothing
 });
 
 test("what is really given out has the form that the log hides", () => {
-  for (const secret of [createToken().token, new TextDecoder().decode(createNodeKeys().seed)])
+  for (const secret of [
+    createToken().token,
+    writeJoinCode({ ...createInvitation(), urls: ["http://studio:8888"] }),
+    new TextDecoder().decode(createNodeKeys().seed),
+  ])
     expect(search(Buffer.from(redact(`it is ${secret}.`)))).toEqual([]);
 });

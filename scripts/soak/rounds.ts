@@ -11,6 +11,7 @@ import { processesOf } from "../../tests/support/leaked-processes.ts";
 import { endsOf } from "../../tests/support/feed.ts";
 import { watchTasks, type Watch } from "../../tests/support/promises.ts";
 import { Chance } from "../../tests/simulation/world/chance.ts";
+import { childrenOf } from "../bench/usage.ts";
 import { Load } from "./load.ts";
 import { clock, progressLine } from "./report.ts";
 import { samplePart, sampleSizes, type Sample } from "./samples.ts";
@@ -125,7 +126,8 @@ export class Soak {
   private async sample(atRest: boolean): Promise<void> {
     const { lead } = this.cluster;
     const { one, two } = this.workers;
-    const pids = { coordinator: lead.pid, one: one.pid, two: two.pid, nats: await this.cluster.natsPid() };
+    const [nats] = await childrenOf(lead.pid);
+    const pids = { coordinator: lead.pid, one: one.pid, two: two.pid, ...(nats !== undefined && { nats }) };
     const parts = await Promise.all(Object.entries(pids).map(([part, pid]) => samplePart(part, pid)));
     const sizes = await sampleSizes(lead.home);
     const sample: Sample = { atMs: this.elapsedMs, atRest, parts: parts.filter((one) => one !== undefined), sizes };

@@ -8,7 +8,7 @@ import { expect } from "vitest";
 import { ask, type Answered, type Question } from "./api-server.ts";
 import { until, untilOver } from "./daemon.ts";
 import { bytesOf, filesBelow } from "./secret-search.ts";
-import { REFUSED_GATEWAY_TOKEN, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
+import { REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
 
 /** Not a secret, and everywhere: a place where it is not found was not looked at. */
 export const MARK = "mark-of-this-test";
@@ -101,8 +101,8 @@ async function askEverything(stage: Stage, task: TaskId): Promise<void> {
 }
 
 async function askByCommand({ say, studio, joined }: Stage, task: TaskId): Promise<void> {
-  for (const line of ["status", "nodes", "backup", "config get", "doctor"]) await say(...line.split(" "), "--json");
-  for (const line of ["status", "nodes show studio", "config get", "doctor", "logs -n 100000"]) await say(...line.split(" "));
+  for (const line of ["status", "nodes", "backup", "config get", "doctor", "audit"]) await say(...line.split(" "), "--json");
+  for (const line of ["status", "nodes show studio", "config get", "doctor", "audit", "logs -n 100000"]) await say(...line.split(" "));
   for (const name of ["show", "why", "logs"]) await say(name, task);
   for (const { home } of [studio, joined])
     for (const line of ["doctor", "config get", "logs -n 100000"]) await say(...line.split(" "), "--home", home);
@@ -165,7 +165,8 @@ async function beRefused(stage: Stage): Promise<void> {
   await say("start", "--home", home);
   await say("start", "--home", home, "--json", "--set", `openclaw.url=ws://ann:${WRONG_TOKEN}@127.0.0.1:1`);
   await say("status", "--url", `http://127.0.0.1:1/?token=${WRONG_TOKEN}`);
-  const codes = words.slice(-3).map(({ bytes }) => /unauthorized|usage/.exec(String(bytes))?.[0]);
-  expect(codes).toEqual(["unauthorized", "usage", "usage"]);
+  await say("join", WRONG_CODE, "--home", path.join(stage.folder, "nobody"));
+  const codes = words.slice(-4).map(({ bytes }) => /unauthorized|usage/.exec(String(bytes))?.[0]);
+  expect(codes).toEqual(["unauthorized", "usage", "usage", "usage"]);
   await rm(tokenFile);
 }

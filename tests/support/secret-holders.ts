@@ -3,9 +3,10 @@ import { createPrivateKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fromSeed } from "@nats-io/nkeys";
+import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { STRANGER } from "./secret-acts.ts";
 import type { Secret } from "./secret-search.ts";
-import { GATEWAY_TOKEN, IN_ENVIRONMENT, REFUSED_GATEWAY_TOKEN, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
+import { GATEWAY_TOKEN, IN_ENVIRONMENT, REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
 
 export interface Holders {
   readonly secrets: readonly Secret[];
@@ -16,17 +17,19 @@ export interface Holders {
 /** An API token's public beginning is in logs and database on purpose. */
 const secretPart = (token: string): string => token.slice("occ_12345678_".length);
 
-export async function findHolders({ cluster, studio, joined, folder }: Stage): Promise<Holders> {
+export async function findHolders({ cluster, studio, joined, folder, code }: Stage): Promise<Holders> {
   const secrets: Secret[] = [
     { name: "admin's token", value: secretPart(cluster.token) },
     { name: "wrong token", value: secretPart(WRONG_TOKEN) },
+    { name: "join code", value: code },
+    { name: "join code's secret", value: readJoinCode(code).secret },
+    { name: "wrong join code", value: WRONG_CODE },
     { name: "Gateway's token", value: GATEWAY_TOKEN },
     { name: "refused token of the Gateway", value: REFUSED_GATEWAY_TOKEN },
     { name: "token in the environment", value: IN_ENVIRONMENT },
   ];
   const files = new Map([
     [path.join(cluster.lead.home, "admin.token"), "admin's token"],
-    [path.join(joined.home, "coordinator.token"), "admin's token"],
     [path.join(studio.home, "gateway.token"), "refused token of the Gateway"],
   ]);
   for (const home of [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)]) {

@@ -30,6 +30,7 @@ interface Needle {
 
 const SHAPES: readonly (readonly [finding: Finding, form: RegExp])[] = [
   ["an API token by its form", /occ_[a-z2-7]{8}_[A-Za-z0-9_-]{43}/],
+  ["a join code by its form", /ocj1_[A-Za-z0-9_-]{40}/],
   ["a seed by its form", /S[UAONC][A-Z2-7]{56}/],
   ["a private key by its form", /BEGIN [A-Z ]*PRIVATE KEY/],
 ];

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import { INVITE } from "@openclaw-cluster/contract/join";
 import { treeOf } from "../../scripts/bench/usage.ts";
 import { runCommand } from "../../scripts/daemon.ts";
 import { announcedSleep } from "./announced-sleep.ts";
@@ -28,6 +29,7 @@ export const REFUSED_GATEWAY_TOKEN = canary();
 export const IN_ENVIRONMENT = canary();
 /** A token as it would be after a slip of the pen. */
 export const WRONG_TOKEN = `occ_aaaaaaaa_${randomBytes(32).toString("base64url")}`;
+export const WRONG_CODE = `ocj1_${randomBytes(90).toString("base64url")}`;
 const POLICY = {
   allow: {
     echo: true,
@@ -46,8 +48,9 @@ export interface Stage {
   readonly gateway: RunningGateway;
   /** Its Gateway's token is in a file; the other's is in its environment. */
   readonly studio: TestDaemon;
-  /** Let in by `join`. */
+  /** Let in by `join` with the code. */
   readonly joined: TestDaemon;
+  readonly code: string;
   /** For further files that daemons and commands write. */
   readonly folder: string;
   /** Where Node puts a report when a daemon gets SIGUSR2. */
@@ -114,12 +117,14 @@ async function open(ends: (() => Promise<void>)[], end: () => Promise<void>): Pr
     words.push({ name: argv.join(" "), bytes: Buffer.from(stdout + stderr) });
   };
   const home = path.join(cluster.folder, "joined");
-  await say("join", recorder.url, "--token-file", path.join(cluster.lead.home, "admin.token"), "--home", home, "--node-id", "joined");
+  // Past the recorder: the one answer that has to hold a secret.
+  const { code } = await cluster.client.invite({ approve: true, ttlMs: INVITE.ttlDefaultMs });
+  await say("join", code, "--url", recorder.url, "--home", home, "--node-id", "joined");
   await writePolicy(home, POLICY);
   const its = { OPENCLAW_GATEWAY_URL: gateway.url, OPENCLAW_GATEWAY_TOKEN: GATEWAY_TOKEN };
   const joined = await cluster.startHome(home, { env: { ...env, ...its } });
   return {
-    ...{ cluster, client, recorder, gateway, studio, joined, folder, reports, words, processes, say, end },
+    ...{ cluster, client, code, recorder, gateway, studio, joined, folder, reports, words, processes, say, end },
     async keepWords(daemon) {
       const { stdout, stderr } = await daemon.ended();
       words.push({ name: `daemon in ${path.basename(daemon.home)}`, bytes: Buffer.from(stdout + stderr) });

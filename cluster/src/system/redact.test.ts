@@ -13,6 +13,7 @@ const seed = `SU${"ABCDEFGH234567IJKLMNOPQRSTUVWXYZ".repeat(2).slice(0, 56)}`;
 
 test.each([
   ["an API token, but for its public id", `no ${token} here`, `no occ_${id}_… here`],
+  ["a join code", `join ocj1_${"aZ0_-".repeat(30)}`, "join ocj1_…"],
   ["a node's seed", `${seed}\n`, "S…\n"],
   ["a private key", "-----BEGIN PRIVATE KEY-----\\nMC4CAQAw\\n-----END PRIVATE KEY-----", "PRIVATE KEY …"],
   ["user and password of an address", "nats://ann:pa55@studio:4222/x", "nats://…@studio:4222/x"],

@@ -8,8 +8,9 @@
 const HIDDEN = "…";
 
 const FORMS: readonly (readonly [form: RegExp, instead: string])[] = [
-  // Our own: an API token keeps its public id (trust/token.ts), a seed of a node its first letter (trust/keys.ts).
+  // Our own, with what is public of them: API tokens (trust/token.ts), join codes (trust/join-code.ts), seeds of nodes (trust/keys.ts).
   [/\bocc_([a-z2-7]{8})_[A-Za-z0-9_-]{20,}/g, `occ_$1_${HIDDEN}`],
+  [/\bocj1_[A-Za-z0-9_-]{20,}/g, `ocj1_${HIDDEN}`],
   [/\bS[A-Z][A-Z2-7]{56}\b/g, `S${HIDDEN}`],
   [/-----BEGIN ([A-Z ]*)PRIVATE KEY-----[^"]*?-----END \1PRIVATE KEY-----/g, `PRIVATE KEY ${HIDDEN}`],
   // Of an address: user and password, and whatever a query or fragment calls a secret.
