@@ -6,9 +6,9 @@ import { PLANTS } from "./world/plants.ts";
 
 const SIM = fileURLToPath(new URL("../../scripts/sim.ts", import.meta.url));
 /** The shyest plant shows itself in one of some hundred worlds. */
-const SEEDS = 1_500;
+const SEEDS = 3_000;
 
-test.concurrent.for(PLANTS)("$name", { timeout: 120_000 }, async ({ name, breaks }, { expect }) => {
+test.concurrent.for(PLANTS)("$name", { timeout: 300_000 }, async ({ name, breaks }, { expect }) => {
   const { code, stdout, stderr } = await run(process.execPath, [SIM, "--plant", name, "--seeds", String(SEEDS)]).ended();
   expect(stderr).not.toContain("Error");
   expect(code, stdout).toBe(1);
