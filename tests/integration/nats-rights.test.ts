@@ -23,7 +23,7 @@ let b: Bus;
 /** Node a's key in the hands of somebody who does not use our client. */
 let raw: Connection;
 beforeAll(async () => {
-  nats = await startTestNats();
+  nats = await startTestNats({ plain: true });
   coordinator = nats.coordinatorBus;
   a = await nats.connectAs(A, keysOfA);
   b = await nats.connectAs(B);
