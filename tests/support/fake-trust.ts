@@ -85,7 +85,7 @@ export class FakeTrust {
     );
   }
 
-  session(id: NodeId): Session {
+  async session(id: NodeId): Promise<Session> {
     if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
     return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
   }

@@ -70,11 +70,12 @@ export class JoinDesk {
   }
 
   /** For a node that knocks: it need not have been let in yet. */
-  session(id: NodeId, request: SessionRequest): Session {
+  async session(id: NodeId, request: SessionRequest): Promise<Session> {
     const { parts, claim, state } = this.lead;
     const row = state.registry.find(id)?.row;
     if (row === undefined || row.state === "revoked" || !isSessionProven(id, request, row.publicKey))
       throw new ClusterError("unauthorized", NOT_KNOWN);
+    if (row.state === "approved") await this.nodes.ensureLetIn(row);
     const { busUrls, coordinatorKey } = parts;
     return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
   }
