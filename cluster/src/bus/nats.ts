@@ -11,7 +11,7 @@ import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import type { Log } from "../system/log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, type Envelopes, type RefusalListener } from "./envelopes.ts";
+import { ask, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
