@@ -1,10 +1,12 @@
 /**
  * Who may come in. One flat check before any handler, cheap enough for the hot path (a chain of middleware cost 10 %).
  *
- * A1. Host is on the allow-list, whatever the method: a page that rebinds its DNS name to us still sends its own name.
+ * A1. There is one Host and it is on the allow-list, whatever the method: a page that rebinds its DNS name to us still sends
+ *     its own name. The target is a path: one with a name of its own would be a second answer to the same question.
  * A2. Origin is absent or our own, Sec-Fetch-Site is absent, same-origin or none: no page of another site gets through.
+ *     Nothing here speaks WebSocket, which knows no Sec-Fetch-Site and no preflight.
  * A3. The scope comes from the record of the token presented in this request; nothing is remembered between requests.
- * A4. Wrong tokens are limited for each address before a token is looked at.
+ * A4. Wrong tokens and proofs are limited for each address before a token or a body is looked at.
  * A5. HEAD is refused: the router would run it as GET, and a stream without a body would never end.
  */
 import type { IncomingMessage } from "node:http";
@@ -22,9 +24,14 @@ export interface Gate {
   checkOrigin(incoming: IncomingMessage): void;
   /** Throws unless it also has a token with this scope. */
   admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow;
-  /** For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A4). */
-  prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T>;
+  /**
+   * For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A4). It calls
+   * `judge` for the part that looks at the proof, with the body at hand.
+   */
+  prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T>;
 }
+
+export type Judge = <T>(look: () => Promise<T>) => Promise<T>;
 
 export function openGate(parts: {
   coordinator: Pick<Coordinator, "token" | "guessed">;
@@ -35,9 +42,11 @@ export function openGate(parts: {
   const { coordinator, hosts, clock, log } = parts;
   const failures = new AuthFailures(clock);
 
-  function checkOrigin({ headers }: IncomingMessage): void {
+  function checkOrigin({ headers, rawHeaders, url }: IncomingMessage): void {
     const host = headers.host?.toLowerCase() ?? "";
     if (!hosts.has(host)) throw new ClusterError("misdirected", "This server does not go by the name in the Host header.");
+    if (hasSecondHost(rawHeaders)) throw new ClusterError("misdirected", "This request has more than one Host header.");
+    if (url?.startsWith("/") !== true) throw new ClusterError("misdirected", "Only paths are served; this is no proxy.");
     const { origin } = headers;
     if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
       throw new ClusterError("forbidden", "Requests from another origin are refused.");
@@ -46,6 +55,8 @@ export function openGate(parts: {
     if (site !== undefined && site !== "same-origin" && site !== "none") {
       throw new ClusterError("forbidden", "Requests from another site are refused.");
     }
+    if (headers.upgrade !== undefined && /websocket/i.test(headers.upgrade))
+      throw new ClusterError("bad_request", "Nothing here speaks WebSocket; streams are server-sent events.");
   }
 
   function checkFailures(address: string): void {
@@ -77,19 +88,36 @@ export function openGate(parts: {
     return token;
   }
 
-  async function prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T> {
+  async function prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T> {
     checkOrigin(incoming);
     const address = incoming.socket.remoteAddress ?? "";
     checkFailures(address);
-    try {
-      return await handle();
-    } catch (error) {
-      if (error instanceof ClusterError && error.code === "unauthorized") failed(address);
-      throw error;
-    }
+    return handle(async (look) => {
+      // Others of this address may have failed while the body came.
+      checkFailures(address);
+      const underWay = failures.begin(address);
+      try {
+        return await look();
+      } catch (error) {
+        if (error instanceof ClusterError && error.code === "unauthorized") failed(address);
+        throw error;
+      } finally {
+        underWay.end();
+      }
+    });
   }
 
   return { checkOrigin, admit, prove };
+}
+
+/** Of two, node shows the first, and whoever stands in front may have gone by the other. */
+function hasSecondHost(rawHeaders: readonly string[]): boolean {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
+    if (name.length === 4 && name.toLowerCase() === "host") count += 1;
+  }
+  return count > 1;
 }
 
 function bearer(header: string | undefined): string | undefined {

@@ -11,9 +11,12 @@ import { STREAM } from "./stream.ts";
 
 let api: TestApi;
 let clock: HandClock;
+/** For whose tasks it may read all: those that the administrator has submitted. */
+let reader: string;
 beforeEach(async () => {
   clock = new HandClock();
   api = await startApi({ clock });
+  reader = api.coordinator.tokenFor("viewer", "admin");
   await api.ask({ method: "POST", path: "/api/v1/tasks", body: { tasks: [spec(), spec(), spec()] } });
 });
 afterEach(() => api.close());
@@ -32,7 +35,7 @@ interface Open {
 
 function open(path: string, headers: Record<string, string> = {}): Promise<Open> {
   return new Promise((resolve, reject) => {
-    const all = { authorization: `Bearer ${api.tokens.viewer}`, ...headers };
+    const all = { authorization: `Bearer ${reader}`, ...headers };
     const asked = request({ host: "127.0.0.1", port: api.port, path: `/api/v1${path}`, headers: all, agent: false }, (answer) => {
       const pieces: string[] = [];
       let ended = false;

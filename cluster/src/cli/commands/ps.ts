@@ -28,7 +28,7 @@ export function configure(command: Command, act: Act): void {
     .option("--limit <n>", "how many", "20")
     .option("--all", "all of them")
     .option("--watch", "show the list again each second, until Ctrl-C");
-  examples(command, "ps", "ps --state queued --state running --watch", "ps --dead", "ps --node studio --json").action(act(ps));
+  examples(command, "ps", "ps --state queued --state running --watch", "ps --mine", "ps --dead", "ps --node studio --json").action(act(ps));
 }
 
 async function ps(session: Session, options: Options): Promise<number> {
