@@ -52,17 +52,19 @@ export class AuthFailures {
     };
   }
 
-  failed(address: string): void {
+  /** True: with this one its failures are spent. */
+  failed(address: string): boolean {
     const count = this.current(address);
     if (count !== undefined) {
       count.failures += 1;
-      return;
+      return count.failures === AUTH_FAILURES.max;
     }
     if (this.counts.size >= AUTH_FAILURES.addressesMax) {
       const [oldest] = this.counts.keys();
       if (oldest !== undefined) this.counts.delete(oldest);
     }
     this.counts.set(address, { failures: 1, until: this.clock.monotonic() + AUTH_FAILURES.windowMs });
+    return false;
   }
 
   private current(address: string): Count | undefined {

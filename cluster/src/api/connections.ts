@@ -1,8 +1,9 @@
 /**
  * Bounds the open connections, in all and of each address, so that no single machine can hold all of them: whoever never
- * says who it is could otherwise shut everybody out. A request on one beyond a limit is answered with 429 instead of hanging;
- * only a crowd beyond that again is cut off unheard. The loopback is an address like any other. Idle connections make room by themselves within Retry-After; to end them at once
- * would also hit those that have just come and not spoken yet, which node counts as idle.
+ * says who it is could otherwise shut everybody out. The loopback is an address like any other. A request on a connection
+ * beyond a limit is answered with 429 instead of hanging; only a crowd beyond that again is cut off unheard. Idle
+ * connections make room by themselves within Retry-After; to end them at once would also hit those that have just come and
+ * not spoken yet, which node counts as idle.
  */
 import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
@@ -27,33 +28,56 @@ export interface Surplus {
 export function watchConnections(server: Server, { connectionsMax, ofAddressMax, idleMs }: Limits): Surplus {
   const full = new ClusterError("overloaded", `${connectionsMax} connections are open.`, { retryAfterMs: idleMs });
   const crowded = new ClusterError("overloaded", `${ofAddressMax} connections of this address are open.`, { retryAfterMs: idleMs });
-  const surplus = new Map<Socket, string>();
-  const byAddress = new Map<string, number>();
+  /** Those that are served when they ask, in all and by address; surplus ones count apart, so that they take nobody's place. */
+  const served = new Map<string, number>();
   let open = 0;
+  const surplus = new Map<Socket, string>();
+  const crowds = new Map<string, number>();
+
+  const refusalOf = (address: string): ClusterError | undefined => {
+    if (open >= connectionsMax) return full;
+    return (served.get(address) ?? 0) >= ofAddressMax ? crowded : undefined;
+  };
+  const serve = (address: string, by: 1 | -1): void => {
+    open += by;
+    count(served, address, by);
+  };
+  const leaveSurplus = (socket: Socket, address: string): boolean => {
+    if (!surplus.delete(socket)) return false;
+    count(crowds, address, -1);
+    return true;
+  };
+
   server.maxConnections = connectionsMax + SURPLUS_MAX;
   server.on("connection", (socket) => {
     const address = socket.remoteAddress ?? "";
-    const ofAddress = (byAddress.get(address) ?? 0) + 1;
-    byAddress.set(address, ofAddress);
-    open += 1;
-    if (open > connectionsMax || ofAddress > ofAddressMax) surplus.set(socket, address);
+    if (refusalOf(address) === undefined) {
+      serve(address, 1);
+    } else {
+      surplus.set(socket, address);
+      if (count(crowds, address, 1) > SURPLUS_OF_ADDRESS_MAX) socket.destroy();
+    }
     socket.on("close", () => {
-      const rest = (byAddress.get(address) ?? 1) - 1;
-      if (rest === 0) byAddress.delete(address);
-      else byAddress.set(address, rest);
-      open -= 1;
-      surplus.delete(socket);
+      if (!leaveSurplus(socket, address)) serve(address, -1);
     });
-    if (ofAddress > ofAddressMax + SURPLUS_OF_ADDRESS_MAX) socket.destroy();
   });
   return {
     refusal({ socket }) {
       const address = surplus.size === 0 ? undefined : surplus.get(socket);
       if (address === undefined) return undefined;
-      if (open > connectionsMax) return full;
-      if ((byAddress.get(address) ?? 0) > ofAddressMax) return crowded;
-      surplus.delete(socket);
+      const refused = refusalOf(address);
+      if (refused !== undefined) return refused;
+      leaveSurplus(socket, address);
+      serve(address, 1);
       return undefined;
     },
   };
+}
+
+/** Gives the new count; one of nothing is not kept. */
+function count(counts: Map<string, number>, address: string, by: 1 | -1): number {
+  const next = (counts.get(address) ?? 0) + by;
+  if (next === 0) counts.delete(address);
+  else counts.set(address, next);
+  return next;
 }

@@ -65,8 +65,7 @@ export function openGate(parts: {
   }
 
   function failed(address: string): void {
-    failures.failed(address);
-    if (failures.waitMs(address) === 0) return;
+    if (!failures.failed(address)) return;
     log.warn({ address }, "too many wrong tokens from one address; it has to wait");
     coordinator.guessed(address);
   }
