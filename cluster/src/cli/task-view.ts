@@ -87,7 +87,7 @@ export function taskFacts({ terminal, typed }: Session, task: Task, attempts: re
     ["ended", task.endedAt === undefined ? undefined : dayAndTime(task.endedAt)],
     ["took", took(task, now)],
     ["error", task.error && paint(terminal, "red", errorText(task.error))],
-    ...(task.state === "waiting" ? answers(task, typed) : []),
+    ...(task.state === "waiting" && task.hidden !== true ? answers(task, typed) : []),
   ]);
   const tries = attempts.length < 2 ? "" : `\n${attemptTable(terminal, attempts)}`;
   const result = task.result === undefined ? "" : `\n${resultText(task.result)}\n`;
