@@ -31,10 +31,12 @@ interface Parts {
   readonly clock: Clock;
   readonly outgoing: ServerResponse;
   readonly reader: Reader;
+  /** Throws once the reader's token is gone. */
+  readonly mustHold: () => void;
 }
 
 export async function streamEvents(
-  { coordinator, streams, clock, outgoing, reader }: Parts,
+  { coordinator, streams, clock, outgoing, reader, mustHold }: Parts,
   query: EventQuery,
   lastEventId: string | undefined,
 ): Promise<void> {
@@ -46,6 +48,7 @@ export async function streamEvents(
   const stream = streams.open(outgoing, { lastId: () => last?.toString() });
   for await (const events of coordinator.events(after, stream.signal)) {
     if (stream.full) return drop(stream, last, clock);
+    mustHold();
     const its = events.filter(wanted);
     await send(stream, reader.all ? its : its.map((one) => eventFor(reader, one)));
     last = events.at(-1)?.id ?? last;

@@ -7,7 +7,8 @@
  *     Nothing here speaks WebSocket, which knows no Sec-Fetch-Site and no preflight.
  * A3. The scope comes from the record of the token presented in this request; nothing is remembered between requests.
  * A4. Wrong tokens and proofs are limited for each address before a token or a body is looked at.
- * A5. HEAD is refused: the router would run it as GET, and a stream without a body would never end.
+ * A5. A stream outlives its request: before each piece its token is looked up again (`mustHold`).
+ * A6. HEAD is refused: the router would run it as GET, and a stream without a body would never end.
  */
 import type { IncomingMessage } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -24,6 +25,8 @@ export interface Gate {
   checkOrigin(incoming: IncomingMessage): void;
   /** Throws unless it also has a token with this scope. */
   admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow;
+  /** Throws when this token was revoked or has expired since it was admitted (A5). */
+  mustHold(token: ApiTokenRow): void;
   /**
    * For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A4). It calls
    * `judge` for the part that looks at the proof, with the body at hand.
@@ -87,6 +90,10 @@ export function openGate(parts: {
     return token;
   }
 
+  function mustHold({ hash }: ApiTokenRow): void {
+    if (coordinator.token(hash) === undefined) throw new ClusterError("unauthorized", "This token was revoked or has expired.");
+  }
+
   async function prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T> {
     checkOrigin(incoming);
     const address = incoming.socket.remoteAddress ?? "";
@@ -106,7 +113,7 @@ export function openGate(parts: {
     });
   }
 
-  return { checkOrigin, admit, prove };
+  return { checkOrigin, admit, mustHold, prove };
 }
 
 /** Of two, node shows the first, and whoever stands in front may have gone by the other. */

@@ -52,11 +52,9 @@ type Serve = (parts: RouteParts, operation: Operation) => (context: Context<Env>
 
 const OWN_WAYS: Readonly<Record<OwnWay, Serve>> = {
   submit: serveSubmit,
-  events: serveStream((parts, outgoing, input, lastEventId, reader) =>
-    streamEvents({ ...parts, outgoing, reader }, input.query as EventQuery, lastEventId),
-  ),
-  logs: serveStream((parts, outgoing, input, lastEventId) =>
-    streamLogs({ ...parts, outgoing }, (input.params as Call<"logs">["params"]).id, input.query as LogQuery, lastEventId),
+  events: serveStream((parts, input, lastEventId) => streamEvents(parts, input.query as EventQuery, lastEventId)),
+  logs: serveStream((parts, input, lastEventId) =>
+    streamLogs(parts, (input.params as Call<"logs">["params"]).id, input.query as LogQuery, lastEventId),
   ),
 };
 
@@ -158,13 +156,12 @@ function refuse({ incoming, outgoing }: HttpBindings, error: ClusterError, clock
   return RESPONSE_ALREADY_SENT;
 }
 
-type Run = (
-  parts: RouteParts,
-  outgoing: HttpBindings["outgoing"],
-  input: Input,
-  lastEventId: string | undefined,
-  reader: Reader,
-) => Promise<void>;
+interface StreamParts extends RouteParts {
+  readonly outgoing: HttpBindings["outgoing"];
+  readonly reader: Reader;
+  readonly mustHold: () => void;
+}
+type Run = (parts: StreamParts, input: Input, lastEventId: string | undefined) => Promise<void>;
 
 function serveStream(run: Run): Serve {
   return (parts, operation) => {
@@ -173,12 +170,14 @@ function serveStream(run: Run): Serve {
     const mayUse = ownership(operation);
     return async (context) => {
       const { incoming, outgoing } = context.env;
-      const reader = readerOf(parts.gate.admit(incoming, scope));
+      const token = parts.gate.admit(incoming, scope);
+      const reader = readerOf(token);
+      const mustHold = (): void => parts.gate.mustHold(token);
       const lastEventId = incoming.headers["last-event-id"];
       try {
         const its = input(context);
         if (mayUse !== undefined) await mayUse(parts.coordinator, reader, its.params);
-        await run(parts, outgoing, its, typeof lastEventId === "string" ? lastEventId : undefined, reader);
+        await run({ ...parts, outgoing, reader, mustHold }, its, typeof lastEventId === "string" ? lastEventId : undefined);
       } catch (thrown) {
         if (!outgoing.headersSent) throw thrown;
         outgoing.end(event(toProblem(asClusterError(thrown, parts.log)), { name: "error" }));

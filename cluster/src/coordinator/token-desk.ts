@@ -2,7 +2,7 @@
  * Tokens of the API for people and programs: made, listed, taken back.
  *
  * K1. The token itself leaves in the answer that made it and is kept nowhere.
- * K2. One that was taken back opens nothing from the next request on: the gate looks it up each time.
+ * K2. One that was taken back opens nothing from the next request on, and open streams tell nothing more: the gate looks it up each time.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { TOKENS, type TokenId, type TokenMade, type TokenRequest, type TokenView } from "@openclaw-cluster/contract/token";
