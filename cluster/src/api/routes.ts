@@ -11,14 +11,13 @@
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { HttpBindings } from "@hono/node-server";
 import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
-import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { Operation } from "@openclaw-cluster/contract/operation";
 import { OPERATIONS, type OperationName } from "@openclaw-cluster/contract/operations";
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import { Hono, type Context } from "hono";
 import type { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { mustSee, readerOf, type Reader } from "../core/visibility.ts";
+import { readerOf, type Reader } from "../core/visibility.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
@@ -32,6 +31,7 @@ import { HANDLERS, type Call, type OwnWay } from "./handlers.ts";
 import { streamLogs, type LogQuery } from "./log-stream.ts";
 import { metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
+import { ownership } from "./ownership.ts";
 import { event, type Streams } from "./stream.ts";
 import { submit } from "./submit.ts";
 
@@ -112,18 +112,6 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
 }
 
 const NOBODY: Reader = { user: "", all: false };
-
-type MayUse = (coordinator: Coordinator, reader: Reader, params: unknown) => Promise<void>;
-
-/** R4. undefined: the operation itself minds whose tasks it tells of, or it tells of none. */
-function ownership({ path, others, params }: Operation): MayUse | undefined {
-  if (path.startsWith("/tasks/") && others === undefined) throw new Error(`${path} does not say what becomes of others' tasks`);
-  if (others !== "refused" || params === undefined) return undefined;
-  return async (coordinator, reader, its) => {
-    // Whose it is never changes, so nothing can come between this look and what follows.
-    if (!reader.all) mustSee(reader, await coordinator.task((its as { id: TaskId }).id));
-  };
-}
 
 /** Of an operation with a way of its own. */
 function tokenScope({ scope, path }: Operation): Scope {
