@@ -76,7 +76,7 @@ function ask(
 }
 
 /** On every route; nothing of it may get as far as a token being looked up, or allow a page to read the answer. */
-async function refused(what: Told, status: number, on: readonly Route[] = routes): Promise<void> {
+async function expectRefused(what: Told, status: number, on: readonly Route[] = routes): Promise<void> {
   const before = api.coordinator.lookups;
   for (const route of on) {
     const answer = await ask(route, what);
@@ -131,15 +131,15 @@ describe("Origin", () => {
     "http://127.0.0.1:PORT/",
     "HTTP://127.0.0.1:PORT",
     "http://user@127.0.0.1:PORT",
-  ])("%j is refused", (origin) => refused({ headers: [`Origin: ${origin.replace("PORT", String(api.port))}`] }, 403));
+  ])("%j is refused", (origin) => expectRefused({ headers: [`Origin: ${origin.replace("PORT", String(api.port))}`] }, 403));
 
   test("a second one beside our own is refused", () =>
-    refused({ headers: [`Origin: http://${host}`, "Origin: http://evil.example"] }, 403));
+    expectRefused({ headers: [`Origin: http://${host}`, "Origin: http://evil.example"] }, 403));
 });
 
 describe("Sec-Fetch-Site", () => {
   test.each(["cross-site", "same-site", "", "Same-Origin", "none, cross-site"])("%j is refused", (site) =>
-    refused({ headers: [`Sec-Fetch-Site: ${site}`] }, 403),
+    expectRefused({ headers: [`Sec-Fetch-Site: ${site}`] }, 403),
   );
 });
 
@@ -158,12 +158,12 @@ describe("a name that was rebound, or is nobody's", () => {
     "0.0.0.0:PORT",
     "2130706433:PORT",
     "127.1:PORT",
-  ])("Host: %s is refused", (name) => refused({ hosts: [name.replace("PORT", String(api.port))] }, 421));
+  ])("Host: %s is refused", (name) => expectRefused({ hosts: [name.replace("PORT", String(api.port))] }, 421));
 
   // The adapter has no address to make of it, and says so.
   test.each(["127.0.0.1:PORT@evil.example", "evil.example/127.0.0.1:PORT", "127.0.0.1:PORT, evil.example", "[::ffff:127.0.0.1]:PORT"])(
     "Host: %s is no request",
-    (name) => refused({ hosts: [name.replace("PORT", String(api.port))] }, 400),
+    (name) => expectRefused({ hosts: [name.replace("PORT", String(api.port))] }, 400),
   );
 
   test("two Host headers are refused, whichever comes first", async () => {
@@ -171,13 +171,13 @@ describe("a name that was rebound, or is nobody's", () => {
       [host, "evil.example"],
       [host, host],
     ])
-      await refused({ hosts }, 421);
-    await refused({ hosts: ["evil.example", host] }, 421);
+      await expectRefused({ hosts }, 421);
+    await expectRefused({ hosts: ["evil.example", host] }, 421);
   });
 
   test("none at all is refused", async () => {
-    await refused({ hosts: [] }, 400);
-    await refused({ hosts: [""] }, 400);
+    await expectRefused({ hosts: [] }, 400);
+    await expectRefused({ hosts: [""] }, 400);
   });
 
   test("a target with a name of its own is refused, whatever the name", async () => {
@@ -195,12 +195,12 @@ describe("an upgrade", () => {
 
   test.each(["websocket", "WebSocket", "h2c, websocket"])("to %s is refused", async (protocol) => {
     const headers = [...HANDSHAKE, `Upgrade: ${protocol}`];
-    await refused({ headers }, 400);
-    await refused({ headers, token: false }, 400);
+    await expectRefused({ headers }, 400);
+    await expectRefused({ headers, token: false }, 400);
   });
 
   test("from another origin is refused for that", () =>
-    refused({ headers: [...HANDSHAKE, "Upgrade: websocket", "Origin: http://evil.example"] }, 403));
+    expectRefused({ headers: [...HANDSHAKE, "Upgrade: websocket", "Origin: http://evil.example"] }, 403));
 
   test("leaves the connection as it is: the next request on it is served", async () => {
     const socket = api.dial();
@@ -231,7 +231,7 @@ describe("a preflight", () => {
   const asked = (): Route[] => [...new Set(routes.map(({ path }) => path))].map((path) => ({ method: "OPTIONS", path }));
 
   test("of another origin is refused, and of our own too: nothing is allowed by one", async () => {
-    await refused({ headers: [...ASKS, "Origin: http://evil.example"], token: false }, 403, asked());
-    await refused({ headers: [...ASKS, `Origin: http://${host}`], token: false }, 401, asked());
+    await expectRefused({ headers: [...ASKS, "Origin: http://evil.example"], token: false }, 403, asked());
+    await expectRefused({ headers: [...ASKS, `Origin: http://${host}`], token: false }, 401, asked());
   });
 });

@@ -1,5 +1,5 @@
 /**
- * A4 on every route: whoever has spent its wrong tokens is answered before a token or a body is looked at, on the loopback as
+ * A3 on every route: whoever has spent its wrong tokens is answered before a token or a body is looked at, on the loopback as
  * anywhere, and no route is a way to try more.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
