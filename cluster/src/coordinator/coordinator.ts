@@ -92,7 +92,7 @@ export interface Coordinator {
   /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
   join(request: JoinRequest): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
-  session(id: NodeId, request: SessionRequest): Session;
+  session(id: NodeId, request: SessionRequest): Promise<Session>;
   approveNode(id: NodeId, actor?: string): Promise<Node>;
   /** Its connection is cut, its key is not taken again, its leases are given away. */
   revokeNode(id: NodeId, actor?: string): Promise<Node>;
