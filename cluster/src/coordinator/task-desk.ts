@@ -28,10 +28,10 @@ export class TaskDesk {
     return this.lead.intake.submit(request);
   }
 
-  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName"> = { owner: "" }): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "token"> = { owner: "" }): readonly Explanation[] {
     const now = this.lead.parts.clock.wall();
     const { scheduler } = this.ledger;
-    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.ownerName), state: "queued" }, now));
+    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.token), state: "queued" }, now));
   }
 
   async task(id: TaskId): Promise<Task> {
@@ -118,6 +118,7 @@ export class TaskDesk {
       id: taskId(task.key),
       kind: task.spec.kind,
       ...(task.spec.name !== undefined && { name: task.spec.name }),
+      ...(task.owner !== "" && { owner: task.owner }),
       priority: task.priority,
       waitedMs: Math.max(0, now - task.queuedAt),
       fairnessKey: task.spec.fairnessKey ?? task.spec.user ?? "",
