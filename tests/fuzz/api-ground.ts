@@ -16,7 +16,7 @@ import { openApi } from "../../cluster/src/api/api.ts";
 import { AUTH_FAILURES } from "../../cluster/src/api/auth-failures.ts";
 import { openSqliteStore } from "../../cluster/src/store/sqlite.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
-import { silentLog } from "../../cluster/src/system/log.ts";
+import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import { EMPTY_CHAIN, follow } from "../../cluster/src/trust/audit-chain.ts";
 import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinRequest } from "../../cluster/src/trust/join-proof.ts";
@@ -29,6 +29,8 @@ import { describedIn, NODES, type Described, type OpenApi, type Shot, type Who }
 import type { Definitions } from "./from-schema.ts";
 
 export interface ApiGround {
+  readonly cluster: RamCluster;
+  readonly client: Client;
   readonly operations: readonly Described[];
   readonly definitions: Definitions;
   /** Of the coordinator, which no answer may name. */
@@ -42,23 +44,25 @@ export interface ApiGround {
 }
 
 /** The one that works; no request knows its name. */
-const WORKER = "labourer";
+export const WORKER = "labourer";
 const HOUR_MS = 3_600_000;
 /** Nodes that requests speak of; the last of the list is never there. */
 const TARGETS: readonly string[] = NODES.slice(0, -1);
 
-export async function openApiGround(): Promise<ApiGround> {
+export async function openApiGround(log: Log = silentLog): Promise<ApiGround> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-fuzz-"));
   const backups = path.join(folder, "backups");
   const store = await openSqliteStore({ path: path.join(folder, "cluster.db"), backups });
-  const cluster = await startRamCluster({ store, backups: { folder: backups, everyMs: HOUR_MS, keep: 2 } });
+  const cluster = await startRamCluster({ store, log, backups: { folder: backups, everyMs: HOUR_MS, keep: 2 } });
   const clock = new MovableClock();
-  const api = await openApi({ coordinator: cluster.coordinator, host: "127.0.0.1", port: 0, clock, log: silentLog });
+  const api = await openApi({ coordinator: cluster.coordinator, host: "127.0.0.1", port: 0, clock, log });
   const tokens = await makeTokens(cluster);
   const client = openClient({ url: api.url, token: tokens.admin as string, transport: nodeTransport() });
   await cluster.addWorker(WORKER);
   const document = await readDocument(api.port, tokens.viewer as string);
   const ground: ApiGround = {
+    cluster,
+    client,
     operations: describedIn(document),
     definitions: document.components.schemas,
     folders: [folder, process.cwd()],

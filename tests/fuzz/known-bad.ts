@@ -11,6 +11,10 @@ const get = (operation: string, target: string, headers: Shot["headers"] = []): 
   ...{ operation, as: "admin", method: "GET", target, headers, body: undefined },
 });
 
+const bulk = (body: string): Shot => ({ ...submit(body), operation: "bulk", target: "/api/v1/tasks/bulk" });
+const patch = (body: string): Shot => ({ ...submit(body), operation: "patchNode", method: "PATCH", target: "/api/v1/nodes/one" });
+const MANY = 1_000_000;
+
 export const KNOWN_BAD: readonly Shot[] = [
   submit(`{"kind":"echo","input":{"value":${"[".repeat(1e5)}${"]".repeat(1e5)}}}`),
   submit(`{"kind":"echo","input":{"value":${'{"a":'.repeat(1e5)}1${"}".repeat(1e5)}}}`),
@@ -18,6 +22,10 @@ export const KNOWN_BAD: readonly Shot[] = [
   submit(`{"kind":"echo","input":{"value":"${"x".repeat(300_000)}"}}`),
   submit(`{"tasks":[${Array.from({ length: 1_001 }, () => ECHO).join(",")}]}`),
   submit(`{"tasks":[${Array.from({ length: 100_000 }, () => "{}").join(",")}]}`),
+  // Of each of them a schema would complain, for a minute.
+  bulk(`{"action":"cancel","filter":{"state":[${"0,".repeat(MANY)}0]}}`),
+  patch(`{"labels":{${Array.from({ length: MANY / 2 }, (_, n) => `"${n}":0`).join(",")}}}`),
+  submit(`{"kind":"command","input":{"argv":[${"0,".repeat(120_000)}0]}}`),
   submit('{"kind":"echo","kind":"command","input":{},"input":{"argv":["true"]}}'),
   submit('{"kind":"echo","input":{"value":NaN}}'),
   submit('{"kind":"echo","input":{"value":1e308}}'),

@@ -20,7 +20,7 @@ import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { asClusterError, json, problem, text } from "./answers.ts";
 import { isSending, refuseUnread, type Bodies } from "./body.ts";
-import { check } from "./check.ts";
+import { check, checkBody } from "./check.ts";
 import { streamEvents, type EventQuery } from "./event-stream.ts";
 import type { Gate } from "./gate.ts";
 import { HANDLERS, type Call, type OwnWay } from "./handlers.ts";
@@ -95,7 +95,7 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
       json(operation.status, await handle(parts.coordinator, { params, query, body, signal, actor }));
     const form = operation.body;
     if (form === undefined) return answer(undefined);
-    return parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")), bytesMax);
+    return parts.bodies.read(incoming, ({ value }) => answer(checkBody(form, value, "")), bytesMax);
   };
   if (scope === "proof") return (context) => parts.gate.prove(context.env.incoming, async () => serve(context));
   return async (context) => serve(context, parts.gate.admit(context.env.incoming, scope));

@@ -6,7 +6,7 @@
 /** No value is deeper than JSON_DEPTH_MAX; around it stand a few levels of a message. */
 export const TEXT_DEPTH_MAX = 256;
 /** A shorter text cannot hold up anybody for long: it is not looked at. */
-const SHORT_BYTES = 8 * 1024;
+const SHORT_BYTES = 1024;
 
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 /** `[` and `{` differ in this bit, and so do `]` and `}`. */
