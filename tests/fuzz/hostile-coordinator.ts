@@ -60,7 +60,11 @@ const echoOf = (value: unknown): object => ({ task: "t7", attempt: 1, epoch: 1, 
 const KNOWN_BAD = (boot: number): readonly Order[] => [
   { what: "offers", body: { epoch: 1, boot, offers: zeros(400_000) }, changes: [] },
   { what: "offers", body: { epoch: 1, boot, offers: [echoOf(nested(440))] }, changes: [] },
-  { what: "offers", body: { epoch: 1, boot, offers: [{ ...echoOf(1), spec: { kind: "command", input: { argv: zeros(400_000) } } }] }, changes: [] },
+  {
+    what: "offers",
+    body: { epoch: 1, boot, offers: [{ ...echoOf(1), spec: { kind: "command", input: { argv: zeros(400_000) } } }] },
+    changes: [],
+  },
   { what: "control", body: { kind: "cancel", epoch: 1, attempts: zeros(400_000) }, changes: [] },
   { what: "answer to a heartbeat", body: { epoch: 1, leaseMs: 9_000, stop: zeros(400_000) }, changes: [] },
   { what: "answer to a report", body: { epoch: 1, verdicts: zeros(400_000) }, changes: [] },
@@ -100,9 +104,11 @@ class EvilCoordinator {
   constructor(ground: WorkerGround) {
     this.ground = ground;
     const bus = ground.net.connect("evil");
-    const say = (to: string) => ({ respond }: Message) => {
-      if (this.answer?.to === to) respond?.(this.answer.body);
-    };
+    const say =
+      (to: string) =>
+      ({ respond }: Message) => {
+        if (this.answer?.to === to) respond?.(this.answer.body);
+      };
     bus.subscribe(ANY_HEARTBEAT, say("answer to a heartbeat"));
     bus.subscribe(ANY_REPORT, say("answer to a report"));
   }

@@ -191,9 +191,20 @@ class EvilNode {
 
   /** As an operator would, at all that there is to see. */
   private async look(): Promise<string[]> {
-    const tasks = [...this.own, ...this.others].flatMap((id) => ["", "/why", "/attempts", "/result", "/logs"].map((end) => `/tasks/${id}${end}`));
+    const tasks = [...this.own, ...this.others].flatMap((id) =>
+      ["", "/why", "/attempts", "/result", "/logs"].map((end) => `/tasks/${id}${end}`),
+    );
     const faults: string[] = [];
-    for (const place of [...tasks, "/tasks?limit=500", "/tasks/dead", "/nodes", `/nodes/${EVIL}`, `/nodes/${EVIL}/health`, "/cluster", "/queue"]) {
+    for (const place of [
+      ...tasks,
+      "/tasks?limit=500",
+      "/tasks/dead",
+      "/nodes",
+      `/nodes/${EVIL}`,
+      `/nodes/${EVIL}/health`,
+      "/cluster",
+      "/queue",
+    ]) {
       const shot = { operation: "", as: "viewer", method: "GET", target: `/api/v1${place}`, headers: [], body: undefined } as const;
       for (const fault of faultsOf(this.ground, shot, await this.ground.shoot(shot))) faults.push(`${place}: ${fault}`);
     }
