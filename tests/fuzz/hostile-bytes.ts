@@ -114,6 +114,17 @@ const pieces: fc.Arbitrary<Piece> = fc
 
 /** They come first: as large as the server takes, doubled and halved. */
 const KNOWN_BAD: readonly Piece[] = [
+  // Its answer would be larger than a message may be.
+  {
+    from: "node",
+    subject: heartbeatFrom(EVIL),
+    reply: `${inboxOf(EVIL)}.x.large`,
+    bytes: Buffer.from(
+      `{"node":"evil","boot":1,"n":9,"load":{"cpu":0,"memoryFreeMiB":1,"diskFreeMiB":1,"running":0,"held":0},"held":[${'{"task":"t1","attempt":1e9,"epoch":1e9},'.repeat(25_000)}{"task":"t1","attempt":1,"epoch":1}]}`,
+    ),
+    sealed: true,
+    part: undefined,
+  },
   ...[Buffer.alloc(HUGE), Buffer.from("[".repeat(HUGE)), Buffer.from(`[${"0,".repeat(HUGE / 2 - 2)}0]`)].flatMap((bytes): Piece[] => [
     ...[true, false].map((sealed): Piece => ({
       from: "node",

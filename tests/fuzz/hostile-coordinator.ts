@@ -9,10 +9,11 @@ import fc from "fast-check";
 import { z } from "zod";
 import { ANY_HEARTBEAT, ANY_REPORT, controlTo, offersTo } from "../../cluster/src/bus/subjects.ts";
 import { DEFAULT_POLICY } from "../../cluster/src/core/policy.ts";
-import type { Message } from "../../cluster/src/bus/bus.ts";
+import { BODY_BYTES_MAX, type Message } from "../../cluster/src/bus/bus.ts";
 import { NODE, WorkerGround } from "../support/worker-ground.ts";
 import { countingLog, type Counted } from "./counting-log.ts";
 import { valuesOf, type Schema } from "./from-schema.ts";
+import { unlessTooLarge } from "./hostile-node.ts";
 import { heldMiB } from "./memory.ts";
 import { mutate, mutations, type Mutation } from "./mutation.ts";
 
@@ -116,9 +117,9 @@ class EvilCoordinator {
   async give({ what, body, changes }: Order): Promise<void> {
     const { ground } = this;
     const wrong = mutate(this.plausible(body), changes);
-    if (what === "offers") ground.coordinator.publish(offersTo(NODE), wrong);
-    else if (what === "control") ground.coordinator.publish(controlTo(NODE), wrong);
-    else {
+    if (what === "offers") await unlessTooLarge(() => ground.coordinator.publish(offersTo(NODE), wrong));
+    else if (what === "control") await unlessTooLarge(() => ground.coordinator.publish(controlTo(NODE), wrong));
+    else if (Buffer.byteLength(JSON.stringify(wrong) ?? "") < BODY_BYTES_MAX) {
       this.answer = { to: what, body: wrong };
       // The honest half is silent meanwhile, or it would be heard first.
       ground.renewing = what !== "answer to a heartbeat";

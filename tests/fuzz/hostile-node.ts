@@ -2,6 +2,7 @@
  * A node that was taken over: let in with a key of its own, given work, and saying whatever it likes about its own work and
  * that of others, under its own subjects, which are all that it has. What it says is made from the schemas of the messages.
  */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Submitted } from "@openclaw-cluster/contract/task";
 import { taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import { Heartbeat, OutputChunk, Report, type AttemptRef, type Offers } from "@openclaw-cluster/contract/wire";
@@ -108,7 +109,7 @@ class EvilNode {
   }
 
   async publish({ report, body }: { readonly report: boolean; readonly body: unknown }): Promise<void> {
-    this.bus.publish(report ? reportFrom(EVIL) : heartbeatFrom(EVIL), body);
+    await unlessTooLarge(() => this.bus.publish(report ? reportFrom(EVIL) : heartbeatFrom(EVIL), body));
     await turns();
   }
 
@@ -136,10 +137,13 @@ class EvilNode {
   async say({ what, body, changes, blob }: News): Promise<void> {
     const wrong = mutate(this.plausible(body), changes);
     const [task, attempt] = [this.pick(0)?.task ?? taskId(1), 1];
-    if (what === "report") this.bus.publish(reportFrom(EVIL), wrong);
-    else if (what === "heartbeat") this.bus.publish(heartbeatFrom(EVIL), wrong);
-    else if (what === "output") await this.bus.append(outputOf(EVIL, task, attempt), wrong);
-    else await this.bus.putBlob(blobName(EVIL, task, attempt), blob);
+    await unlessTooLarge(() => {
+      if (what === "report") return this.bus.publish(reportFrom(EVIL), wrong);
+      if (what === "heartbeat") return this.bus.publish(heartbeatFrom(EVIL), wrong);
+      return what === "output"
+        ? this.bus.append(outputOf(EVIL, task, attempt), wrong)
+        : this.bus.putBlob(blobName(EVIL, task, attempt), blob);
+    });
     await turns();
   }
 
@@ -209,6 +213,15 @@ class EvilNode {
       for (const fault of faultsOf(this.ground, shot, await this.ground.shoot(shot))) faults.push(`${place}: ${fault}`);
     }
     return faults;
+  }
+}
+
+/** Such a message does not even leave: the bus of its own sender refuses it, and nats-server any other's. */
+export async function unlessTooLarge(send: () => void | Promise<void>): Promise<void> {
+  try {
+    await send();
+  } catch (error) {
+    if (!(error instanceof ClusterError && error.code === "payload_too_large")) throw error;
   }
 }
 

@@ -156,8 +156,14 @@ class NatsBus implements Bus {
     const body = decodeBody(read.body);
     if (body === undefined) return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that is no JSON");
     const receivedAt = performance.now();
-    const respond = (answer: unknown): void =>
-      this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+    const respond = (answer: unknown): void => {
+      try {
+        this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+      } catch (error) {
+        // Whoever answers has done what was asked; that the answer is too large for a message must not stop it in its turn.
+        this.#complaints.warn(nodeOf(subject), { subject, err: error }, "an answer could not be sent");
+      }
+    };
     try {
       handle(reply ? { subject, body, respond } : { subject, body });
     } catch (error) {
