@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { fuzzApi } from "../fuzz/campaign.ts";
 
 const SEED = 20_261_129;
-const ROUNDS = 3;
-const SHOTS = 50;
+const ROUNDS = 2;
+const SHOTS = 40;
 /** The tasks and nodes of a campaign are kept in memory; what one request leaves behind must be next to nothing. */
 const GROWTH_MIB_MAX = 48;
 /** These need what no schema tells of: a proof, or a task that waits for a person. */

@@ -112,7 +112,8 @@ export function endsWithItsWorker({ spec }: TaskRecord): boolean {
 }
 
 function loseLease(state: State, task: TaskRecord, neverStarted: boolean): void {
-  state.log.info({ task: taskId(task.key), node: task.lease?.node, attempt: task.attempt }, "attempt lost with its node");
+  const node = task.lease?.node;
+  state.losses.info(node ?? "", { task: taskId(task.key), node, attempt: task.attempt }, "attempt lost with its node");
   state.ledger.write(task, lose(task, state.clock.wall(), neverStarted));
 }
 

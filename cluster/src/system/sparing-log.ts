@@ -15,6 +15,8 @@ export const SPARING = {
 
 export interface SparingLog {
   warn(party: string, fields: object, message: string): void;
+  /** What is nobody's fault as such, but can be had as often. */
+  info(party: string, fields: object, message: string): void;
 }
 
 interface Window {
@@ -23,24 +25,30 @@ interface Window {
   leftOut: number;
 }
 
-export function sparingLog(log: Pick<Log, "warn">, clock: Pick<Clock, "monotonic">): SparingLog {
+export function sparingLog(
+  log: Pick<Log, "warn" | "info">,
+  clock: Pick<Clock, "monotonic">,
+  linesMax: number = SPARING.linesMax,
+): SparingLog {
   const windows = new Map<string, Window>();
+  const write = (level: "warn" | "info", party: string, fields: object, message: string): void => {
+    const now = clock.monotonic();
+    const before = windows.get(party);
+    if (before !== undefined && now < before.until) {
+      before.lines += 1;
+      if (before.lines > linesMax) before.leftOut += 1;
+      else log[level](fields, message);
+      return;
+    }
+    windows.delete(party);
+    const [oldest] = windows.size < SPARING.partiesMax ? [] : windows.keys();
+    if (oldest !== undefined) windows.delete(oldest);
+    windows.set(party, { until: now + SPARING.windowMs, lines: 1, leftOut: 0 });
+    const leftOut = before?.leftOut ?? 0;
+    log[level]({ ...fields, ...(leftOut > 0 && { leftOut }) }, message);
+  };
   return {
-    warn(party, fields, message) {
-      const now = clock.monotonic();
-      const before = windows.get(party);
-      if (before !== undefined && now < before.until) {
-        before.lines += 1;
-        if (before.lines > SPARING.linesMax) before.leftOut += 1;
-        else log.warn(fields, message);
-        return;
-      }
-      windows.delete(party);
-      const [oldest] = windows.size < SPARING.partiesMax ? [] : windows.keys();
-      if (oldest !== undefined) windows.delete(oldest);
-      windows.set(party, { until: now + SPARING.windowMs, lines: 1, leftOut: 0 });
-      const leftOut = before?.leftOut ?? 0;
-      log.warn({ ...fields, ...(leftOut > 0 && { leftOut }) }, message);
-    },
+    warn: (party, fields, message) => write("warn", party, fields, message),
+    info: (party, fields, message) => write("info", party, fields, message),
   };
 }
