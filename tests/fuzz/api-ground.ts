@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
-import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import { INVITE } from "@openclaw-cluster/contract/join";
 import { Scope } from "@openclaw-cluster/contract/scopes";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { openApi } from "../../cluster/src/api/api.ts";
 import { AUTH_FAILURES } from "../../cluster/src/api/auth-failures.ts";
 import { openSqliteStore } from "../../cluster/src/store/sqlite.ts";
@@ -25,7 +26,7 @@ import { createToken } from "../../cluster/src/trust/token.ts";
 import { listAll, Promises } from "../support/promises.ts";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
 import { exchange, type Answer } from "./exchange.ts";
-import { describedIn, NODES, type Described, type OpenApi, type Shot, type Who } from "./requests.ts";
+import { describedIn, NODES, TOKEN, WAITING, type Described, type OpenApi, type Shot, type Who } from "./requests.ts";
 import type { Definitions } from "./from-schema.ts";
 
 export interface ApiGround {
@@ -73,7 +74,7 @@ export async function openApiGround(log: Log = silentLog): Promise<ApiGround> {
       if (answer.status === 429) clock.moveOn(AUTH_FAILURES.windowMs);
       return answer;
     },
-    heal: () => heal(client),
+    heal: () => heal(client, cluster),
     broken: () => brokenIn(client),
     async end() {
       await client.close();
@@ -82,6 +83,9 @@ export async function openApiGround(log: Log = silentLog): Promise<ApiGround> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+  const waiting: TaskSpec = { kind: "command", input: { argv: ["true"] }, require: { labels: { never: "here" } } };
+  await client.submitMany(Array.from({ length: WAITING }, () => waiting));
+  for (let n = 0; n < WAITING; n += 1) await client.run({ kind: "echo", input: { value: n } });
   await ground.heal();
   return ground;
 }
@@ -119,8 +123,11 @@ async function readDocument(port: number, token: string): Promise<OpenApi> {
   return JSON.parse(text) as OpenApi;
 }
 
-async function heal(client: Client): Promise<void> {
+async function heal(client: Client, { coordinator }: RamCluster): Promise<void> {
   await endAll(client);
+  for (let n = 1; n <= WAITING; n += 1) await client.retry({ id: taskId(n) });
+  if (!coordinator.tokens().some(({ id }) => id === TOKEN))
+    await coordinator.addToken({ id: TOKEN, hash: createToken().hash, scope: "viewer", name: TOKEN, createdAt: systemClock.wall() });
   const { nodes } = await client.nodes({ all: true });
   for (const { id } of nodes.filter((node) => (node.id !== WORKER && !TARGETS.includes(node.id)) || node.state === "revoked"))
     await client.removeNode({ id });

@@ -37,9 +37,10 @@ export async function fuzzApi(plan: Plan): Promise<Campaign> {
     for (const shot of KNOWN_BAD) run.note(`known bad: ${shot.method} ${shot.target}`, await run.faultsOfShot(shot));
     const before = await heldMiB();
     for (let round = 0; plan.goesOn(round) && run.faults.length === 0; round += 1) {
-      await ground.heal();
-      for (const operation of ground.operations.filter(({ name }) => plan.only === undefined || plan.only === name))
+      for (const operation of ground.operations.filter(({ name }) => plan.only === undefined || plan.only === name)) {
+        await ground.heal();
         await run.fire(operation, { ...plan, seed: plan.seed + round });
+      }
       plan.tell?.(`round ${round + 1}: ${run.shots} requests`);
     }
     run.note("afterwards", await ground.broken());

@@ -48,9 +48,9 @@ export interface Mutation {
 }
 
 export const mutations: fc.Arbitrary<readonly Mutation[]> = fc.oneof(
-  { weight: 2, arbitrary: fc.constant([]) },
+  { weight: 1, arbitrary: fc.constant([]) },
   {
-    weight: 3,
+    weight: 1,
     arbitrary: fc.array(
       fc.record({
         kind: fc.constantFrom<Mutation["kind"]>("drop", "add", "replace", "replace", "replace", "wrap", "stretch", "nest", "negate"),

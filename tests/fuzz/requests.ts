@@ -48,6 +48,9 @@ export interface Shot {
 
 /** What a request may well be about: there are tasks and nodes of these names. */
 export const NODES = ["one", "two", "three", "four", "nobody"] as const;
+export const TOKEN = "sparekey";
+/** Tasks that wait for a node which there is not. */
+export const WAITING = 8;
 const TASKS_MAX = 40;
 const LONGEST_WAIT_S = 0.05;
 
@@ -161,7 +164,11 @@ function fieldsOf(
   const model = Object.fromEntries(
     own.map(({ name, schema }) => [name, place === "path" ? idsFor(path, valuesOf(schema, definitions)) : valuesOf(schema, definitions)]),
   );
-  return fc.record(model, { requiredKeys: place === "path" ? Object.keys(model) : [] }) as fc.Arbitrary<Record<string, unknown>>;
+  const all = fc.record(model) as fc.Arbitrary<Record<string, unknown>>;
+  if (place === "path") return all;
+  // One wrong field refuses them all.
+  const some = fc.subarray(Object.keys(model), { maxLength: Math.min(2, Object.keys(model).length) });
+  return fc.tuple(all, some).map(([values, kept]) => Object.fromEntries(Object.entries(values).filter(([name]) => kept.includes(name))));
 }
 
 /** Mostly such as there are. */
@@ -170,7 +177,9 @@ function idsFor(path: string, any: fc.Arbitrary<unknown>): fc.Arbitrary<unknown>
     ? fc.integer({ min: 1, max: TASKS_MAX }).map((n) => `t${n}`)
     : path.includes("/nodes/") && !path.includes("/skills/")
       ? fc.constantFrom(...NODES)
-      : any;
+      : path.includes("/tokens/")
+        ? fc.constant(TOKEN)
+        : any;
   return fc.oneof({ weight: 5, arbitrary: known }, { weight: 1, arbitrary: any });
 }
 
