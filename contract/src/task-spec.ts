@@ -117,14 +117,20 @@ export const EchoInput = z
   .meta({ id: "EchoInput" });
 export type EchoInput = z.infer<typeof EchoInput>;
 
+/** What a node's owner has called it. */
+export const SecretName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, "a secret's name is letters, digits and _");
+export type SecretName = z.infer<typeof SecretName>;
+/** Stands for a secret that the node itself keeps: the value is never a part of a task. */
+const SecretRef = z.strictObject({ secret: SecretName });
+
 export const CommandInput = z
   .strictObject({
     /** Program and arguments; never a shell string. */
     argv: z.array(z.string().max(32_768)).min(1).max(256),
     /** An absolute folder on the node that its policy allows; else a fresh folder of the attempt's own. */
     cwd: z.string().min(1).max(4_096).optional(),
-    /** Added to the short environment that a command gets. */
-    env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.string().max(32_768)).optional(),
+    /** Added to the short environment that a command gets: a text, or the name of a secret of the node's own. */
+    env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.union([z.string().max(32_768), SecretRef])).optional(),
     stdin: z.string().max(65_536).optional(),
     outputBytesMax: z.int().min(0).max(LIMITS.outputBytesCeiling).optional(),
   })

@@ -6,8 +6,10 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
+import { isTooDeep } from "../system/json-depth.ts";
 import { problemHeaders, problemText } from "./answers.ts";
 import { jsonFault } from "./json-fault.ts";
 
@@ -21,6 +23,8 @@ export const BODIES_BYTES_MAX = 64 * 1024 * 1024;
 /** Up to this size a body is not counted: what is let in is limited in number, and little beside the rest. */
 const SMALL_BYTES_MAX = 64 * 1024;
 const BODIES_AGAIN_MS = 2_000;
+/** In a larger body nobody looks for the place of its fault: nobody wrote it by hand, and the search would hold up the others. */
+const FAULT_BYTES_MAX = 1024 * 1024;
 
 export interface Body {
   readonly raw: Buffer;
@@ -97,13 +101,16 @@ function readBody(incoming: IncomingMessage, bytesMax: number, hasRoomFor: (byte
 
 function parseJson(raw: Buffer): unknown {
   if (!isUtf8(raw)) throw new ClusterError("bad_request", "The body is not UTF-8.");
+  if (isTooDeep(raw))
+    throw new ClusterError("bad_request", `The body is nested too deep; a value is at most ${JSON_DEPTH_MAX} levels deep.`);
   const text = raw.toString("utf8");
   // zod leaves such a key out without a word, and with it perhaps a condition that somebody relied on.
   if (text.includes('"__proto__"')) throw new ClusterError("bad_request", "A key or text __proto__ is not taken.");
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw new ClusterError("bad_request", `The body is not JSON: ${jsonFault(text)}.`, { cause });
+    const where = raw.length > FAULT_BYTES_MAX ? "" : `: ${jsonFault(text)}`;
+    throw new ClusterError("bad_request", `The body is not JSON${where}.`, { cause });
   }
 }
 

@@ -49,6 +49,8 @@ function describe(name: string, operation: Operation, components: Components): S
   const content = { [stream === true ? "text/event-stream" : "application/json"]: { schema: schema(reply, components) } };
   const own: readonly ErrorCode[] = [
     ...(params === undefined ? [] : (["not_found", "state_conflict"] as const)),
+    // Of one task's events, a task that is not there.
+    ...(name === "events" ? (["not_found"] as const) : []),
     ...(body === undefined ? [] : (["payload_too_large", "unsupported_media_type"] as const)),
     ...(name === "submit" ? (["idempotency_mismatch", "storage_full"] as const) : []),
   ];

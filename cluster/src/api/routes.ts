@@ -24,7 +24,7 @@ import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { asClusterError, json, problem, text } from "./answers.ts";
 import { isSending, refuseForm, refuseUnread, type Bodies } from "./body.ts";
-import { check } from "./check.ts";
+import { check, checkBody } from "./check.ts";
 import { streamEvents, type EventQuery } from "./event-stream.ts";
 import type { Gate, Judge } from "./gate.ts";
 import { HANDLERS, type Call, type OwnWay } from "./handlers.ts";
@@ -103,7 +103,7 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
       return json(operation.status, await reply);
     };
     const form = operation.body;
-    if (form !== undefined) return parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")), bytesMax);
+    if (form !== undefined) return parts.bodies.read(incoming, ({ value }) => answer(checkBody(form, value, "")), bytesMax);
     if (operation.method !== "get") refuseForm(incoming);
     return answer(undefined);
   };

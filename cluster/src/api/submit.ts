@@ -13,7 +13,7 @@ import { userOf } from "../core/visibility.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import { json } from "./answers.ts";
 import type { Bodies, Body } from "./body.ts";
-import { check } from "./check.ts";
+import { check, checkBody } from "./check.ts";
 
 const KEY_FORM = /^[\x20-\x7e]{1,256}$/;
 /** A number can grow when it is written out again: 1e20 becomes 21 digits. No other JSON grows more. */
@@ -75,5 +75,5 @@ function checkSpec(spec: unknown, at: string, mayBeLarge: boolean): TaskSpec {
       throw new ClusterError("payload_too_large", `${at || "The task"} has ${bytes} bytes; the limit is ${LIMITS.specBytesMax}.`);
     }
   }
-  return check(TaskSpec, spec, at);
+  return checkBody(TaskSpec, spec, at);
 }

@@ -8,7 +8,9 @@
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
+import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
 import { ask, type Envelopes, type RefusalListener } from "./envelope-door.ts";
@@ -19,7 +21,7 @@ import { getBlob, putBlob } from "./nats-blobs.ts";
 import { openConnection, type Connection } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
 import { ensureStreams, readOutput } from "./nats-streams.ts";
-import { COORDINATOR_INBOX, inboxOf, senderOf } from "./subjects.ts";
+import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
@@ -54,6 +56,7 @@ export async function connectNats(options: NatsOptions): Promise<Bus> {
 class NatsBus implements Bus {
   readonly #connection: Connection;
   readonly #log: Log;
+  readonly #complaints: SparingLog;
   readonly #envelopes: Envelopes;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
@@ -64,6 +67,7 @@ class NatsBus implements Bus {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
+    this.#complaints = sparingLog(log, systemClock);
     this.#envelopes = envelopes;
     this.#requests = new Requests(connection);
     const lines = new Lines();
@@ -140,7 +144,7 @@ class NatsBus implements Bus {
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
-      return this.#log.warn({ subject }, "dropped a message that wants its answer sent to somebody else");
+      return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;
@@ -150,14 +154,21 @@ class NatsBus implements Bus {
       return;
     }
     const body = decodeBody(read.body);
-    if (body === undefined) return this.#log.warn({ subject }, "dropped a message that is no JSON");
+    if (body === undefined) return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that is no JSON");
     const receivedAt = performance.now();
-    const respond = (answer: unknown): void =>
-      this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+    const respond = (answer: unknown): void => {
+      try {
+        this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+      } catch (error) {
+        // Whoever answers has done what was asked; that the answer is too large for a message must not stop it in its turn.
+        this.#complaints.warn(nodeOf(subject), { subject, err: error }, "an answer could not be sent");
+      }
+    };
     try {
       handle(reply ? { subject, body, respond } : { subject, body });
     } catch (error) {
-      this.#log.error({ subject, err: error }, "a handler of the bus threw");
+      // Once would be too often; but whoever found out how to do it may do it again and again.
+      this.#complaints.warn(nodeOf(subject), { subject, err: error }, "a handler of the bus threw");
     }
   }
 }

@@ -13,6 +13,7 @@ import { commandExecutor } from "../executors/command.ts";
 import { openCommandGuard, type CommandGuard } from "../executors/command-guard.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor, Executors } from "../executors/executors.ts";
+import { withSecrets } from "../executors/secrets.ts";
 import { toolExecutor } from "../executors/tool.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
@@ -143,8 +144,9 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
-  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ policy, inherited: env, guard }) as Executor];
+function executorsFor({ clock, env, folders }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
+  const command = withSecrets(commandExecutor({ policy, inherited: env, guard }), { policy, file: folders.secrets });
+  const all: Executor[] = [echoExecutor({ clock }) as Executor, command as Executor];
   if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));
 }

@@ -2,6 +2,7 @@
 import type { Backup, ClusterView, Health } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
 import type { NodeRow } from "../store/store.ts";
@@ -77,12 +78,18 @@ export class NodeDesk {
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {
     return this.change(id, (entry) => {
-      this.lead.audit.note(actor, "node.changed", id);
       const labels = { ...entry.row.labels };
       for (const [name, value] of Object.entries(patch.labels ?? {})) {
         if (value === null) delete labels[name];
         else labels[name] = value;
       }
+      const count = Object.keys(labels).length;
+      if (count > LIMITS.labelsMax)
+        throw new ClusterError(
+          "bad_request",
+          `labels: ${id} would have ${count} of them beside its own; at most ${LIMITS.labelsMax} are kept.`,
+        );
+      this.lead.audit.note(actor, "node.changed", id);
       this.registry.update(id, { labels, ...(patch.slots !== undefined && { slots: patch.slots }) });
     });
   }

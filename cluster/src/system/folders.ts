@@ -18,6 +18,8 @@ export interface Folders {
   readonly config: string;
   /** What this node lets the cluster run on it. */
   readonly policy: string;
+  /** Secrets of this node's own, for programs that its policy gives them to. */
+  readonly secrets: string;
   readonly data: string;
   /** The coordinator's store. */
   readonly database: string;
@@ -61,6 +63,7 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     home,
     config: path.join(home, "cluster.yaml"),
     policy: path.join(home, "policy.yaml"),
+    secrets: path.join(home, "secrets.yaml"),
     data: path.join(home, "data"),
     database: path.join(home, "data", "cluster.db"),
     logs: path.join(home, "logs"),

@@ -52,6 +52,10 @@ allow:
   # Variables that a task may set for such a program. PATH or LD_PRELOAD here would undo the rules above.
   # env: [TZ]
 
+  # Secrets of this machine (\`openclaw-cluster secret set\`) that a task may have put into such a variable. Whoever may
+  # start a program that is given one may learn it from that program.
+  # secrets: [DEPLOY_KEY]
+
 # deny:
 #   agents: [private]
 #   commands: [rm]
