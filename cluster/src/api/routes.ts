@@ -13,7 +13,7 @@ import { OPERATIONS, type Operation, type OperationName } from "@openclaw-cluste
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import { Hono, type Context } from "hono";
 import type { z } from "zod";
-import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { Coordinator, Peer } from "../coordinator/coordinator.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
@@ -91,8 +91,9 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
       outgoing.on("close", () => gone.abort());
       return gone.signal;
     };
+    const peer = (): Peer => ({ address: incoming.socket.remoteAddress ?? "", port: incoming.socket.remotePort ?? 0 });
     const answer = async (body: unknown): Promise<Response> =>
-      json(operation.status, await handle(parts.coordinator, { params, query, body, signal, actor }));
+      json(operation.status, await handle(parts.coordinator, { params, query, body, signal, peer, actor }));
     const form = operation.body;
     if (form === undefined) return answer(undefined);
     return parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")), bytesMax);

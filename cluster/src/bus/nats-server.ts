@@ -24,6 +24,7 @@ import type { BusServer, Subscription } from "./bus.ts";
 import { natsConfig, type BusNode } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
 import { watchDisconnects } from "./nats-presence.ts";
+import { openRefusals } from "./nats-refusals.ts";
 import { choosePort } from "./nats-port.ts";
 import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
 
@@ -46,6 +47,8 @@ export interface NatsServer extends BusServer {
   readonly pid: number | undefined;
   onDisconnect(listener: (node: NodeId) => void): Subscription;
   isConnected(node: NodeId): boolean;
+  onTrespass(listener: (node: NodeId, what: string) => void): Subscription;
+  onGuess(listener: (address: string, key: string | undefined) => void): Subscription;
 }
 
 /** Streams of a few GiB are checked at the start. */
@@ -59,7 +62,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const host = options.host ?? "127.0.0.1";
   if (reachOf(host) === "elsewhere")
     throw new ClusterError("config_invalid", `nats-server listens on the loopback or the tailnet only, not on ${host}`);
-  const configFile = join(folder, "nats.conf");
+  const [configFile, logFile] = [join(folder, "nats.conf"), join(folder, "nats-server.log")];
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await endStaleServer(folder, args, log);
@@ -72,7 +75,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       port,
       serverName,
       storeFolder: join(folder, "streams"),
-      logFile: join(folder, "nats-server.log"),
+      logFile,
       coordinatorKey: options.coordinator.publicKey,
       systemKey: systemKeys.publicKey,
       nodes,
@@ -89,6 +92,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     throw error;
   });
   const presence = watchDisconnects(system, () => state.nodes);
+  const refusals = await openRefusals({ presence, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
 
   const apply = async (nodes: readonly BusNode[]): Promise<void> => {
     const text = write(nodes);
@@ -118,8 +122,11 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     },
     onDisconnect: (listener) => presence.onDisconnect(listener),
     isConnected: (node) => presence.isConnected(node),
+    onTrespass: (listener) => refusals.onTrespass(listener),
+    onGuess: (listener) => refusals.onGuess(listener),
     async stop() {
       await last;
+      refusals.stop();
       await system.close();
       await server.stop();
     },

@@ -9,6 +9,7 @@ import { openSqliteStore } from "../store/sqlite.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
+import { askWhois } from "../system/tailscale-whois.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { VERSION, type Ground } from "./ground.ts";
@@ -63,6 +64,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     busServer: server,
     busUrls: [server.url],
     apiUrls: () => apiUrls,
+    joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },

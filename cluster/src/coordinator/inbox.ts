@@ -30,8 +30,13 @@ export class Inbox {
       bus.subscribe(ANY_REPORT, (message) => this.onReport(message)),
       bus.subscribe(ANY_HEARTBEAT, (message) => this.onHeartbeat(message)),
     ];
-    const closed = busServer?.onDisconnect?.((node) => this.onClosed(node));
-    if (closed !== undefined) this.subscriptions.push(closed);
+    const told = [
+      busServer?.onDisconnect?.((node) => this.onClosed(node)),
+      busServer?.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
+      busServer?.onGuess?.((address, key) => this.onGuess(address, key)),
+      bus.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
+    ];
+    this.subscriptions.push(...told.filter((one) => one !== undefined));
   }
 
   close(): void {
@@ -67,6 +72,7 @@ export class Inbox {
     const { state, turn, parts } = this.lead;
     const parsed = Heartbeat.safeParse(body);
     const node = senderOf(subject);
+    if (parsed.data !== undefined && parsed.data.node !== node) this.lead.trespassed(node, `sent a heartbeat as ${parsed.data.node}`);
     if (!parsed.success || parsed.data.node !== node || state.registry.find(node)?.row.state !== "approved") {
       parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
       return;
@@ -82,6 +88,14 @@ export class Inbox {
       committed: () => reply && respond?.(reply),
       failed: (error) => parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
     });
+  }
+
+  /** One that is to be let in knocks too early where this coordinator has only just begun; that is nothing to note. */
+  private onGuess(address: string, key: string | undefined): void {
+    const owner = [...this.lead.state.registry.all()].find(({ row }) => row.publicKey === key)?.row;
+    if (owner?.state === "approved") return;
+    if (owner?.state === "revoked") return this.lead.trespassed(owner.id, `wanted onto the bus from ${address}, after it was shut out`);
+    this.lead.guessed(address, key === undefined ? "came to the bus without a key" : `came to the bus with a foreign key, ${key}`);
   }
 
   /** Long before its silence would tell. */

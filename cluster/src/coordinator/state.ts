@@ -1,4 +1,5 @@
 /** What the coordinator's parts share: the ledger (replaced whole after a failed commit), the registry, and what goes out. */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { Ledger } from "./ledger.ts";
@@ -10,6 +11,8 @@ export interface State {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** A node has tried what only another may (Leading). */
+  trespassed(node: NodeId, what: string): void;
   readonly registry: Registry;
   readonly outgoing: Outgoing;
   ledger: Ledger;
