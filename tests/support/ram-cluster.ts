@@ -9,6 +9,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { openRamNet, type RamNet } from "../../cluster/src/bus/ram.ts";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
+import type { LeadParts } from "../../cluster/src/coordinator/lead-parts.ts";
 import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
 import { DEFAULT_POLICY, summary, type Policy } from "../../cluster/src/core/policy.ts";
 import { echoExecutor } from "../../cluster/src/executors/echo.ts";
@@ -52,7 +53,7 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export async function startRamCluster(options: { store?: Store; clock?: Clock } = {}): Promise<RamCluster> {
+export async function startRamCluster(options: { store?: Store; clock?: Clock } & Pick<LeadParts, "joiners"> = {}): Promise<RamCluster> {
   const { store = openRamStore(), clock = systemClock } = options;
   const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
@@ -67,6 +68,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       bus: net.connect("coordinator"),
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
+      ...(options.joiners && { joiners: options.joiners }),
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,

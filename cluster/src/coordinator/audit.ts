@@ -16,7 +16,7 @@ import { MinuteLimit } from "./minute-limit.ts";
 export const SELF = "coordinator";
 
 const GUESSES_MAX = 30;
-const TRESPASSES_MAX = 10;
+const TRESPASSES_MAX = 30;
 
 /** Does it in a turn. One that is not committed is nobody's loss. */
 type Run = (note: () => void) => Promise<void>;
