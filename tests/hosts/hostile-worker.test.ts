@@ -12,8 +12,9 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Finished, Heartbeat, Offer, Offers, OutputChunk, Report, ReportReply } from "@openclaw-cluster/contract/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
+import { openEnvelopes, type Envelopes } from "../../cluster/src/bus/envelopes.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
-import { blobName, heartbeatFrom, offersTo, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import { blobName, COORDINATOR, heartbeatFrom, offersTo, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { until, untilOver, untilState } from "../support/daemon.ts";
 import { NATS_PORT, openFourHosts, type FourHosts } from "../support/four-hosts.ts";
@@ -39,6 +40,7 @@ describe.skipIf(whyNot !== undefined)(`a hostile worker${whyNot === undefined ? 
   /** and with a bare one, for the rest. */
   let raw: NatsConnection;
   let seed: Uint8Array;
+  let envelopes: Envelopes;
   let door: number;
   let said = 0;
   let beating: NodeJS.Timeout;
@@ -52,7 +54,9 @@ describe.skipIf(whyNot !== undefined)(`a hostile worker${whyNot === undefined ? 
     await evil.stop();
     seed = await readFile(`${stage.home("nas2")}/node.seed`);
     door = await stage.nas2.reach({ host: stage.listensOn, port: NATS_PORT });
-    bus = await connectNats({ urls: [`nats://127.0.0.1:${door}`], node: EVIL, seed, log: silentLog });
+    const coordinatorKey = (await readFile(`${stage.home("nas2")}/coordinator.key`, "utf8")).trim();
+    envelopes = openEnvelopes({ self: EVIL, seed, keyOf: (party) => (party === COORDINATOR ? coordinatorKey : undefined) });
+    bus = await connectNats({ urls: [`nats://127.0.0.1:${door}`], node: EVIL, seed, envelopes, log: silentLog });
     raw = await connect({ servers: `127.0.0.1:${door}`, authenticator: nkeyAuthenticator(seed), inboxPrefix: "_INBOX_nas2" });
     bus.subscribe(offersTo(EVIL), ({ body, respond }) => {
       offers.push(...(body as Offers).offers);
@@ -151,7 +155,7 @@ describe.skipIf(whyNot !== undefined)(`a hostile worker${whyNot === undefined ? 
     expect(await untilOver(stage, offer.task)).toMatchObject({ result: "its own" });
   });
 
-  test("a replay counts once: of a report, and of a heartbeat that was overtaken", async () => {
+  test("a replay counts once: of a report, of a heartbeat that was overtaken, and of what was recorded", async () => {
     const offer = await given();
     const body = { ...own(), started: [], progressed: [], finished: [end(offer, { kind: "succeeded", result: 1 })] };
     const answers = [];
@@ -162,6 +166,12 @@ describe.skipIf(whyNot !== undefined)(`a hostile worker${whyNot === undefined ? 
     const old = { node: EVIL, boot: 1_000, n: 1, load: { cpu: 0, memoryFreeMiB: 1, diskFreeMiB: 1, running: 0, held: 0 }, held: [] };
     bus.publish(heartbeatFrom(EVIL), { ...old, goodbye: "offline" });
     await report({});
+    // The very bytes, twice; and without a seal.
+    const recorded = envelopes.seal(heartbeatFrom(EVIL), Buffer.from(JSON.stringify({ ...old, n: (said += 1), boot: 1_000 }))).bytes;
+    for (const bytes of [recorded, recorded, Buffer.from(JSON.stringify({ ...old, goodbye: "offline" }))])
+      raw.publish(heartbeatFrom(EVIL), bytes);
+    await noted("sent a message a second time");
+    await noted("sent a message without a seal");
     expect(await stage.client.node({ id: EVIL })).toMatchObject({ state: "ready" });
   });
 

@@ -52,9 +52,18 @@ beforeAll(async () => {
   const keys = createNodeKeys();
   await writeFile(path.join(home, "node.seed"), Buffer.from(keys.seed), { mode: 0o600 });
   nats = await startTestNats();
-  await nats.connectAs(NODE, keys);
+  await writeFile(path.join(home, "coordinator.key"), `${nats.coordinatorKeys.publicKey}\n`, { mode: 0o600 });
+  // Lets its key in; the daemon takes the connection's place.
+  await (await nats.connectAs(NODE, keys)).close();
   api = await startApi();
-  api.coordinator.session = () => ({ node: NODE, cluster: CLUSTER, state: "approved", busUrls: [nats.server.url], epoch: EPOCH });
+  api.coordinator.session = () => ({
+    node: NODE,
+    cluster: CLUSTER,
+    state: "approved",
+    busUrls: [nats.server.url],
+    coordinatorKey: nats.coordinatorKeys.publicKey,
+    epoch: EPOCH,
+  });
   const bus = nats.coordinatorBus;
   bus.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {
     ({ boot } = body as Heartbeat);

@@ -78,7 +78,7 @@ test("another's name in a heartbeat, and another's blob as a result", async () =
   evil.beat(1, { node: honest.id, goodbye: "offline" });
   const ref = await given(evil);
   await report(evil, { finished: [end(ref, { kind: "succeeded", blob: { blob: blobName(honest.id, ref.task, 1), bytes: 1 } })] });
-  expect(await cluster.coordinator.node(honest.id)).toMatchObject({ state: "ready" });
+  expect(cluster.coordinator.node(honest.id)).toMatchObject({ state: "ready" });
   expect(await cluster.coordinator.task(ref.task)).not.toMatchObject({ state: "succeeded" });
   expect(await noted()).toEqual(["node evil sent a heartbeat as honest", `node evil named a result for ${ref.task} that is not its own`]);
 });

@@ -10,6 +10,7 @@ import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-co
 import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 import { STARTED_AT } from "./fake-answers.ts";
+import { COORDINATOR_KEY } from "./fake-keys.ts";
 
 export class FakeTrust {
   readonly rows = new Map<string, ApiTokenRow>();
@@ -78,7 +79,7 @@ export class FakeTrust {
     if (request.node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
     this.joins.push(request);
     return makeJoinReply(
-      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending" },
+      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending", coordinatorKey: COORDINATOR_KEY },
       request,
       this.joinKey,
     );
@@ -86,7 +87,7 @@ export class FakeTrust {
 
   session(id: NodeId): Session {
     if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], epoch: 1 };
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
   }
 
   protected check(): void {

@@ -19,8 +19,8 @@ export interface DocumentedPort {
 
 /** Of TCP those that listen, of UDP all: there whoever knows the port may send. */
 export async function listenersOf({ inside }: Host): Promise<Listener[]> {
-  const [program = "", ...argv] = [...inside, "ss", "-Hnltup"];
-  const listed = await run(program, argv).output();
+  const argv = [...inside, "ss", "-Hnltup"];
+  const listed = await run(argv[0] as string, argv.slice(1)).output();
   return listed
     .split("\n")
     .filter(Boolean)
@@ -41,8 +41,8 @@ const DEPLOYMENT = new URL("../../docs/deployment.md", import.meta.url);
 /** The table of the section Ports. */
 export async function documentedPorts(): Promise<DocumentedPort[]> {
   const [, section = ""] = /^## Ports\n([\s\S]*?)^## /m.exec(await readFile(DEPLOYMENT, "utf8")) ?? [];
-  return Array.from(section.matchAll(/^\| (\d+)\/(tcp|udp)[^|]*\|[^|]*\| ([^|]+?) \|/gm), ([, port, protocol = "", who = ""]) => ({
-    ...{ protocol, who },
+  return Array.from(section.matchAll(/^\| (\d+)\/(tcp|udp)[^|]*\|[^|]*\| ([^|]+?) \|/gm), ([, port, protocol, who]) => ({
+    ...{ protocol: String(protocol), who: String(who) },
     port: Number(port),
   }));
 }

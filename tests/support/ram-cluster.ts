@@ -18,7 +18,9 @@ import { openRamStore } from "../../cluster/src/store/ram.ts";
 import type { Store } from "../../cluster/src/store/store.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
+import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
+import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
 
 export interface RamCluster {
   readonly coordinator: Coordinator;
@@ -66,6 +68,8 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       self: NodeId.parse("lead"),
       store,
       bus: net.connect("coordinator"),
+      keyring: new Keyring(),
+      coordinatorKey: COORDINATOR_KEY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       ...(options.joiners && { joiners: options.joiners }),
@@ -87,10 +91,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       const node = NodeId.parse(id);
       const { cluster } = await coordinator.enrol({
         id: node,
-        publicKey: `U${id
-          .toUpperCase()
-          .replaceAll(/[^A-Z2-7]/g, "A")
-          .padEnd(55, "A")}`,
+        publicKey: keyFor(id),
       });
       const own = factsOf(facts);
       const worker = await openWorker({

@@ -75,7 +75,7 @@ describe("the file", () => {
   };
   const publish = (subject: string): string => PUBLISHED.replace("ocx.up.nas.report", subject);
   /** One look for each move of the clock. */
-  const sees = (...subjects: string[]): Promise<void> =>
+  const expectSeen = (...subjects: string[]): Promise<void> =>
     vi.waitFor(() => {
       clock.advance(1_000);
       expect(seen).toEqual(subjects.map((subject) => `wanted to publish ${subject}`));
@@ -85,23 +85,23 @@ describe("the file", () => {
     writeFileSync(file, `${publish("before")}\n`);
     await watch();
     appendFileSync(file, `${publish("one")}\n${publish("tw")}`.slice(0, -1));
-    await sees("one");
+    await expectSeen("one");
     appendFileSync(file, `${publish("tw").slice(-1)}\n`);
-    await sees("one", "tw");
+    await expectSeen("one", "tw");
   });
 
   test("a file that comes later, and one that was begun anew", async () => {
     await watch();
     writeFileSync(file, `${"x".repeat(500)}\n${publish("one")}\n`);
-    await sees("one");
+    await expectSeen("one");
     truncateSync(file);
     writeFileSync(file, `${publish("two")}\n`);
-    await sees("one", "two");
+    await expectSeen("one", "two");
   });
 
   test("of more than a look takes, the end counts (G2)", async () => {
     await watch();
     writeFileSync(file, `${publish("lost")}\n${"x".repeat(300_000)}\n${publish("kept")}\n`);
-    await sees("kept");
+    await expectSeen("kept");
   });
 });

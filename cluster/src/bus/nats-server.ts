@@ -23,10 +23,9 @@ import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
 import { natsConfig, type BusNode } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
-import { watchDisconnects } from "./nats-presence.ts";
-import { openRefusals } from "./nats-refusals.ts";
 import { choosePort } from "./nats-port.ts";
 import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
+import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
   readonly binary: string;
@@ -91,8 +90,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await server.stop();
     throw error;
   });
-  const presence = watchDisconnects(system, () => state.nodes);
-  const refusals = await openRefusals({ presence, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
+  const watch = await watchNodes({ system, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
 
   const apply = async (nodes: readonly BusNode[]): Promise<void> => {
     const text = write(nodes);
@@ -109,6 +107,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   };
   let last: Promise<void> = Promise.resolve();
   return {
+    ...watch,
     url,
     version: system.nc.info?.version ?? "",
     get pid() {
@@ -120,13 +119,9 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       last = done.catch(() => undefined);
       return done;
     },
-    onDisconnect: (listener) => presence.onDisconnect(listener),
-    isConnected: (node) => presence.isConnected(node),
-    onTrespass: (listener) => refusals.onTrespass(listener),
-    onGuess: (listener) => refusals.onGuess(listener),
     async stop() {
       await last;
-      refusals.stop();
+      watch.stop();
       await system.close();
       await server.stop();
     },

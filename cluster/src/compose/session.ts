@@ -5,31 +5,37 @@
  * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
  * S2. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
  */
-import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import { openClient } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { makeSessionRequest } from "../trust/join-proof.ts";
 import type { NodeKeys } from "../trust/keys.ts";
+import { checkPin } from "./pin.ts";
 
 export interface SessionQuestion {
   readonly node: NodeId;
   readonly keys: NodeKeys;
   readonly url: string;
   readonly token?: string;
+  /** Where the coordinator's key stands (pin.ts). */
+  readonly pinFile: string;
 }
 
 export interface Admitted {
   readonly cluster: string;
   readonly busUrls: readonly string[];
+  readonly coordinatorKey: string;
 }
 
 /** Throws unauthorized where the node is not known, unavailable while it waits to be approved, and what a call throws. */
-export async function askSession({ node, keys, url, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+export async function askSession({ node, keys, url, token, pinFile }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+  const pin = { file: pinFile, url };
   const client = openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
   const options = signal === undefined ? {} : { signal };
   try {
     const session = await client.session({ id: node, ...makeSessionRequest(node, keys.seed) }, options);
+    await checkPin(pin, session.coordinatorKey, { proven: token !== undefined });
     if (session.state === "approved") return session;
     throw new ClusterError(
       "unavailable",
@@ -37,7 +43,11 @@ export async function askSession({ node, keys, url, token }: SessionQuestion, si
     );
   } catch (error) {
     if (!isUnknown(error)) throw error;
-    if (token !== undefined) return await letIn(client, { id: node, publicKey: keys.publicKey }, options);
+    if (token !== undefined) {
+      const admitted = await client.enrol({ id: node, publicKey: keys.publicKey }, options);
+      await checkPin(pin, admitted.coordinatorKey, { proven: true });
+      return admitted;
+    }
     throw new ClusterError(
       "unauthorized",
       `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
@@ -50,8 +60,4 @@ export async function askSession({ node, keys, url, token }: SessionQuestion, si
 
 export function isUnknown(error: unknown): boolean {
   return error instanceof ClusterError && error.code === "unauthorized";
-}
-
-function letIn(client: Client, request: { id: NodeId; publicKey: string }, options: { signal?: AbortSignal }): Promise<Admitted> {
-  return client.enrol(request, options);
 }

@@ -4,7 +4,7 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { Heartbeat, type HeartbeatReply, type ReportReply } from "@openclaw-cluster/contract/wire";
-import type { Message, Subscription } from "../bus/bus.ts";
+import type { Bus, Message, Subscription } from "../bus/bus.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
@@ -15,6 +15,13 @@ import { applyReport } from "./reports.ts";
 
 /** A node whose connection has closed, and that is not heard again within this time, has ended. Coming back takes some 100 ms. */
 const GONE_MS = 700;
+
+type Refusal = Parameters<Parameters<Bus["onRefusal"]>[0]>[1];
+const TRESPASSES: { readonly [Why in Refusal]?: string } = {
+  unsealed: "sent a message without a seal",
+  forged: "sent a message with a seal that is not its own",
+  replayed: "sent a message a second time, or from an earlier life",
+};
 
 export class Inbox {
   private readonly lead: Leading;
@@ -35,6 +42,7 @@ export class Inbox {
       busServer?.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
       busServer?.onGuess?.((address, key) => this.onGuess(address, key)),
       bus.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
+      bus.onRefusal((party, why) => this.onRefusal(party, why)),
     ];
     this.subscriptions.push(...told.filter((one) => one !== undefined));
   }
@@ -96,6 +104,12 @@ export class Inbox {
     if (owner?.state === "approved") return;
     if (owner?.state === "revoked") return this.lead.trespassed(owner.id, `wanted onto the bus from ${address}, after it was shut out`);
     this.lead.guessed(address, key === undefined ? "came to the bus without a key" : `came to the bus with a foreign key, ${key}`);
+  }
+
+  /** What a restart of either end or a late word explains is nothing to note. */
+  private onRefusal(party: string, why: Refusal): void {
+    const what = TRESPASSES[why];
+    if (what !== undefined) this.lead.trespassed(party as NodeId, what);
   }
 
   /** Long before its silence would tell. */

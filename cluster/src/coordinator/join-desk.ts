@@ -75,7 +75,8 @@ export class JoinDesk {
     const { key, state } = await turn.run(() => this.accept(request, from));
     if (state === "approved") await this.nodes.authorize();
     parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
-    return makeJoinReply({ node: request.node, cluster: claim.cluster, name: parts.name, state }, request, key);
+    const { name, coordinatorKey } = parts;
+    return makeJoinReply({ node: request.node, cluster: claim.cluster, name, state, coordinatorKey }, request, key);
   }
 
   /** For a node that knocks: it need not have been let in yet. */
@@ -87,7 +88,8 @@ export class JoinDesk {
       this.lead.trespassed(id, "asked to come in, after it was shut out");
       throw new ClusterError("unauthorized", NOT_KNOWN);
     }
-    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...parts.busUrls], epoch: claim.epoch };
+    const { busUrls, coordinatorKey } = parts;
+    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
   }
 
   approve(id: NodeId, actor: string = SELF): Promise<Node> {

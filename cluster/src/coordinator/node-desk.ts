@@ -51,7 +51,8 @@ export class NodeDesk {
     failpoint("enrol.committed");
     await this.authorize();
     failpoint("enrol.authorized");
-    return { node: id, cluster: claim.cluster, busUrls: [...parts.busUrls], epoch: claim.epoch };
+    const { busUrls, coordinatorKey } = parts;
+    return { node: id, cluster: claim.cluster, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
   }
 
   /** Lets exactly the approved nodes onto the bus. */
@@ -59,7 +60,9 @@ export class NodeDesk {
     const approved = [...this.registry.all()]
       .filter(({ row }) => row.state === "approved")
       .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
-    await this.lead.parts.busServer?.authorize(approved);
+    const { keyring, busServer } = this.lead.parts;
+    keyring.set(approved);
+    await busServer?.authorize(approved);
   }
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {

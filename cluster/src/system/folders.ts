@@ -30,6 +30,10 @@ export interface Folders {
   readonly coordinatorToken: string;
   /** The secret half of this node's key; it never leaves the machine. */
   readonly nodeSeed: string;
+  /** Of a coordinator: the secret half of the key with which it signs. */
+  readonly coordinatorSeed: string;
+  /** Of a machine that only works: the public key of the coordinator that it obeys. */
+  readonly coordinatorKey: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
 }
@@ -64,6 +68,8 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     adminToken: path.join(home, "admin.token"),
     coordinatorToken: path.join(home, "coordinator.token"),
     nodeSeed: path.join(home, "node.seed"),
+    coordinatorSeed: path.join(home, "coordinator.seed"),
+    coordinatorKey: path.join(home, "coordinator.key"),
     apiUrl: path.join(home, "data", "api.url"),
   };
 }

@@ -5,7 +5,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
-import { foldersOf, makeFolders, readSecret } from "../../system/folders.ts";
+import { foldersOf, makeFolders, readSecret, writePrivateFile } from "../../system/folders.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.ts";
 import { loadNodeKeys } from "../../trust/keys.ts";
@@ -47,6 +47,7 @@ async function join(session: Session, options: { nodeId?: string }, text: string
   const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key).catch((error: unknown) =>
     withOthers(session, code.urls, error),
   );
+  await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
   const { node, cluster, name, state } = reply;
   session.show({ node, cluster, name, state, url, home }, () => told(session, reply));
