@@ -30,10 +30,13 @@ async function requestFor(hostname = "nas.local"): Promise<JoinRequest> {
   const { publicKey, seed } = createNodeKeys();
   return makeJoinRequest({ invite, node: NAS, publicKey, hostname, os: "linux" }, joinKey(secret), seed);
 }
-const told = async (action: string): Promise<string[]> =>
-  (await cluster.coordinator.auditLog({ after: 0, limit: 500 })).entries
+const told = async (action: string): Promise<string[]> => {
+  // What was noted is committed by the turn that follows.
+  await cluster.coordinator.makeToken({ name: "later", scope: "viewer" });
+  return (await cluster.coordinator.auditLog({ after: 0, limit: 500 })).entries
     .filter((entry) => entry.action === action)
     .map(({ actor, object }) => `${actor}: ${object}`);
+};
 
 test("login and machine are kept with the node, over a restart, and stand in the audit log before what it says of itself", async () => {
   await start([], ANN);
