@@ -228,6 +228,8 @@ describe.skipIf(whyNot !== undefined)(`a hostile worker${whyNot === undefined ? 
     await expectHonestWorks();
     const { entries } = await stage.client.audit({ limit: 500 });
     const own = entries.filter(({ actor }) => actor === "node nas2");
+    // Of the honest one there is nothing to tell.
+    expect(entries.filter(({ actor, action }) => action === "node.trespassed" && actor !== "node nas2")).toEqual([]);
     // Thirty a minute; the whole suite takes some of them.
     const minutes = Math.ceil(((own.at(-1)?.at ?? 0) - (own[0]?.at ?? 0)) / 60_000) + 1;
     expect(own.length).toBeLessThanOrEqual(30 * minutes + 1);

@@ -10,6 +10,7 @@ import { refusalIn, watchServerLog, type Refusal } from "./nats-log.ts";
 const KEY = `U${"A".repeat(55)}`;
 const OTHER = `U${"B".repeat(55)}`;
 const line = (rest: string): string => `[25083] 2026/11/29 14:13:06.686549 [ERR] ${rest}`;
+const USER = `"OCX/nkey:${KEY}"`;
 const PUBLISHED = line(
   `100.64.0.12:51872 - cid:14 - "v3.4.0:javascript:evil" - Publish Violation - Nkey "${KEY}", Subject "ocx.up.nas.report"`,
 );
@@ -17,6 +18,30 @@ const PUBLISHED = line(
 describe("a line", () => {
   test.each<[string, string, Refusal | undefined]>([
     ["a foreign subject", PUBLISHED, { kind: "trespass", key: KEY, what: "wanted to publish ocx.up.nas.report" }],
+    [
+      "a foreign subject, as 2.15 says it",
+      line(`127.0.0.1:4 - cid:15 - "v3.4.0:nats.js:ev\\"il - x" - ${USER} - Publish Violation - Subject "ocx.up.nas.report"`),
+      { kind: "trespass", key: KEY, what: "wanted to publish ocx.up.nas.report" },
+    ],
+    [
+      "a name like a user's (G1)",
+      line(
+        `127.0.0.1:4 - cid:15 - "v3.4.0:nats.js:x/nkey:${OTHER}" - ${USER} - Subscription Violation - Subject "foo.>", Queue: "q", SID 2`,
+      ),
+      { kind: "trespass", key: KEY, what: "wanted to listen to foo.>" },
+    ],
+    [
+      "the same in an older one (G1)",
+      line(`127.0.0.1:4 - cid:15 - "v3.4.0:nats.js:x/nkey:${OTHER}" - Publish Violation - Nkey "${KEY}", Subject "a"`),
+      { kind: "trespass", key: KEY, what: "wanted to publish a" },
+    ],
+    [
+      "a name that quotes a whole one (G1)",
+      line(
+        `1.2.3.4:5 - cid:1 - "x\\" - \\"OCX/nkey:${OTHER}\\" - Publish Violation - Subject \\"a" - ${USER} - Publish Violation - Subject "b"`,
+      ),
+      { kind: "trespass", key: KEY, what: "wanted to publish b" },
+    ],
     [
       "a foreign subscription",
       line(`[fd7a::1]:1 - cid:1 - Subscription Violation - Nkey "${KEY}", Subject ">", Queue: "q", SID 5`),

@@ -2,14 +2,15 @@
  * What nats-server refused, read from its own log: it sends no event for it. A node that reached for another's subject is
  * named there by its key, and so is whoever came with a key that nobody has.
  *
- * G1. Only the end of a line says who did what: what stands before it holds words that the other side chose. They are quoted
- *     there, so that no name of a connection passes for a line.
+ * G1. Only the end of a line says who did what, from the user on: before that stand words that the other side chose. They are
+ *     quoted there, so that no name of a connection passes for the rest of a line.
  * G2. A look reads LOOK_BYTES_MAX at most; where more was written, the older part is passed over.
  */
 import { open } from "node:fs/promises";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { Subscription } from "./bus.ts";
+import { ACCOUNT } from "./nats-config.ts";
 
 export type Refusal =
   | { readonly kind: "trespass"; readonly key: string; readonly what: string }
@@ -22,14 +23,17 @@ const SUBJECT_CHARS_MAX = 80;
 
 const QUOTED = String.raw`"((?:[^"\\]|\\.)*)"`;
 const KEY = String.raw`Nkey "(U[A-Z2-7]{55})"`;
+/** Who did it stands before the deed; older releases have it after. */
 const VIOLATION = new RegExp(
-  String.raw`\[ERR\] .* - (Publish|Subscription) Violation - ${KEY}, (?:Subject|Reply) ${QUOTED}(?:, Queue: "[^"]*")?(?:, SID \S+)?$`,
+  String.raw`\[ERR\] .*? - (?:"${ACCOUNT}/nkey:(U[A-Z2-7]{55})" - )?(Publish|Subscription) Violation - ` +
+    String.raw`(?:${KEY}, )?(?:Subject|Reply) ${QUOTED}(?:, Queue: "[^"]*")?(?:, SID \S+)?$`,
 );
 const STRANGER = new RegExp(String.raw`\[ERR\] (\S+):\d+ - .* - authentication error(?: - (?:${KEY}|User .*))?$`);
 
 /** undefined: the line tells of no refusal. */
 export function refusalIn(line: string): Refusal | undefined {
-  const [, deed, key, subject] = VIOLATION.exec(line) ?? [];
+  const [, before, deed, after, subject] = VIOLATION.exec(line) ?? [];
+  const key = after ?? before;
   if (key !== undefined && subject !== undefined) {
     const shown = subject.slice(0, SUBJECT_CHARS_MAX);
     return { kind: "trespass", key, what: `${deed === "Publish" ? "wanted to publish" : "wanted to listen to"} ${shown}` };
