@@ -11,7 +11,7 @@ import type { Json } from "@openclaw-cluster/contract/json";
 import type { NodeSkill } from "@openclaw-cluster/contract/node";
 import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
 import type { z } from "zod";
-import type { BulkOrder, Coordinator, TaskQuery } from "../coordinator/coordinator.ts";
+import type { BulkOrder, Coordinator, Peer, TaskQuery } from "../coordinator/coordinator.ts";
 import { attemptsFor, onlyOf, sees, taskFor, type Reader } from "../core/visibility.ts";
 
 type Operations = typeof OPERATIONS;
@@ -29,6 +29,8 @@ export interface Call<N extends OperationName> {
   readonly actor: string;
   /** Who asks, as far as tasks are concerned. */
   readonly reader: Reader;
+  /** The other end of the connection. */
+  peer(): Peer;
   /** Aborts when the caller goes away or the server closes. */
   signal(): AbortSignal;
 }
@@ -81,7 +83,7 @@ export const HANDLERS: Handlers = {
   makeToken: (coordinator, { body, actor }) => coordinator.makeToken(body, actor),
   revokeToken: (coordinator, { params, actor }) => coordinator.revokeToken(params.id, actor),
   invite: (coordinator, { body, actor }) => coordinator.invite(body, actor),
-  join: (coordinator, { body }) => coordinator.join(body),
+  join: (coordinator, { body, peer }) => coordinator.join(body, peer()),
   session: (coordinator, { params, body }) => coordinator.session(params.id, body),
   approveNode: (coordinator, { params, actor }) => coordinator.approveNode(params.id, actor),
   revokeNode: (coordinator, { params, actor }) => coordinator.revokeNode(params.id, actor),

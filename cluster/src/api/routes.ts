@@ -16,7 +16,7 @@ import { OPERATIONS, type OperationName } from "@openclaw-cluster/contract/opera
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import { Hono, type Context } from "hono";
 import type { z } from "zod";
-import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { Coordinator, Peer } from "../coordinator/coordinator.ts";
 import { readerOf, type Reader } from "../core/visibility.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
@@ -96,9 +96,10 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
       outgoing.on("close", () => gone.abort());
       return gone.signal;
     };
+    const peer = (): Peer => ({ address: incoming.socket.remoteAddress ?? "", port: incoming.socket.remotePort ?? 0 });
     const answer = async (body: unknown): Promise<Response> => {
       if (mayUse !== undefined) await mayUse(parts.coordinator, reader, params);
-      const call = { params, query, body, signal, actor, reader };
+      const call = { params, query, body, signal, peer, actor, reader };
       const reply = judge === undefined ? handle(parts.coordinator, call) : judge(async () => handle(parts.coordinator, call));
       return json(operation.status, await reply);
     };

@@ -11,6 +11,7 @@ import { openSqliteStore } from "../store/sqlite.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
+import { askWhois } from "../system/tailscale-whois.ts";
 import { Keyring } from "../trust/keyring.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
@@ -71,6 +72,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     coordinatorKey: keys.publicKey,
     busUrls: [server.url],
     apiUrls: () => apiUrls,
+    joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },

@@ -20,6 +20,12 @@ import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { ApiTokenRow, ListFilter, TokenRow } from "../store/store.ts";
 import type { Admitted } from "./admission.ts";
 
+/** The other end of the connection over which a request has come. */
+export interface Peer {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface SubmitRequest {
   /** The user for whom it is asked: the tasks are theirs, and so are idempotency keys. */
   readonly owner: string;
@@ -89,8 +95,8 @@ export interface Coordinator {
   enrol(request: { id: NodeId; publicKey: string }, actor?: string): Promise<Enrolled>;
   /** The answer holds the code, which is shown nowhere else. */
   invite(request: InviteRequest, actor?: string): Promise<Invite>;
-  /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
-  join(request: JoinRequest): Promise<JoinReply>;
+  /** Throws unauthorized where the request proves nothing, forbidden where this machine may not join, and state_conflict where its id is another key's. */
+  join(request: JoinRequest, peer?: Peer): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
   session(id: NodeId, request: SessionRequest): Promise<Session>;
   approveNode(id: NodeId, actor?: string): Promise<Node>;

@@ -13,7 +13,7 @@
  */
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
-import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { JoinedFrom, NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import type { Labels, TaskKind } from "@openclaw-cluster/contract/task-spec";
@@ -53,6 +53,8 @@ export interface NodeRow {
   readonly facts?: NodeFacts;
   /** What a machine that joined said of itself, for whoever approves it. */
   readonly hostname?: string;
+  /** And what Tailscale said of it. */
+  readonly joinedFrom?: JoinedFrom;
   /** When it was last heard before it left, by the wall clock. */
   readonly lastSeenAt?: number;
   /** Until then, by the wall clock, a coordinator that went down in good order has let it go on with what it runs. */
