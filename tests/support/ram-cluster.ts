@@ -23,8 +23,8 @@ export interface RamCluster {
   readonly coordinator: Coordinator;
   readonly store: Store;
   readonly net: RamNet;
-  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. */
-  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy): Promise<Worker>;
+  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. Without a key it has one that is none. */
+  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy, publicKey?: string): Promise<Worker>;
   /** The coordinator is gone without a word, and another starts on the same store. */
   restartCoordinator(): Promise<Coordinator>;
   stop(): Promise<void>;
@@ -81,15 +81,9 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
     get coordinator() {
       return coordinator;
     },
-    async addWorker(id, facts, policy) {
+    async addWorker(id, facts, policy, publicKey = keyLike(id)) {
       const node = NodeId.parse(id);
-      const { cluster } = await coordinator.enrol({
-        id: node,
-        publicKey: `U${id
-          .toUpperCase()
-          .replaceAll(/[^A-Z2-7]/g, "A")
-          .padEnd(55, "A")}`,
-      });
+      const { cluster } = await coordinator.enrol({ id: node, publicKey });
       const own = factsOf(facts);
       const worker = await openWorker({
         node,
@@ -122,4 +116,11 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       if (failures.length > 0) throw failures[0];
     },
   };
+}
+
+function keyLike(id: string): string {
+  return `U${id
+    .toUpperCase()
+    .replaceAll(/[^A-Z2-7]/g, "A")
+    .padEnd(55, "A")}`;
 }

@@ -3,18 +3,20 @@
  * question; nothing else speaks for it.
  *
  * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
- * S2. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
+ * S2. Of two keys, where they are being exchanged, the one that is known counts from then on (trust/key-ring.ts).
+ * S3. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
  */
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Session } from "@openclaw-cluster/contract/join";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { makeSessionRequest } from "../trust/join-proof.ts";
-import type { NodeKeys } from "../trust/keys.ts";
+import type { KeyRing } from "../trust/key-ring.ts";
 
 export interface SessionQuestion {
   readonly node: NodeId;
-  readonly keys: NodeKeys;
+  readonly keys: KeyRing;
   readonly url: string;
   readonly token?: string;
 }
@@ -24,22 +26,22 @@ export interface Admitted {
   readonly busUrls: readonly string[];
 }
 
-/** Throws unauthorized where the node is not known, unavailable while it waits to be approved, and what a call throws. */
+/** Throws node_removed where the node is not known, unavailable while it waits to be approved, and what a call throws. */
 export async function askSession({ node, keys, url, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
   const client = openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
   const options = signal === undefined ? {} : { signal };
   try {
-    const session = await client.session({ id: node, ...makeSessionRequest(node, keys.seed) }, options);
+    const session = await knock(client, { node, keys }, options);
     if (session.state === "approved") return session;
     throw new ClusterError(
       "unavailable",
       `${node} has joined and waits to be let in; on the coordinator: openclaw-cluster nodes approve ${node}`,
     );
   } catch (error) {
-    if (!isUnknown(error)) throw error;
+    if (!isRefused(error)) throw error;
     if (token !== undefined) return await letIn(client, { id: node, publicKey: keys.publicKey }, options);
     throw new ClusterError(
-      "unauthorized",
+      "node_removed",
       `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
       { cause: error },
     );
@@ -48,7 +50,26 @@ export async function askSession({ node, keys, url, token }: SessionQuestion, si
   }
 }
 
-export function isUnknown(error: unknown): boolean {
+/** S2. Throws unauthorized where none of them is known. */
+export async function knock(
+  client: Client,
+  { node, keys }: Pick<SessionQuestion, "node" | "keys">,
+  options: { signal?: AbortSignal } = {},
+): Promise<Session> {
+  const candidates = keys.all();
+  for (const candidate of candidates) {
+    try {
+      const session = await client.session({ id: node, ...makeSessionRequest(node, candidate.seed) }, options);
+      keys.settle(candidate);
+      return session;
+    } catch (error) {
+      if (!isRefused(error) || candidate === candidates.at(-1)) throw error;
+    }
+  }
+  throw new ClusterError("internal", "a key ring without a key");
+}
+
+export function isRefused(error: unknown): boolean {
   return error instanceof ClusterError && error.code === "unauthorized";
 }
 

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
+import type { Enrolled } from "@openclaw-cluster/contract/operations";
 import type { Bus } from "../bus/bus.ts";
 import { connectNats, type NatsOptions } from "../bus/nats.ts";
 import type { PolicySource } from "../core/policy.ts";
@@ -45,6 +46,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
 
   const guard = openCommandGuard();
   open.push(async () => guard.close());
+  let graceMs = STOP_GRACE_MS;
   const executors = executorsFor(ground, policy, guard, gateway);
   const worker = await openWorker({
     node: config.nodeId,
@@ -65,16 +67,19 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
       log,
       ...(gateway !== undefined && { gateway }),
     }),
-    folder: path.join(folders.data, "worker"),
+    folder: folders.worker,
     slots: config.slots,
     diskFloorMiB: config.diskFloorMiB,
-    onShutdown: () => ground.leave(),
+    onShutdown: (now) => {
+      if (now) graceMs = 0;
+      ground.leave();
+    },
   });
   policy.onChange(() => worker.refreshFacts());
   gateway?.onStatus(() => worker.refreshFacts());
   // Either may have changed while the worker was being opened.
   worker.refreshFacts();
-  open.push(() => worker.stop({ graceMs: STOP_GRACE_MS }));
+  open.push(() => worker.stop({ graceMs }));
   const sleep = openSleepWatch({
     clock,
     log,
@@ -92,8 +97,24 @@ interface Joined {
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
-  const { cluster, busUrls } = await lead.coordinator.enrol({ id: ground.config.nodeId, publicKey: ground.keys.publicKey });
+  const { cluster, busUrls } = await enrolOwn(ground, lead);
   return { cluster, bus: await connectBus(ground, busUrls) };
+}
+
+/** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
+async function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Promise<Enrolled> {
+  const candidates = keys.all();
+  for (const candidate of candidates) {
+    try {
+      const enrolled = await coordinator.enrol({ id: config.nodeId, publicKey: candidate.publicKey });
+      keys.settle(candidate);
+      return enrolled;
+    } catch (error) {
+      const isOther = error instanceof ClusterError && error.code === "state_conflict";
+      if (!isOther || candidate === candidates.at(-1)) throw error;
+    }
+  }
+  throw new ClusterError("internal", "a key ring without a key");
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
@@ -113,7 +134,7 @@ async function joinFromAfar(ground: Ground): Promise<Joined> {
 }
 
 function connectBus({ config, keys, log }: Ground, urls: readonly string[], more: Partial<NatsOptions> = {}): Promise<Bus> {
-  return connectNats({ urls, node: config.nodeId, seed: keys.seed, log, ...more });
+  return connectNats({ urls, node: config.nodeId, seed: keys, log, ...more });
 }
 
 async function openGateway({ config, folders, env, log, clock }: Ground): Promise<Gateway | undefined> {

@@ -27,7 +27,7 @@ import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
 
 const NOT_INVITED = "This join code is unknown, was used, or has run out; make a new one on the coordinator: openclaw-cluster invite";
-const NOT_KNOWN = "This cluster knows no node of that id with that key.";
+export const NOT_KNOWN = "This cluster knows no node of that id with that key.";
 
 export class JoinDesk {
   private readonly lead: Lead;
@@ -74,7 +74,7 @@ export class JoinDesk {
     const row = state.registry.find(id)?.row;
     if (row === undefined || row.state === "revoked" || !isSessionProven(id, request, row.publicKey))
       throw new ClusterError("unauthorized", NOT_KNOWN);
-    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...parts.busUrls], epoch: claim.epoch };
+    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...parts.busUrls], epoch: claim.epoch, now: parts.clock.wall() };
   }
 
   approve(id: NodeId, actor: string = SELF): Promise<Node> {
@@ -99,6 +99,7 @@ export class JoinDesk {
     if (usedBy !== undefined && usedBy !== request.publicKey) throw new ClusterError("unauthorized", NOT_INVITED);
     if (node !== undefined && node !== request.node)
       throw new ClusterError("forbidden", `This join code is for a node called ${node}; join with --node-id ${node}.`);
+    state.registry.checkKey(request.node, request.publicKey);
     const more = { hostname: request.hostname, ...(!approve && { state: "pending" as const }) };
     if (state.registry.enrol(request.node, request.publicKey, now, more)) this.lead.nodeChanged(state.registry.get(request.node));
     else if (approve) state.registry.update(request.node, { state: "approved" });

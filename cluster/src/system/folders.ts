@@ -30,6 +30,10 @@ export interface Folders {
   readonly coordinatorToken: string;
   /** The secret half of this node's key; it never leaves the machine. */
   readonly nodeSeed: string;
+  /** The key that is to take its place (trust/key-ring.ts). */
+  readonly nodeSeedNext: string;
+  /** The worker's spool and the folders of its attempts. */
+  readonly worker: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
 }
@@ -64,8 +68,15 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     adminToken: path.join(home, "admin.token"),
     coordinatorToken: path.join(home, "coordinator.token"),
     nodeSeed: path.join(home, "node.seed"),
+    nodeSeedNext: path.join(home, "node.seed.next"),
+    worker: path.join(home, "data", "worker"),
     apiUrl: path.join(home, "data", "api.url"),
   };
+}
+
+/** What makes this home a node of its cluster, all of it: files that are deleted when it leaves. */
+export function membershipOf({ nodeSeed, nodeSeedNext, coordinatorToken }: Folders): readonly string[] {
+  return [nodeSeed, nodeSeedNext, coordinatorToken];
 }
 
 /** For what can be fetched again: downloaded programs, compiled code. */

@@ -158,7 +158,7 @@ export class Machine implements Host {
       diskFloorMiB: 1,
       load: async () => this.load(),
       openSpool: (_file, its, wallMs, log) => new KeptSpool(this.disk, its, wallMs, log),
-      onShutdown: () => this.shutDown(20_000),
+      onShutdown: (now) => this.shutDown(now ? 0 : 20_000),
     });
   }
 
