@@ -1,0 +1,82 @@
+/**
+ * This machine as a member of its cluster: what it asks over HTTP with its own key, beside its daemon or without it. No token of
+ * the API is needed for any of it, and none is used.
+ */
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Session } from "@openclaw-cluster/contract/join";
+import type { Leaving, LeaveWish, Probe, ProbeRequest } from "@openclaw-cluster/contract/membership";
+import { loadConfig, type ClusterConfig } from "../system/config.ts";
+import { failpoint } from "../system/failpoint.ts";
+import { foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
+import { KeyRing } from "../trust/key-ring.ts";
+import { makeLeaveRequest, makeProbeRequest, makeRotateRequest } from "../trust/membership-proof.ts";
+import { isRefused, knock } from "./session.ts";
+
+export interface MemberParts {
+  readonly home: string;
+  readonly env: Environment;
+  readonly connect: (url: string) => Promise<Client>;
+  readonly signal?: AbortSignal;
+}
+
+export interface Member {
+  readonly url: string;
+  readonly session: Session;
+  /** How far the coordinator's clock is ahead of this one. */
+  readonly aheadMs: number;
+  probe(kind: ProbeRequest["kind"]): Promise<Probe>;
+  leave(wish: LeaveWish): Promise<Leaving>;
+  /** Exchanges the key. Whatever dies in between, the node can still come in, and the same call again ends it. */
+  rotate(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openMember(parts: MemberParts): Promise<Member> {
+  const { home, env, connect, signal } = parts;
+  const folders = foldersOf(home);
+  const config = await loadConfig({ home, env });
+  const url = await coordinatorOf(config, folders);
+  const keys = await KeyRing.open(folders.nodeSeed);
+  const client = await connect(url);
+  const options = signal === undefined ? {} : { signal };
+  try {
+    const askedAt = Date.now();
+    const session = await knock(client, { node: config.nodeId, keys }, options);
+    const aheadMs = session.now - (askedAt + Date.now()) / 2;
+    const { node } = session;
+    const now = (): number => Date.now() + aheadMs;
+    return {
+      url,
+      session,
+      aheadMs,
+      probe: (kind) => client.probe({ id: node, ...makeProbeRequest(session, now(), kind, keys) }, options),
+      leave: (wish) => client.leave({ id: node, ...makeLeaveRequest(session, now(), wish, keys) }, options),
+      async rotate() {
+        const next = await keys.next();
+        failpoint("rotate.written");
+        await client.rotate({ id: node, ...makeRotateRequest(session, now(), keys, next) }, options);
+        failpoint("rotate.answered");
+        keys.settle(next);
+      },
+      close: () => client.close(),
+    };
+  } catch (error) {
+    await client.close();
+    if (!isRefused(error)) throw error;
+    throw new ClusterError(
+      "node_removed",
+      `the cluster at ${url} knows no node ${config.nodeId} with this machine's key, or has shut it out`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** A coordinator's own daemon leaves its address while it runs. */
+async function coordinatorOf({ roles, coordinator }: ClusterConfig, folders: Folders): Promise<string> {
+  const url = roles.includes("coordinator") ? await readSecret(folders.apiUrl) : coordinator.url;
+  if (url !== undefined) return url;
+  throw new ClusterError("coordinator_unreachable", `the coordinator of ${folders.home} does not run; start it first`);
+}
