@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
 import { NODE } from "../../../tests/support/fake-answers.ts";
+import { serviceManagers, type ServiceManagers } from "../../../tests/support/service-managers.ts";
 import { runCli, type CliRun } from "../../../tests/support/terminal.ts";
 import { claimHome } from "../system/home-claim.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
@@ -154,5 +155,51 @@ describe("leave", () => {
     await writeFile(join(home, "admin.token"), "t");
     expect(await here("leave")).toMatchObject({ code: 1, stderr: expect.stringContaining("studio runs the coordinator") as string });
     expect(await here("leave", "--force")).toMatchObject({ code: 1 });
+  });
+});
+
+// The stub stands in for systemctl.
+describe.skipIf(process.platform !== "linux")("with a service", () => {
+  let stubs: ServiceManagers;
+  beforeEach(() => {
+    stubs = serviceManagers();
+    env = { ...env, ...stubs.env };
+  });
+  afterEach(() => stubs.remove());
+  const unit = (): string => join(home, "config", "systemd", "user", "openclaw-cluster.service");
+
+  it("join --service hands the daemon to the service manager, and says what follows while it waits to be let in", async () => {
+    await rm(join(home, "cluster.yaml"));
+    api.coordinator.apiUrls = [api.url];
+    const { code } = await api.coordinator.invite({ approve: false, ttlMs: 60_000 });
+    const joined = await here("join", code, "--service", "--node-id", "nas2");
+    expect(joined).toMatchObject({ code: 0, stdout: expect.stringContaining("begins to work when nas2 was let in; then: ") as string });
+    expect(joined.stderr).toContain("On the coordinator: openclaw-cluster nodes approve nas2");
+    expect(await readFile(unit(), "utf8")).toContain(`"--home" "${home}"`);
+    expect(stubs.orders()).toContain("systemctl --user enable openclaw-cluster.service");
+  });
+
+  it("leave takes it away when it may, and asks first", async () => {
+    expect((await here("service", "install")).code).toBe(0);
+    expect(await here("leave")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("say --yes where nobody can be asked") as string,
+    });
+    expect(await readFile(join(home, "cluster.yaml"), "utf8")).toContain(api.url);
+
+    const kept = await runCli(["leave"], { env, columns: 100, input: "n" });
+    expect(kept).toMatchObject({ code: 0, stderr: expect.stringContaining("Take that away, too? [y/N]") as string });
+    expect(existsSync(unit())).toBe(true);
+
+    await settings(NODE);
+    expect(await here("leave", "--yes")).toMatchObject({ code: 0, stdout: expect.stringContaining("its service is gone") as string });
+    expect(existsSync(unit())).toBe(false);
+    expect(stubs.orders()).toContain("systemctl --user disable --now openclaw-cluster.service");
+  });
+
+  it("leave leaves a service of another folder alone", async () => {
+    expect((await here("service", "install", "--home", join(home, "other"))).code).toBe(0);
+    expect((await here("leave")).code).toBe(0);
+    expect(existsSync(unit())).toBe(true);
   });
 });

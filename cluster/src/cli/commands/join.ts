@@ -24,7 +24,8 @@ import { installService } from "./service.ts";
 
 interface Options {
   readonly nodeId?: string;
-  readonly start: boolean;
+  /** Absent unless --no-start: commander gives defaults of such options before this file is loaded. */
+  readonly start?: false;
   readonly service?: true;
   readonly serviceName: string;
   readonly probeTurn?: true;
@@ -53,7 +54,7 @@ async function join(session: Session, options: Options, text: string): Promise<n
   const { url, reply } = await comeIn(session, options.nodeId, text);
   const { node, cluster, name, state } = reply;
   const joined: Joined = { node, cluster, name, state, url, home };
-  if (!options.start) {
+  if (options.start === false) {
     session.show(joined, () => told(session, reply));
     return 0;
   }
