@@ -40,22 +40,40 @@ export async function openMember(parts: MemberParts): Promise<Member> {
   const keys = await KeyRing.open(folders.nodeSeed);
   const client = await connect(url);
   const options = signal === undefined ? {} : { signal };
-  try {
+  let aheadMs = 0;
+  const introduce = async (): Promise<Session> => {
     const askedAt = Date.now();
-    const session = await knock(client, { node: config.nodeId, keys }, options);
-    const aheadMs = session.now - (askedAt + Date.now()) / 2;
+    const session = await knock(client, { node: config.nodeId, keys }, options).catch((error: unknown) => {
+      throw isRefused(error) ? unknown(url, config.nodeId, error) : error;
+    });
+    aheadMs = session.now - (askedAt + Date.now()) / 2;
+    return session;
+  };
+  try {
+    const session = await introduce();
     const { node } = session;
-    const now = (): number => Date.now() + aheadMs;
+    // The coordinator's clock may have been set meanwhile; or it has forgotten the node, which it then says.
+    const ask = async <T>(call: (at: number) => Promise<T>): Promise<T> => {
+      try {
+        return await call(Date.now() + aheadMs);
+      } catch (error) {
+        if (!isRefused(error)) throw error;
+        await introduce();
+        return call(Date.now() + aheadMs);
+      }
+    };
     return {
       url,
       session,
-      aheadMs,
-      probe: (kind) => client.probe({ id: node, ...makeProbeRequest(session, now(), kind, keys) }, options),
-      leave: (wish) => client.leave({ id: node, ...makeLeaveRequest(session, now(), wish, keys) }, options),
+      get aheadMs() {
+        return aheadMs;
+      },
+      probe: (kind) => ask((at) => client.probe({ id: node, ...makeProbeRequest(session, at, kind, keys) }, options)),
+      leave: (wish) => ask((at) => client.leave({ id: node, ...makeLeaveRequest(session, at, wish, keys) }, options)),
       async rotate() {
         const next = await keys.next();
         failpoint("rotate.written");
-        await client.rotate({ id: node, ...makeRotateRequest(session, now(), keys, next) }, options);
+        await ask((at) => client.rotate({ id: node, ...makeRotateRequest(session, at, keys, next) }, options));
         failpoint("rotate.answered");
         keys.settle(next);
       },
@@ -63,15 +81,13 @@ export async function openMember(parts: MemberParts): Promise<Member> {
     };
   } catch (error) {
     await client.close();
-    if (!isRefused(error)) throw error;
-    throw new ClusterError(
-      "node_removed",
-      `the cluster at ${url} knows no node ${config.nodeId} with this machine's key, or has shut it out`,
-      {
-        cause: error,
-      },
-    );
+    throw error;
   }
+}
+
+function unknown(url: string, node: string, cause: unknown): ClusterError {
+  const detail = `the cluster at ${url} knows no node ${node} with this machine's key, or has shut it out`;
+  return new ClusterError("node_removed", detail, { cause });
 }
 
 /** A coordinator's own daemon leaves its address while it runs. */

@@ -105,13 +105,18 @@ describe("leaving", () => {
   });
 
   test("gone, it is forgotten in one commit: row, leases and key; its id is free, and its tasks are others'", async () => {
-    await cluster.addWorker("nas", {}, undefined, keys.publicKey);
+    const worker = await cluster.addWorker("nas", {}, undefined, keys.publicKey);
     const [task] = await cluster.coordinator.submit({ owner: "ann", specs: [{ kind: "echo", input: { delayMs: 60_000 } }] });
     await expect.poll(async () => (await cluster.coordinator.task(task!.id)).state).toBe("running");
+    await expect(leave("go")).rejects.toMatchObject({
+      code: "state_conflict",
+      detail: expect.stringContaining("must have ended first") as string,
+    });
+    await cluster.lose(worker);
     const mine = member();
     const go = makeLeaveRequest(mine, Date.now(), "go", keys);
     expect(await cluster.coordinator.leave(NAS, go)).toMatchObject({ gone: true, held: 0 });
-    expect(await cluster.coordinator.task(task!.id)).toMatchObject({ state: "queued", reason: "node_lost" });
+    expect(await cluster.coordinator.task(task!.id)).toMatchObject({ state: "queued" });
     expect((await store.load()).nodes).toEqual([]);
     expect((await acts()).at(-1)).toBe("node nas node.left");
     // Whoever has heard it can do nothing with it, nor the node with its key.

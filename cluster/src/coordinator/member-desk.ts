@@ -3,7 +3,8 @@
  *
  * M1. Only the key that the node has joined with speaks for it, and only for now: a request is signed for this cluster and this minute.
  *     What is said to be true is committed (J2 in join-desk.ts), and whoever proves nothing learns nothing (J3).
- * M2. A node that goes is forgotten in one commit: its row, its leases, its key. What it held goes to others.
+ * M2. A node that goes is forgotten in one commit: its row, its leases, its key. What it held goes to others. While its daemon is
+ *     heard it stays: a request that comes late must not give away what a later life is at work on.
  * M3. A node changes nothing but itself, and not often.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -27,7 +28,7 @@ import { NOT_KNOWN } from "./join-desk.ts";
 import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
 import { NodeLimits } from "./node-limits.ts";
-import type { NodeEntry } from "./registry.ts";
+import { stateOf, type NodeEntry } from "./registry.ts";
 import type { TaskDesk } from "./task-desk.ts";
 
 const actorOf = (id: NodeId): string => `node ${id}`;
@@ -145,9 +146,12 @@ export class MemberDesk {
     await this.nodes.drain(row.id, draining, actorOf(row.id));
   }
 
-  /** M2. Its own word that its daemon has ended is enough: nobody else has its key. */
+  /** M2. */
   private async go(id: NodeId): Promise<void> {
     await this.nodes.takeOut(id, (entry) => {
+      const state = stateOf(entry);
+      if (state === "ready" || state === "suspect")
+        throw new ClusterError("state_conflict", `${id} is ${state}: its daemon was heard a moment ago, and must have ended first.`);
       loseLeases(this.lead.state, entry);
       this.lead.audit.note(actorOf(id), "node.left", id);
       failpoint("leave.applied");

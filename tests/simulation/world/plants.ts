@@ -15,6 +15,8 @@ export interface Plant {
   readonly put: string;
   /** The first world to look at, where a shy one shows itself late among the first. */
   readonly from?: number;
+  /** It shows itself where machines come and go. */
+  readonly members?: true;
 }
 
 export const PLANTS: readonly Plant[] = [
@@ -158,6 +160,30 @@ export const PLANTS: readonly Plant[] = [
     file: "core/settle.ts",
     find: '  if (known.state === "cancelling") {',
     put: '  if (known.state === "cancelling" && finished.outcome.kind === "succeeded") {\n    return { task: { ...known, state: "succeeded", reason: "done", seq: known.seq + 1, lease: undefined, endedAt: now, result: (finished.outcome as { result?: never }).result } as never };\n  }\n  if (known.state === "cancelling") {',
+  },
+  {
+    name: "a-replaced-key-still-opens",
+    breaks: ["K3", "K1"],
+    file: "coordinator/member-desk.ts",
+    find: "        state.registry.rekey(id, publicKey);\n",
+    put: "",
+    members: true,
+  },
+  {
+    name: "a-late-goodbye-is-taken-at-its-word",
+    breaks: ["I5", "K1"],
+    file: "coordinator/member-desk.ts",
+    find: '      if (state === "ready" || state === "suspect")',
+    put: '      if (state === "revoked")',
+    members: true,
+  },
+  {
+    name: "a-key-is-kept-that-was-never-committed",
+    breaks: ["K1", "K3"],
+    file: "coordinator/registry.ts",
+    find: "      else entry.row = { ...entry.row, publicKey: row.publicKey, state: row.state };",
+    put: "",
+    members: true,
   },
   // Found in earnest, and mended.
   {

@@ -28,6 +28,9 @@ const WAIT_S_MAX = 86_400;
 /** A daemon that finds its node gone ends at its next try to come in (compose/patience.ts). */
 const LEFT_ALONE_MS_MAX = 30_000;
 const LOOK_MS = 100;
+/** The silence after which a node counts as lost: 13 s, and a laptop 60. */
+const HEARD_MS_MAX = 70_000;
+const GO_AGAIN_MS = 300;
 
 export function configure(command: Command, act: Act): void {
   command
@@ -85,8 +88,24 @@ async function part(leaving: Leave): Promise<void> {
     const own = await drainFirst(leaving);
     await endDaemon(leaving, own);
   }
-  await member.leave("go");
+  await go(leaving);
   remark(session.terminal, `${member.session.node} is out of the cluster`);
+}
+
+/** A daemon that was killed is heard of for some seconds yet, as far as its coordinator knows. */
+async function go({ member, signal }: Leave): Promise<void> {
+  const giveUpAt = performance.now() + HEARD_MS_MAX;
+  for (;;) {
+    try {
+      return void (await member.leave("go"));
+    } catch (error) {
+      if (!(error instanceof ClusterError)) throw error;
+      // The answer was lost, and the same question finds a cluster that has forgotten this node.
+      if (error.code === "node_removed") return;
+      if (error.code !== "state_conflict" || performance.now() > giveUpAt) throw error;
+    }
+    await pause(GO_AGAIN_MS, undefined, { signal });
+  }
 }
 
 interface Rest {
