@@ -13,7 +13,7 @@ export type InviteId = z.infer<typeof InviteId>;
 export const Digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes as base64url");
 /** Ed25519, base64url. */
 export const Signature = z.string().regex(/^[A-Za-z0-9_-]{86}$/, "64 bytes as base64url");
-/** A node's public nkey. */
+/** The public nkey of a node or of the coordinator. */
 export const PublicKey = z.string().regex(/^U[A-Z2-7]{55}$/, "a public key looks like U…, 56 characters");
 
 export const INVITE = {
@@ -62,6 +62,7 @@ export const Session = z.object({
   cluster: ClusterId,
   state: z.enum(["pending", "approved"]),
   busUrls: z.array(z.string()),
+  coordinatorKey: PublicKey,
   epoch: z.int(),
   /** The coordinator's time of day, by which it judges when something was signed. */
   now: z.int(),
@@ -74,6 +75,8 @@ export const JoinReply = z.object({
   cluster: ClusterId,
   name: z.string(),
   state: z.enum(["pending", "approved"]),
+  /** With it the coordinator signs what it says on the bus; the node obeys no other. */
+  coordinatorKey: PublicKey,
   proof: Digest,
 });
 export type JoinReply = z.infer<typeof JoinReply>;

@@ -53,7 +53,13 @@ export type TaskPage = z.infer<typeof TaskPage>;
 
 /** A node that may connect: its public nkey (`U…`). The answer says where the bus is. */
 export const Enrol = z.strictObject({ id: NodeId, publicKey: PublicKey });
-export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
+export const Enrolled = z.object({
+  node: NodeId,
+  cluster: z.string(),
+  busUrls: z.array(z.string()),
+  coordinatorKey: PublicKey,
+  epoch: z.int(),
+});
 export type Enrolled = z.infer<typeof Enrolled>;
 
 /** Where it lies on the coordinator's disk, and how many tasks are in it. */

@@ -4,6 +4,7 @@ import path from "node:path";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { plainEnvelopes } from "../../cluster/src/bus/envelopes.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { natsPortOf, runCommand } from "../../scripts/daemon.ts";
@@ -28,7 +29,7 @@ const seedIn = (home: string): Promise<string> => readFile(path.join(home, "node
 const slow = (id: string): TaskSpec => ({ kind: "echo", input: { value: id, delayMs: 3_000 }, require: { nodes: [NodeId.parse(id)] } });
 const connectedWith = async (node: string, seed: string): Promise<void> => {
   const urls = [`nats://127.0.0.1:${await natsPortOf(cluster.lead.home)}`];
-  const bus = await connectNats({ urls, node: NodeId.parse(node), seed, log: silentLog });
+  const bus = await connectNats({ urls, node: NodeId.parse(node), seed, envelopes: plainEnvelopes(), log: silentLog });
   await bus.close();
 };
 

@@ -15,6 +15,7 @@ import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-s
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
 import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
+import { COORDINATOR_KEY } from "./fake-keys.ts";
 import { FakeTrust } from "./fake-trust.ts";
 
 interface Listener {
@@ -320,7 +321,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
 
   async enrol({ id }: { id: NodeId }) {
     this.check();
-    return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
+    return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
   }
 
   async approveNode(id: NodeId): Promise<Node> {

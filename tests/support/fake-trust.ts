@@ -11,6 +11,7 @@ import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-co
 import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
+import { COORDINATOR_KEY } from "./fake-keys.ts";
 
 export class FakeTrust {
   readonly rows = new Map<string, ApiTokenRow>();
@@ -66,17 +67,17 @@ export class FakeTrust {
   }
 
   async probe(id: NodeId): Promise<Probe> {
-    const { cluster } = this.session(id);
+    const { cluster } = await this.session(id);
     return { cluster, name: "test", version: "0.1.0", task: taskId(1), state: "succeeded", node: SAMPLE_NODE };
   }
 
   async leave(id: NodeId, { wish }: LeaveRequest): Promise<Leaving> {
-    this.session(id);
+    await this.session(id);
     return { node: id, gone: wish === "go", wasDraining: false, held: 0, tasks: [] };
   }
 
   async rotate(id: NodeId, { publicKey }: RotateRequest): Promise<Rotated> {
-    this.session(id);
+    await this.session(id);
     return { node: id, publicKey };
   }
 
@@ -102,15 +103,16 @@ export class FakeTrust {
     if (request.node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
     this.joins.push(request);
     return makeJoinReply(
-      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending" },
+      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending", coordinatorKey: COORDINATOR_KEY },
       request,
       this.joinKey,
     );
   }
 
-  session(id: NodeId): Session {
+  async session(id: NodeId): Promise<Session> {
     if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], epoch: 1, now: STARTED_AT };
+    const told = { busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT };
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", ...told };
   }
 
   protected check(): void {

@@ -17,7 +17,9 @@ import { openRamStore } from "../../cluster/src/store/ram.ts";
 import type { Store } from "../../cluster/src/store/store.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
+import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
+import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
 
 export interface RamCluster {
   readonly coordinator: Coordinator;
@@ -67,6 +69,8 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       self: NodeId.parse("lead"),
       store,
       bus: net.connect("coordinator"),
+      keyring: new Keyring(),
+      coordinatorKey: COORDINATOR_KEY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
@@ -83,7 +87,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
     get coordinator() {
       return coordinator;
     },
-    async addWorker(id, facts, policy, publicKey = keyLike(id)) {
+    async addWorker(id, facts, policy, publicKey = keyFor(id)) {
       const node = NodeId.parse(id);
       const { cluster } = await coordinator.enrol({ id: node, publicKey });
       const own = factsOf(facts);
@@ -122,11 +126,4 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       if (failures.length > 0) throw failures[0];
     },
   };
-}
-
-function keyLike(id: string): string {
-  return `U${id
-    .toUpperCase()
-    .replaceAll(/[^A-Z2-7]/g, "A")
-    .padEnd(55, "A")}`;
 }

@@ -32,8 +32,11 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     [path.join(cluster.lead.home, "admin.token"), "admin's token"],
     [path.join(studio.home, "gateway.token"), "refused token of the Gateway"],
   ]);
-  for (const home of [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)]) {
-    const [file, name] = [path.join(home, "node.seed"), `seed of ${path.basename(home)}`];
+  const seeds = [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)].map((home) => path.join(home, "node.seed"));
+  const [coordinators, copy] = ["", "backups/identity"].map((place) => path.join(cluster.lead.home, place, "coordinator.seed"));
+  for (const file of [...seeds, coordinators as string]) {
+    const name = `${path.basename(file)} of ${path.basename(path.dirname(file))}`;
+    if (file === coordinators) files.set(copy as string, name);
     const seed = (await readFile(file, "utf8")).trim();
     files.set(file, name);
     secrets.push({ name, value: seed.slice(2) }, { name: `${name}, raw`, value: rawSeed(seed) });

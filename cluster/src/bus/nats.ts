@@ -11,6 +11,7 @@ import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import type { Log } from "../system/log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
+import { ask, type Envelopes, type RefusalListener } from "./envelopes.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
@@ -26,6 +27,7 @@ export interface NatsOptions {
   readonly node?: NodeId;
   /** `SU…` */
   readonly seed: ConnectionOptions["seed"];
+  readonly envelopes: Envelopes;
   readonly log: Log;
   /** How long to try before the first connection; 10 s unless said. Later the bus reconnects for ever. */
   readonly firstConnectMs?: number;
@@ -37,6 +39,8 @@ export interface NatsOptions {
 
 const ENSURE_AGAIN_MS = 1_000;
 const FROM_NODES = "ocx.up.";
+/** To a party that was not heard yet, something that needs no answer. */
+const FIRST_WORD_MS = 5_000;
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old). */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
@@ -44,21 +48,23 @@ export async function connectNats(options: NatsOptions): Promise<Bus> {
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);
   const connection = await openConnection({ ...options, inboxPrefix, name: node ?? "coordinator" });
   if (node === undefined) await keepStreams(connection, log);
-  return new NatsBus(connection, log);
+  return new NatsBus(connection, options);
 }
 
 class NatsBus implements Bus {
   readonly #connection: Connection;
   readonly #log: Log;
+  readonly #envelopes: Envelopes;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
 
-  constructor(connection: Connection, log: Log) {
+  constructor(connection: Connection, { envelopes, log }: Pick<NatsOptions, "envelopes" | "log">) {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
+    this.#envelopes = envelopes;
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
@@ -73,18 +79,26 @@ class NatsBus implements Bus {
     return this.#connection.onStatus(listener);
   }
 
+  onRefusal(listener: RefusalListener): Subscription {
+    return { stop: this.#envelopes.onRefusal(listener) };
+  }
+
   publish(subject: string, body: unknown): void {
-    this.#publish(subject, body);
+    const json = encodeBody(body, subject);
+    // The client library would keep it until the next attempt to connect, and then drop it.
+    if (!this.connected) return;
+    if (this.#envelopes.knows(subject)) this.#connection.nc.publish(subject, this.#envelopes.seal(subject, json).bytes);
+    else this.request(subject, body, FIRST_WORD_MS).catch(ignoreNoAnswer);
   }
 
   async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const answer = await this.#requests.send(subject, encodeBody(body, subject), timeoutMs);
-    return decodeBody(answer.data);
+    const send = async (bytes: Uint8Array): Promise<Uint8Array> => (await this.#requests.send(subject, bytes, timeoutMs)).data;
+    return decodeBody(await ask(this.#envelopes, subject, encodeBody(body, subject), send));
   }
 
   async deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const answer = await this.#deliveries.deliver(subject, encodeBody(body, subject), timeoutMs);
-    return decodeBody(answer.data);
+    const send = async (bytes: Uint8Array): Promise<Uint8Array> => (await this.#deliveries.deliver(subject, bytes, timeoutMs)).data;
+    return decodeBody(await ask(this.#envelopes, subject, encodeBody(body, subject), send));
   }
 
   subscribe(pattern: string, handle: (message: Message) => void): Subscription {
@@ -119,10 +133,8 @@ class NatsBus implements Bus {
     return this.#connection.close();
   }
 
-  #publish(subject: string, body: unknown, headers?: MsgHdrs): void {
-    const bytes = encodeBody(body, subject);
-    // The client library would keep it until the next attempt to connect, and then drop it.
-    if (this.connected) this.#connection.nc.publish(subject, bytes, headers && { headers });
+  #answer(reply: string, bytes: Uint8Array, headers?: MsgHdrs): void {
+    if (this.connected) this.#connection.nc.publish(reply, bytes, headers && { headers });
   }
 
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
@@ -132,10 +144,16 @@ class NatsBus implements Bus {
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;
-    const body = decodeBody(bytes);
+    const read = this.#envelopes.read(subject, bytes);
+    if (read.kind === "refused") {
+      if (reply && read.challenge !== undefined) this.#answer(reply, read.challenge);
+      return;
+    }
+    const body = decodeBody(read.body);
     if (body === undefined) return this.#log.warn({ subject }, "dropped a message that is no JSON");
     const receivedAt = performance.now();
-    const respond = (answer: unknown): void => this.#publish(reply as string, answer, heldFor(performance.now() - receivedAt));
+    const respond = (answer: unknown): void =>
+      this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
     try {
       handle(reply ? { subject, body, respond } : { subject, body });
     } catch (error) {
@@ -143,6 +161,9 @@ class NatsBus implements Bus {
     }
   }
 }
+
+/** Whether it has arrived is of no matter: it may be lost (B1 in bus.ts). */
+function ignoreNoAnswer(): void {}
 
 /** The streams may be gone after a server's restart (its folder was deleted), so they are ensured at each connection. */
 async function keepStreams(connection: Connection, log: Log): Promise<void> {

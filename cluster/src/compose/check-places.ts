@@ -18,7 +18,7 @@ export async function checkFolders(folders: Folders, secrets: readonly string[] 
     if (!(await isWritable(folder))) return fail(name, `${folder} is not writable`, `Make it yours: chown -R "$USER" ${folder}`);
     if ((found & 0o077) !== 0) open.push(`chmod 700 ${folder}`);
   }
-  for (const secret of new Set([folders.adminToken, folders.coordinatorToken, folders.nodeSeed, ...secrets])) {
+  for (const secret of new Set([folders.adminToken, folders.coordinatorToken, folders.nodeSeed, folders.coordinatorSeed, ...secrets])) {
     if (((await modeOf(secret)) ?? 0) & 0o077) open.push(`chmod 600 ${secret}`);
   }
   if (open.length > 0 && process.platform !== "win32") {

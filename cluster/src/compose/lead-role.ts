@@ -1,17 +1,21 @@
 /** Opens what a coordinator needs, bottom up: store, nats-server, its own connection, the coordinator, the API. */
 import path from "node:path";
 import { openApi } from "../api/api.ts";
+import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats } from "../bus/nats.ts";
 import { startNatsServer } from "../bus/nats-server.ts";
+import { COORDINATOR } from "../bus/subjects.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openCoordinator } from "../coordinator/open.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
-import { createNodeKeys } from "../trust/keys.ts";
+import { Keyring } from "../trust/keyring.ts";
+import { loadNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { copyIdentity } from "./identity.ts";
 import { findListeningPlace } from "./listening-place.ts";
 import { backupFolder } from "./restore.ts";
 
@@ -36,8 +40,8 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     env: withBinary(ground),
     onProgress: (text) => ground.progress(text),
   });
-  // The coordinator's key lives as long as its process: nobody else ever needs to know it.
-  const keys = createNodeKeys();
+  const keys = await loadNodeKeys(folders.coordinatorSeed);
+  await copyIdentity(folders, backups);
   const server = await startNatsServer({
     binary: binary.path,
     folder: config.nats.dataFolder ?? path.join(folders.data, "nats"),
@@ -50,7 +54,9 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   });
   open.push(() => server.stop());
 
-  const bus = await connectNats({ urls: [server.url], seed: keys.seed, log });
+  const keyring = new Keyring();
+  const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
+  const bus = await connectNats({ urls: [server.url], seed: keys.seed, envelopes, log });
   open.push(() => bus.close());
 
   const apiUrls: string[] = [];
@@ -61,6 +67,8 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     store,
     bus,
     busServer: server,
+    keyring,
+    coordinatorKey: keys.publicKey,
     busUrls: [server.url],
     apiUrls: () => apiUrls,
     strategy: config.strategy,

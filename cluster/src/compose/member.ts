@@ -9,8 +9,9 @@ import type { Leaving, LeaveWish, Probe, ProbeRequest } from "@openclaw-cluster/
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
-import { KeyRing } from "../trust/key-ring.ts";
+import { OwnKey } from "../trust/own-key.ts";
 import { makeLeaveRequest, makeProbeRequest, makeRotateRequest } from "../trust/membership-proof.ts";
+import { checkPin } from "./pin.ts";
 import { isRefused, knock } from "./session.ts";
 
 export interface MemberParts {
@@ -37,7 +38,7 @@ export async function openMember(parts: MemberParts): Promise<Member> {
   const folders = foldersOf(home);
   const config = await loadConfig({ home, env });
   const url = await coordinatorOf(config, folders);
-  const keys = await KeyRing.open(folders.nodeSeed);
+  const keys = await OwnKey.open(folders.nodeSeed);
   const client = await connect(url);
   const options = signal === undefined ? {} : { signal };
   let aheadMs = 0;
@@ -46,6 +47,8 @@ export async function openMember(parts: MemberParts): Promise<Member> {
     const session = await knock(client, { node: config.nodeId, keys }, options).catch((error: unknown) => {
       throw isRefused(error) ? unknown(url, config.nodeId, error) : error;
     });
+    if (!config.roles.includes("coordinator"))
+      await checkPin({ file: folders.coordinatorKey, url }, session.coordinatorKey, { proven: false });
     aheadMs = session.now - (askedAt + Date.now()) / 2;
     return session;
   };

@@ -3,7 +3,7 @@
  * question; nothing else speaks for it.
  *
  * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
- * S2. Of two keys, where they are being exchanged, the one that is known counts from then on (trust/key-ring.ts).
+ * S2. Of two keys, where they are being exchanged, the one that is known counts from then on (trust/own-key.ts).
  * S3. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
  */
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
@@ -12,26 +12,32 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Session } from "@openclaw-cluster/contract/join";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { makeSessionRequest } from "../trust/join-proof.ts";
-import type { KeyRing } from "../trust/key-ring.ts";
+import type { OwnKey } from "../trust/own-key.ts";
+import { checkPin } from "./pin.ts";
 
 export interface SessionQuestion {
   readonly node: NodeId;
-  readonly keys: KeyRing;
+  readonly keys: OwnKey;
   readonly url: string;
   readonly token?: string;
+  /** Where the coordinator's key stands (pin.ts). */
+  readonly pinFile: string;
 }
 
 export interface Admitted {
   readonly cluster: string;
   readonly busUrls: readonly string[];
+  readonly coordinatorKey: string;
 }
 
 /** Throws node_removed where the node is not known, unavailable while it waits to be approved, and what a call throws. */
-export async function askSession({ node, keys, url, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+export async function askSession({ node, keys, url, token, pinFile }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+  const pin = { file: pinFile, url };
   const client = openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
   const options = signal === undefined ? {} : { signal };
   try {
     const session = await knock(client, { node, keys }, options);
+    await checkPin(pin, session.coordinatorKey, { proven: token !== undefined });
     if (session.state === "approved") return session;
     throw new ClusterError(
       "unavailable",
@@ -39,7 +45,11 @@ export async function askSession({ node, keys, url, token }: SessionQuestion, si
     );
   } catch (error) {
     if (!isRefused(error)) throw error;
-    if (token !== undefined) return await letIn(client, { id: node, publicKey: keys.publicKey }, options);
+    if (token !== undefined) {
+      const admitted = await client.enrol({ id: node, publicKey: keys.publicKey }, options);
+      await checkPin(pin, admitted.coordinatorKey, { proven: true });
+      return admitted;
+    }
     throw new ClusterError(
       "node_removed",
       `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
@@ -66,13 +76,9 @@ export async function knock(
       if (!isRefused(error) || candidate === candidates.at(-1)) throw error;
     }
   }
-  throw new ClusterError("internal", "a key ring without a key");
+  throw new ClusterError("internal", "a node without a key");
 }
 
 export function isRefused(error: unknown): boolean {
   return error instanceof ClusterError && error.code === "unauthorized";
-}
-
-function letIn(client: Client, request: { id: NodeId; publicKey: string }, options: { signal?: AbortSignal }): Promise<Admitted> {
-  return client.enrol(request, options);
 }

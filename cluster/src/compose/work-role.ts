@@ -5,7 +5,9 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Enrolled } from "@openclaw-cluster/contract/operations";
 import type { Bus } from "../bus/bus.ts";
+import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats, type NatsOptions } from "../bus/nats.ts";
+import { COORDINATOR } from "../bus/subjects.ts";
 import type { PolicySource } from "../core/policy.ts";
 import { agentExecutor } from "../executors/agent.ts";
 import { commandExecutor } from "../executors/command.ts";
@@ -25,7 +27,7 @@ import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { askIfRemoved } from "./removal.ts";
-import { askSession } from "./session.ts";
+import { askSession, type Admitted } from "./session.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
@@ -97,8 +99,8 @@ interface Joined {
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
-  const { cluster, busUrls } = await enrolOwn(ground, lead);
-  return { cluster, bus: await connectBus(ground, busUrls) };
+  const enrolled = await enrolOwn(ground, lead);
+  return { cluster: enrolled.cluster, bus: await connectBus(ground, enrolled) };
 }
 
 /** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
@@ -114,27 +116,37 @@ async function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Pr
       if (!isOther || candidate === candidates.at(-1)) throw error;
     }
   }
-  throw new ClusterError("internal", "a key ring without a key");
+  throw new ClusterError("internal", "a node without a key");
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
 async function joinFromAfar(ground: Ground): Promise<Joined> {
-  const { config, log, keys } = ground;
+  const { config, folders, log, keys } = ground;
   const { url, tokenFile } = config.coordinator;
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined)
     throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
-  const ask = { node: config.nodeId, keys, url, ...(token !== undefined && { token }) };
+  const ask = { node: config.nodeId, keys, url, pinFile: folders.coordinatorKey, ...(token !== undefined && { token }) };
   const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
   const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
   return waitPatiently(parts, async (signal) => {
-    const { cluster, busUrls } = await askSession(ask, signal);
-    return { cluster, bus: await connectBus(ground, busUrls, { onRefused, signal }) };
+    const admitted = await askSession(ask, signal);
+    return { cluster: admitted.cluster, bus: await connectBus(ground, admitted, { onRefused, signal }) };
   });
 }
 
-function connectBus({ config, keys, log }: Ground, urls: readonly string[], more: Partial<NatsOptions> = {}): Promise<Bus> {
-  return connectNats({ urls, node: config.nodeId, seed: keys, log, ...more });
+/** Nobody but the coordinator has anything to say to a node. */
+function connectBus(
+  ground: Ground,
+  { busUrls, coordinatorKey }: Admitted,
+  more: Pick<NatsOptions, "onRefused" | "signal"> = {},
+): Promise<Bus> {
+  const { config, keys, log } = ground;
+  const node = config.nodeId;
+  const keyOf = (party: string): string | undefined => (party === COORDINATOR ? coordinatorKey : undefined);
+  // Asked for at each message, as at each connection: the key may be exchanged meanwhile.
+  const envelopes = openEnvelopes({ self: node, seed: () => keys.seed, keyOf });
+  return connectNats({ urls: busUrls, node, seed: keys, envelopes, log, ...more });
 }
 
 async function openGateway({ config, folders, env, log, clock }: Ground): Promise<Gateway | undefined> {

@@ -90,7 +90,7 @@ export interface Coordinator {
   /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
   join(request: JoinRequest): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
-  session(id: NodeId, request: SessionRequest): Session;
+  session(id: NodeId, request: SessionRequest): Promise<Session>;
   /**
    * What a node asks with its own key, and each throws unauthorized where another has signed it. `probe` runs a task on it alone
    * and answers when that is over, or was given up.

@@ -10,7 +10,13 @@ const { invite, secret } = createInvitation();
 const key = joinKey(secret);
 const { publicKey, seed } = createNodeKeys();
 const said = { invite, node: NodeId.parse("studio"), publicKey, hostname: "studio.local", os: "darwin" };
-const answer = { node: said.node, cluster: ClusterId.parse("abcdefgh"), name: "home", state: "pending" as const };
+const answer = {
+  node: said.node,
+  cluster: ClusterId.parse("abcdefgh"),
+  name: "home",
+  state: "pending" as const,
+  coordinatorKey: createNodeKeys().publicKey,
+};
 
 describe("a request", () => {
   const request = makeJoinRequest(said, key, seed);
@@ -48,6 +54,7 @@ describe("a reply", () => {
     expect(isReplyProven(reply, request, key)).toBe(true);
     expect(isReplyProven(reply, makeJoinRequest(said, key, seed), key)).toBe(false);
     expect(isReplyProven({ ...reply, state: "approved" }, request, key)).toBe(false);
+    expect(isReplyProven({ ...reply, coordinatorKey: createNodeKeys().publicKey }, request, key)).toBe(false);
     expect(isReplyProven(reply, request, joinKey("other"))).toBe(false);
   });
 

@@ -60,6 +60,8 @@ export class Members {
   private readonly parts: MembersParts;
   private readonly places = new Map<NodeId, Place>();
   private cluster: ClusterId | undefined;
+  /** Whom nats-server takes, and by which key. */
+  private taken: ReadonlyMap<NodeId, string> = new Map();
   private over = false;
 
   constructor(parts: MembersParts) {
@@ -89,6 +91,27 @@ export class Members {
       }
       await clock.passes(AGAIN_MS);
     }
+  }
+
+  publicKeyOf(id: NodeId): string {
+    return this.placeOf(id).current.publicKey;
+  }
+
+  authorized(nodes: readonly { readonly id: NodeId; readonly publicKey: string }[]): void {
+    this.taken = new Map(nodes.map(({ id, publicKey }) => [id, publicKey]));
+  }
+
+  /** Is the key that its connection stands by taken? */
+  isTaken(id: NodeId): boolean {
+    return this.taken.get(id) === this.publicKeyOf(id);
+  }
+
+  /** A daemon tries what lies on its disk, one key after the other; the one that is let in counts from then on. */
+  admits(id: NodeId): boolean {
+    const place = this.placeOf(id);
+    const keys = keysOf(place).find(({ publicKey }) => publicKey === this.taken.get(id));
+    if (keys !== undefined) this.settle(place, keys);
+    return keys !== undefined;
   }
 
   /** K1 and K2, at each commit. */

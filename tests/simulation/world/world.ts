@@ -9,6 +9,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import { openRamNet } from "../../../cluster/src/bus/ram.ts";
 import { isTerminal } from "../../../cluster/src/core/task.ts";
 import { ACTS } from "./acts.ts";
+import { simulatedEnvelopes } from "../../support/fake-keys.ts";
 import { Chance } from "./chance.ts";
 import { Checker, type Violation } from "./checker.ts";
 import { Disk } from "./disk.ts";
@@ -69,6 +70,7 @@ class World {
     const chance = new Chance(seed);
     const weather = new Weather(time, chance.fork());
     const net = openRamNet({ clock: time, faults: weather.faults });
+    const envelopes = simulatedEnvelopes(seed);
     this.disk = new Disk(chance.fork(), (batch, life) => {
       checker.committed(batch, life);
       this.members?.committed(batch);
@@ -77,8 +79,10 @@ class World {
       time,
       chance: chance.fork(),
       net,
+      envelopes,
       disk: this.disk,
       checker,
+      onAuthorize: (nodes) => this.authorized(nodes),
       onBus: (up) => this.trouble?.busIs(up),
       isConnected: (id) => this.machines.some((machine) => machine.id === id && machine.life?.link.connected === true),
     });
@@ -90,12 +94,15 @@ class World {
       const slots = chance.whole(index === 0 ? 2 : 1, 4);
       const id = NodeId.parse(`node${index + 1}`);
       const enrol: Head["enrol"] = (its, clock) => (this.members ?? head).enrol(its, clock);
-      return new Machine({ id, slots, labels, kinds, time, chance: chance.fork(), net, checker, folder, enrol });
+      const publicKey = this.members && (() => this.members?.publicKeyOf(id) ?? "");
+      return new Machine({ id, slots, labels, kinds, time, chance: chance.fork(), net, envelopes, publicKey, checker, folder, enrol });
     });
     const { machines } = this;
     this.people = new People({ time, chance: chance.fork(), head, checker, machines });
     const acts = [...ACTS, ...(this.members?.acts ?? [])] as const;
-    this.trouble = new Trouble({ time, chance: chance.fork(), weather, head, disk, machines, acts, note: (text) => this.note(text) });
+    const admits = ({ id }: Machine): boolean => this.members?.admits(id) ?? true;
+    const note = (text: string): void => this.note(text);
+    this.trouble = new Trouble({ time, chance: chance.fork(), weather, head, disk, machines, acts, admits, note });
   }
 
   async run(steps: number): Promise<Outcome> {
@@ -146,6 +153,16 @@ class World {
     await this.membersAtRest();
     await this.balance();
     this.describe();
+  }
+
+  /** Whose key is not taken is cut off, and comes back with another one, if it has that. */
+  private authorized(nodes: Parameters<Members["authorized"]>[0]): void {
+    this.members?.authorized(nodes);
+    for (const machine of this.machines ?? []) {
+      if (this.members?.isTaken(machine.id) !== false || machine.life?.link.connected !== true) continue;
+      machine.life.link.set(false);
+      this.trouble.reconnect(machine);
+    }
   }
 
   private async membersAtRest(): Promise<void> {

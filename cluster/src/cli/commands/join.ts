@@ -8,7 +8,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
-import { foldersOf, makeFolders, readSecret } from "../../system/folders.ts";
+import { foldersOf, makeFolders, readSecret, writePrivateFile } from "../../system/folders.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.ts";
 import { loadNodeKeys } from "../../trust/keys.ts";
@@ -116,6 +116,7 @@ async function comeIn(session: Session, nodeIdText: string | undefined, text: st
   const said = { invite: code.invite, node: nodeId, publicKey, hostname: hostname(), os: process.platform };
   const urls = session.options.url === undefined ? code.urls : [readUrl(session.options.url)];
   const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key);
+  await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
   return { url, reply };
 }

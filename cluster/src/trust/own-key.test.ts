@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { fromSeed } from "@nats-io/nkeys";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { KeyRing, nextFile } from "./key-ring.ts";
+import { OwnKey, nextFile } from "./own-key.ts";
 
 let folder: string;
 let file: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "key-ring-"));
+  folder = await mkdtemp(join(tmpdir(), "own-key-"));
   file = join(folder, "node.seed");
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
@@ -18,7 +18,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 const keysOf = (seeds: readonly Uint8Array[]): string[] => seeds.map((seed) => fromSeed(seed).getPublicKey());
 
 test("one key, until another is to take its place; then both, the old one first, in files for the owner only", async () => {
-  const ring = await KeyRing.open(file);
+  const ring = await OwnKey.open(file);
   expect(ring.all().map(({ publicKey }) => publicKey)).toEqual([ring.publicKey]);
   const next = await ring.next();
   expect(await ring.next()).toEqual(next);
@@ -27,7 +27,7 @@ test("one key, until another is to take its place; then both, the old one first,
 });
 
 test("whoever was let in with the next one puts it into its place; another process of the machine finds it there", async () => {
-  const [cli, daemon] = [await KeyRing.open(file), await KeyRing.open(file)];
+  const [cli, daemon] = [await OwnKey.open(file), await OwnKey.open(file)];
   const next = await cli.next();
   cli.settle(next);
   expect(await readdir(folder)).toEqual(["node.seed"]);
@@ -39,7 +39,7 @@ test("whoever was let in with the next one puts it into its place; another proce
 });
 
 test("let in with the old one, the next one is kept: whether it counts is not known yet", async () => {
-  const ring = await KeyRing.open(file);
+  const ring = await OwnKey.open(file);
   const old = ring.publicKey;
   const next = await ring.next();
   ring.forAttempt();
@@ -55,7 +55,7 @@ test("let in with the old one, the next one is kept: whether it counts is not kn
 });
 
 test("a handshake does not fall over a file that cannot be read; whoever opens the ring hears of it", async () => {
-  const ring = await KeyRing.open(file);
+  const ring = await OwnKey.open(file);
   await writeFile(nextFile(file), "not a seed", { mode: 0o600 });
   expect(keysOf([ring.forAttempt()])).toEqual([ring.publicKey]);
   expect(() => ring.all()).toThrow(expect.objectContaining({ code: "config_invalid" }));
@@ -63,18 +63,18 @@ test("a handshake does not fall over a file that cannot be read; whoever opens t
   await rm(nextFile(file));
   await chmod(file, 0o644);
   expect(() => ring.all()).toThrow(expect.objectContaining({ code: "config_invalid" }));
-  await expect(KeyRing.open(file)).rejects.toMatchObject({ code: "config_invalid" });
+  await expect(OwnKey.open(file)).rejects.toMatchObject({ code: "config_invalid" });
 });
 
 test("wherever the exchange is cut off, and however often: one of the two files opens the door", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.constantFrom("asked", "lost", "taken", "answered", "tried"), { maxLength: 8 }), async (steps) => {
       await rm(folder, { recursive: true });
-      let ring = await KeyRing.open(file);
+      let ring = await OwnKey.open(file);
       let door = ring.publicKey;
       for (const step of steps) {
         // Each step is one of a process that dies after it.
-        ring = await KeyRing.open(file);
+        ring = await OwnKey.open(file);
         if (step === "asked") await ring.next();
         if (step === "taken" || step === "answered") door = (await ring.next()).publicKey;
         if (step === "answered") ring.settle(await ring.next());

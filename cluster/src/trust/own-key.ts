@@ -10,7 +10,7 @@ import { existsSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { loadNodeKeys, readNodeKeys, syncFolder, type NodeKeys } from "./keys.ts";
 
-export class KeyRing implements NodeKeys {
+export class OwnKey implements NodeKeys {
   private readonly file: string;
   private keys: NodeKeys;
   private tried: NodeKeys | undefined;
@@ -22,8 +22,8 @@ export class KeyRing implements NodeKeys {
   }
 
   /** Makes the key at the first call. */
-  static async open(file: string): Promise<KeyRing> {
-    return new KeyRing(file, await loadNodeKeys(file));
+  static async open(file: string): Promise<OwnKey> {
+    return new OwnKey(file, await loadNodeKeys(file));
   }
 
   /** Of the key that was let in last. */
