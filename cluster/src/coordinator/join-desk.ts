@@ -6,6 +6,7 @@
  *     answer was lost, is answered again.
  * J2. What is said to be true is committed: a node is let onto the bus after its row is in the store.
  * J3. Whoever proves nothing learns nothing: an invitation or a node that is not there is told like a wrong proof.
+ * J4. A node that hears that it is not known goes for good: that answer rests on what is committed, never on a removal that may yet fail.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -71,8 +72,9 @@ export class JoinDesk {
 
   /** For a node that knocks: it need not have been let in yet. */
   async session(id: NodeId, request: SessionRequest): Promise<Session> {
-    const { parts, claim, state } = this.lead;
-    const row = state.registry.find(id)?.row;
+    const { parts, claim, state, turn } = this.lead;
+    // J4: in a turn, and judged after it.
+    const row = await turn.run(() => state.registry.find(id)?.row);
     if (row === undefined || row.state === "revoked" || !isSessionProven(id, request, row.publicKey))
       throw new ClusterError("unauthorized", NOT_KNOWN);
     if (row.state === "approved") await this.nodes.ensureLetIn(row);

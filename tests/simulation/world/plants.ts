@@ -257,6 +257,14 @@ export const PLANTS: readonly Plant[] = [
     find: "    for (const [entry, boot] of this.freshLives) entry.boot = boot;\n",
     put: "",
   },
+  {
+    name: "a-removal-is-told-before-its-commit",
+    breaks: ["I13", "K1"],
+    file: "coordinator/join-desk.ts",
+    find: "await turn.run(() => state.registry.find(id)?.row)",
+    put: "state.registry.find(id)?.row",
+    members: true,
+  },
 ];
 
 /** From now on the product is loaded with this bug in it. To be called before anything of it is. */
