@@ -169,22 +169,6 @@ export const PLANTS: readonly Plant[] = [
     put: "",
     members: true,
   },
-  {
-    name: "a-late-goodbye-is-taken-at-its-word",
-    breaks: ["I5", "K1"],
-    file: "coordinator/member-desk.ts",
-    find: '      if (state === "ready" || state === "suspect")',
-    put: '      if (state === "revoked")',
-    members: true,
-  },
-  {
-    name: "a-key-is-kept-that-was-never-committed",
-    breaks: ["K1", "K3"],
-    file: "coordinator/registry.ts",
-    find: "      else entry.row = { ...entry.row, publicKey: row.publicKey, state: row.state };",
-    put: "",
-    members: true,
-  },
   // Found in earnest, and mended.
   {
     name: "a-clock-set-back-holds-offers-up",
