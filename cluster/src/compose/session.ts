@@ -61,22 +61,12 @@ export async function askSession({ node, keys, url, token, pinFile }: SessionQue
 }
 
 /** S2. Throws unauthorized where none of them is known. */
-export async function knock(
+export function knock(
   client: Client,
   { node, keys }: Pick<SessionQuestion, "node" | "keys">,
   options: { signal?: AbortSignal } = {},
 ): Promise<Session> {
-  const candidates = keys.all();
-  for (const candidate of candidates) {
-    try {
-      const session = await client.session({ id: node, ...makeSessionRequest(node, candidate.seed) }, options);
-      keys.settle(candidate);
-      return session;
-    } catch (error) {
-      if (!isRefused(error) || candidate === candidates.at(-1)) throw error;
-    }
-  }
-  throw new ClusterError("internal", "a node without a key");
+  return keys.withEach(({ seed }) => client.session({ id: node, ...makeSessionRequest(node, seed) }, options), isRefused);
 }
 
 export function isRefused(error: unknown): boolean {

@@ -104,19 +104,9 @@ async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
 }
 
 /** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
-async function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Promise<Enrolled> {
-  const candidates = keys.all();
-  for (const candidate of candidates) {
-    try {
-      const enrolled = await coordinator.enrol({ id: config.nodeId, publicKey: candidate.publicKey });
-      keys.settle(candidate);
-      return enrolled;
-    } catch (error) {
-      const isOther = error instanceof ClusterError && error.code === "state_conflict";
-      if (!isOther || candidate === candidates.at(-1)) throw error;
-    }
-  }
-  throw new ClusterError("internal", "a node without a key");
+function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Promise<Enrolled> {
+  const isOther = (error: unknown): boolean => error instanceof ClusterError && error.code === "state_conflict";
+  return keys.withEach(({ publicKey }) => coordinator.enrol({ id: config.nodeId, publicKey }), isOther);
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */

@@ -54,6 +54,33 @@ test("let in with the old one, the next one is kept: whether it counts is not kn
   expect(await readdir(folder)).toEqual(["node.seed"]);
 });
 
+test("a refusal counts only when every key was tried, one that came meanwhile included", async () => {
+  const ring = await OwnKey.open(file);
+  const other = await OwnKey.open(file);
+  const refused = new Error("refused");
+  const tried: string[] = [];
+  const knock = (opens: () => string) =>
+    ring.withEach(
+      async ({ publicKey }) => {
+        tried.push(publicKey);
+        // While the first question is under way, the key is exchanged by another process.
+        if (tried.length === 1) other.settle(await other.next());
+        if (publicKey !== opens()) throw refused;
+        return publicKey;
+      },
+      (error) => error === refused,
+    );
+  expect(await knock(() => other.publicKey)).toBe(other.publicKey);
+  expect([tried.length, ring.publicKey]).toEqual([2, other.publicKey]);
+  await expect(knock(() => "none")).rejects.toBe(refused);
+  await expect(
+    ring.withEach(
+      () => Promise.reject(new Error("away")),
+      (error) => error === refused,
+    ),
+  ).rejects.toThrow("away");
+});
+
 test("a handshake does not fall over a file that cannot be read; whoever opens the ring hears of it", async () => {
   const ring = await OwnKey.open(file);
   await writeFile(nextFile(file), "not a seed", { mode: 0o600 });

@@ -4,7 +4,8 @@
  *
  * R1. The next key is on disk before anybody is asked to take it, and stays there until somebody was let in with it. So whatever
  *     dies in between, one of the two files opens the door.
- * R2. The files are read anew for each try: another process of this machine may have exchanged them.
+ * R2. The files are read anew for each try: another process of this machine may have exchanged them. A key that is refused says
+ *     nothing while there is another one that was not tried, one that has just come included.
  */
 import { existsSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
@@ -58,6 +59,24 @@ export class OwnKey implements NodeKeys {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     }
     syncFolder(dirname(this.file));
+  }
+
+  /** What `attempt` gives with the key that is let in, which counts from then on. Throws what the last one threw, or whatever is no refusal. */
+  async withEach<T>(attempt: (keys: NodeKeys) => Promise<T>, isRefusal: (error: unknown) => boolean): Promise<T> {
+    const tried = new Set<string>();
+    for (let refusal: unknown; ;) {
+      const keys = this.all().find(({ publicKey }) => !tried.has(publicKey));
+      if (keys === undefined) throw refusal;
+      tried.add(keys.publicKey);
+      try {
+        const found = await attempt(keys);
+        this.settle(keys);
+        return found;
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        refusal = error;
+      }
+    }
   }
 
   /** For one try to connect: one key after the other, until one is let in. */
