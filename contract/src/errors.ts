@@ -75,7 +75,7 @@ export const ERRORS = {
   bus_unreachable: row(503, 1, "infrastructure", "The connection to nats-server is down; it comes back by itself."),
   node_removed: row(
     410,
-    1,
+    2,
     "permanent",
     "Let it join with a new code (on the coordinator: `openclaw-cluster invite`), or delete its folder.",
   ),

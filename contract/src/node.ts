@@ -125,3 +125,10 @@ export const Node = z
   })
   .meta({ id: "Node" });
 export type Node = z.infer<typeof Node>;
+
+/** For people, with what keeps new work away. */
+export function stateText({ state, draining, load }: Node): string {
+  // Of a node that is not there, what it said last is no news.
+  const full = state === "ready" ? load && diskFullText(load) : undefined;
+  return [state, ...(draining ? ["draining"] : []), ...(full === undefined ? [] : [full])].join(", ");
+}

@@ -13,10 +13,11 @@ import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
 import type { Operation } from "./operation.ts";
 import { Explanation } from "./placement.ts";
-import { Invite, InviteRequest, JoinReply, JoinRequest, PublicKey, Session, SessionRequest } from "./join.ts";
+import { Invite, InviteRequest, PublicKey } from "./join.ts";
+import { MEMBERSHIP_OPERATIONS } from "./membership-operations.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
-import { TokenId, TokenMade, TokenRequest, TokenView } from "./token.ts";
+import { TokenId, TokenMade, TokenRequest, TokenRotation, TokenView } from "./token.ts";
 import { OutputChunk } from "./wire.ts";
 
 const TaskParams = z.object({ id: TaskId });
@@ -254,25 +255,7 @@ export const OPERATIONS = {
     body: InviteRequest,
     reply: Invite,
   },
-  join: {
-    method: "post",
-    path: "/join",
-    scope: "proof",
-    status: 200,
-    summary: "Come into the cluster with a join code, which is proved and not sent",
-    body: JoinRequest,
-    reply: JoinReply,
-  },
-  session: {
-    method: "post",
-    path: "/nodes/{id}/session",
-    scope: "proof",
-    status: 200,
-    summary: "Where a node finds the bus, and whether it may come in; signed by its key",
-    params: NodeParams,
-    body: SessionRequest,
-    reply: Session,
-  },
+  ...MEMBERSHIP_OPERATIONS,
   audit: {
     method: "get",
     path: "/audit",
@@ -310,6 +293,16 @@ export const OPERATIONS = {
     summary: "Take a token back, from the next request on",
     params: z.object({ id: TokenId }),
     reply: TokenView,
+  },
+  rotateToken: {
+    method: "post",
+    path: "/tokens/{id}/rotate",
+    scope: "admin",
+    status: 200,
+    summary: "Make another secret for a token; the answer shows it, and nothing does again",
+    params: z.object({ id: TokenId }),
+    body: TokenRotation,
+    reply: TokenMade,
   },
   enrol: { method: "post", path: "/nodes", scope: "admin", status: 200, summary: "Let a node's key in", body: Enrol, reply: Enrolled },
   node: { method: "get", path: "/nodes/{id}", scope: "viewer", status: 200, summary: "One node", params: NodeParams, reply: Node },

@@ -7,6 +7,8 @@ export const TOKENS = {
   max: 1_000,
   ttlMinMs: 60_000,
   ttlMaxMs: 10 * 366 * 86_400_000,
+  /** After a rotation the secret of before may go on for so long. */
+  graceMaxMs: 7 * 86_400_000,
 } as const;
 
 /** The public name inside a token: `occ_<id>_…`. */
@@ -42,8 +44,14 @@ export const TokenView = z.object({
   scope: Scope,
   createdAt: z.int(),
   expiresAt: z.int().optional(),
+  /** The secret of before a rotation still opens the API until then. */
+  graceUntil: z.int().optional(),
 });
 export type TokenView = z.infer<typeof TokenView>;
+
+/** Another secret for the same token. Without `graceMs` that of before ends at once. */
+export const TokenRotation = z.strictObject({ graceMs: z.int().min(0).max(TOKENS.graceMaxMs).default(0) });
+export type TokenRotation = z.infer<typeof TokenRotation>;
 
 export const TokenMade = TokenView.extend({ token: z.string() });
 export type TokenMade = z.infer<typeof TokenMade>;

@@ -63,6 +63,7 @@ beforeAll(async () => {
     busUrls: [nats.server.url],
     coordinatorKey: nats.coordinatorKeys.publicKey,
     epoch: EPOCH,
+    now: Date.now(),
   });
   const bus = nats.coordinatorBus;
   bus.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {

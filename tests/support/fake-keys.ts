@@ -22,18 +22,19 @@ function simulatedLife(life: string): OwnLife {
   return { life, agree: (other) => createHash("sha256").update([life, other].sort().join()).digest() };
 }
 
-export type OpenEnvelopes = (self: string, keyOf?: (party: string) => string | undefined) => Envelopes;
+/** `ownKey`: the key that it signs with, where that is not keyFor. */
+export type OpenEnvelopes = (self: string, keyOf?: (party: string) => string | undefined, ownKey?: () => string) => Envelopes;
 
 /** One for each opening of a bus. Every other seed seals, so that what seals keep away is tried too. */
 export function simulatedEnvelopes(seed: number): OpenEnvelopes {
   let lives = 0;
-  return (self, keyOf = keyFor) =>
+  return (self, keyOf = keyFor, ownKey = () => keyFor(self)) =>
     seed % 2 === 0
       ? plainEnvelopes()
       : sealedEnvelopes({
           self,
           life: simulatedLife(String(++lives).padStart(43, "0")),
-          sign: (words) => signatureOf(keyFor(self), words),
+          sign: (words) => signatureOf(ownKey(), words),
           verify: (publicKey, words, signature) => signatureOf(publicKey, words).equals(signature),
           keyOf,
         });

@@ -1,15 +1,16 @@
 /** Who may come in, of a FakeCoordinator: tokens in a map, and join codes of which only the newest one's key is known. */
 import type { AuditPage } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
+import { ClusterId, taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
+import type { LeaveRequest, Leaving, Probe, Rotated, RotateRequest } from "@openclaw-cluster/contract/membership";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
 import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
 import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
-import { STARTED_AT } from "./fake-answers.ts";
+import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 import { COORDINATOR_KEY } from "./fake-keys.ts";
 
 export class FakeTrust {
@@ -61,6 +62,29 @@ export class FakeTrust {
     return viewOf(row);
   }
 
+  async rotateToken(id: TokenId): Promise<TokenMade> {
+    const { name, scope } = await this.revokeToken(id);
+    const { token, hash } = createToken(id);
+    const row = { id, hash, scope, name, createdAt: STARTED_AT };
+    this.rows.set(hash, row);
+    return { ...viewOf(row), token };
+  }
+
+  async probe(id: NodeId): Promise<Probe> {
+    const { cluster } = await this.session(id);
+    return { cluster, name: "test", version: "0.1.0", task: taskId(1), state: "succeeded", node: SAMPLE_NODE };
+  }
+
+  async leave(id: NodeId, { wish }: LeaveRequest): Promise<Leaving> {
+    await this.session(id);
+    return { node: id, gone: wish === "go", wasDraining: false, held: 0, tasks: [] };
+  }
+
+  async rotate(id: NodeId, { publicKey }: RotateRequest): Promise<Rotated> {
+    await this.session(id);
+    return { node: id, publicKey };
+  }
+
   guessed(address: string): void {
     this.guesses.push(address);
   }
@@ -91,7 +115,8 @@ export class FakeTrust {
 
   async session(id: NodeId): Promise<Session> {
     if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
+    const told = { busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT };
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", ...told };
   }
 
   protected check(): void {

@@ -26,8 +26,10 @@ export interface RamCluster {
   readonly coordinator: Coordinator;
   readonly store: Store;
   readonly net: RamNet;
-  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. */
-  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy): Promise<Worker>;
+  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. Without a key it has one that is none. */
+  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy, publicKey?: string): Promise<Worker>;
+  /** The worker has ended in good order. */
+  lose(worker: Worker): Promise<void>;
   /** The coordinator is gone without a word, and another starts on the same store. */
   restartCoordinator(): Promise<Coordinator>;
   stop(): Promise<void>;
@@ -96,12 +98,9 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
     get coordinator() {
       return coordinator;
     },
-    async addWorker(id, facts, policy) {
+    async addWorker(id, facts, policy, publicKey = keyFor(id)) {
       const node = NodeId.parse(id);
-      const { cluster } = await coordinator.enrol({
-        id: node,
-        publicKey: keyFor(id),
-      });
+      const { cluster } = await coordinator.enrol({ id: node, publicKey });
       const own = factsOf(facts);
       const worker = await openWorker({
         node,
@@ -120,6 +119,10 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
       // Its first heartbeat is under way; what a test does next must not overtake it.
       for (let turn = 0; turn < TURNS_MAX && coordinator.node(node).state !== "ready"; turn++) await new Promise(setImmediate);
       return worker;
+    },
+    async lose(worker) {
+      workers.splice(workers.indexOf(worker), 1);
+      await worker.stop({ graceMs: 0 });
     },
     async restartCoordinator() {
       await coordinator.stop();

@@ -187,7 +187,7 @@ async function beRefused(stage: Stage): Promise<void> {
   await say("start", "--home", home);
   await say("start", "--home", home, "--json", "--set", `openclaw.url=ws://ann:${WRONG_TOKEN}@127.0.0.1:1`);
   await say("status", "--url", `http://127.0.0.1:1/?token=${WRONG_TOKEN}`);
-  await say("join", WRONG_CODE, "--home", path.join(stage.folder, "nobody"));
+  await say("join", "--no-start", WRONG_CODE, "--home", path.join(stage.folder, "nobody"));
   const codes = words.slice(-4).map(({ bytes }) => /unauthorized|usage/.exec(String(bytes))?.[0]);
   expect(codes).toEqual(["unauthorized", "usage", "usage", "usage"]);
   await rm(tokenFile);

@@ -130,7 +130,7 @@ async function open(ends: (() => Promise<void>)[], end: () => Promise<void>): Pr
   const home = path.join(cluster.folder, "joined");
   // Past the recorder: the one answer that has to hold a secret.
   const { code } = await cluster.client.invite({ approve: true, ttlMs: INVITE.ttlDefaultMs });
-  await say("join", code, "--url", recorder.url, "--home", home, "--node-id", "joined");
+  await say("join", "--no-start", code, "--url", recorder.url, "--home", home, "--node-id", "joined");
   await writePolicy(home, POLICY);
   const its = { OPENCLAW_GATEWAY_URL: gateway.url, OPENCLAW_GATEWAY_TOKEN: GATEWAY_TOKEN };
   const joined = await cluster.startHome(home, { env: { ...env, ...its } });

@@ -53,7 +53,10 @@ const knock = ({ method, path }: Pick<Cell, "method" | "path">, token: string | 
 test("the document tells of each operation whom it is for, and these alone want no token", () => {
   expect(cells.length).toBeGreaterThan(35);
   expect(cells.filter(({ scope }) => scope !== "proof" && !Scope.safeParse(scope).success)).toEqual([]);
-  expect(cells.filter(({ scope }) => scope === "proof").map(({ path }) => path)).toEqual(["/api/v1/join", "/api/v1/nodes/{id}/session"]);
+  expect(cells.filter(({ scope }) => scope === "proof").map(({ path }) => path)).toEqual([
+    "/api/v1/join",
+    ...["session", "probe", "leave", "key"].map((act) => `/api/v1/nodes/{id}/${act}`),
+  ]);
 });
 
 describe("every cell", () => {

@@ -17,6 +17,7 @@ import { openStreams } from "./stream.ts";
 
 const names = Object.keys(OPERATIONS) as OperationName[];
 const echo = { kind: "echo", input: { value: "hello" } };
+const SIGNED = { at: 1, nonce: "n".repeat(43), signature: "s".repeat(86) };
 
 /** One good request for each operation; t1 is queued, t2 has succeeded. */
 const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "method">> = {
@@ -43,6 +44,7 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   audit: { path: "/audit?after=0&limit=10" },
   tokens: { path: "/tokens" },
   makeToken: { path: "/tokens", body: { name: "ci", scope: "submitter", ttlMs: 86_400_000 } },
+  rotateToken: { path: "/tokens/77777777/rotate", body: { graceMs: 60_000 } },
   revokeToken: { path: "/tokens/77777777" },
   invite: { path: "/join-tokens", body: { approve: true } },
   join: {
@@ -53,6 +55,9 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
     },
   },
   session: { path: "/nodes/studio/session", body: { nonce: "n".repeat(43), signature: "s".repeat(86) } },
+  probe: { path: "/nodes/studio/probe", body: { ...SIGNED, kind: "echo" } },
+  leave: { path: "/nodes/studio/leave", body: { ...SIGNED, wish: "drain" } },
+  rotate: { path: "/nodes/studio/key", body: { ...SIGNED, publicKey: `U${"A".repeat(55)}`, possession: "p".repeat(86) } },
   approveNode: { path: "/nodes/studio/approve" },
   revokeNode: { path: "/nodes/studio/revoke" },
   node: { path: "/nodes/studio" },

@@ -38,9 +38,23 @@ export function sealedEnvelopes(parts: SealParts): Envelopes {
   return new SealedEnvelopes(parts);
 }
 
-/** For one opening of a party's bus. `seed`: the party's own, `SU…`. */
-export function openEnvelopes({ self, seed, keyOf }: Pick<SealParts, "self" | "keyOf"> & { readonly seed: Uint8Array }): Envelopes {
-  return sealedEnvelopes({ self, life: beginLife(), sign: signer(seed), verify: isSignedBy, keyOf });
+/** For one opening of a party's bus. `seed`: the party's own, `SU…`; asked for at each message where it may be exchanged meanwhile. */
+export function openEnvelopes({
+  self,
+  seed,
+  keyOf,
+}: Pick<SealParts, "self" | "keyOf"> & { readonly seed: Uint8Array | (() => Uint8Array) }): Envelopes {
+  const sign = typeof seed === "function" ? latest(seed) : signer(seed);
+  return sealedEnvelopes({ self, life: beginLife(), sign, verify: isSignedBy, keyOf });
+}
+
+function latest(seed: () => Uint8Array): Sign {
+  let last: { readonly seed: Uint8Array; readonly sign: Sign } | undefined;
+  return (words) => {
+    const now = seed();
+    if (last?.seed !== now) last = { seed: now, sign: signer(now) };
+    return last.sign(words);
+  };
 }
 
 class SealedEnvelopes implements Envelopes {

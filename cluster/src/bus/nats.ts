@@ -18,7 +18,7 @@ import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
 import { getBlob, putBlob } from "./nats-blobs.ts";
-import { openConnection, type Connection } from "./nats-connection.ts";
+import { openConnection, type Connection, type ConnectionOptions } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
 import { ensureStreams, readOutput } from "./nats-streams.ts";
 import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
@@ -28,7 +28,7 @@ export interface NatsOptions {
   /** Absent: this is the coordinator, which also keeps the streams in being. */
   readonly node?: NodeId;
   /** `SU…` */
-  readonly seed: Uint8Array | string;
+  readonly seed: ConnectionOptions["seed"];
   readonly envelopes: Envelopes;
   readonly log: Log;
   /** How long to try before the first connection; 10 s unless said. Later the bus reconnects for ever. */

@@ -36,6 +36,14 @@ export const COMMANDS: readonly Entry[] = [
     load: () => import("./commands/discover.ts"),
   },
   {
+    name: "leave",
+    group: MACHINE,
+    summary: "take this machine out of its cluster for good, in good order",
+    load: () => import("./commands/leave.ts"),
+  },
+  { name: "rotate", group: MACHINE, summary: "give this machine another key", load: () => import("./commands/rotate.ts") },
+  { name: "probe", group: MACHINE, summary: "see how this machine does in its cluster", load: () => import("./commands/probe.ts") },
+  {
     name: "service",
     group: MACHINE,
     summary: "let this machine start the daemon by itself",

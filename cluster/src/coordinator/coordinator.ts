@@ -10,7 +10,8 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { AuditPage } from "@openclaw-cluster/contract/audit";
-import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
+import type { LeaveRequest, Leaving, Probe, ProbeRequest, Rotated, RotateRequest } from "@openclaw-cluster/contract/membership";
+import type { TokenId, TokenMade, TokenRequest, TokenRotation, TokenView } from "@openclaw-cluster/contract/token";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
@@ -99,6 +100,13 @@ export interface Coordinator {
   join(request: JoinRequest, peer?: Peer): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
   session(id: NodeId, request: SessionRequest): Promise<Session>;
+  /**
+   * What a node asks with its own key, and each throws unauthorized where another has signed it. `probe` runs a task on it alone
+   * and answers when that is over, or was given up.
+   */
+  probe(id: NodeId, request: ProbeRequest, signal: AbortSignal): Promise<Probe>;
+  leave(id: NodeId, request: LeaveRequest): Promise<Leaving>;
+  rotate(id: NodeId, request: RotateRequest): Promise<Rotated>;
   approveNode(id: NodeId, actor?: string): Promise<Node>;
   /** Its connection is cut, its key is not taken again, its leases are given away. */
   revokeNode(id: NodeId, actor?: string): Promise<Node>;
@@ -113,6 +121,8 @@ export interface Coordinator {
   /** Throws overloaded with TOKENS.max of them. */
   makeToken(request: TokenRequest, actor?: string): Promise<TokenMade>;
   revokeToken(id: TokenId, actor?: string): Promise<TokenView>;
+  /** The same token with another secret; that of before ends at once, or after `graceMs`. */
+  rotateToken(id: TokenId, rotation: TokenRotation, actor?: string): Promise<TokenMade>;
   /** Oldest first. */
   auditLog(page: { after: number; limit: number }): Promise<AuditPage>;
   /** An address has presented wrong credentials until it was shut out for a while. */

@@ -66,8 +66,10 @@ export class NodeDesk {
       .filter(({ row }) => row.state === "approved")
       .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
     const { keyring, busServer } = this.lead.parts;
-    keyring.set(approved);
+    // What a node has signed with the key that it is exchanging counts until nats-server has taken the other one, and cut it off.
+    keyring.set(approved.map(({ id, publicKey }) => ({ id, publicKey: this.letIn.get(id) ?? publicKey })));
     await busServer?.authorize(approved);
+    keyring.set(approved);
     this.letIn = new Map(approved.map(({ id, publicKey }) => [id, publicKey]));
   }
 
@@ -101,27 +103,36 @@ export class NodeDesk {
     });
   }
 
-  async shutdown(id: NodeId, actor: string = SELF): Promise<Node> {
+  /** `now`: without time for what runs there. */
+  async shutdown(id: NodeId, { now = false }: { now?: boolean } = {}, actor: string = SELF): Promise<Node> {
     const node = this.node(id);
     if (id === this.lead.parts.self)
       throw new ClusterError("state_conflict", `${id} runs the coordinator; stop it there with Ctrl-C or its service.`);
     await this.lead.turn.run(() => this.lead.audit.note(actor, "node.shut_down", id));
-    this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch });
+    this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch, ...(now && { now }) });
     return node;
   }
 
   /** For good. Its tasks' history keeps its name; its key may not connect any more. */
   async remove(id: NodeId, actor: string = SELF): Promise<Node> {
-    const last = await this.lead.turn.run(() => {
-      const entry = this.registry.get(id);
+    return this.takeOut(id, (entry) => {
       const refusal = this.mayNotGo(entry);
       if (refusal !== undefined) throw new ClusterError("state_conflict", refusal);
+      this.lead.audit.note(actor, "node.removed", id);
+    });
+  }
+
+  /** `decide` may refuse, and does in the same turn what else belongs to it. Gives the node as it was last. */
+  async takeOut(id: NodeId, decide: (entry: NodeEntry) => void): Promise<Node> {
+    const last = await this.lead.turn.run(() => {
+      const entry = this.registry.get(id);
+      decide(entry);
       const node = this.view(entry);
       this.registry.remove(id);
-      this.lead.audit.note(actor, "node.removed", id);
       this.lead.state.ledger.scheduler.removeNode(id);
       return node;
     });
+    failpoint("leave.committed");
     this.lead.feed.publish([{ removed: id }], this.lead.parts.clock.wall());
     await this.authorize();
     return last;

@@ -73,6 +73,8 @@ export interface TokenRow {
   readonly createdAt: number;
   readonly expiresAt?: number;
   readonly invite?: InviteTerms;
+  /** The secret of before a rotation, good for a while yet. */
+  readonly previous?: { readonly hash: string; readonly until: number };
 }
 
 /** One that opens the API. */

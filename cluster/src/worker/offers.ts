@@ -44,8 +44,8 @@ export interface DeskParts {
   readonly room: DiskRoom;
   /** The coordinator wants to hear everything now. */
   report(): void;
-  /** The coordinator wants this daemon to end. */
-  shutdown(): void;
+  /** The coordinator wants this daemon to end; `now`: without time for what runs. */
+  shutdown(now: boolean): void;
   /** Has this machine slept or stood still, and not been answered since? */
   inDoubt(): boolean;
   /** The coordinator goes away for so long at most, and gives nothing away meanwhile. */
@@ -98,7 +98,7 @@ export class Desk {
       case "report":
         return this.parts.report();
       case "shutdown":
-        return this.parts.shutdown();
+        return this.parts.shutdown(control.now === true);
       case "pause":
         return this.parts.pause(control.ms);
     }
