@@ -1,7 +1,7 @@
 /**
  * Programs that crash, hide, multiply, flood and hog (F03, F37, F40–F42), and a worker that dies above them (F01): each
- * ends typed, with nothing left, and what runs beside it on the node does not notice. How much a single program may take
- * of the machine is not limited by us yet; where a test needs a limit, it sets one around the whole worker.
+ * ends typed, with nothing left, and what runs beside it on the node does not notice. A hog is held to its own limit; that
+ * a worker whose whole machine is short stays well is tried with a limit around all of it.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { rssMiB } from "../../scripts/bench/usage.ts";
 import { makeControlGroup, noControlGroups } from "../support/cgroup.ts";
-import { startCluster, until, untilOver, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startCluster, until, untilOver, writePolicy, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { processesOf } from "../support/leaked-processes.ts";
 import { attemptFolder, attemptPids } from "../support/worker-home.ts";
 
@@ -133,9 +133,36 @@ function limitStudio(limit: Parameters<typeof makeControlGroup>[1]): void {
 }
 
 describe("hogs", () => {
-  test("of open files: its own limit holds it", async () => {
+  test("of open files: a limit of its own making holds it", async () => {
     const task = await run('ulimit -n 256; for i in $(seq 3 400); do eval "exec $i</dev/null" 2>/dev/null || exit 9; done');
     expect(task).toMatchObject({ state: "failed", error: { data: { exitCode: 9 } } });
+  });
+
+  test.skipIf(NO_GROUPS !== undefined)(`each held to its own limit${NO_GROUPS === undefined ? "" : ` (${NO_GROUPS})`}`, async () => {
+    await writePolicy(studio.home, {
+      allow: { commands: ["bash -c *"] },
+      limits: { memoryMiB: 256, processes: 48, fileMiB: 4, openFiles: 64 },
+    });
+    await until("nodes show says it", async () =>
+      (await cluster.cli("nodes", "show", "studio")).stdout.includes("memory 256 MiB, processes 48, a file 4.0 MiB, open files 64")
+        ? true
+        : undefined,
+    );
+    const beside = await cluster.client.submit(command("sleep 3; echo well"));
+    const bomb = await cluster.client.submit(command("b() { b & b & wait; }; b", { timeouts: { runMs: 3_000 } }));
+    const hogs = [
+      ["exec tail /dev/zero", { code: "limit_reached", data: { limit: "memoryMiB", value: 256 } }],
+      ["exec head -c 9000000 /dev/zero > big", { code: "limit_reached", data: { limit: "fileMiB" } }],
+      ['for i in $(seq 3 90); do eval "exec $i</dev/null" 2>/dev/null || exit 9; done', { code: "command_failed", data: { exitCode: 9 } }],
+    ] as const;
+    for (const [script, error] of hogs) expect(await run(script)).toMatchObject({ state: "failed", attempt: 1, error });
+    await until("the bomb goes off", () => (leftOf(bomb.id) > 30 ? true : undefined));
+    expect(leftOf(bomb.id)).toBeLessThanOrEqual(48);
+    await worksBeside();
+    expect(await untilOver(cluster, bomb.id)).toMatchObject({ state: "failed", error: { code: "run_timeout" } });
+    await untilGone(bomb.id);
+    expect(await untilOver(cluster, beside.id)).toMatchObject({ state: "succeeded", result: { stdoutTail: "well\n" } });
+    await writePolicy(studio.home, { allow: { commands: ["bash -c *"] } });
   });
 
   test.skipIf(NO_GROUPS !== undefined)(

@@ -5,10 +5,10 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../bus/bus.ts";
 import { connectNats, type NatsOptions } from "../bus/nats.ts";
-import type { PolicySource } from "../core/policy.ts";
 import { agentExecutor } from "../executors/agent.ts";
-import { commandExecutor } from "../executors/command.ts";
-import { openCommandGuard, type CommandGuard } from "../executors/command-guard.ts";
+import { commandExecutor, type CommandParts } from "../executors/command.ts";
+import { openCommandGuard } from "../executors/command-guard.ts";
+import { openConfinement } from "../executors/confinement.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor, Executors } from "../executors/executors.ts";
 import { toolExecutor } from "../executors/tool.ts";
@@ -43,9 +43,12 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const policy = openPolicyFile({ file: folders.policy, clock, log });
   open.push(async () => policy.close());
 
-  const guard = openCommandGuard();
+  const worksIn = path.join(folders.data, "worker");
+  const confinement = openConfinement({ folder: worksIn, clusterHome: folders.home, userHome: homedir(), env: ground.env, log });
+  open.push(async () => confinement.close());
+  const guard = openCommandGuard(() => confinement.ours());
   open.push(async () => guard.close());
-  const executors = executorsFor(ground, policy, guard, gateway);
+  const executors = executorsFor(ground, { policy, guard, confinement }, gateway);
   const worker = await openWorker({
     node: config.nodeId,
     cluster: ClusterId.parse(cluster),
@@ -59,13 +62,14 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
       folder: folders.home,
       executors,
       policy,
+      confinement: (own) => confinement.facts(own),
       labels: config.labels,
       slots: config.slots,
       clock,
       log,
       ...(gateway !== undefined && { gateway }),
     }),
-    folder: path.join(folders.data, "worker"),
+    folder: worksIn,
     slots: config.slots,
     diskFloorMiB: config.diskFloorMiB,
     onShutdown: () => ground.leave(),
@@ -132,8 +136,8 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
-  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ policy, inherited: env, guard }) as Executor];
+function executorsFor({ clock, env }: Ground, commands: Omit<CommandParts, "inherited">, gateway: Gateway | undefined): Executors {
+  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ ...commands, inherited: env }) as Executor];
   if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));
 }
