@@ -83,6 +83,12 @@ export const ERRORS = {
 
   // How an attempt can end other than well.
   command_failed: row(422, 1, "permanent", "The command ended with an error; see its output with `openclaw-cluster logs`."),
+  limit_reached: row(
+    422,
+    1,
+    "permanent",
+    "The command took more of the node than it may; the detail says which limit, and what to change.",
+  ),
   spawn_failed: row(422, 1, "permanent", "The program could not be started on that node; is it installed there?"),
   run_timeout: row(422, 1, "transient", "The attempt ran longer than timeouts.runMs."),
   idle_timeout: row(422, 1, "transient", "The attempt showed no output for timeouts.idleMs."),
@@ -91,6 +97,12 @@ export const ERRORS = {
   deadline_passed: row(422, 1, "permanent", "The task was not done by its deadline."),
   policy_denied: row(403, 1, "policy", "The node's own policy.yaml does not allow this; its owner can change that."),
   secret_missing: row(422, 1, "permanent", "On that node: `openclaw-cluster secret set`; or let the task run where the secret is."),
+  sandbox_unavailable: row(
+    422,
+    1,
+    "policy",
+    "That node's policy.yaml asks for a sandbox that is not there: install bubblewrap on it, or change sandbox in the policy.",
+  ),
   disk_full: row(422, 1, "infrastructure", "Free disk space on that node; it takes work again by itself."),
   executor_missing: row(422, 1, "permanent", "That node cannot carry out this kind of task."),
   gateway_unreachable: row(

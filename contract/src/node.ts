@@ -1,5 +1,6 @@
 /** What a node says about itself, and what the cluster shows of it. */
 import { z } from "zod";
+import { Confinement } from "./command-limits.ts";
 import { NodeId } from "./ids.ts";
 import { Arch, Labels, Os, TaskKind } from "./task-spec.ts";
 
@@ -51,6 +52,8 @@ export const NodeFacts = z
         })
         .optional(),
     }),
+    /** There while its policy allows commands. */
+    confinement: Confinement.optional(),
     labels: Labels,
     slots: z.int().min(1).max(1_024),
   })

@@ -17,6 +17,7 @@ export const Refusal = z.enum([
   "quiet_hours",
   "not_approved",
   "policy",
+  "sandbox",
   "kind",
   "os",
   "arch",

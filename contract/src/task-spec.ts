@@ -3,6 +3,7 @@
  * silent default. Everything the cluster itself decides (state, attempt, node, times) is in task.ts.
  */
 import { z } from "zod";
+import { CommandLimits } from "./command-limits.ts";
 import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { NodeId } from "./ids.ts";
@@ -133,6 +134,8 @@ export const CommandInput = z
     env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.union([z.string().max(32_768), SecretRef])).optional(),
     stdin: z.string().max(65_536).optional(),
     outputBytesMax: z.int().min(0).max(LIMITS.outputBytesCeiling).optional(),
+    /** Tighter ones than the node's policy has; wider ones change nothing. */
+    limits: CommandLimits.partial().optional(),
   })
   .meta({ id: "CommandInput" });
 export type CommandInput = z.infer<typeof CommandInput>;

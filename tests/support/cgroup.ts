@@ -4,7 +4,8 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 export interface ControlGroup {
-  add(pid: number): void;
+  /** The command line that a program stands behind, to run in it from its start on. */
+  readonly under: readonly string[];
   /** When everything in it has ended. */
   remove(): Promise<void>;
 }
@@ -28,7 +29,7 @@ export function makeControlGroup(name: string, limit: { readonly processes: numb
   mkdirSync(folder);
   writeFileSync(path.join(folder, file), String(value));
   return {
-    add: (pid) => writeFileSync(path.join(folder, "cgroup.procs"), String(pid)),
+    under: ["/bin/sh", "-c", 'echo 0 >"$1" && shift && exec "$@"', "sh", path.join(folder, "cgroup.procs")],
     async remove() {
       for (let look = 0; ; look++) {
         try {

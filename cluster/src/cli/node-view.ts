@@ -1,4 +1,5 @@
 /** Nodes as a person reads them. */
+import type { Confinement } from "@openclaw-cluster/contract/command-limits";
 import { stateText, type JoinedFrom, type Node, type NodeFacts, type NodeState } from "@openclaw-cluster/contract/node";
 import { facts, table } from "./table.ts";
 import { labelText } from "./task-view.ts";
@@ -57,6 +58,7 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["labels", labelText(node.labels)],
     ["kinds", known?.kinds.join(" ")],
     ...policyRows(known?.policy),
+    ...confinementRows(known?.confinement),
     ["OpenClaw", openclawText(node)],
     ["agents", known?.openclaw && names(known.openclaw.agents)],
     ["models", known?.openclaw && names(known.openclaw.models.map((model) => `${model.provider}/${model.id}`))],
@@ -86,6 +88,28 @@ function policyRows(policy: NodeFacts["policy"] | undefined): (readonly [name: s
     rows.push(["quiet hours", plainLine(`${hours.text}${now ?? ""}`)]);
   }
   return rows;
+}
+
+/** What its commands may take, by what that is kept, and whether there is a sandbox for them. */
+function confinementRows(confinement: Confinement | undefined): (readonly [name: string, value: string])[] {
+  if (confinement === undefined) return [];
+  const { limits, keeps, note, sandbox } = confinement;
+  const { memoryMiB, processes, fileMiB, openFiles, nice } = limits;
+  const by = (keeper: string): string =>
+    keeper === "cgroup" || keeper === "rlimit" ? "" : keeper === "watch" ? " (watched)" : " (not kept)";
+  const rows = [
+    `memory ${mebibytes(memoryMiB)}${by(keeps.memoryMiB)}`,
+    `processes ${processes}${by(keeps.processes)}`,
+    `a file ${mebibytes(fileMiB)}${by(keeps.fileMiB)}`,
+    `open files ${openFiles}${by(keeps.openFiles)}`,
+    `nice ${nice}${keeps.nice ? "" : by("none")}`,
+  ];
+  const there = sandbox.available ? "there" : plainLine(`none: ${sandbox.reason ?? "?"}`);
+  const only = sandbox.required.includes("**") ? "every program" : names(sandbox.required);
+  return [
+    ["its limits", `${rows.join(", ")}${note === undefined ? "" : plainLine(`; ${note}`)}`],
+    ["its sandbox", `${sandbox.mode}, ${there}${sandbox.required.length === 0 ? "" : `; required for ${only}`}`],
+  ];
 }
 
 function usersText({ allow, deny }: NonNullable<NodeFacts["policy"]["users"]>): string {

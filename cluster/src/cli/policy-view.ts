@@ -1,4 +1,7 @@
 /** A node's policy in plain words: what counts in the end, denials included. */
+import { totalmem } from "node:os";
+import type { AllowRule } from "../core/allow-rule.ts";
+import { limitsHere } from "../core/bounds.ts";
 import type { Policy } from "../core/policy.ts";
 import { hoursText, quietness, untilText, type Moment } from "../core/quiet-hours.ts";
 import type { TaskKind } from "@openclaw-cluster/contract/task-spec";
@@ -9,18 +12,20 @@ type Row = readonly [name: string, value: string];
 
 export function policyText(terminal: Terminal, policy: Policy, moment: Moment): string {
   const { allow, deny } = policy;
-  const commands = (rules: readonly (readonly string[])[]): string[] => rules.map((words) => words.map(quoted).join(" "));
+  const commands = (rules: readonly (readonly string[])[]): string[] => rules.map(line);
   const rows: Row[] = [
     ["echo", shut(policy, "echo") ?? (allow.echo ? "allowed" : "not allowed")],
     ["agents", shut(policy, "agent") ?? listed(allow.agents, deny.agents)],
     ["tools", shut(policy, "tool") ?? listed(allow.tools, deny.tools)],
-    ...lines("commands", shut(policy, "command"), commands(allow.commands), commands(deny.commands)),
+    ...lines("commands", shut(policy, "command"), allow.commands.map(ruleText), commands(deny.commands)),
     ...(allow.commands.length === 0 || deny.kinds.includes("command")
       ? []
       : [
           ["folders", `a fresh one for each task${also(allow.cwds)}${never(deny.cwds)}`] as const,
           ["variables", allow.env.length === 0 ? "none" : allow.env.join(", ")] as const,
           ...(allow.secrets.length === 0 ? [] : [["secrets", allow.secrets.join(", ")] as const]),
+          ["sandbox", policy.sandbox] as const,
+          ["limits", limitsText(policy)] as const,
         ]),
     ["users", policy.users === undefined ? "everybody" : listed(policy.users.allow, policy.users.deny, "everybody")],
     ["quiet", policy.hours === undefined ? "never" : quietText(policy.hours, moment)],
@@ -57,4 +62,24 @@ function quietText(hours: NonNullable<Policy["hours"]>, moment: Moment): string 
   return `${hoursText(hours, moment.timeZone)}${now}${hours.pinned ? "; tasks for this node alone are taken all the same" : ""}`;
 }
 
+/** What one command may take, on this machine. */
+function limitsText({ limits }: Policy): string {
+  const { memoryMiB, processes, fileMiB, openFiles, nice } = limitsHere(limits, totalmem() / MIB);
+  return `${memoryMiB} MiB of memory, ${processes} processes, ${fileMiB} MiB in one file, ${openFiles} open files, nice ${nice}`;
+}
+
+function ruleText(rule: AllowRule): string {
+  if (Array.isArray(rule)) return line(rule);
+  const { run, sandbox, network, folders, reads } = rule;
+  const said = [
+    ...(sandbox === undefined ? [] : [`sandbox ${sandbox}`]),
+    ...(network ? ["network"] : []),
+    ...(folders.length === 0 ? [] : [`writes ${folders.join(", ")}`]),
+    ...(reads.length === 0 ? [] : [`reads ${reads.join(", ")}`]),
+  ];
+  return said.length === 0 ? line(run) : `${line(run)} (${said.join("; ")})`;
+}
+
+const MIB = 1024 * 1024;
+const line = (words: readonly string[]): string => words.map(quoted).join(" ");
 const quoted = (word: string): string => (/\s/.test(word) ? JSON.stringify(word) : word);

@@ -23,6 +23,7 @@ allow:
   commands:
     - uname -a
     - [say, "two words"]
+    - { run: make, sandbox: required, network: true, folders: [/srv/a], reads: [/srv/b] }
   cwds: [/tmp]
 deny:
   kinds: [echo]
@@ -30,6 +31,8 @@ deny:
   commands: [uname -r]
 users: { allow: [ann, "token:k3f7q2ab"], deny: [bob] }
 hours: { quiet: ["22:00-07:00"], days: [mon], timeZone: Europe/Berlin, pinned: true }
+limits: { memoryMiB: 2048, processes: 64 }
+sandbox: preferred
 `;
 
 const BROKEN = `version: 1
@@ -56,9 +59,12 @@ agents: main, h*, never private
 tools: web_*
 commands: uname -a
 : say "two words"
+: make (sandbox required; network; writes /srv/a; reads /srv/b)
 : never uname -r
 folders: a fresh one for each task, or one in /tmp
 variables: none
+sandbox: preferred
+limits: 2048 MiB of memory, 64 processes, 16384 MiB in one file, 4096 open files, nice 5
 users: ann, token:k3f7q2ab, never bob
 quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken all the same
 `,
@@ -143,6 +149,11 @@ describe("policy show", () => {
     expect(JSON.parse((await cli("show", "--json")).stdout)).toEqual(Policy.parse(parse(FULL)));
   });
 
+  it("says in numbers what a command may take here", async () => {
+    await write("version: 1\n");
+    expect((await cli("show")).stdout).toMatch(/^limits:\n( {2}\w+: \d+\n)*  memoryMiB: \d+$/m);
+  });
+
   it("of a broken file fails", async () => {
     await write(BROKEN);
     expect(await cli("show")).toMatchObject({
@@ -155,7 +166,7 @@ describe("policy show", () => {
 
 it("policy schema knows every field", async () => {
   const schema = JSON.parse((await cli("schema")).stdout) as { properties: object; additionalProperties: boolean };
-  expect(Object.keys(schema.properties)).toEqual(["version", "allow", "deny", "users", "hours"]);
+  expect(Object.keys(schema.properties)).toEqual(["version", "allow", "deny", "users", "hours", "limits", "sandbox"]);
   expect(schema.additionalProperties).toBe(false);
 });
 

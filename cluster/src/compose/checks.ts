@@ -16,6 +16,7 @@ import { askTailscale } from "../system/tailscale.ts";
 import { compareVersions, isAtLeast } from "../system/version.ts";
 import { policyFaultText, readPolicy } from "../worker/policy-reading.ts";
 import { checkDisk, checkFolders, checkPort } from "./check-places.ts";
+import { checkCommands } from "./check-commands.ts";
 import { checkTailscale, hostBehind } from "./check-tailscale.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
@@ -40,7 +41,8 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
   const { config } = settings;
   const parts = config === undefined ? [] : checkParts(config, folders, env);
   const disk = checkDisk(home, config?.diskFloorMiB ?? 0);
-  const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), disk, ...parts]);
+  const commands = config?.roles.includes("worker") === true ? [checkCommands(folders, env)] : [];
+  const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), disk, ...commands, ...parts]);
   return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
 }
 

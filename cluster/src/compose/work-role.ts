@@ -8,10 +8,10 @@ import type { Bus } from "../bus/bus.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats, type NatsOptions } from "../bus/nats.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
-import type { PolicySource } from "../core/policy.ts";
 import { agentExecutor } from "../executors/agent.ts";
-import { commandExecutor } from "../executors/command.ts";
-import { openCommandGuard, type CommandGuard } from "../executors/command-guard.ts";
+import { commandExecutor, type CommandParts } from "../executors/command.ts";
+import { openCommandGuard } from "../executors/command-guard.ts";
+import { openConfinement } from "../executors/confinement.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor, Executors } from "../executors/executors.ts";
 import { withSecrets } from "../executors/secrets.ts";
@@ -47,10 +47,13 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const policy = openPolicyFile({ file: folders.policy, clock, log });
   open.push(async () => policy.close());
 
-  const guard = openCommandGuard();
+  const worksIn = folders.worker;
+  const confinement = openConfinement({ folder: worksIn, clusterHome: folders.home, userHome: homedir(), env: ground.env, log });
+  open.push(async () => confinement.close());
+  const guard = openCommandGuard(() => confinement.ours());
   open.push(async () => guard.close());
   let graceMs = STOP_GRACE_MS;
-  const executors = executorsFor(ground, policy, guard, gateway);
+  const executors = executorsFor(ground, { policy, guard, confinement }, gateway);
   const worker = await openWorker({
     node: config.nodeId,
     cluster: ClusterId.parse(cluster),
@@ -64,13 +67,14 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
       folder: folders.home,
       executors,
       policy,
+      confinement: (own) => confinement.facts(own),
       labels: config.labels,
       slots: config.slots,
       clock,
       log,
       ...(gateway !== undefined && { gateway }),
     }),
-    folder: folders.worker,
+    folder: worksIn,
     slots: config.slots,
     diskFloorMiB: config.diskFloorMiB,
     onShutdown: (now) => {
@@ -156,8 +160,9 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env, folders }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
-  const command = withSecrets(commandExecutor({ policy, inherited: env, guard }), { policy, file: folders.secrets });
+function executorsFor({ clock, env, folders }: Ground, commands: Omit<CommandParts, "inherited">, gateway: Gateway | undefined): Executors {
+  const { policy } = commands;
+  const command = withSecrets(commandExecutor({ ...commands, inherited: env }), { policy, file: folders.secrets });
   const all: Executor[] = [echoExecutor({ clock }) as Executor, command as Executor];
   if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));

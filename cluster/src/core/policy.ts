@@ -7,17 +7,19 @@
  * N3. A reason names the rule's subject, never an argument: arguments can hold secrets. Rules are for the node's owner.
  * N4. For whom is as true as the coordinator that says it; what may run, and when, is the node's alone to judge.
  */
+import { SandboxMode } from "@openclaw-cluster/contract/command-limits";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import { TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
-import { CommandRule, isAbsolute, matches, programOf, ruleAllows, ruleDenies } from "./command-rule.ts";
+import { AllowRule, boxOf, Folders, wordsOf, type Box } from "./allow-rule.ts";
+import { Limits } from "./bounds.ts";
+import { CommandRule, isAbsolute, matches, programOf, ruleAllows, ruleDenies, type Command } from "./command-rule.ts";
 import { Hours, hoursText, isQuiet, quietness, untilText, type Moment } from "./quiet-hours.ts";
 import { judgeUser, Users, userText } from "./users.ts";
 
 const Patterns = z.array(z.string().min(1).max(256)).max(256).default([]);
 const Rules = z.array(CommandRule).max(256).default([]);
-const Folders = z.array(z.string().max(4_096).refine(isAbsolute, "a folder's path is absolute")).max(256).default([]);
 
 export const Policy = z.strictObject({
   version: z.literal(1),
@@ -27,7 +29,8 @@ export const Policy = z.strictObject({
       /** OpenClaw agents by name; `default` stands for a task that names none. */
       agents: Patterns,
       tools: Patterns,
-      commands: Rules,
+      /** The first that allows a command says how it runs (allow-rule.ts). */
+      commands: z.array(AllowRule).max(256).default([]),
       /** Folders, with all below them, in which a command may run; its own fresh folder is always allowed. */
       cwds: Folders,
       /** Variables that a command's task may set. PATH or LD_PRELOAD here would undo every rule about commands. */
@@ -42,6 +45,10 @@ export const Policy = z.strictObject({
   /** Everybody, unless said. */
   users: Users.optional(),
   hours: Hours.optional(),
+  /** What one command may take of the machine. */
+  limits: Limits.prefault({}),
+  /** required: a command runs in a sandbox or not at all. preferred: without one where there is none. */
+  sandbox: SandboxMode.default("none"),
 });
 export type Policy = z.infer<typeof Policy>;
 
@@ -152,9 +159,9 @@ function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command
   const command = { argv: input.argv, stdin: input.stdin !== undefined, ...(found && { files: found.files }) };
   const against = deny.commands.find((rule) => ruleDenies(rule, command));
   if (against !== undefined) return denied(`command ${name} is denied`, `deny.commands: ${against.join(" ")}`);
-  const open = allow.commands.find((rule) => ruleAllows(rule, command));
+  const open = openRule(policy, command);
   if (open === undefined) return denied(`command ${name} is not allowed with these arguments`);
-  const rules = [`allow.commands: ${open.join(" ")}`];
+  const rules = [`allow.commands: ${wordsOf(open).join(" ")}`];
   for (const [variable, value] of Object.entries(input.env ?? {})) {
     const pattern = allow.env.find((one) => matches(one, variable));
     if (pattern === undefined) return denied(`a task may not set the variable ${variable}`);
@@ -170,6 +177,17 @@ function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command
   if (shut !== undefined) return denied(`folder ${cwd} is denied`, `deny.cwds: ${shut}`);
   const home = allow.cwds.find((folder) => isWithin(folder, cwd));
   return home === undefined ? denied(`folder ${cwd} is not allowed`) : allowed(...rules, `allow.cwds: ${home}`);
+}
+
+function openRule({ allow }: Policy, command: Command): AllowRule | undefined {
+  return allow.commands.find((rule) => ruleAllows(wordsOf(rule), command));
+}
+
+/** How a command runs that `decide` allows; `found` as it was given there. */
+export function boxFor(policy: Policy, input: Extract<TaskSpec, { kind: "command" }>["input"], found: Found): Box {
+  const open = openRule(policy, { argv: input.argv, stdin: input.stdin !== undefined, files: found.files });
+  // Changed in between: what no rule speaks of is shut in.
+  return open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, policy.sandbox);
 }
 
 function isWithin(folder: string, path: string): boolean {
@@ -189,7 +207,7 @@ export function summary(policy: Policy, moment: Moment, agents?: readonly string
   };
   const kinds = TaskKind.options.filter((kind) => open[kind] && !deny.kinds.includes(kind));
   const everyAgent = allow.agents.includes("*") && deny.agents.length === 0;
-  const programs = allow.commands.map(programOf);
+  const programs = allow.commands.map((rule) => programOf(wordsOf(rule)));
   return {
     kinds,
     ...(!everyAgent && {

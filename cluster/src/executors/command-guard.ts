@@ -4,7 +4,8 @@
  *
  * A shell of one megabyte waits for the end of a pipe whose other end only the daemon holds. The kernel closes that end
  * however the daemon dies, and then the shell becomes a Node that ends every process with this life's mark
- * (process-tree.ts): the whole tree, while the kernel's own PR_SET_PDEATHSIG reaches the first process only.
+ * (process-tree.ts), and all that is in this life's control groups: the whole tree, while the kernel's own PR_SET_PDEATHSIG reaches the first
+ * process only.
  *
  * U1. Only processes with the mark of this very life are ended; a life that began meanwhile keeps its own.
  * U2. It costs nothing before the first command, and goes with the daemon that ends in good order.
@@ -13,6 +14,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import type { Log } from "../system/log.ts";
+import { ATTEMPT_GROUP_URL } from "./attempt-group.ts";
+import type { Confinement } from "./confinement.ts";
 import { PROCESS_TREE_URL } from "./process-tree.ts";
 
 export interface CommandGuard {
@@ -26,15 +29,20 @@ export interface CommandGuard {
 const MARK = "OPENCLAW_CLUSTER_LIFE";
 /** `over` comes from a daemon that has ended all by itself. */
 const WAIT = 'read -r word; [ "$word" = over ] || exec "$0" "$@"';
-const SWEEP = "const { endMarked } = await import(process.argv[1]); await endMarked(process.argv[2]);";
+const SWEEP =
+  "const [tree, mark, group, places, prefix] = process.argv.slice(1); const { endMarked } = await import(tree); " +
+  "const { endGroups } = await import(group); await Promise.all([endMarked(mark), endGroups(JSON.parse(places), prefix)]);";
 
-export function openCommandGuard(): CommandGuard {
+/** `ours`: the control groups of this life. */
+export function openCommandGuard(ours: Confinement["ours"]): CommandGuard {
   const life = randomUUID();
   let watcher: ChildProcess | undefined;
   let closed = false;
 
   const start = (log: Log): ChildProcess => {
-    const argv = ["-c", WAIT, process.execPath, "--input-type=module", "-e", SWEEP, PROCESS_TREE_URL, `${MARK}=${life}`];
+    const { places, prefix } = ours();
+    const sweep = [PROCESS_TREE_URL, `${MARK}=${life}`, ATTEMPT_GROUP_URL, JSON.stringify(places), prefix];
+    const argv = ["-c", WAIT, process.execPath, "--input-type=module", "-e", SWEEP, ...sweep];
     const child = spawn("/bin/sh", argv, {
       cwd: "/",
       env: { PATH: process.env["PATH"] },

@@ -1,6 +1,6 @@
 /** Real programs: each test ends with nobody left of what it started. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, mkdirSync, symlinkSync, realpathSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
@@ -10,17 +10,21 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Policy } from "../core/policy.ts";
 import { silentLog } from "../system/log.ts";
 import { commandExecutor } from "./command.ts";
+import { openConfinement, type Confinement } from "./confinement.ts";
 import type { AbortCause, Execution } from "./executors.ts";
 
 // Real programs that take their three seconds of grace, on a machine that others use too.
 vi.setConfig({ testTimeout: 30_000 });
 
 let folder: string;
+let confinement: Confinement;
 beforeEach(() => {
   folder = realpathSync(mkdtempSync(path.join(tmpdir(), "ocx-command-")));
+  confinement = openConfinement({ folder, clusterHome: path.join(folder, "home"), userHome: homedir(), env: process.env, log: silentLog });
 });
 afterEach(() => {
   expect(alive(), "processes left behind").toEqual([]);
+  confinement.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -54,7 +58,7 @@ function run(
   options: { policy?: unknown; inherited?: NodeJS.ProcessEnv; onOutput?: (text: string) => Promise<void> } = {},
 ): Run {
   const policy = Policy.parse(options.policy ?? OPEN);
-  const executor = commandExecutor({ policy: { current: () => policy }, inherited: options.inherited ?? process.env });
+  const executor = commandExecutor({ policy: { current: () => policy }, confinement, inherited: options.inherited ?? process.env });
   const controller = new AbortController();
   const printed = { stdout: "", stderr: "" };
   const spec: TaskSpec = { kind: "command", input };
@@ -288,7 +292,7 @@ describe.skipIf(process.platform !== "linux")("nothing is left", () => {
     const unmarked = (): string[] => pids().filter((pid) => commandLine(pid).startsWith(`sleep\0${name}`));
     const running = run({ argv: ["sh", "-c", `setsid sleep 1000 & (env -i sleep ${name} &); wait; sleep 1000`] });
     await until(() => alive().length >= 2 && unmarked().length === 1, "the orphans-to-be");
-    const executor = commandExecutor({ policy: { current: () => Policy.parse(OPEN) }, inherited: {} });
+    const executor = commandExecutor({ policy: { current: () => Policy.parse(OPEN) }, confinement, inherited: {} });
     await executor.sweep?.(path.dirname(folder), silentLog);
     expect(await running.outcome).toMatchObject({ kind: "failed", error: { code: "command_failed" } });
     expect(unmarked()).toEqual([]);

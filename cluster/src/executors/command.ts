@@ -4,32 +4,33 @@
  *
  * D1. Nothing is started before the node's policy allowed the real file and the real folder.
  * D2. The environment is built from a list of names; what the daemon itself holds, its secrets too, is not passed on.
- * D3. Memory does not grow with what a program prints: one pipe's buffer and a tail are kept of each stream.
+ * D3. It is held to the limits of policy and task from its first instruction on (launch.ts), and a sandbox that the policy
+ *     requires is around it or nothing is started.
+ * D4. Memory does not grow with what a program prints: one pipe's buffer and a tail are kept of each stream.
  */
-import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { realpath, stat } from "node:fs/promises";
 import path from "node:path";
-import type { Readable, Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
+import type { LimitName } from "@openclaw-cluster/contract/command-limits";
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
-import { decide, type PolicySource } from "../core/policy.ts";
+import { breachText, type Bounds } from "../core/bounds.ts";
+import { boxFor, decide, type Found, type PolicySource } from "../core/policy.ts";
 import type { CommandGuard } from "./command-guard.ts";
+import type { Confinement, Hold } from "./confinement.ts";
 import { STOP_MS, type Execution, type Executor } from "./executors.ts";
+import { startProgram, wasNotStarted, type Child, type Launch } from "./launch.ts";
 import { Capture, pump } from "./printed.ts";
 import { endMarked, endTree, type Tree } from "./process-tree.ts";
-import { findProgram } from "./program.ts";
+import { findProgram, type Program } from "./program.ts";
 import type { PlainCommand } from "./secrets.ts";
 
 type Spec = PlainCommand;
-type Child = ChildProcessByStdio<Writable | null, Readable, Readable>;
-
-interface Launch {
-  readonly file: string;
-  readonly argv: readonly string[];
-  readonly cwd: string;
-  readonly environment: Readonly<Record<string, string>>;
+/** What is to be started, and within what. */
+interface Plan {
+  readonly launch: Omit<Launch, "doors" | "processes">;
+  readonly bounds: Bounds;
 }
 
 interface Exit {
@@ -43,6 +44,8 @@ const DRAIN_ABORTED_MS = 500;
 /** Kept of stdout for the result, so that a short answer needs no look at the log; and of stderr for the error. */
 const STDOUT_TAIL_BYTES = 8 * 1024;
 const STDERR_TAIL_BYTES = 2 * 1024;
+/** How a shell tells that SIGXFSZ ended its program, and a sandbox too. */
+const FILE_TOO_LARGE = 128 + 25;
 const MARKER = "OPENCLAW_CLUSTER_FOLDER";
 const SEARCH_PATH_DEFAULT = "/usr/local/bin:/usr/bin:/bin";
 /** Without these a program on Windows does not start, or finds no system folder. */
@@ -52,6 +55,7 @@ export interface CommandParts {
   readonly policy: PolicySource;
   /** The environment of which PATH and LANG are passed on; the daemon's own. */
   readonly inherited: NodeJS.ProcessEnv;
+  readonly confinement: Confinement;
   /** Ends the programs when the daemon dies without having done so. */
   readonly guard?: CommandGuard;
 }
@@ -61,20 +65,24 @@ export function commandExecutor(parts: CommandParts): Executor<"command"> {
     kind: "command",
     resumable: false,
     async run(spec: Spec, execution) {
-      const launch = await prepare(parts, spec, execution);
-      if ("kind" in launch) return launch;
+      const plan = await prepare(parts, spec, execution);
+      if ("kind" in plan) return plan;
       if (execution.signal.aborted) return { kind: "cancelled" };
       parts.guard?.watch(execution.log);
-      return carryOut(launch, spec, execution);
+      return carryOut(plan, parts.confinement, execution);
     },
     async sweep(folder, log) {
-      const left = await endMarked(`${MARKER}=${folder}${path.sep}`);
+      const marked = await endMarked(`${MARKER}=${folder}${path.sep}`);
+      // A node that runs no commands makes no control groups, not even to look into them.
+      const grouped = parts.policy.current().allow.commands.length > 0 ? await parts.confinement.sweep() : [];
+      const left = [...marked, ...grouped];
       if (left.length > 0) log.error({ pids: left }, "processes of an earlier life of this worker cannot be ended");
     },
   };
 }
 
-async function prepare({ policy, inherited, guard }: CommandParts, spec: Spec, execution: Execution): Promise<Launch | Outcome> {
+async function prepare(parts: CommandParts, spec: Spec, execution: Execution): Promise<Plan | Outcome> {
+  const { policy, inherited, guard } = parts;
   const { input } = spec;
   const given = [...input.argv, input.cwd ?? "", ...Object.values(input.env ?? {})];
   if (given.some((text) => text.includes("\0"))) return failed("bad_request", "An argument holds a NUL character.");
@@ -86,9 +94,41 @@ async function prepare({ policy, inherited, guard }: CommandParts, spec: Spec, e
   if (program === undefined) return failed("spawn_failed", `There is no program ${name} on this node.`, { code: "ENOENT" });
   const cwd = input.cwd === undefined ? execution.folder : await realFolder(input.cwd);
   if (cwd === undefined) return failed("spawn_failed", `There is no folder ${input.cwd} on this node.`, { code: "ENOENT" });
-  const second = decide(policy.current(), spec, { files: [program.file, program.real], ...(input.cwd !== undefined && { cwd }) });
+  const found: Found = { files: [program.file, program.real], ...(input.cwd !== undefined && { cwd }) };
+  const second = decide(policy.current(), spec, found);
   if (!second.allow) return refused(second.reason);
-  return { file: program.file, argv: input.argv, cwd, environment };
+  const before = await boxIn(parts, { spec, found, program, cwd }, execution);
+  if ("kind" in before) return before;
+  const bounds = parts.confinement.bounds(policy.current().limits, input.limits);
+  const { nice, openFiles, fileMiB } = bounds;
+  const limits = { nice, openFiles: openFiles.value, fileMiB: fileMiB.value };
+  return { bounds, launch: { file: program.file, argv: input.argv, cwd, environment, stdin: input.stdin, before, ...limits } };
+}
+
+interface Prepared {
+  readonly spec: Spec;
+  readonly found: Found;
+  readonly program: Program;
+  readonly cwd: string;
+}
+
+/** What stands before the program: a sandbox, or nothing. */
+async function boxIn(
+  { policy, confinement }: CommandParts,
+  { spec, found, program, cwd }: Prepared,
+  execution: Execution,
+): Promise<readonly string[] | Outcome> {
+  const box = boxFor(policy.current(), spec.input, found);
+  if (box.mode === "none") return [];
+  const boxed = await confinement.boxed({ folder: execution.folder, cwd, program, ...box });
+  if (Array.isArray(boxed)) return boxed;
+  const { reason } = boxed as { reason: string };
+  if (box.mode === "required") {
+    const message = `This node's policy runs ${spec.input.argv[0]} in a sandbox only, and there is none: ${reason}.`;
+    return { kind: "refused", error: { code: "sandbox_unavailable", message } };
+  }
+  await execution.output("note", `This node has no sandbox (${reason}), so the command runs without one.\n`);
+  return [];
 }
 
 function environmentOf(inherited: NodeJS.ProcessEnv, spec: Spec, execution: Execution): Record<string, string> {
@@ -113,12 +153,39 @@ function environmentOf(inherited: NodeJS.ProcessEnv, spec: Spec, execution: Exec
   };
 }
 
-async function carryOut(launch: Launch, spec: Spec, execution: Execution): Promise<Outcome> {
-  const { signal, log } = execution;
-  const child = await start(launch, spec.input.stdin);
-  if (child instanceof Error)
+async function carryOut({ launch, bounds }: Plan, confinement: Confinement, execution: Execution): Promise<Outcome> {
+  const hold = confinement.hold(path.basename(execution.folder), bounds);
+  if (hold instanceof Error) return failed("spawn_failed", `A control group for ${launch.argv[0]} could not be made: ${hold.message}`);
+  const child = await startProgram({
+    ...launch,
+    doors: hold.group?.doors ?? [],
+    ...(hold.group === undefined && { processes: hold.processes }),
+  });
+  if (child instanceof Error) {
+    hold.release();
     return failed("spawn_failed", `${launch.argv[0]} could not be started.`, { code: (child as NodeJS.ErrnoException).code ?? "" });
-  const tree: Tree = { pid: child.pid as number, marker: `${MARKER}=${execution.folder}` };
+  }
+  const marker = `${MARKER}=${execution.folder}`;
+  const tree: Tree = { pid: child.pid as number, marker, group: hold.group, boxed: launch.before.length > 0 };
+  hold.watch(tree);
+  try {
+    return await seeThrough({ child, tree, hold, launch, bounds }, execution);
+  } finally {
+    hold.release();
+  }
+}
+
+interface Course {
+  readonly child: Child;
+  readonly tree: Tree;
+  readonly hold: Hold;
+  readonly launch: Pick<Launch, "argv">;
+  readonly bounds: Bounds;
+}
+
+/** To its end, whatever that is. */
+async function seeThrough({ child, tree, hold, launch, bounds }: Course, execution: Execution): Promise<Outcome> {
+  const { signal, log } = execution;
   const stdout = new Capture(STDOUT_TAIL_BYTES);
   const stderr = new Capture(STDERR_TAIL_BYTES);
   const printed = Promise.all([pump(child.stdout, "stdout", stdout, execution), pump(child.stderr, "stderr", stderr, execution)]);
@@ -130,7 +197,9 @@ async function carryOut(launch: Launch, spec: Spec, execution: Execution): Promi
   const exit = await Promise.race([exitOf(child), aborted.promise]);
   signal.removeEventListener("abort", onAbort);
 
-  const left = await endTree(tree, exit === "aborted" ? STOP_MS : 0);
+  // Nobody is in its group any more: the kernel knows it, and no look at every process of the machine is needed.
+  const isGone = exit !== "aborted" && tree.group?.pids().length === 0;
+  const left = isGone ? [] : await endTree(tree, exit === "aborted" ? STOP_MS : 0);
   if (left.length > 0) log.error({ task: execution.offer.task, pids: left }, "processes of a command cannot be ended");
   // Whoever held the pipes is gone, so they end after what is still in them. Whatever is left after that is dropped.
   await Promise.race([printed, pause(exit === "aborted" ? DRAIN_ABORTED_MS : DRAIN_MS, undefined, { ref: false })]);
@@ -141,38 +210,20 @@ async function carryOut(launch: Launch, spec: Spec, execution: Execution): Promi
   const facts = { exitCode: exit.code, signal: exit.signal, outputBytes: stdout.bytes + stderr.bytes };
   const tail = stdout.tail();
   if (exit.code === 0) return { kind: "succeeded", result: { ...facts, ...(tail !== "" && { stdoutTail: tail }) } };
+  const program = launch.argv[0] as string;
+  const data = { ...facts, ...(tail !== "" && { stdoutTail: tail }), ...(stderr.bytes > 0 && { stderrTail: stderr.tail() }) };
+  if (wasNotStarted(exit.code, stderr.tail())) return failed("spawn_failed", `${program} could not be started.`, data);
+  const limit = breachOf(exit, hold);
+  if (limit !== undefined)
+    return failed("limit_reached", breachText(program, limit, bounds, execution.node), { limit, value: bounds[limit].value, ...data });
   const how = exit.code === null ? `was ended by ${exit.signal}` : `ended with exit code ${exit.code}`;
-  return failed("command_failed", `${launch.argv[0]} ${how}.`, {
-    ...facts,
-    ...(tail !== "" && { stdoutTail: tail }),
-    ...(stderr.bytes > 0 && { stderrTail: stderr.tail() }),
-  });
+  return failed("command_failed", `${program} ${how}.`, data);
 }
 
-/** The running child, or why there is none. */
-function start(launch: Launch, stdin: string | undefined): Promise<Child | Error> {
-  const [argv0, ...args] = launch.argv;
-  return new Promise((resolve) => {
-    let child: Child;
-    try {
-      child = spawn(launch.file, args, {
-        argv0,
-        cwd: launch.cwd,
-        env: launch.environment,
-        // A session of its own, so that the whole of it can be signalled and found.
-        detached: process.platform !== "win32",
-        windowsHide: true,
-        stdio: [stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-      }) as Child;
-    } catch (error) {
-      return resolve(error as Error);
-    }
-    child.once("spawn", () => resolve(child));
-    child.on("error", resolve);
-    // EPIPE: the program ended, or closed its stdin, before it had read all. That is its own affair.
-    child.stdin?.on("error", () => undefined);
-    child.stdin?.end(stdin);
-  });
+/** The limit that a program which failed has come up against, if the kernel says that there was one. */
+function breachOf(exit: Exit, hold: Hold): LimitName | undefined {
+  if (exit.signal === "SIGXFSZ" || exit.code === FILE_TOO_LARGE) return "fileMiB";
+  return hold.breach();
 }
 
 /** `exit`, not `close`: a grandchild can hold the pipes open for ever. */

@@ -8,6 +8,7 @@
  * K2. First SIGTERM (with SIGCONT, so that a stopped process hears it), then SIGKILL until a look finds nobody.
  * K3. Before either, the tree is stopped until a look finds nobody new. Else a child could slip away between a look
  *     and its parent's end, after which nothing would tell whose child it was.
+ *     In a control group (attempt-group.ts) the kernel itself tells who belongs, and lets nobody be started meanwhile.
  * K4. This process, and whatever does not belong to the tree, is never signalled.
  *
  * Linux reads /proc, other POSIX systems ask `ps`, Windows has taskkill, which follows living parents only.
@@ -22,6 +23,25 @@ export interface Tree {
   readonly pid: number;
   /** `NAME=value`, as it stands in the environment. */
   readonly marker: string;
+  /** The kernel's own account of who belongs to it. */
+  readonly group?: TreeGroup | undefined;
+  /** The leader is a sandbox: if it heard SIGTERM, what runs in it would be killed without having heard any. */
+  readonly boxed?: boolean;
+}
+
+export interface TreeGroup {
+  pids(): readonly number[];
+  /** From now on nobody in it can start anybody. */
+  seal(): void;
+  kill(): void;
+}
+
+/** What a tree takes of the machine. */
+export interface Weight {
+  /** With threads. */
+  readonly processes: number;
+  /** Without the files that are mapped: those pages the kernel can give to others. */
+  readonly memoryMiB: number;
 }
 
 /** Each look for survivors comes after a longer pause, up to this one. */
@@ -42,8 +62,21 @@ export async function endTree(tree: Tree, politeMs: number): Promise<readonly nu
   if (process.platform === "win32") return taskkill(tree);
   const known = new Map<number, string>();
   const find = (): Promise<readonly number[]> => members(tree, known);
-  if (politeMs > 0 && (await endPolitely(find, tree.pid, politeMs))) return [];
+  if (politeMs > 0 && (await endPolitely(find, tree, politeMs))) return [];
+  tree.group?.seal();
+  tree.group?.kill();
   return kill(find, tree.pid);
+}
+
+/** Linux only. */
+export async function weighTree(tree: Tree): Promise<Weight> {
+  let [processes, kib] = [0, 0];
+  for (const pid of await members(tree, new Map())) {
+    const status = readFile(pid, "status");
+    processes += Number(/^Threads:\s*(\d+)/m.exec(status)?.[1] ?? 0);
+    for (const [, size] of status.matchAll(/^Rss(?:Anon|Shmem):\s*(\d+)/gm)) kib += Number(size);
+  }
+  return { processes, memoryMiB: kib / 1024 };
 }
 
 /** Kills every tree whose marker begins so: what a life of this daemon that is over left behind. */
@@ -62,10 +95,11 @@ export async function endMarked(markerPrefix: string): Promise<readonly number[]
 
 type Find = () => Promise<readonly number[]>;
 
-async function endPolitely(find: Find, group: number, politeMs: number): Promise<boolean> {
+async function endPolitely(find: Find, { pid: leader, boxed = false }: Tree, politeMs: number): Promise<boolean> {
   const until = performance.now() + politeMs;
-  for (const pid of [-group, ...(await freeze(find, group))]) {
-    signal(pid, "SIGTERM");
+  for (const pid of [-leader, ...(await freeze(find, leader))]) {
+    // A sandbox's leader is alone in its group.
+    if (!boxed || Math.abs(pid) !== leader) signal(pid, "SIGTERM");
     signal(pid, "SIGCONT");
   }
   for (let wait = 10; performance.now() < until; wait = Math.min(wait * 2, LOOK_MS_MAX)) {
@@ -124,7 +158,9 @@ interface Process {
 }
 
 async function members(tree: Tree, known: Map<number, string>): Promise<readonly number[]> {
-  const belongs = (one: Process): boolean => one.group === tree.pid || one.session === tree.pid || hasMarker(one, tree.marker, false);
+  const counted = new Set(tree.group?.pids());
+  const belongs = (one: Process): boolean =>
+    one.group === tree.pid || one.session === tree.pid || counted.has(one.pid) || hasMarker(one, tree.marker, false);
   return withDescendants(await processes(), known, belongs);
 }
 
@@ -142,15 +178,16 @@ function withDescendants(all: readonly Process[], known: Map<number, string>, be
 }
 
 function hasMarker(one: Process, marker: string, isPrefix: boolean): boolean {
-  const environment = one.environment ?? readEnvironment(one.pid);
+  const environment = one.environment ?? readFile(one.pid, "environ");
   const separator = one.environment === undefined ? "\0" : " ";
   const needle = `${separator}${marker}${isPrefix ? "" : separator}`;
   return `${separator}${environment}${separator}`.includes(needle);
 }
 
-function readEnvironment(pid: number): string {
+/** "" where the process is gone, or another user's. */
+function readFile(pid: number, name: "environ" | "status"): string {
   try {
-    return readFileSync(`/proc/${pid}/environ`, "latin1");
+    return readFileSync(`/proc/${pid}/${name}`, "latin1");
   } catch (error) {
     if (isGone(error)) return "";
     throw error;

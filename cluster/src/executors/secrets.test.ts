@@ -1,6 +1,6 @@
 /** Real programs that are given secrets; what comes of them is looked through. */
 import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { CommandInput, TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -10,6 +10,7 @@ import { Policy } from "../core/policy.ts";
 import { silentLog } from "../system/log.ts";
 import { readSecrets, removeSecret, setSecret } from "../system/secret-file.ts";
 import { commandExecutor } from "./command.ts";
+import { openConfinement, type Confinement } from "./confinement.ts";
 import type { Execution } from "./executors.ts";
 import { withSecrets } from "./secrets.ts";
 
@@ -18,13 +19,18 @@ const POLICY = { version: 1, allow: { commands: ["sh -c *"], env: ["KEY", "SAID"
 
 let folder: string;
 let file: string;
+let confinement: Confinement;
 beforeAll(async () => {
   folder = realpathSync(mkdtempSync(path.join(tmpdir(), "ocx-secrets-")));
   file = path.join(folder, "secrets.yaml");
+  confinement = openConfinement({ folder, clusterHome: path.join(folder, "home"), userHome: homedir(), env: process.env, log: silentLog });
   await setSecret(file, "DOOR", SECRET);
   await setSecret(file, "OTHER", "another one");
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => {
+  confinement.close();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 async function run(
   script: string,
@@ -32,7 +38,7 @@ async function run(
   policy: unknown = POLICY,
 ): Promise<{ outcome: Outcome; printed: string }> {
   const source = { current: () => Policy.parse(policy) };
-  const executor = withSecrets(commandExecutor({ policy: source, inherited: process.env }), { policy: source, file });
+  const executor = withSecrets(commandExecutor({ policy: source, inherited: process.env, confinement }), { policy: source, file });
   let printed = "";
   const spec: Extract<TaskSpec, { kind: "command" }> = { kind: "command", input: { argv: ["sh", "-c", script], env } };
   const execution: Execution = {

@@ -9,7 +9,7 @@ import os from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { Arch, Os, type Labels } from "@openclaw-cluster/contract/task-spec";
-import { summary, type PolicySource } from "../core/policy.ts";
+import { summary, type Policy, type PolicySource } from "../core/policy.ts";
 import type { Executors } from "../executors/executors.ts";
 import type { Gateway, Inventory } from "../openclaw/openclaw.ts";
 import { localTimeZone, type Clock } from "../system/clock.ts";
@@ -23,6 +23,8 @@ export interface FactsParts {
   readonly folder: string;
   readonly executors: Executors;
   readonly policy: PolicySource;
+  /** How commands are held in; undefined where none may run. */
+  readonly confinement?: (policy: Policy) => Promise<NodeFacts["confinement"]>;
   readonly labels: Labels;
   readonly slots: number;
   readonly clock: Clock;
@@ -50,6 +52,7 @@ export function gatherFacts(parts: FactsParts): () => Promise<NodeFacts> {
     const fresh = await inventoryOf(parts);
     if (fresh !== undefined) known = fresh;
     const disk = Math.floor((await diskFreeMiB(parts.folder)) / DISK_STEP_MIB) * DISK_STEP_MIB;
+    const confinement = await parts.confinement?.(parts.policy.current());
     const facts = {
       ...machine,
       diskFreeMiB: disk,
@@ -57,6 +60,7 @@ export function gatherFacts(parts: FactsParts): () => Promise<NodeFacts> {
       kinds: [...parts.executors.keys()],
       labels: parts.labels,
       slots: parts.slots,
+      ...(confinement !== undefined && { confinement }),
     };
     return fitted({ ...facts, ...openclawFacts(known, fresh !== undefined, parts) });
   };

@@ -30,8 +30,9 @@ test("the text written for a user says the same as the shipped default, and so d
   expect(Policy.parse(parse(DEFAULT_POLICY_YAML))).toEqual(DEFAULT_POLICY);
   const uncommented = DEFAULT_POLICY_YAML.replaceAll(/^( *)# ((?: *)(?:- .*|\w+:.*))$/gm, "$1$2");
   expect(Policy.parse(parse(uncommented))).toMatchObject({
-    allow: { commands: [["uname", "-a"], expect.anything(), expect.anything()] },
+    allow: { commands: [["uname", "-a"], expect.anything(), expect.anything(), { sandbox: "required", network: true }] },
     deny: { agents: ["private"] },
+    limits: { memoryMiB: 4_096 },
   });
 });
 

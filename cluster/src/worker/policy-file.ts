@@ -44,6 +44,11 @@ allow:
   #   - uname -a
   #   - git -C /home/me/project pull
   #   - /opt/scripts/report.sh **
+  # What is to be said of how one runs stands beside it; docs/isolation.md explains each word.
+  #   - run: make -C /home/me/project
+  #     sandbox: required
+  #     network: true
+  #     folders: [/home/me/project]
 
   # Folders (with all below them) in which such a program may run; else it gets a fresh one of its own.
   # cwds:
@@ -73,6 +78,17 @@ allow:
 #   days: [mon, tue, wed, thu, fri]
 #   timeZone: Europe/Berlin
 #   pinned: false
+
+# Do such programs run in a sandbox (bubblewrap, on Linux)? none; preferred: where there is one; required: or not at all.
+# sandbox: none
+
+# What one of them may take of this machine. These are the defaults, but for memory, which is half of the machine's.
+# limits:
+#   memoryMiB: 4096
+#   processes: 1024
+#   fileMiB: 16384
+#   openFiles: 4096
+#   nice: 5
 `;
 
 export function openPolicyFile(parts: { file: string; clock: Clock; log: Log }): PolicyFile {

@@ -1,11 +1,13 @@
 /** `policy`: what may run on this machine. Nothing here changes the file, and nobody else is asked. */
 import { access } from "node:fs/promises";
+import { totalmem } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Command } from "commander";
 import { ownPolicy, policyJsonSchema, tryPolicy, type OwnPolicy } from "../../compose/policy.ts";
+import { limitsHere } from "../../core/bounds.ts";
 import type { Policy } from "../../core/policy.ts";
 import { localTimeZone } from "../../system/clock.ts";
 import { collect, examples, type Act } from "../command.ts";
@@ -22,6 +24,7 @@ interface TestOptions {
 }
 
 const TOKEN = "token:";
+const MIB = 1024 * 1024;
 
 export function configure(command: Command, act: Act): void {
   examples(command, "policy check", "policy show", "policy test command -- uname -a");
@@ -68,7 +71,8 @@ async function check(session: Session, _options: object, file: string | undefine
 }
 
 async function show(session: Session): Promise<void> {
-  const policy = sound(await read(session));
+  const own = sound(await read(session));
+  const policy = { ...own, limits: limitsHere(own.limits, totalmem() / MIB) };
   const { stringify } = await import("yaml");
   session.show(policy, () => stringify({ ...policy, ...written(policy) }));
 }
@@ -124,7 +128,8 @@ function words(session: Session, policy: Policy): string {
 /** Rules as one writes them: lines where their words hold no blank. */
 function written({ allow, deny }: Policy): object {
   const line = (rule: readonly string[]): string | readonly string[] => (rule.some((word) => /\s/.test(word)) ? rule : rule.join(" "));
-  return { allow: { ...allow, commands: allow.commands.map(line) }, deny: { ...deny, commands: deny.commands.map(line) } };
+  const open = allow.commands.map((rule) => (Array.isArray(rule) ? line(rule) : { ...rule, run: line(rule.run) }));
+  return { allow: { ...allow, commands: open }, deny: { ...deny, commands: deny.commands.map(line) } };
 }
 
 function specOf(task: readonly string[], { agent }: TestOptions): TaskSpec {

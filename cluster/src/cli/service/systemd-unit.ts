@@ -26,6 +26,8 @@ export function systemdUnit(plan: ServicePlan): string {
     `TimeoutStopSec=${STOP_S_MAX}`,
     "# A task that takes all memory is the task's end, not the daemon's.",
     "OOMPolicy=continue",
+    "# The commands of tasks get control groups of their own below the daemon's.",
+    "Delegate=memory pids",
     "# The daemon has a log of its own; what it says before that is open goes to the journal.",
     "StandardOutput=null",
     "StandardError=journal",

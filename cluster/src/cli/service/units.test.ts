@@ -63,6 +63,7 @@ describe("a systemd unit", () => {
       "Restart=on-failure",
       "RestartPreventExitStatus=2",
       "KillMode=mixed",
+      "Delegate=memory pids",
       "TimeoutStopSec=40",
       "WantedBy=default.target",
     ])

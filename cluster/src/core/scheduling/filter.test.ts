@@ -43,6 +43,9 @@ describe("the filter lets through", () => {
     ["a user that the policy names", policy({ users: { allow: ["ann"], deny: [] } }), echo()],
     ["what only it may run, in hours that leave that out", quiet({ pinned: true }), echo({ require: { nodes: [id("nas2")] } })],
     ["anything, in hours that are not quiet now", policy({ hours: { text: "22:00-07:00 (UTC)", pinned: false } }), echo()],
+    ["a program that its policy runs without a sandbox too", boxed(["make"]), command({}, "git")],
+    ["a program that needs one, where there is one", boxed(["**"], true), command({}, "git")],
+    ["as much as one command may take; of another kind more", boxed([]), command({ require: { memoryMiB: 512 } }, "git")],
     ["all of its slots and nine tenths of its memory", nas(), echo({ require: { slots: 4, memoryMiB: 9_000 } })],
   ])("%s", (_name, one, spec) => {
     expect(ask(one, spec)).toBeUndefined();
@@ -81,6 +84,14 @@ describe("the filter refuses", () => {
     ],
     ["quiet_hours", "does not take work by its policy", /wait/, quiet({ quiet: {} }), echo({ require: { nodes: [id("nas2")] } })],
     ["quiet_hours", /07:00/, /name no other node in require.nodes \(--on nas2\)/, quiet({ pinned: true }), echo()],
+    [
+      "sandbox",
+      "has no sandbox, without which its policy does not run make: bubblewrap (bwrap) is not installed",
+      "install bubblewrap on nas2, or change sandbox in policy.yaml there",
+      boxed(["/usr/bin/make"]),
+      command({}, "make"),
+    ],
+    ["sandbox", /does not run git/, /bubblewrap/, boxed(["**"]), command({}, "git")],
     ["os", "runs linux, not darwin or win32", /darwin or win32/, nas(), echo({ require: { os: ["darwin", "win32"] } })],
     ["arch", "is x64, not arm64", /arm64/, nas(), echo({ require: { arch: ["arm64"] } })],
     [
@@ -114,6 +125,13 @@ describe("the filter refuses", () => {
       nas(),
       echo({ require: { memoryMiB: 9_001 } }),
     ],
+    [
+      "memory_short",
+      "lets a command take 512 MiB, and the task takes 513",
+      "raise limits.memoryMiB in policy.yaml on nas2",
+      boxed([]),
+      command({ require: { memoryMiB: 513 } }, "git"),
+    ],
   ])("%s: %s", (code, detail, remedy, one, spec) => {
     const verdict = ask(one, spec);
     expect(verdict?.code).toBe(code);
@@ -121,6 +139,14 @@ describe("the filter refuses", () => {
     expect(verdict?.remedy).toMatch(remedy);
   });
 });
+
+/** `required`: programs that run in a sandbox only. */
+function boxed(required: string[], available = false): SchedulableNode {
+  const limits = { memoryMiB: 512, processes: 1_024, fileMiB: 1_024, openFiles: 1_024, nice: 5 };
+  const keeps = { memoryMiB: "cgroup", processes: "cgroup", fileMiB: "rlimit", openFiles: "rlimit", nice: true } as const;
+  const reason = "bubblewrap (bwrap) is not installed";
+  return nas({ confinement: { limits, keeps, sandbox: { available, ...(!available && { reason }), mode: "none", required } } });
+}
 
 function withoutOpenClaw(): NodeFacts {
   const { openclaw: _none, ...rest } = facts();

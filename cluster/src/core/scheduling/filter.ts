@@ -27,7 +27,7 @@ type FactsCheck = (facts: NodeFacts, node: SchedulableNode, need: Shape) => Verd
 const no = (code: Refusal, detail: string, remedy: string): Verdict => ({ code, detail, remedy });
 
 const STANDING: readonly Check[] = [named, approved, ready, active, roomy];
-const ABILITY: readonly FactsCheck[] = [kind, allowed, os, arch, labels, skills, models, slots, memory, awake];
+const ABILITY: readonly FactsCheck[] = [kind, allowed, sandboxed, os, arch, labels, skills, models, slots, memory, awake];
 
 /** undefined: the node can run it, if not at this moment. */
 export function refusal(node: SchedulableNode, need: Shape): Verdict | undefined {
@@ -109,6 +109,18 @@ function allowed(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdic
   return commands.some((one) => one === program || one.endsWith(`/${program}`)) ? undefined : denied(`the command ${program}`);
 }
 
+/** A command that the node's policy runs in a sandbox only, where there is none. */
+function sandboxed({ confinement }: NodeFacts, { id }: SchedulableNode, { kind: its, program }: Shape): Verdict | undefined {
+  if (its !== "command" || program === undefined || confinement === undefined || confinement.sandbox.available) return undefined;
+  const { required, reason } = confinement.sandbox;
+  if (!required.some((one) => one === "**" || one === program || one.endsWith(`/${program}`))) return undefined;
+  return no(
+    "sandbox",
+    `has no sandbox, without which its policy does not run ${program}${reason === undefined ? "" : `: ${reason}`}`,
+    `install bubblewrap on ${id}, or change sandbox in policy.yaml there`,
+  );
+}
+
 /** How a policy's summary calls the agent of a task that names none (core/policy.ts). */
 const DEFAULT_AGENT = "default";
 
@@ -177,6 +189,13 @@ function slots(_facts: NodeFacts, node: SchedulableNode, need: Shape): Verdict |
 
 function memory(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
   const reservable = Math.floor(facts.memoryMiB * MEMORY_SHARE);
+  const limit = need.kind === "command" ? facts.confinement?.limits.memoryMiB : undefined;
+  if (limit !== undefined && need.memoryMiB > limit)
+    return no(
+      "memory_short",
+      `lets a command take ${limit} MiB, and the task takes ${need.memoryMiB}`,
+      `ask for less in require.memoryMiB, or raise limits.memoryMiB in policy.yaml on ${id}`,
+    );
   if (need.memoryMiB <= reservable) return undefined;
   return no(
     "memory_short",
