@@ -39,13 +39,24 @@ export default defineConfig({
       },
       {
         test: {
+          name: "hosts",
+          include: ["tests/hosts/**/*.test.ts"],
+          // Machines that are really apart (network namespaces), one set of them at a time.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 4 },
+        },
+      },
+      {
+        test: {
           name: "faults",
           include: ["tests/faults/**/*.test.ts"],
           // Each test owns the machine while it runs: what is killed, cut or filled up must not be another test's.
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 200_000,
-          sequence: { groupOrder: 4 },
+          sequence: { groupOrder: 5 },
         },
       },
     ],

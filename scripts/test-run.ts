@@ -11,9 +11,9 @@ import { COUNTS_FILE, type Counts } from "../tests/support/count-reporter.ts";
 import { endLeakedProcesses } from "../tests/support/leaked-processes.ts";
 import { ROOT } from "./checks.ts";
 
-export type Level = "unit" | "simulation" | "integration" | "faults";
+export type Level = "unit" | "simulation" | "integration" | "hosts" | "faults";
 /** What `npm test` runs; the faults take longer and have a command of their own. */
-export const LEVELS: readonly Level[] = ["unit", "simulation", "integration"];
+export const LEVELS: readonly Level[] = ["unit", "simulation", "integration", "hosts"];
 
 export interface RunEnd extends Counts {
   /** 130 and the like where a person or a machine stopped the run; undefined else. */

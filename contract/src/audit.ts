@@ -20,6 +20,7 @@ export const AuditAction = z.enum([
   "node.drained",
   "node.resumed",
   "node.shut_down",
+  "node.trespassed",
   "token.made",
   "token.revoked",
   "api.guessed",

@@ -57,6 +57,17 @@ export const NodeFacts = z
   .meta({ id: "NodeFacts" });
 export type NodeFacts = z.infer<typeof NodeFacts>;
 
+/** Whose machine it was when it joined, by Tailscale's word on its address. */
+export const JoinedFrom = z.object({
+  address: Text,
+  /** A machine with tags is nobody's. */
+  login: Text.optional(),
+  /** Its name in the tailnet. */
+  machine: Text.optional(),
+  tags: z.array(Text).max(16),
+});
+export type JoinedFrom = z.infer<typeof JoinedFrom>;
+
 /** Fast facts, in each heartbeat. */
 export const NodeLoad = z.object({
   /** Share of all cores that was busy since the last heartbeat, 0…1. */
@@ -105,6 +116,8 @@ export const Node = z
     slotsUsed: z.int(),
     memoryReservedMiB: z.int(),
     load: NodeLoad.optional(),
+    /** There where it came over a tailnet. */
+    joinedFrom: JoinedFrom.optional(),
     registeredAt: z.int(),
     lastSeenAt: z.int().optional(),
     succeeded: z.int(),

@@ -166,7 +166,8 @@ export const ToolInput = z
   .meta({ id: "ToolInput" });
 export type ToolInput = z.infer<typeof ToolInput>;
 
-const common = {
+/** What a task is filed and placed by. Everybody who may read tasks may see it of every task. */
+const outline = {
   name: Name.optional(),
   labels: Labels.optional(),
   user: Name.optional(),
@@ -183,6 +184,10 @@ const common = {
   timeouts: Timeouts.optional(),
   retry: Retry.optional(),
   onLost: OnLost.optional(),
+};
+
+const common = {
+  ...outline,
   /** Same key and same body: the same task. Same key, another body: 409. Kept for at least 24 h. */
   dedupeKey: z
     .string()
@@ -205,3 +210,7 @@ export type TaskSpec = z.infer<typeof TaskSpec>;
 
 export const TaskKind = z.enum(["echo", "command", "agent", "tool"]);
 export type TaskKind = z.infer<typeof TaskKind>;
+
+/** A spec without its payload: what is shown of another's task (core/visibility.ts). A field is hidden unless it stands in `outline`. */
+export const SpecOutline = z.strictObject({ kind: TaskKind, ...outline }).meta({ id: "SpecOutline" });
+export type SpecOutline = z.infer<typeof SpecOutline>;

@@ -252,7 +252,7 @@ function partHeader(part: string): MsgHdrs {
 
 async function runTask(coordinator: Coordinator, value: number): Promise<Task["state"]> {
   const specs = [{ kind: "echo" as const, input: { value }, require: { nodes: [GOOD] } }];
-  const [submitted] = await coordinator.submit({ owner: "test", ownerName: "test", specs });
+  const [submitted] = await coordinator.submit({ owner: "test", specs });
   const { state } = await coordinator.waitFor(submitted?.id as TaskId, 20_000, new AbortController().signal);
   return state;
 }

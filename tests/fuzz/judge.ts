@@ -6,7 +6,8 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { ERRORS, Problem } from "@openclaw-cluster/contract/errors";
-import { OPERATIONS, type Operation } from "@openclaw-cluster/contract/operations";
+import type { Operation } from "@openclaw-cluster/contract/operation";
+import { OPERATIONS } from "@openclaw-cluster/contract/operations";
 import type { Answer } from "./exchange.ts";
 import type { Described, Shot } from "./requests.ts";
 

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterEach, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
-import { plainEnvelopes } from "../../cluster/src/bus/envelopes.ts";
+import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { watchAddresses } from "../../cluster/src/bus/nats-address.ts";
 import { openConnection } from "../../cluster/src/bus/nats-connection.ts";
@@ -113,8 +113,8 @@ test("kill -9 of the server: same port, everybody returns, a following reader mi
   const end = new AbortController();
   const got: number[] = [];
   const reading = (async () => {
-    for await (const piece of coordinator.read(outputOfTask(TASK), { follow: true, signal: end.signal }))
-      got.push((piece as { n: number }).n);
+    for await (const { body } of coordinator.read(outputOfTask(TASK), { follow: true, signal: end.signal }))
+      got.push((body as { n: number }).n);
   })();
   const total = 60;
   const statesOfA = statesOf(a);
@@ -160,7 +160,7 @@ test("the server dies and its folder is deleted: it starts again, with its nodes
   const end = new AbortController();
   const got: unknown[] = [];
   const reading = (async () => {
-    for await (const piece of nats.coordinatorBus.read(outputOfTask(TASK), { follow: true, signal: end.signal })) got.push(piece);
+    for await (const { body } of nats.coordinatorBus.read(outputOfTask(TASK), { follow: true, signal: end.signal })) got.push(body);
   })();
   for (let n = 0; n < 10; n += 1) await a.append(outputOf(A, TASK, 1), `before ${n}`);
   await expect.poll(() => got.length, WAIT).toBe(10);

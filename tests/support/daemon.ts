@@ -207,7 +207,9 @@ async function runCli(argv: readonly string[], env: Record<string, string>): Pro
 function keepDaemon(home: string, settings: object | undefined, first: StartedDaemon, always?: Manner): TestDaemon {
   let { process } = first;
   // The port that it chose is kept, so that clients and workers find it again.
-  const kept = settings && (first.apiUrl === undefined ? settings : { ...settings, api: { port: Number(new URL(first.apiUrl).port) } });
+  const { api } = (settings ?? {}) as { api?: object };
+  const kept =
+    settings && (first.apiUrl === undefined ? settings : { ...settings, api: { ...api, port: Number(new URL(first.apiUrl).port) } });
   const endBy = async (signal: NodeJS.Signals): Promise<ProcessEnd> => {
     await process.end(signal);
     return process.ended();

@@ -5,6 +5,7 @@
  * H1. A host reaches nothing but the ports of the outer loopback that it was given. Each has the same number on the
  *     host's own loopback, as through an SSH tunnel (docs/deployment.md): a forwarder in the host, the bridge, a
  *     forwarder in the hub, a local socket, and a chaos proxy in this process.
+ *     Hosts reach each other over the bridge; a test reaches what is in one through `reach`, as if it were there.
  * H2. A cut is silent: no end, no reset, and a carrier that is gone, as with a cable that was pulled.
  * H3. The outer network is left alone. What is made here is named after this process, goes with `end`, and what a dead
  *     process has left goes with the next opening.
@@ -21,8 +22,15 @@ import { openChaosProxy, type ChaosProxy } from "./chaos-proxy.ts";
 export interface Host {
   /** What stands before a command that is to run in it. */
   readonly inside: readonly string[];
+  /** On the network that it shares with the others. */
+  readonly address: string;
   /** The far end of each way out of it, by the port it leads to. */
   readonly ways: ReadonlyMap<number, ChaosProxy>;
+  /**
+   * A port of the outer loopback, `at` or a free one. What connects to it connects from this host to that place, which
+   * need not be there yet.
+   */
+  reach(place: { readonly host: string; readonly port: number }, at?: number): Promise<number>;
   cut(): Promise<void>;
   heal(): Promise<void>;
   /** Nothing it says leaves it, or nothing that is said to it arrives. `heal` ends either. */
@@ -126,7 +134,15 @@ export async function openHosts(): Promise<Hosts> {
         prefix + name,
         ports.map((port) => ({ listen: { host: "127.0.0.1", port }, target: { host: tunnel, port } })),
       );
-      return { ...host, ways };
+      const reach: Host["reach"] = async (place, at = 0) => {
+        const socket = path.join(folder, `${name}-out-${proxies.length}`);
+        await forward(prefix + name, [{ listen: { path: socket }, target: place }]);
+        const proxy = await openChaosProxy({ listen: { host: "127.0.0.1", port: at }, target: { path: socket } });
+        proxies.push(proxy);
+        return proxy.port;
+      };
+      // Not spread: the address is another one after a move.
+      return Object.assign(host, { ways, reach });
     },
     end,
   };
@@ -143,7 +159,11 @@ function lossFilter(percent: number): string {
   return `4,32 0 0 ${random},53 1 0 ${bound},6 0 0 ${drop},6 0 0 ${pass}`;
 }
 
-async function addHost(made: { hub: string; namespace: string; n: number }): Promise<Omit<Host, "ways"> & { hubAddress: string }> {
+async function addHost(made: {
+  hub: string;
+  namespace: string;
+  n: number;
+}): Promise<Omit<Host, "ways" | "reach"> & { hubAddress: string }> {
   const { hub, namespace, n } = made;
   const port = `port${n}`;
   const hubAddress = address(200 + n);
@@ -164,6 +184,9 @@ async function addHost(made: { hub: string; namespace: string; n: number }): Pro
   return {
     hubAddress,
     inside: insideOf(namespace),
+    get address() {
+      return own[0];
+    },
     cut: () => ip("-n", hub, "link", "set", port, "down"),
     async heal() {
       for (const route of routes) await ip("-n", route[0] as string, "route", "del", "blackhole", route[1] as string);

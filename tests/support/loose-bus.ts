@@ -1,6 +1,6 @@
 /** A connection that can be cut and healed, as a cable can: the worker's tests and the simulation pull at it. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { Bus, Message, ReadOptions, Subscription } from "../../cluster/src/bus/bus.ts";
+import type { Bus, Kept, Message, ReadOptions, Subscription } from "../../cluster/src/bus/bus.ts";
 
 export class LooseBus implements Bus {
   connected = true;
@@ -48,7 +48,7 @@ export class LooseBus implements Bus {
     await this.inner.append(subject, body);
   }
 
-  read(pattern: string, options: ReadOptions): AsyncIterable<unknown> {
+  read(pattern: string, options: ReadOptions): AsyncIterable<Kept> {
     return this.inner.read(pattern, options);
   }
 

@@ -55,7 +55,7 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export interface RamClusterOptions {
+export interface RamClusterOptions extends Pick<LeadParts, "joiners"> {
   readonly store?: Store;
   readonly clock?: Clock;
   readonly log?: Log;
@@ -80,6 +80,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
       coordinatorKey: COORDINATOR_KEY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
+      ...(options.joiners && { joiners: options.joiners }),
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,

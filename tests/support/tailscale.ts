@@ -1,7 +1,7 @@
 /**
- * Stands in for Tailscale's command line: a program of that name on a PATH of its own, which answers `status --json` with
- * what a test has recorded. The answers have the fields, the order and the odds and ends (a dot after names, null where
- * there is nothing, times of the year 1) of ipnstate.Status, which the real program prints.
+ * Stands in for Tailscale's command line: a program of that name on a PATH of its own, which answers `status --json` and
+ * `whois --json` with what a test has recorded. The answers have the fields, the order and the odds and ends (a dot after names, null where
+ * there is nothing, times of the year 1) of ipnstate.Status and apitype.WhoIsResponse, which the real program prints.
  */
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,11 +13,20 @@ export interface TailscaleStub {
   /** Without its daemon. */
   fails(stderr: string): void;
   hangs(): void;
+  /** What `whois` says of this address; of others that there is no such peer. */
+  knows(ip: string, answer: unknown): void;
   /** The arguments of each call. */
   calls(): string[];
   remove(): void;
 }
 
+/** Of `whois --json <ip>:<port>`; other words go on. */
+const WHOIS = (folder: string): string => `if [ "$1" = whois ]; then
+  known="${folder}/whois-\${3%:*}"
+  if [ -f "$known" ]; then exec cat "$known"; fi
+  echo "peer not found" >&2
+  exit 1
+fi`;
 const NEVER = "0001-01-01T00:00:00Z";
 
 export const SELF = { ip4: "100.101.102.103", ip6: "fd7a:115c:a1e0::6501:6667", name: "studio.tail1a2b3.ts.net" } as const;
@@ -103,13 +112,44 @@ export const NEEDS_LOGIN = down("NeedsLogin", { AuthURL: "https://login.tailscal
 /** What the program says on stderr, ending with 1, where its daemon does not run. */
 export const NO_DAEMON = "failed to connect to local tailscaled; it doesn't appear to be running (sudo systemctl start tailscaled ?)";
 
+/** Of a machine with an IPv4 address in the tailnet. */
+export function whoisAnswer({ ip, login, name, tags }: { ip: string; login?: string; name: string; tags?: readonly string[] }): object {
+  const user = login === undefined ? 9_007_199_254_740_000 : 4_810_112_233_445_566;
+  return {
+    Node: {
+      ID: 7_351_220_194_001_337,
+      StableID: "nQ2k8Kg92CNTRL",
+      Name: `${name}.tail1a2b3.ts.net.`,
+      User: user,
+      Key: `nodekey:${"0a".repeat(32)}`,
+      KeyExpiry: "2027-05-01T09:14:31Z",
+      Machine: `mkey:${"0b".repeat(32)}`,
+      DiscoKey: `discokey:${"0c".repeat(32)}`,
+      Addresses: [`${ip}/32`, "fd7a:115c:a1e0::4600:2/128"],
+      AllowedIPs: [`${ip}/32`, "fd7a:115c:a1e0::4600:2/128"],
+      Endpoints: ["192.168.1.20:41641"],
+      HomeDERP: 4,
+      Hostinfo: { OS: "linux", Hostname: name, Services: [{ Proto: "peerapi4", Port: 58_123 }] },
+      Created: "2026-05-02T09:14:31.118204337Z",
+      ...(tags !== undefined && { Tags: tags }),
+      Cap: 113,
+      Online: true,
+      MachineAuthorized: true,
+      ComputedName: name,
+      ComputedNameWithHost: name,
+    },
+    UserProfile: { ID: user, LoginName: login ?? "tagged-devices", DisplayName: login ?? "Tagged Devices" },
+    CapMap: { "https://tailscale.com/cap/is-admin": null },
+  };
+}
+
 export function tailscaleStub(): TailscaleStub {
   const folder = mkdtempSync(path.join(tmpdir(), "ocx-tailscale-"));
   const [answer, calls] = ["answer", "calls"].map((name) => path.join(folder, name)) as [string, string];
   writeFileSync(calls, "");
   const program = (script: string): void => {
     const file = path.join(folder, "tailscale");
-    writeFileSync(file, `#!/bin/sh\necho "$@" >>${calls}\n${script}\n`);
+    writeFileSync(file, `#!/bin/sh\necho "$@" >>${calls}\n${WHOIS(folder)}\n${script}\n`);
     chmodSync(file, 0o755);
   };
   const stub: TailscaleStub = {
@@ -123,6 +163,8 @@ export function tailscaleStub(): TailscaleStub {
       program(`cat ${answer} >&2; exit 1`);
     },
     hangs: () => program("exec sleep 60"),
+    knows: (ip, given) =>
+      writeFileSync(path.join(folder, `whois-${ip}`), typeof given === "string" ? given : JSON.stringify(given, null, 2)),
     calls: () => readFileSync(calls, "utf8").split("\n").filter(Boolean),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

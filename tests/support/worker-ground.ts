@@ -200,7 +200,7 @@ export class WorkerGround {
 
   async chunks(pattern: string): Promise<OutputChunk[]> {
     const chunks: OutputChunk[] = [];
-    for await (const body of this.coordinator.read(pattern, { follow: false })) chunks.push(OutputChunk.parse(body));
+    for await (const { body } of this.coordinator.read(pattern, { follow: false })) chunks.push(OutputChunk.parse(body));
     return chunks;
   }
 

@@ -15,6 +15,7 @@ import { jsonFault } from "./json-fault.ts";
 
 /** A rest of a body up to this size is read and thrown away, which keeps the connection. */
 const REST_BYTES_MAX = 64 * 1024;
+const JSON_TYPE = /^application\/json *(;|$)/i;
 /** How long a caller that is still sending has to see that it was refused. */
 const LINGER_MS = 1_000;
 /** Large bodies in memory at once, from their first byte to the answer: twenty times what one client of ours sends together. */
@@ -40,9 +41,7 @@ export function openBodies(): Bodies {
   return {
     async read(incoming, use, bytesMax = LIMITS.bodyBytesMax) {
       const type = incoming.headers["content-type"];
-      if (type === undefined || !/^application\/json *(;|$)/i.test(type)) {
-        throw new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
-      }
+      if (type === undefined || !JSON_TYPE.test(type)) throw notJson();
       const encoding = incoming.headers["content-encoding"];
       if (encoding !== undefined && encoding !== "identity")
         throw new ClusterError("unsupported_media_type", "A compressed body is not accepted.");
@@ -61,6 +60,17 @@ export function openBodies(): Bodies {
       }
     },
   };
+}
+
+/** For a change that takes no body: what a page of another site could send without asking is refused there as well. */
+export function refuseForm({ headers }: IncomingMessage): void {
+  const type = headers["content-type"];
+  const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
+  if (type === undefined ? !isEmpty : !JSON_TYPE.test(type)) throw notJson();
+}
+
+function notJson(): ClusterError {
+  return new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
 }
 
 /** `hasRoomFor` is asked with each piece for all that has come. */

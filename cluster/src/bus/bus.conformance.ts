@@ -41,7 +41,7 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
     };
     const readAll = async (pattern: string): Promise<unknown[]> => {
       const pieces: unknown[] = [];
-      for await (const piece of coordinator.read(pattern, { follow: false })) pieces.push(piece);
+      for await (const { body } of coordinator.read(pattern, { follow: false })) pieces.push(body);
       return pieces;
     };
 
@@ -160,7 +160,7 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       const end = new AbortController();
       const got: unknown[] = [];
       const reading = (async () => {
-        for await (const piece of coordinator.read(outputOfTask(task), { follow: true, signal: end.signal })) got.push(piece);
+        for await (const { body } of coordinator.read(outputOfTask(task), { follow: true, signal: end.signal })) got.push(body);
       })();
       await expect.poll(() => got.length, WAIT).toBe(1);
       for (let n = 1; n < 4; n += 1) await worker.append(outputOf(node, task, 1), { n });
@@ -174,7 +174,7 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       const task = nextTask();
       for (let n = 0; n < 10; n += 1) await worker.append(outputOf(node, task, 1), { n });
       for await (const piece of coordinator.read(outputOfTask(task), { follow: true })) {
-        expect(piece).toEqual({ n: 0 });
+        expect(piece).toEqual({ subject: outputOf(node, task, 1), body: { n: 0 } });
         break;
       }
     });

@@ -14,7 +14,7 @@
  *     party that was not heard yet is said as a request, so that it is not lost for that alone.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Refusal } from "./envelopes.ts";
+import type { Refusal } from "./envelope-door.ts";
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;
@@ -29,6 +29,12 @@ export interface Message {
   readonly body: unknown;
   /** Present on a request. Answering twice, or too late, has no effect. */
   readonly respond?: (body: unknown) => void;
+}
+
+/** A kept piece of output. Its subject says whose it is, which its body could not be trusted to say. */
+export interface Kept {
+  readonly subject: string;
+  readonly body: unknown;
 }
 
 export interface Subscription {
@@ -54,11 +60,13 @@ export interface Bus {
   /** Appends one piece of output to the kept stream. */
   append(subject: string, body: unknown): Promise<void>;
   /** Kept pieces whose subject fits `pattern`, in the order they were stored. */
-  read(pattern: string, options: ReadOptions): AsyncIterable<unknown>;
+  read(pattern: string, options: ReadOptions): AsyncIterable<Kept>;
   /** Written once under a name of `blobName` (subjects.ts), and kept for a week at most. A node writes under its own id only. */
   putBlob(name: string, bytes: Uint8Array): Promise<void>;
   /** undefined when there is none of that name. The coordinator's to call, as is `read`: a node gets `forbidden`. */
   getBlob(name: string): Promise<Uint8Array | undefined>;
+  /** A node has sent what only another may, and it was dropped here. The coordinator's to ask. */
+  onTrespass?(listener: (node: NodeId, what: string) => void): Subscription;
   close(): Promise<void>;
 }
 
@@ -75,5 +83,9 @@ export interface BusServer {
   onDisconnect?(listener: (node: NodeId) => void): Subscription;
   /** Has the node an open connection, as far as is known? */
   isConnected?(node: NodeId): boolean;
+  /** It has refused what a node tried: another's subject, more than a message may hold. */
+  onTrespass?(listener: (node: NodeId, what: string) => void): Subscription;
+  /** It has refused somebody whose key it does not know, or who showed none. */
+  onGuess?(listener: (address: string, key: string | undefined) => void): Subscription;
   stop(): Promise<void>;
 }

@@ -23,9 +23,9 @@ import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
 import { natsConfig, type BusNode } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
-import { watchDisconnects } from "./nats-presence.ts";
 import { choosePort } from "./nats-port.ts";
 import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
+import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
   readonly binary: string;
@@ -46,6 +46,8 @@ export interface NatsServer extends BusServer {
   readonly pid: number | undefined;
   onDisconnect(listener: (node: NodeId) => void): Subscription;
   isConnected(node: NodeId): boolean;
+  onTrespass(listener: (node: NodeId, what: string) => void): Subscription;
+  onGuess(listener: (address: string, key: string | undefined) => void): Subscription;
 }
 
 /** Streams of a few GiB are checked at the start. */
@@ -59,7 +61,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const host = options.host ?? "127.0.0.1";
   if (reachOf(host) === "elsewhere")
     throw new ClusterError("config_invalid", `nats-server listens on the loopback or the tailnet only, not on ${host}`);
-  const configFile = join(folder, "nats.conf");
+  const [configFile, logFile] = [join(folder, "nats.conf"), join(folder, "nats-server.log")];
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await endStaleServer(folder, args, log);
@@ -72,7 +74,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       port,
       serverName,
       storeFolder: join(folder, "streams"),
-      logFile: join(folder, "nats-server.log"),
+      logFile,
       coordinatorKey: options.coordinator.publicKey,
       systemKey: systemKeys.publicKey,
       nodes,
@@ -88,7 +90,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await server.stop();
     throw error;
   });
-  const presence = watchDisconnects(system, () => state.nodes);
+  const watch = await watchNodes({ system, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
 
   const apply = async (nodes: readonly BusNode[]): Promise<void> => {
     const text = write(nodes);
@@ -105,6 +107,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   };
   let last: Promise<void> = Promise.resolve();
   return {
+    ...watch,
     url,
     version: system.nc.info?.version ?? "",
     get pid() {
@@ -116,10 +119,9 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       last = done.catch(() => undefined);
       return done;
     },
-    onDisconnect: (listener) => presence.onDisconnect(listener),
-    isConnected: (node) => presence.isConnected(node),
     async stop() {
       await last;
+      watch.stop();
       await system.close();
       await server.stop();
     },

@@ -18,7 +18,7 @@ import {
 import { nanos } from "@nats-io/nats-core";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { READ_AHEAD_PIECES, type ReadOptions } from "./bus.ts";
+import { READ_AHEAD_PIECES, type Kept, type ReadOptions } from "./bus.ts";
 import { decodeBody } from "./body.ts";
 import { busError, type Connection } from "./nats-connection.ts";
 import { ANY_BLOB, ANY_OUTPUT } from "./subjects.ts";
@@ -80,7 +80,7 @@ interface Position {
 }
 
 /** Pieces of the output stream whose subject fits the pattern, parsed. */
-export async function* readOutput(connection: Connection, pattern: string, options: ReadOptions): AsyncGenerator<unknown> {
+export async function* readOutput(connection: Connection, pattern: string, options: ReadOptions): AsyncGenerator<Kept> {
   const position: Position = { made: "", next: 1, last: Number.POSITIVE_INFINITY };
   let silentSince = performance.now();
   while (options.signal?.aborted !== true) {
@@ -101,7 +101,7 @@ export async function* readOutput(connection: Connection, pattern: string, optio
 }
 
 /** Reads until the end that was asked for, the reader's abort, or a change of the connection. */
-async function* readOnce(connection: Connection, pattern: string, options: ReadOptions, position: Position): AsyncGenerator<unknown> {
+async function* readOnce(connection: Connection, pattern: string, options: ReadOptions, position: Position): AsyncGenerator<Kept> {
   const { nc } = connection;
   const manager = await jetstreamManager(nc, { checkAPI: false });
   const stream = await manager.streams.info(OUTPUT).catch((error: unknown) => {
@@ -126,9 +126,9 @@ async function* readOnce(connection: Connection, pattern: string, options: ReadO
     for await (const message of messages) {
       if (message.seq > position.last) return;
       position.next = message.seq + 1;
-      const piece = decodeBody(message.data);
+      const body = decodeBody(message.data);
       // A node can write whatever it likes under its own id; one broken piece must not end the reading of a task's output.
-      if (piece !== undefined) yield piece;
+      if (body !== undefined) yield { subject: message.subject, body };
       if (!options.follow && (message.info.pending === 0 || message.seq === position.last)) return;
     }
     // Stopped from outside before the end that was asked for.

@@ -12,8 +12,8 @@ import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, type Envelopes, type RefusalListener } from "./envelopes.ts";
+import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
+import { ask, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
@@ -62,6 +62,7 @@ class NatsBus implements Bus {
   readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
+  readonly #wardens = new Set<(node: NodeId, what: string) => void>();
 
   constructor(connection: Connection, { envelopes, log }: Pick<NatsOptions, "envelopes" | "log">) {
     this.#connection = connection;
@@ -116,11 +117,16 @@ class NatsBus implements Bus {
     return { stop: () => subscription.unsubscribe() };
   }
 
+  onTrespass(listener: (node: NodeId, what: string) => void): Subscription {
+    this.#wardens.add(listener);
+    return { stop: () => this.#wardens.delete(listener) };
+  }
+
   async append(subject: string, body: unknown): Promise<void> {
     await this.#appender.append(subject, encodeBody(body, subject));
   }
 
-  read(pattern: string, options: ReadOptions): AsyncIterable<unknown> {
+  read(pattern: string, options: ReadOptions): AsyncIterable<Kept> {
     return readOutput(this.#connection, pattern, options);
   }
 
@@ -144,7 +150,9 @@ class NatsBus implements Bus {
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
-      return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
+      this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
+      for (const warden of this.#wardens) warden(senderOf(subject), "wanted an answer sent to somebody else");
+      return;
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;

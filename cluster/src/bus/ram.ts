@@ -9,8 +9,8 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, plainEnvelopes, type Envelopes, type RefusalListener } from "./envelopes.ts";
+import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
+import { ask, plainEnvelopes, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { blobPart, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */
@@ -233,7 +233,7 @@ class RamBus implements Bus {
     });
   }
 
-  async *read(pattern: string, options: ReadOptions): AsyncGenerator<unknown> {
+  async *read(pattern: string, options: ReadOptions): AsyncGenerator<Kept> {
     const signals = options.signal === undefined ? [this.#closed.signal] : [this.#closed.signal, options.signal];
     const signal = AbortSignal.any(signals);
     signal.addEventListener("abort", () => this.#net.wake(), { once: true });
@@ -246,7 +246,8 @@ class RamBus implements Bus {
         continue;
       }
       number = found.number + 1;
-      if (subjectFits(found.piece.subject, pattern)) yield decodeBody(found.piece.bytes);
+      const { subject, bytes } = found.piece;
+      if (subjectFits(subject, pattern)) yield { subject, body: decodeBody(bytes) };
     }
   }
 

@@ -16,6 +16,12 @@ export const ANY_HEARTBEAT = "ocx.up.*.heartbeat";
 export const ANY_OUTPUT = "ocx.out.>";
 export const outputOfTask = (task: TaskId, attempt?: number): string => `ocx.out.*.${task}.${attempt ?? "*"}`;
 
+/** Of which attempt a piece of output tells, by its subject. */
+export function attemptOf(subject: string): { task: string; attempt: number } {
+  const [task = "", attempt = ""] = subject.split(".").slice(3);
+  return { task, attempt: Number(attempt) };
+}
+
 /** The name of an attempt's blob. It starts with its writer, so that the server's allow-lists cover it too. */
 export const blobName = (node: NodeId, task: TaskId, attempt: number): string => `${node}.${task}.${attempt}`;
 export const ANY_BLOB = "ocx.blob.>";

@@ -30,6 +30,12 @@ export const COMMANDS: readonly Entry[] = [
     load: () => import("./commands/join.ts"),
   },
   {
+    name: "discover",
+    group: MACHINE,
+    summary: "list the coordinators of this machine's tailnet",
+    load: () => import("./commands/discover.ts"),
+  },
+  {
     name: "service",
     group: MACHINE,
     summary: "let this machine start the daemon by itself",

@@ -1,5 +1,5 @@
 /** Nodes as a person reads them. */
-import { diskFullText, type Node, type NodeFacts, type NodeState } from "@openclaw-cluster/contract/node";
+import { diskFullText, type JoinedFrom, type Node, type NodeFacts, type NodeState } from "@openclaw-cluster/contract/node";
 import { facts, table } from "./table.ts";
 import { labelText } from "./task-view.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
@@ -54,6 +54,7 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["node", node.id],
     ["state", paint(terminal, stateStyle(node), stateText(node))],
     ["host", known && plainLine(known.hostname)],
+    ["joined from", node.joinedFrom && joinedText(node.joinedFrom)],
     ["system", known && `${known.os}/${known.arch}, ${known.cpus} processors, ${mebibytes(known.memoryMiB)}`],
     ["slots", `${node.slotsUsed} of ${node.slots} taken`],
     [
@@ -72,6 +73,11 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["last seen", node.lastSeenAt === undefined ? "never" : dayAndTime(node.lastSeenAt)],
     ["versions", known && `cluster ${plainLine(known.version)}, Node ${plainLine(known.nodeVersion)}`],
   ]);
+}
+
+/** By Tailscale's word, when it joined. */
+function joinedText({ address, login, machine, tags }: JoinedFrom): string {
+  return plainLine([address, machine, login, ...tags].filter((part) => part !== undefined).join(", "));
 }
 
 /** What the node says of its own policy; `openclaw-cluster policy check` there says all. */

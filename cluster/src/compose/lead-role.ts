@@ -11,6 +11,7 @@ import { openSqliteStore } from "../store/sqlite.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
+import { askWhois } from "../system/tailscale-whois.ts";
 import { Keyring } from "../trust/keyring.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
@@ -71,6 +72,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     coordinatorKey: keys.publicKey,
     busUrls: [server.url],
     apiUrls: () => apiUrls,
+    joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
@@ -106,7 +108,7 @@ async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordin
   const secret = await readSecret(folders.adminToken);
   if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
   const token = createToken();
-  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", createdAt: clock.wall() });
+  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", user: "admin", createdAt: clock.wall() });
   failpoint("start.token-committed");
   await writePrivateFile(folders.adminToken, `${token.token}\n`);
 }

@@ -2,28 +2,37 @@
  * Notes who did what to whom, in the commit of the act itself: what is true is noted, and what is noted is true.
  *
  * A1. Entries hold names and ids, never a secret, and never what a task holds.
- * A2. What strangers can cause is noted at most REFUSALS_MAX times a minute, so that nobody fills the disk with it.
+ * A2. What strangers can cause is noted at most GUESSES_MAX times a minute, and what a node can cause TRESPASSES_MAX times, so
+ *     that nobody fills the disk with it; the next entry of the kind tells how many were left out.
  */
 import { AUDIT, type AuditAction, type AuditEntry, type AuditPage } from "@openclaw-cluster/contract/audit";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { chained, type ChainHead } from "../trust/audit-chain.ts";
+import { MinuteLimit } from "./minute-limit.ts";
 
 /** The actor of what nobody else has asked for. */
 export const SELF = "coordinator";
 
-const REFUSALS_MAX = 30;
-const MINUTE_MS = 60_000;
+const GUESSES_MAX = 30;
+const TRESPASSES_MAX = 30;
+
+/** Does it in a turn. One that is not committed is nobody's loss. */
+type Run = (note: () => void) => Promise<void>;
 
 export class Audit {
   private readonly clock: Clock;
   private head: ChainHead;
   private pending: AuditEntry[] = [];
-  private window = { from: -Infinity, refusals: 0 };
+  private readonly guesses: MinuteLimit;
+  private readonly trespasses: MinuteLimit;
 
   constructor(head: ChainHead, clock: Clock) {
     this.head = head;
     this.clock = clock;
+    this.guesses = new MinuteLimit(clock, GUESSES_MAX);
+    this.trespasses = new MinuteLimit(clock, TRESPASSES_MAX);
   }
 
   /** In the turn that does it. */
@@ -34,13 +43,25 @@ export class Audit {
     this.pending.push(entry);
   }
 
-  /** A2. `run` does it in a turn; one that is not committed is nobody's loss. */
-  noteGuess(address: string, run: (note: () => void) => Promise<void>): void {
-    const now = this.clock.monotonic();
-    if (now - this.window.from >= MINUTE_MS) this.window = { from: now, refusals: 0 };
-    this.window.refusals += 1;
-    if (this.window.refusals > REFUSALS_MAX) return;
-    run(() => this.note(`address ${address}`, "api.guessed", "too many wrong tokens")).catch(() => undefined);
+  /** A2. Somebody without a name tries what nobody has given them. */
+  noteGuess(address: string, what: string, run: Run): void {
+    this.noteSome(this.guesses.take(""), `address ${address}`, "api.guessed", what, run);
+  }
+
+  /** A2. A machine with a good code may not join all the same. */
+  noteRefusedJoin(address: string, what: string, run: Run): void {
+    this.noteSome(this.guesses.take(""), `address ${address}`, "node.join_refused", what, run);
+  }
+
+  /** A2. A node has tried what only another may; it was refused. */
+  noteTrespass(node: NodeId, what: string, run: Run): void {
+    this.noteSome(this.trespasses.take(node), `node ${node}`, "node.trespassed", what, run);
+  }
+
+  private noteSome(missed: number | undefined, actor: string, action: AuditAction, what: string, run: Run): void {
+    if (missed === undefined) return;
+    const object = missed === 0 ? what : `${what} (${missed} more before it)`;
+    run(() => this.note(actor, action, object)).catch(() => undefined);
   }
 
   take(): AuditEntry[] {

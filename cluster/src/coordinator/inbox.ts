@@ -4,7 +4,7 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { HeartbeatReply, ReportReply } from "@openclaw-cluster/contract/wire";
-import type { Message, Subscription } from "../bus/bus.ts";
+import type { Bus, Message, Subscription } from "../bus/bus.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
@@ -17,6 +17,13 @@ import { applyReport } from "./reports.ts";
 
 /** A node whose connection has closed, and that is not heard again within this time, has ended. Coming back takes some 100 ms. */
 const GONE_MS = 700;
+
+type Refusal = Parameters<Parameters<Bus["onRefusal"]>[0]>[1];
+const TRESPASSES: { readonly [Why in Refusal]?: string } = {
+  unsealed: "sent a message without a seal",
+  forged: "sent a message with a seal that is not its own",
+  replayed: "sent a message a second time, or from an earlier life",
+};
 
 export class Inbox {
   private readonly lead: Leading;
@@ -34,8 +41,14 @@ export class Inbox {
       bus.subscribe(ANY_REPORT, (message) => this.onReport(message)),
       bus.subscribe(ANY_HEARTBEAT, (message) => this.onHeartbeat(message)),
     ];
-    const closed = busServer?.onDisconnect?.((node) => this.onClosed(node));
-    if (closed !== undefined) this.subscriptions.push(closed);
+    const told = [
+      busServer?.onDisconnect?.((node) => this.onClosed(node)),
+      busServer?.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
+      busServer?.onGuess?.((address, key) => this.onGuess(address, key)),
+      bus.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
+      bus.onRefusal((party, why) => this.onRefusal(party, why)),
+    ];
+    this.subscriptions.push(...told.filter((one) => one !== undefined));
   }
 
   close(): void {
@@ -71,6 +84,7 @@ export class Inbox {
     const { state, turn } = this.lead;
     const read = readHeartbeat(body);
     const node = senderOf(subject);
+    if (read.kind !== "none" && read.beat.node !== node) this.lead.trespassed(node, `sent a heartbeat as ${read.beat.node}`);
     if (read.kind === "none" || read.beat.node !== node || state.registry.find(node)?.row.state !== "approved") {
       this.complaints.warn(node, { node, ...(read.kind === "none" && { problem: read.problem }) }, "a heartbeat was dropped");
       return;
@@ -86,6 +100,20 @@ export class Inbox {
       committed: () => reply && respond?.(reply),
       failed: (error) => this.complaints.warn(node, { node, code: error.code }, "a heartbeat was not accepted"),
     });
+  }
+
+  /** One that is to be let in knocks too early where this coordinator has only just begun; that is nothing to note. */
+  private onGuess(address: string, key: string | undefined): void {
+    const owner = [...this.lead.state.registry.all()].find(({ row }) => row.publicKey === key)?.row;
+    if (owner?.state === "approved") return;
+    if (owner?.state === "revoked") return this.lead.trespassed(owner.id, `wanted onto the bus from ${address}, after it was shut out`);
+    this.lead.guessed(address, key === undefined ? "came to the bus without a key" : `came to the bus with a foreign key, ${key}`);
+  }
+
+  /** What a restart of either end or a late word explains is nothing to note. */
+  private onRefusal(party: string, why: Refusal): void {
+    const what = TRESPASSES[why];
+    if (what !== undefined) this.lead.trespassed(party as NodeId, what);
   }
 
   /** Long before its silence would tell. */

@@ -6,6 +6,8 @@
  *     answer was lost, is answered again.
  * J2. What is said to be true is committed: a node is let onto the bus after its row is in the store.
  * J3. Whoever proves nothing learns nothing: an invitation or a node that is not there is told like a wrong proof.
+ * J4. Where only certain Tailscale logins may join, a machine of which Tailscale says nothing may not. Its word is a further
+ *     condition; without a code it is worth nothing.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -18,15 +20,20 @@ import {
   type Session,
   type SessionRequest,
 } from "@openclaw-cluster/contract/join";
-import type { Node } from "@openclaw-cluster/contract/node";
+import type { JoinedFrom, Node } from "@openclaw-cluster/contract/node";
+import type { InviteTerms, TokenRow } from "../store/store.ts";
+import { identityText, isNamed } from "../system/tailscale-whois.ts";
 import { createInvitation, writeJoinCode } from "../trust/join-code.ts";
 import { isProven, isSessionProven, joinKey, makeJoinReply } from "../trust/join-proof.ts";
 import { loseLeases } from "./heartbeats.ts";
 import { SELF } from "./audit.ts";
+import type { Peer } from "./coordinator.ts";
 import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
 
 const NOT_INVITED = "This join code is unknown, was used, or has run out; make a new one on the coordinator: openclaw-cluster invite";
+/** A call from this very process. */
+const NOWHERE: Peer = { address: "", port: 0 };
 const NOT_KNOWN = "This cluster knows no node of that id with that key.";
 
 export class JoinDesk {
@@ -60,9 +67,12 @@ export class JoinDesk {
     };
   }
 
-  async join(request: JoinRequest): Promise<JoinReply> {
+  async join(request: JoinRequest, peer?: Peer): Promise<JoinReply> {
     const { parts, turn, claim } = this.lead;
-    const { key, state } = await turn.run(() => this.accept(request));
+    // Nobody is looked up for who proves nothing.
+    this.invitation(request);
+    const from = await this.identify(request, peer);
+    const { key, state } = await turn.run(() => this.accept(request, from));
     if (state === "approved") await this.nodes.authorize();
     parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
     const { name, coordinatorKey } = parts;
@@ -70,11 +80,15 @@ export class JoinDesk {
   }
 
   /** For a node that knocks: it need not have been let in yet. */
-  session(id: NodeId, request: SessionRequest): Session {
+  async session(id: NodeId, request: SessionRequest): Promise<Session> {
     const { parts, claim, state } = this.lead;
     const row = state.registry.find(id)?.row;
-    if (row === undefined || row.state === "revoked" || !isSessionProven(id, request, row.publicKey))
+    if (row === undefined || !isSessionProven(id, request, row.publicKey)) throw new ClusterError("unauthorized", NOT_KNOWN);
+    if (row.state === "revoked") {
+      this.lead.trespassed(id, "asked to come in, after it was shut out");
       throw new ClusterError("unauthorized", NOT_KNOWN);
+    }
+    if (row.state === "approved") await this.nodes.ensureLetIn(row);
     const { busUrls, coordinatorKey } = parts;
     return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
   }
@@ -92,19 +106,41 @@ export class JoinDesk {
     return this.change(id, actor, () => "revoked");
   }
 
-  private accept(request: JoinRequest): { key: string; state: "pending" | "approved" } {
+  /** The open invitation that the request proves to know, unless another key has used it. */
+  private invitation(request: JoinRequest): TokenRow & { readonly invite: InviteTerms } {
+    const row = this.lead.tokens.invite(request.invite, this.lead.parts.clock.wall());
+    if (row?.invite === undefined || !isProven(request, row.hash)) throw new ClusterError("unauthorized", NOT_INVITED);
+    const { usedBy } = row.invite;
+    if (usedBy !== undefined && usedBy !== request.publicKey) throw new ClusterError("unauthorized", NOT_INVITED);
+    return { ...row, invite: row.invite };
+  }
+
+  /** J4: what Tailscale says of the machine. Throws forbidden where that is asked for and is not known, or is another. */
+  private async identify({ invite, node }: JoinRequest, peer: Peer = NOWHERE): Promise<JoinedFrom | undefined> {
+    const { joiners } = this.lead.parts;
+    if (joiners === undefined) return undefined;
+    const found = await joiners.whois(peer);
+    const who = found.kind === "known" ? found.who : undefined;
+    if (joiners.logins.length === 0 || (who !== undefined && isNamed(who, joiners.logins)))
+      return who && { address: peer.address, ...who, tags: [...who.tags] };
+    const whose = who === undefined ? `nobody knows whose it is: ${(found as { reason: string }).reason}` : `it is ${identityText(who)}`;
+    this.lead.audit.noteRefusedJoin(peer.address, `${invite} for ${node}: ${whose}`, (note) => this.lead.turn.run(note));
+    throw new ClusterError("forbidden", `Only machines of certain Tailscale logins may join this cluster, and of this one ${whose}.`);
+  }
+
+  private accept(request: JoinRequest, from: JoinedFrom | undefined): { key: string; state: "pending" | "approved" } {
     const { tokens, state, parts } = this.lead;
     const now = parts.clock.wall();
-    const row = tokens.invite(request.invite, now);
-    if (row?.invite === undefined || !isProven(request, row.hash)) throw new ClusterError("unauthorized", NOT_INVITED);
+    const row = this.invitation(request);
     const { approve, node, usedBy } = row.invite;
-    if (usedBy !== undefined && usedBy !== request.publicKey) throw new ClusterError("unauthorized", NOT_INVITED);
     if (node !== undefined && node !== request.node)
       throw new ClusterError("forbidden", `This join code is for a node called ${node}; join with --node-id ${node}.`);
-    const more = { hostname: request.hostname, ...(!approve && { state: "pending" as const }) };
+    const more = { hostname: request.hostname, ...(from && { joinedFrom: from }), ...(!approve && { state: "pending" as const }) };
     if (state.registry.enrol(request.node, request.publicKey, now, more)) this.lead.nodeChanged(state.registry.get(request.node));
     else if (approve) state.registry.update(request.node, { state: "approved" });
-    if (usedBy === undefined) this.lead.audit.note(`node ${request.node}`, "node.joined", `${row.id}, ${request.hostname}`);
+    // What it says of itself comes last: it could be long.
+    const said = [row.id, ...(from === undefined ? [] : [`${identityText(from)} at ${from.address}`]), request.hostname].join(", ");
+    if (usedBy === undefined) this.lead.audit.note(`node ${request.node}`, "node.joined", said);
     tokens.add({ ...row, invite: { ...row.invite, usedBy: request.publicKey } });
     return { key: row.hash, state: state.registry.get(request.node).row.state === "approved" ? "approved" : "pending" };
   }

@@ -5,11 +5,20 @@ import type { Bus, BusServer } from "../bus/bus.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { Whois } from "../system/tailscale-whois.ts";
 import type { Keyring } from "../trust/keyring.ts";
 import type { BackupParts } from "./backups.ts";
+import type { Peer } from "./coordinator.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 import type { Turn } from "./turn.ts";
+
+/** What is asked about machines that join, beyond their code. */
+export interface Joiners {
+  whois(peer: Peer): Promise<Whois>;
+  /** Only machines of these logins or tags may join; empty: of any. */
+  readonly logins: readonly string[];
+}
 
 export interface LeadParts {
   readonly name: string;
@@ -19,7 +28,7 @@ export interface LeadParts {
   readonly store: Store;
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
-  readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected">;
+  readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected" | "onTrespass" | "onGuess">;
   /** Whom the bus believes: the approved nodes. */
   readonly keyring: Keyring;
   /** The public half of the key with which this coordinator signs; nodes keep it when they join. */
@@ -28,6 +37,7 @@ export interface LeadParts {
   readonly busUrls: readonly string[];
   /** Where other machines find the API, likeliest first; asked for when it listens. */
   apiUrls(): readonly string[];
+  readonly joiners?: Joiners;
   readonly strategy: Strategy;
   /** Finished tasks are kept this long. */
   readonly retentionMs: number;
@@ -44,6 +54,10 @@ export interface Leading {
   readonly parts: LeadParts;
   readonly state: State;
   readonly turn: Turn;
+  /** A node has tried what only another may; noted, with a limit. */
+  trespassed(node: NodeId, what: string): void;
+  /** Somebody without a name has tried to come in; noted, with a limit. */
+  guessed(address: string, what: string): void;
   /** Tells the scheduler and the listeners that a node is not what it was. */
   nodeChanged(entry: NodeEntry): void;
 }

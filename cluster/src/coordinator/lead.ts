@@ -2,6 +2,7 @@
  * Takes the lead: claims the store, rebuilds the ledger from it, and commits what its turns bring. What nodes say comes in
  * through inbox.ts, time through watch.ts, what callers ask through the desks; what happens to tasks is in core.
  */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { isAway } from "@openclaw-cluster/contract/node";
 import { lostAfterMs } from "../core/liveness.ts";
 import { found } from "../core/retry.ts";
@@ -59,6 +60,7 @@ export class Lead implements Leading {
       random: parts.random,
       log: parts.log,
       losses: sparingLog(parts.log, parts.clock, LOSSES_TOLD_MAX),
+      trespassed: (node, what) => this.trespassed(node, what),
       registry,
       outgoing: new Outgoing(parts.bus, this.feed, claim.epoch),
       ledger: this.newLedger(registry, loaded),
@@ -121,6 +123,14 @@ export class Lead implements Leading {
   /** Nodes that hold leases. */
   private holders(): NodeEntry[] {
     return [...this.state.registry.all()].filter(({ row }) => this.state.ledger.leasesOf(row.id).size > 0);
+  }
+
+  trespassed(node: NodeId, what: string): void {
+    this.audit.noteTrespass(node, what, (note) => this.turn.run(note));
+  }
+
+  guessed(address: string, what: string): void {
+    this.audit.noteGuess(address, what, (note) => this.turn.run(note));
   }
 
   /** Tells the scheduler and the listeners that a node is not what it was. */

@@ -1,8 +1,13 @@
-/** A task's output, read from the bus's kept stream and ended when there can be no more. */
-import { taskId } from "@openclaw-cluster/contract/ids";
+/**
+ * A task's output, read from the bus's kept stream and ended when there can be no more.
+ *
+ * L1. A node writes what it likes under its own subjects, also under another's task. A piece counts only if its sender ran
+ *     the attempt that it speaks of; the others are nobody's output, and end nothing.
+ */
+import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import { OutputChunk } from "@openclaw-cluster/contract/wire";
-import type { Bus } from "../bus/bus.ts";
-import { outputOfTask } from "../bus/subjects.ts";
+import type { Bus, Kept } from "../bus/bus.ts";
+import { attemptOf, outputOfTask, senderOf } from "../bus/subjects.ts";
 import type { TaskRecord } from "../core/task.ts";
 import type { Clock } from "../system/clock.ts";
 
@@ -11,6 +16,10 @@ export interface LogSource {
   readonly clock: Clock;
   /** The record as it is now. */
   record(): Promise<TaskRecord>;
+  /** The node that an attempt was given to; undefined where there is none of that number. */
+  ranOn(attempt: number): Promise<NodeId | undefined>;
+  /** A node has written output under an attempt that is another's. */
+  forged(node: NodeId): void;
   /** Resolves when the task is over. */
   over(signal: AbortSignal): Promise<void>;
 }
@@ -39,15 +48,33 @@ export async function* readLogs(
       })
     : undefined;
   watching?.catch(() => done.abort());
+  const own = ownOutput(source);
   try {
-    for await (const body of source.bus.read(outputOfTask(taskId(key), options.attempt), { follow: options.follow, signal })) {
-      const chunk = OutputChunk.safeParse(body);
-      if (!chunk.success) continue;
-      yield chunk.data;
-      if (chunk.data.last === true) seenLast.add(chunk.data.attempt);
+    for await (const kept of source.bus.read(outputOfTask(taskId(key), options.attempt), { follow: options.follow, signal })) {
+      const chunk = await own(kept);
+      if (chunk === undefined) continue;
+      yield chunk;
+      if (chunk.last === true) seenLast.add(chunk.attempt);
       end();
     }
   } finally {
     done.abort();
   }
+}
+
+/** L1 */
+function ownOutput(source: LogSource): (kept: Kept) => Promise<OutputChunk | undefined> {
+  /** An attempt's node is known for good. */
+  const known = new Map<number, NodeId>();
+  return async ({ subject, body }) => {
+    const { task, attempt } = attemptOf(subject);
+    const chunk = OutputChunk.safeParse(body);
+    if (!chunk.success || chunk.data.task !== task || chunk.data.attempt !== attempt) return undefined;
+    const node = known.get(attempt) ?? (await source.ranOn(attempt));
+    if (node === undefined) return undefined;
+    known.set(attempt, node);
+    if (node === senderOf(subject)) return chunk.data;
+    source.forged(senderOf(subject));
+    return undefined;
+  };
 }

@@ -5,6 +5,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
+import type { NodeRow } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
@@ -17,6 +18,9 @@ const GHOST_MS = 7 * 86_400_000;
 
 export class NodeDesk {
   private readonly lead: Lead;
+
+  /** Whom nats-server has taken last. */
+  private letIn: ReadonlyMap<NodeId, string> = new Map();
 
   constructor(lead: Lead) {
     this.lead = lead;
@@ -64,6 +68,12 @@ export class NodeDesk {
     const { keyring, busServer } = this.lead.parts;
     keyring.set(approved);
     await busServer?.authorize(approved);
+    this.letIn = new Map(approved.map(({ id, publicKey }) => [id, publicKey]));
+  }
+
+  /** Makes good what failed when the node was approved: its row was committed, and nats-server did not take the change. */
+  async ensureLetIn({ id, publicKey }: Pick<NodeRow, "id" | "publicKey">): Promise<void> {
+    if (this.letIn.get(id) !== publicKey) await this.authorize();
   }
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {

@@ -1,4 +1,5 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { isTerminal } from "../core/task.ts";
 import { auditLog } from "./audit.ts";
 import { BulkDesk } from "./bulk-desk.ts";
@@ -38,7 +39,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     nodeHealth: (id) => nodes.nodeHealth(id),
     enrol: (request, actor) => nodes.enrol(request, actor),
     invite: (request, actor) => joining.invite(request, actor),
-    join: (request) => joining.join(request),
+    join: (request, peer) => joining.join(request, peer),
     session: (id, request) => joining.session(id, request),
     approveNode: (id, actor) => joining.approve(id, actor),
     revokeNode: (id, actor) => joining.revoke(id, actor),
@@ -68,6 +69,8 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
         bus: parts.bus,
         clock: parts.clock,
         record: () => tasks.record(id),
+        ranOn: (attempt: number) => tasks.ranOn(id, attempt),
+        forged: (node: NodeId) => lead.trespassed(node, `wrote output under ${id}, which another node ran`),
         over: (signal: AbortSignal) => over(lead, key, signal),
       };
       yield* readLogs(key, source, options);
@@ -77,7 +80,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     makeToken: (request, actor) => tokens.make(request, actor),
     revokeToken: (id, actor) => tokens.revoke(id, actor),
     auditLog: (page) => auditLog(parts.store, page),
-    guessed: (address) => lead.audit.noteGuess(address, (note) => lead.turn.run(note)),
+    guessed: (address) => lead.guessed(address, "too many wrong tokens"),
     addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
     stop: () => lead.stop(),
   };

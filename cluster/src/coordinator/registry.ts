@@ -65,7 +65,7 @@ export class Registry {
   }
 
   /** N1. True when the node is new. */
-  enrol(id: NodeId, publicKey: string, now: number, more: Pick<NodeRow, "hostname"> & { state?: "pending" } = {}): boolean {
+  enrol(id: NodeId, publicKey: string, now: number, more: Pick<NodeRow, "hostname" | "joinedFrom"> & { state?: "pending" } = {}): boolean {
     const known = this.entries.get(id);
     if (known !== undefined) {
       if (known.row.publicKey === publicKey && known.row.state !== "revoked") return false;
@@ -238,6 +238,7 @@ export function toNode(entry: NodeEntry, used: { slots: number; memoryMiB: numbe
     slotsUsed: used.slots,
     memoryReservedMiB: used.memoryMiB,
     ...(entry.load !== undefined && { load: entry.load }),
+    ...(entry.row.joinedFrom !== undefined && { joinedFrom: entry.row.joinedFrom }),
     registeredAt: entry.row.registeredAt,
     ...(entry.seenWall !== undefined && { lastSeenAt: entry.seenWall }),
     succeeded: entry.row.succeeded,

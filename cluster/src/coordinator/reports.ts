@@ -42,6 +42,7 @@ function applyFinished(state: State, node: NodeId, finished: Finished, now: numb
   const task = held(state, node, finished);
   if (task === undefined) return taskKey(finished.task) <= state.ledger.lastKey ? "stale" : "unknown";
   const outcome = ownResult(node, finished);
+  if (outcome !== finished.outcome) state.trespassed(node, `named a result for ${finished.task} that is not its own`);
   const { scheduler } = state.ledger;
   state.ledger.write(task, settle(task, { ...finished, outcome }, now, state.random()));
   if (outcome.kind === "refused") {
@@ -68,7 +69,11 @@ function ownResult(node: NodeId, { task, attempt, outcome }: Finished): Outcome 
 /** The task, if this node holds the lease that the message speaks of (L1). */
 function held(state: State, node: NodeId, ref: AttemptRef): TaskRecord | undefined {
   const task = state.ledger.get(taskKey(ref.task));
-  return task !== undefined && holds(task, ref) && task.lease?.node === node ? task : undefined;
+  if (task === undefined || !holds(task, ref)) return undefined;
+  if (task.lease?.node === node) return task;
+  // An old attempt is spoken of by mistake; the very one that another node holds is not.
+  state.trespassed(node, `spoke for an attempt of ${ref.task} that another node holds`);
+  return undefined;
 }
 
 function countFor(state: State, node: NodeId, succeeded: boolean): void {

@@ -29,10 +29,10 @@ export class TaskDesk {
     return this.lead.intake.submit(request);
   }
 
-  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName"> = { owner: "" }): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "token"> = { owner: "" }): readonly Explanation[] {
     const now = this.lead.parts.clock.wall();
     const { scheduler } = this.ledger;
-    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.ownerName), state: "queued" }, now));
+    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.token), state: "queued" }, now));
   }
 
   async task(id: TaskId): Promise<Task> {
@@ -85,6 +85,13 @@ export class TaskDesk {
     return toAttempts(task, await this.lead.parts.store.attempts(task.key), holder?.liveness === "ready");
   }
 
+  /** The node that this attempt was given to. */
+  async ranOn(id: TaskId, attempt: number): Promise<NodeId | undefined> {
+    const { attempt: newest, placement, key } = await this.record(id);
+    if (attempt === newest && placement !== undefined) return placement.node;
+    return (await this.lead.parts.store.attempts(key)).find(({ n }) => n === attempt)?.node;
+  }
+
   async result(id: TaskId): Promise<Json> {
     const task = await this.record(id);
     if (task.state !== "succeeded") throw new ClusterError("state_conflict", `${id} is ${task.state}; only a succeeded task has a result.`);
@@ -121,6 +128,7 @@ export class TaskDesk {
       id: taskId(task.key),
       kind: task.spec.kind,
       ...(task.spec.name !== undefined && { name: task.spec.name }),
+      ...(task.owner !== "" && { owner: task.owner }),
       priority: task.priority,
       waitedMs: Math.max(0, now - task.queuedAt),
       fairnessKey: task.spec.fairnessKey ?? task.spec.user ?? "",

@@ -13,7 +13,7 @@
  */
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
-import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { JoinedFrom, NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import type { Labels, TaskKind } from "@openclaw-cluster/contract/task-spec";
@@ -28,6 +28,7 @@ export interface AttemptRow {
 
 /** One accepted idempotency key. `runs` are [first key, count] pairs of the tasks that the submit made or found. */
 export interface SubmitKey {
+  /** The user whose key it is. */
   readonly owner: string;
   readonly key: string;
   /** SHA-256 of the body, base64url. */
@@ -52,6 +53,8 @@ export interface NodeRow {
   readonly facts?: NodeFacts;
   /** What a machine that joined said of itself, for whoever approves it. */
   readonly hostname?: string;
+  /** And what Tailscale said of it. */
+  readonly joinedFrom?: JoinedFrom;
   /** When it was last heard before it left, by the wall clock. */
   readonly lastSeenAt?: number;
   /** Until then, by the wall clock, a coordinator that went down in good order has let it go on with what it runs. */
@@ -65,6 +68,8 @@ export interface TokenRow {
   /** join: no token of the API but an invitation, whose `hash` is the key of its proofs (trust/join-proof.ts). */
   readonly scope: Scope | "join";
   readonly name: string;
+  /** For whom it speaks; its name unless said. */
+  readonly user?: string;
   readonly createdAt: number;
   readonly expiresAt?: number;
   readonly invite?: InviteTerms;
@@ -126,6 +131,7 @@ export interface ListFilter {
   readonly label?: readonly [name: string, value: string];
   readonly name?: string;
   readonly user?: string;
+  readonly owner?: string;
   /** Only dead letters (core/task.ts says which those are). Nothing else is looked at for them. */
   readonly dead?: true;
 }

@@ -35,6 +35,8 @@ const Host = z
     "name one address of this machine: 127.0.0.1, or its address in the tailnet (tailscale stands for that); there is no TLS yet for any other",
   );
 
+const Login = z.string().regex(/^\S{1,128}$/, "a login as ann@example.com, or a tag as tag:server");
+
 export const Role = z.enum(["coordinator", "worker"]);
 export type Role = z.infer<typeof Role>;
 
@@ -78,6 +80,15 @@ export const ConfigSchema = z
           Path.optional(),
           "OPENCLAW_CLUSTER_NATS_DATA",
           "Where nats-server keeps its streams; data/nats in the cluster's folder unless said.",
+        ),
+      })
+      .prefault({}),
+    join: z
+      .strictObject({
+        tailscaleLogin: field(
+          z.array(Login).max(64).default([]),
+          "OPENCLAW_CLUSTER_JOIN_TAILSCALE_LOGIN",
+          "Only machines of these Tailscale logins (ann@example.com) or tags (tag:server) may join; empty: any that has a code.",
         ),
       })
       .prefault({}),

@@ -60,7 +60,7 @@ allow:
 #   agents: [private]
 #   commands: [rm]
 
-# Who may use this machine, by the names of their API tokens (\`openclaw-cluster token list\`); everybody, unless said.
+# Who may use this machine: users, as \`openclaw-cluster token list\` shows them; everybody, unless said.
 # This is as true as what the coordinator says of them.
 # users:
 #   allow: [ann, "build-*"]

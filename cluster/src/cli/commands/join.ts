@@ -11,7 +11,10 @@ import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.
 import { loadNodeKeys } from "../../trust/keys.ts";
 import { examples, type Act } from "../command.ts";
 import { readUrl } from "../connection.ts";
+import { findCoordinators } from "../discovery.ts";
 import { openConnection, type Session } from "../session.ts";
+
+const DEFAULT_PORT = 8888;
 
 export function configure(command: Command, act: Act): void {
   command
@@ -41,7 +44,9 @@ async function join(session: Session, options: { nodeId?: string }, text: string
   const key = joinKey(code.secret);
   const said = { invite: code.invite, node: nodeId, publicKey, hostname: hostname(), os: process.platform };
   const urls = session.options.url === undefined ? code.urls : [readUrl(session.options.url)];
-  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key);
+  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key).catch((error: unknown) =>
+    withOthers(session, code.urls, error),
+  );
   await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
   const { node, cluster, name, state } = reply;
@@ -52,6 +57,20 @@ function told(session: Session, { node, name, state }: JoinReply): string {
   const start = `start it here: ${session.typed("start")}\n`;
   if (state === "approved") return `${node} is a node of ${name}; ${start}`;
   return `${node} has joined ${name} and waits to be let in. On the coordinator: openclaw-cluster nodes approve ${node}\nThen, or now, ${start}`;
+}
+
+/** Nothing answers where the code leads: which coordinators of the tailnet do is told; whether one of them is meant, only a person knows. */
+async function withOthers(session: Session, urls: readonly string[], error: unknown): Promise<never> {
+  if (!(error instanceof ClusterError) || error.code !== "coordinator_unreachable" || session.options.url !== undefined) throw error;
+  const port = Number(new URL(urls[0] ?? "").port) || DEFAULT_PORT;
+  const { coordinators } = await findCoordinators({ env: session.terminal.env, port });
+  if (coordinators.length === 0) throw error;
+  const list = coordinators.map(({ name, url }) => `${url} (${name})`).join(", ");
+  throw new ClusterError(
+    "coordinator_unreachable",
+    `${error.detail}. On this machine's tailnet answers: ${list}. If the code was made there: join <code> --url <address>`,
+    { cause: error },
+  );
 }
 
 /** The first address that answers; any other fault than that nothing answers there ends it. */

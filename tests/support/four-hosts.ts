@@ -1,0 +1,105 @@
+/**
+ * Four machines that are really apart: a coordinator, two workers and a stranger, each in a network namespace with an address of
+ * a tailnet's range, its own loopback and its own folder. Tailscale is a stub that tells each address's owner. Commands
+ * and daemons run inside; the test itself reaches a host's ports through `Host.reach`.
+ */
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import type { ProcessEnd } from "../../scripts/child.ts";
+import { runCommand } from "../../scripts/daemon.ts";
+import { startCluster, type TestCluster, type TestDaemon } from "./daemon.ts";
+import { openHosts, type Host, type Hosts } from "./hosts.ts";
+import { RUNNING, tailscaleStub, whoisAnswer, type TailscaleStub } from "./tailscale.ts";
+
+/** Those that docs/deployment.md names. */
+export const API_PORT = 8888;
+export const NATS_PORT = 4222;
+export const HOST_NAMES = ["lead", "nas1", "nas2", "stranger"] as const;
+export type HostName = (typeof HOST_NAMES)[number];
+
+export interface FourHosts extends Readonly<Record<HostName, Host>> {
+  readonly cluster: TestCluster;
+  readonly stub: TailscaleStub;
+  /** The administrator's, from the coordinator's own host. */
+  readonly client: Client;
+  /** Where coordinator and nats-server listen, as seen from their host. */
+  readonly listensOn: string;
+  /** The command, on a host and in its folder. */
+  run(host: HostName, ...argv: string[]): Promise<ProcessEnd>;
+  /** As a person does it: a code there, one line here; then the daemon. `prepare`: before it starts. */
+  join(host: HostName, prepare?: (home: string) => Promise<void>): Promise<TestDaemon>;
+  home(host: HostName): string;
+  end(): Promise<void>;
+}
+
+/** `place`: `api.host` of the coordinator. */
+export async function openFourHosts({
+  place = "tailscale",
+  join,
+}: { place?: "tailscale" | "127.0.0.1"; join?: object } = {}): Promise<FourHosts> {
+  const stub = tailscaleStub();
+  let hosts: Hosts | undefined;
+  let cluster: TestCluster | undefined;
+  let client: Client | undefined;
+  const end = async (): Promise<void> => {
+    await client?.close();
+    await cluster?.end();
+    await hosts?.end();
+    stub.remove();
+  };
+  try {
+    hosts = await openHosts();
+    const all = {} as Record<HostName, Host>;
+    for (const name of HOST_NAMES) all[name] = await hosts.add(name, []);
+    const { lead } = all;
+    stub.says(tailnetOf(all));
+    for (const name of HOST_NAMES) stub.knows(all[name].address, whoisAnswer({ ip: all[name].address, name, login: loginOf(name) }));
+    const listensOn = place === "tailscale" ? lead.address : place;
+    const door = await lead.reach({ host: listensOn, port: API_PORT });
+    const api = { host: place, port: API_PORT, allowedHosts: [`127.0.0.1:${door}`] };
+    const settings = { api, nats: { port: NATS_PORT }, ...(join && { join }) };
+    cluster = await startCluster(settings, { manner: { under: lead.inside, env: stub.env } });
+    client = openClient({ url: `http://127.0.0.1:${door}`, token: cluster.token, transport: nodeTransport() });
+    const { folder, lead: daemon, startHome } = cluster;
+    const home = (host: HostName): string => (host === "lead" ? daemon.home : path.join(folder, host));
+    const manner = (host: HostName) => ({
+      under: all[host].inside,
+      env: { ...stub.env, OPENCLAW_CLUSTER_HOME: home(host), OPENCLAW_CLUSTER_OPENCLAW: "off" },
+    });
+    const run: FourHosts["run"] = (host, ...argv) => runCommand(argv, manner(host)).ended();
+    return {
+      ...{ ...all, cluster, stub, client, listensOn, run, home, end },
+      async join(host, prepare) {
+        const { code } = JSON.parse((await run("lead", "invite", "--approve", "--json")).stdout) as { code: string };
+        const joined = await run(host, "join", code, "--node-id", host);
+        if (joined.code !== 0) throw new Error(`${host} did not join: ${joined.stderr}`);
+        await prepare?.(home(host));
+        return startHome(home(host), manner(host));
+      },
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** Who owns it, by Tailscale's word. */
+export const loginOf = (host: HostName): string => (host === "stranger" ? "eve@example.com" : "ann@example.com");
+
+/** As the coordinator's Tailscale tells of them. */
+function tailnetOf(hosts: Readonly<Record<HostName, Host>>): object {
+  const of = (name: HostName): object => ({
+    ...RUNNING.Peer["nodekey:02"],
+    ...{ HostName: name, DNSName: `${name}.tail1a2b3.ts.net.`, TailscaleIPs: [hosts[name].address], Online: true },
+  });
+  const peers = HOST_NAMES.filter((name) => name !== "lead").map((name) => [`nodekey:${name}`, of(name)]);
+  return { ...RUNNING, TailscaleIPs: [hosts.lead.address], Self: of("lead"), Peer: Object.fromEntries(peers) };
+}
+
+/** A node's policy that lets it run some harmless programs. */
+export const allowPrograms = (...commands: readonly string[]) => {
+  const text = JSON.stringify({ version: 1, allow: { echo: true, commands } });
+  return (home: string): Promise<void> => writeFile(path.join(home, "policy.yaml"), text, { mode: 0o600 });
+};
