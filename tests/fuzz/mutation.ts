@@ -25,7 +25,7 @@ const SHAPES = [
   { length: 1e9 },
   { constructor: { prototype: { polluted: 1 } } },
   { prototype: { polluted: 1 } },
-  { toJSON: 1, then: 1 },
+  JSON.parse('{"toJSON":1,"then":1}') as unknown,
   { toString: null },
 ] as const;
 /** Of texts and lists: around the limits that there are, and far beyond them. */
