@@ -10,7 +10,9 @@ export const InviteId = z.string().regex(/^[a-z2-7]{8}$/, "an invitation is 8 ch
 export type InviteId = z.infer<typeof InviteId>;
 
 /** SHA-256, base64url. */
-const Digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes as base64url");
+export const Digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes as base64url");
+/** Ed25519, base64url. */
+export const Signature = z.string().regex(/^[A-Za-z0-9_-]{86}$/, "64 bytes as base64url");
 /** The public nkey of a node or of the coordinator. */
 export const PublicKey = z.string().regex(/^U[A-Z2-7]{55}$/, "a public key looks like U…, 56 characters");
 
@@ -47,12 +49,12 @@ export const JoinRequest = z.strictObject({
   /** HMAC with the code's key over all of the above. */
   proof: Digest,
   /** Ed25519 by the node's key over the same, base64url. */
-  signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/),
+  signature: Signature,
 });
 export type JoinRequest = z.infer<typeof JoinRequest>;
 
 /** A node that has joined asks where the bus is. A copy of it tells a stranger nothing that opens anything. */
-export const SessionRequest = z.strictObject({ nonce: Digest, signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/) });
+export const SessionRequest = z.strictObject({ nonce: Digest, signature: Signature });
 export type SessionRequest = z.infer<typeof SessionRequest>;
 
 export const Session = z.object({
@@ -62,6 +64,8 @@ export const Session = z.object({
   busUrls: z.array(z.string()),
   coordinatorKey: PublicKey,
   epoch: z.int(),
+  /** The coordinator's time of day, by which it judges when something was signed. */
+  now: z.int(),
 });
 export type Session = z.infer<typeof Session>;
 

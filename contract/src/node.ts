@@ -110,8 +110,8 @@ export const Node = z
     state: NodeState,
     draining: z.boolean(),
     facts: NodeFacts.optional(),
-    /** The node's own labels with those set by an operator laid over them. */
-    labels: Labels,
+    /** The node's own labels with those set by an operator laid over them, so up to twice as many as either may be. */
+    labels: z.record(z.string(), z.string()),
     slots: z.int(),
     slotsUsed: z.int(),
     memoryReservedMiB: z.int(),
@@ -125,3 +125,10 @@ export const Node = z
   })
   .meta({ id: "Node" });
 export type Node = z.infer<typeof Node>;
+
+/** For people, with what keeps new work away. */
+export function stateText({ state, draining, load }: Node): string {
+  // Of a node that is not there, what it said last is no news.
+  const full = state === "ready" ? load && diskFullText(load) : undefined;
+  return [state, ...(draining ? ["draining"] : []), ...(full === undefined ? [] : [full])].join(", ");
+}

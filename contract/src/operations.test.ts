@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
-import { OPERATIONS, SubmitBody, type Operation } from "./operations.ts";
+import type { Operation } from "./operation.ts";
+import { OPERATIONS, SubmitBody } from "./operations.ts";
 
 const operations: [string, Operation][] = Object.entries(OPERATIONS);
 
@@ -19,7 +20,10 @@ describe("the table of operations", () => {
   it.each(operations)("%s asks for a right that fits what it does", (name, { method, scope }) => {
     // Who holds which token, and who did what, is the administrator's business.
     if (method === "get") expect(scope).toBe(["tokens", "audit"].includes(name) ? "admin" : "viewer");
-    else expect(["join", "session"].includes(name) ? ["proof"] : ["submitter", "operator", "admin"]).toContain(scope);
+    else
+      expect(["join", "session", "probe", "leave", "rotate"].includes(name) ? ["proof"] : ["submitter", "operator", "admin"]).toContain(
+        scope,
+      );
   });
 
   it.each(operations.filter(([, { body }]) => body !== undefined))("%s refuses unknown fields", (_name, { body }) => {

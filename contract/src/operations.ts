@@ -11,30 +11,14 @@ import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
+import type { Operation } from "./operation.ts";
 import { Explanation } from "./placement.ts";
-import { Invite, InviteRequest, JoinReply, JoinRequest, PublicKey, Session, SessionRequest } from "./join.ts";
-import type { Scope } from "./scopes.ts";
+import { Invite, InviteRequest, PublicKey } from "./join.ts";
+import { MEMBERSHIP_OPERATIONS } from "./membership-operations.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
-import { TokenId, TokenMade, TokenRequest, TokenView } from "./token.ts";
+import { TokenId, TokenMade, TokenRequest, TokenRotation, TokenView } from "./token.ts";
 import { OutputChunk } from "./wire.ts";
-
-export interface Operation {
-  readonly method: "get" | "post" | "patch" | "delete";
-  readonly path: string;
-  /** What the caller's token must permit. proof: no token; the body itself proves who sent it. */
-  readonly scope: Scope | "proof";
-  readonly summary: string;
-  readonly status: 200 | 202;
-  readonly params?: z.ZodObject;
-  readonly query?: z.ZodObject;
-  readonly body?: z.ZodType;
-  /** The answer's schema; for a stream, that of one event's data. */
-  readonly reply: z.ZodType;
-  readonly stream?: true;
-  /** It may take this long on purpose. */
-  readonly takesMs?: number;
-}
 
 const TaskParams = z.object({ id: TaskId });
 const NodeParams = z.object({ id: NodeId });
@@ -44,7 +28,7 @@ const Limit = z.coerce.number().int().min(1).max(LIMITS.listMax).default(50);
 export const SubmitMany = z.strictObject({ tasks: z.array(TaskSpec).min(1).max(LIMITS.submitTasksMax) });
 export const SubmitBody = z.union([TaskSpec, SubmitMany]);
 
-export const TaskFilter = z.object({ ...TASK_CONDITIONS, dead: z.stringbool().optional() });
+export const TaskFilter = z.object({ ...TASK_CONDITIONS, mine: z.stringbool().optional(), dead: z.stringbool().optional() });
 export type TaskFilter = z.infer<typeof TaskFilter>;
 /** Newest first; `next` is the cursor of the following page. */
 export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional() });
@@ -80,6 +64,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks",
     scope: "viewer",
+    others: "outline",
     status: 200,
     summary: "Tasks, newest first",
     query: TaskFilter.extend({ cursor: Cursor, limit: Limit }),
@@ -89,6 +74,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/dead",
     scope: "viewer",
+    others: "absent",
     status: 200,
     summary: "Tasks that failed for good, gathered by what they failed of",
     query: z.object({ cursor: Cursor }),
@@ -98,6 +84,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/bulk",
     scope: "submitter",
+    others: "refused",
     status: 200,
     summary: "Cancel, retry or answer every task that meets a filter",
     body: BulkRequest,
@@ -107,6 +94,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}",
     scope: "viewer",
+    others: "outline",
     status: 200,
     summary: "One task; ?wait=30 answers when it ends, or after 30 s as it is",
     params: TaskParams,
@@ -123,6 +111,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}/why",
     scope: "viewer",
+    others: "refused",
     status: 200,
     summary: "Why it runs where it runs, or why it waits",
     params: TaskParams,
@@ -132,15 +121,17 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}/attempts",
     scope: "viewer",
+    others: "outline",
     status: 200,
-    summary: "Every attempt, first to last",
+    summary: "Every attempt, first to last; without errors where the task is another's",
     params: TaskParams,
-    reply: z.object({ attempts: z.array(Attempt) }),
+    reply: z.object({ attempts: z.array(Attempt), hidden: z.literal(true).optional() }),
   },
   result: {
     method: "get",
     path: "/tasks/{id}/result",
     scope: "viewer",
+    others: "refused",
     status: 200,
     summary: "The result alone, also where it is too large to stand in the task",
     params: TaskParams,
@@ -150,6 +141,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}/logs",
     scope: "viewer",
+    others: "refused",
     status: 200,
     stream: true,
     summary: "Output as server-sent events; ?follow=true goes on until the task ends",
@@ -161,6 +153,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/{id}/cancel",
     scope: "submitter",
+    others: "refused",
     status: 202,
     summary: "Cancel it, in whatever state it is",
     params: TaskParams,
@@ -170,6 +163,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/{id}/retry",
     scope: "submitter",
+    others: "refused",
     status: 202,
     summary: "Run a failed or cancelled task again",
     params: TaskParams,
@@ -179,6 +173,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/{id}/answer",
     scope: "submitter",
+    others: "refused",
     status: 202,
     summary: "Decide on a task that waits for a person",
     params: TaskParams,
@@ -189,6 +184,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/queue",
     scope: "viewer",
+    others: "outline",
     status: 200,
     summary: "What waits, in the order of placing",
     query: z.object({ limit: Limit }),
@@ -217,6 +213,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/events",
     scope: "viewer",
+    others: "outline",
     status: 200,
     stream: true,
     summary: "Everything that changes, as server-sent events; Last-Event-ID resumes",
@@ -258,25 +255,7 @@ export const OPERATIONS = {
     body: InviteRequest,
     reply: Invite,
   },
-  join: {
-    method: "post",
-    path: "/join",
-    scope: "proof",
-    status: 200,
-    summary: "Come into the cluster with a join code, which is proved and not sent",
-    body: JoinRequest,
-    reply: JoinReply,
-  },
-  session: {
-    method: "post",
-    path: "/nodes/{id}/session",
-    scope: "proof",
-    status: 200,
-    summary: "Where a node finds the bus, and whether it may come in; signed by its key",
-    params: NodeParams,
-    body: SessionRequest,
-    reply: Session,
-  },
+  ...MEMBERSHIP_OPERATIONS,
   audit: {
     method: "get",
     path: "/audit",
@@ -314,6 +293,16 @@ export const OPERATIONS = {
     summary: "Take a token back, from the next request on",
     params: z.object({ id: TokenId }),
     reply: TokenView,
+  },
+  rotateToken: {
+    method: "post",
+    path: "/tokens/{id}/rotate",
+    scope: "admin",
+    status: 200,
+    summary: "Make another secret for a token; the answer shows it, and nothing does again",
+    params: z.object({ id: TokenId }),
+    body: TokenRotation,
+    reply: TokenMade,
   },
   enrol: { method: "post", path: "/nodes", scope: "admin", status: 200, summary: "Let a node's key in", body: Enrol, reply: Enrolled },
   node: { method: "get", path: "/nodes/{id}", scope: "viewer", status: 200, summary: "One node", params: NodeParams, reply: Node },

@@ -26,6 +26,11 @@ export function isAttemptRef(value: unknown): value is AttemptRef {
   return isCount(attempt) && isCount(epoch) && TaskId.safeParse(task).success;
 }
 
+/** A list of them; the first that is none ends the looking, however many there are. */
+export function areAttemptRefs(value: unknown): value is AttemptRef[] {
+  return Array.isArray(value) && value.every(isAttemptRef);
+}
+
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 1;
 }
@@ -39,12 +44,13 @@ export type Offers = z.infer<typeof Offers>;
 
 /**
  * coordinator → worker. `cancel`: stop this attempt, if you hold it. `report`: send a heartbeat and your spool now.
+ * `shutdown`: end in good order; `now`: without time for what runs.
  * `pause`: this coordinator goes down in good order; for so many ms nobody gives your leases away, so go on without it.
  */
 export const Control = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("cancel"), epoch: z.int(), attempts: z.array(AttemptRef) }),
   z.object({ kind: z.literal("report"), epoch: z.int() }),
-  z.object({ kind: z.literal("shutdown"), epoch: z.int() }),
+  z.object({ kind: z.literal("shutdown"), epoch: z.int(), now: z.boolean().optional() }),
   z.object({ kind: z.literal("pause"), epoch: z.int(), ms: z.int().min(0).max(600_000) }),
 ]);
 export type Control = z.infer<typeof Control>;

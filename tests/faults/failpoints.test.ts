@@ -2,7 +2,7 @@
  * F07, F02: the process dies at every failpoint of the list, is started again, and what clients were told holds. A
  * failpoint that was never passed leaves its process alive, and so fails its test.
  */
-import { cp, readdir, rename, rm } from "node:fs/promises";
+import { cp, readdir, readFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import type { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -12,7 +12,7 @@ import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { MIGRATIONS } from "../../cluster/src/store/sqlite-migrations.ts";
 import { openSqliteStore } from "../../cluster/src/store/sqlite.ts";
 import { listBackups } from "../../cluster/src/system/backup-files.ts";
-import { run } from "../../scripts/child.ts";
+import { run, type Running } from "../../scripts/child.ts";
 import { runCommand, type Manner } from "../../scripts/daemon.ts";
 import { newTask, settled } from "../integration/sqlite-crash.tasks.ts";
 import { startCluster, startPair, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
@@ -90,6 +90,85 @@ async function strikeEnrol(name: Failpoint): Promise<string[]> {
   await cluster.client.enrol({ id, publicKey });
   load.promises.enrolled(id);
   return load.broken();
+}
+
+let members = 0;
+/** A machine that has come in with a code, so that its key alone speaks for it. */
+async function joinedMember(): Promise<TestDaemon> {
+  const id = `member${(members += 1)}`;
+  const home = path.join(cluster.folder, id);
+  const { code } = (await cluster.cli("invite", "--approve", "--json")).json as { code: string };
+  expect(await there(home, ["join", "--no-start", code, "--node-id", id]).ended()).toMatchObject({ code: 0 });
+  await there(home, ["config", "set", "openclaw.enabled", "off"]).ended();
+  return cluster.startHome(home);
+}
+
+const there = (home: string, argv: readonly string[], manner: Manner = {}): Running =>
+  runCommand(argv, { ...manner, env: { ...manner.env, OPENCLAW_CLUSTER_HOME: home } });
+
+/** What a member runs for it alone succeeds there. */
+async function worksAt({ home }: TestDaemon): Promise<string[]> {
+  const node = path.basename(home) as NodeId;
+  const { state } = await cluster.client.run({ kind: "echo", input: { value: 1 }, require: { nodes: [node] } });
+  return state === "succeeded" ? [] : [`an echo on ${node} is ${state}`];
+}
+
+/** The command dies at the failpoint; its daemon works on, also after a restart, and the command says so when it is given again. */
+async function strikeRotation(name: Failpoint): Promise<string[]> {
+  const member = await joinedMember();
+  const seed = () => readFile(path.join(member.home, "node.seed"), "utf8");
+  const before = await seed();
+  expect(await there(member.home, ["rotate"], armed(name)).ended()).toMatchObject({ code: null });
+  const broken = await worksAt(member);
+  await member.stop();
+  await member.start();
+  broken.push(...(await worksAt(member)));
+  expect(await there(member.home, ["rotate"]).ended()).toMatchObject({ code: 0 });
+  broken.push(...(await worksAt(member)));
+  if ((await seed()) === before) broken.push("the old key is still there");
+  await member.stop();
+  await member.start();
+  broken.push(...(await worksAt(member)));
+  await member.stop();
+  return broken;
+}
+
+/** The coordinator dies in the midst of the exchange; the node works on, and the same command ends it. */
+async function strikeRotationThere(name: Failpoint): Promise<string[]> {
+  const member = await joinedMember();
+  const broken = await strikeAt(armed(name), cluster.lead, async () => {
+    expect((await there(member.home, ["rotate"]).ended()).code).toBe(1);
+  });
+  broken.push(...(await worksAt(member)));
+  expect(await there(member.home, ["rotate"]).ended()).toMatchObject({ code: 0 });
+  broken.push(...(await worksAt(member)));
+  await member.stop();
+  return broken;
+}
+
+/** The same command ends it, wherever it was cut short; the node is forgotten, and its machine may come in anew. */
+async function strikeLeave(name: Failpoint): Promise<string[]> {
+  const member = await joinedMember();
+  expect(await there(member.home, ["leave"], armed(name)).ended()).toMatchObject({ code: null });
+  return afterLeave(member);
+}
+
+async function strikeLeaveThere(name: Failpoint): Promise<string[]> {
+  const member = await joinedMember();
+  const broken = await strikeAt(armed(name), cluster.lead, async () => {
+    expect((await there(member.home, ["leave"]).ended()).code).toBe(1);
+  });
+  return [...broken, ...(await afterLeave(member))];
+}
+
+async function afterLeave(member: TestDaemon): Promise<string[]> {
+  const id = path.basename(member.home);
+  expect(await there(member.home, ["leave"]).ended()).toMatchObject({ code: 0 });
+  expect(await member.ended()).toMatchObject({ code: 0 });
+  const { nodes } = await cluster.client.nodes({ all: true });
+  const broken = nodes.some((node) => node.id === id) ? [`${id} is still known`] : [];
+  const left = (await readdir(member.home)).filter((file) => file.startsWith("node.seed"));
+  return [...broken, ...left.map((file) => `${file} was left behind`)];
 }
 
 function strikeStop(name: Failpoint): Promise<string[]> {
@@ -224,6 +303,15 @@ const STRIKES: { readonly [Name in Failpoint]: (name: Name) => Promise<string[]>
   "enrol.applied": strikeEnrol,
   "enrol.committed": strikeEnrol,
   "enrol.authorized": strikeEnrol,
+  "rotate.applied": strikeRotationThere,
+  "rotate.committed": strikeRotationThere,
+  "rotate.authorized": strikeRotationThere,
+  "rotate.written": strikeRotation,
+  "rotate.answered": strikeRotation,
+  "leave.applied": strikeLeaveThere,
+  "leave.committed": strikeLeaveThere,
+  "leave.answered": strikeLeave,
+  "leave.cleared": strikeLeave,
   "alarm.applied": inLoad,
   "loss.applied": strikeLoss,
   "run.ended": atEachEnd,

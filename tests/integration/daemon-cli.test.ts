@@ -150,7 +150,7 @@ test("what no node can run waits, says why for each, and starts when such a node
 
   const home = path.join(cluster.folder, "render");
   const { code } = (await cli("invite", "--approve", "--json")).json as { code: string };
-  const joined = await cli("join", code, "--home", home, "--node-id", "render", "--json");
+  const joined = await cli("join", "--no-start", code, "--home", home, "--node-id", "render", "--json");
   expect(joined).toMatchObject({ code: 0, json: { node: "render", state: "approved", url: cluster.url, home } });
   expect((await cli("config", "set", "labels", "gpu=yes", "--home", home)).code).toBe(0);
   expect((await cli("config", "set", "openclaw.enabled", "off", "--home", home)).code).toBe(0);

@@ -56,13 +56,14 @@ beforeAll(async () => {
   // Lets its key in; the daemon takes the connection's place.
   await (await nats.connectAs(NODE, keys)).close();
   api = await startApi();
-  api.coordinator.session = () => ({
+  api.coordinator.session = async () => ({
     node: NODE,
     cluster: CLUSTER,
     state: "approved",
     busUrls: [nats.server.url],
     coordinatorKey: nats.coordinatorKeys.publicKey,
     epoch: EPOCH,
+    now: Date.now(),
   });
   const bus = nats.coordinatorBus;
   bus.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {

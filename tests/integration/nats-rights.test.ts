@@ -3,7 +3,7 @@ import { connect, errors } from "@nats-io/transport-node";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
-import { plainEnvelopes } from "../../cluster/src/bus/envelopes.ts";
+import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
 import { blobName, heartbeatFrom, offersTo, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterEach, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
-import { plainEnvelopes } from "../../cluster/src/bus/envelopes.ts";
+import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { watchAddresses } from "../../cluster/src/bus/nats-address.ts";
 import { openConnection } from "../../cluster/src/bus/nats-connection.ts";

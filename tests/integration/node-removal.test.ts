@@ -60,7 +60,7 @@ test.skipIf(process.platform === "win32")("a daemon that was only asleep ends wh
     process.kill(nas.pid, "SIGCONT");
   }
   const { code, stderr } = await nas.ended();
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toContain("The node nas was taken out of the cluster or shut out by an administrator (node_removed)");
   expect(stderr).toContain("hint: Let it join with a new code");
   expect(await cluster.client.nodes()).toEqual({ nodes: [] });

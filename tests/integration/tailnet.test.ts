@@ -79,7 +79,9 @@ describe.skipIf(whyNoHosts() !== undefined)("in a tailnet", () => {
     expect(readJoinCode(code).urls).toEqual([`http://${LEAD}:${port}`, `http://${SELF.name}:${port}`]);
     const home = path.join(cluster.folder, "nas");
     const env = { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_OPENCLAW: "off" };
-    expect(await runCommand(["join", code, "--node-id", "nas"], { under: nas.inside, env }).ended()).toMatchObject({ code: 0 });
+    expect(await runCommand(["join", "--no-start", code, "--node-id", "nas"], { under: nas.inside, env }).ended()).toMatchObject({
+      code: 0,
+    });
     await cluster.startHome(home, { under: nas.inside, env });
     const file = path.join(cluster.folder, "task.json");
     await writeFile(file, JSON.stringify({ kind: "echo", input: { value: "hello" }, require: { nodes: ["nas"] } }));

@@ -1,7 +1,9 @@
 /** Keys and seals for clusters in memory: quick, and as good as the real ones among parties that do not look for the other's. */
 import { createHash } from "node:crypto";
-import { plainEnvelopes, sealedEnvelopes, type Envelopes } from "../../cluster/src/bus/envelopes.ts";
+import { plainEnvelopes, type Envelopes } from "../../cluster/src/bus/envelope-door.ts";
+import { sealedEnvelopes } from "../../cluster/src/bus/envelopes.ts";
 import { COORDINATOR } from "../../cluster/src/bus/subjects.ts";
+import type { OwnLife } from "../../cluster/src/trust/life.ts";
 
 /** What looks like the public key of this party. */
 export function keyFor(party: string): string {
@@ -16,18 +18,23 @@ function signatureOf(publicKey: string, words: Uint8Array): Buffer {
   return createHash("sha512").update(publicKey).update(words).digest();
 }
 
-export type OpenEnvelopes = (self: string, keyOf?: (party: string) => string | undefined) => Envelopes;
+function simulatedLife(life: string): OwnLife {
+  return { life, agree: (other) => createHash("sha256").update([life, other].sort().join()).digest() };
+}
+
+/** `ownKey`: the key that it signs with, where that is not keyFor. */
+export type OpenEnvelopes = (self: string, keyOf?: (party: string) => string | undefined, ownKey?: () => string) => Envelopes;
 
 /** One for each opening of a bus. Every other seed seals, so that what seals keep away is tried too. */
 export function simulatedEnvelopes(seed: number): OpenEnvelopes {
   let lives = 0;
-  return (self, keyOf = keyFor) =>
+  return (self, keyOf = keyFor, ownKey = () => keyFor(self)) =>
     seed % 2 === 0
       ? plainEnvelopes()
       : sealedEnvelopes({
           self,
-          life: String(++lives).padStart(16, "0"),
-          sign: (words) => signatureOf(keyFor(self), words),
+          life: simulatedLife(String(++lives).padStart(43, "0")),
+          sign: (words) => signatureOf(ownKey(), words),
           verify: (publicKey, words, signature) => signatureOf(publicKey, words).equals(signature),
           keyOf,
         });

@@ -1,15 +1,16 @@
 /** Who may come in, of a FakeCoordinator: tokens in a map, and join codes of which only the newest one's key is known. */
 import type { AuditPage } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
+import { ClusterId, taskId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
+import type { LeaveRequest, Leaving, Probe, Rotated, RotateRequest } from "@openclaw-cluster/contract/membership";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
 import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
 import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
-import { STARTED_AT } from "./fake-answers.ts";
+import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 import { COORDINATOR_KEY } from "./fake-keys.ts";
 
 export class FakeTrust {
@@ -21,10 +22,13 @@ export class FakeTrust {
   fault: Error | undefined;
   private joinKey = joinKey("none yet");
 
-  /** A new token of this scope, ready to be presented. */
-  tokenFor(scope: Scope): string {
+  /** How often a token was looked up. */
+  lookups = 0;
+
+  /** A new token of this scope, ready to be presented; of a user who is called like the scope, unless said. */
+  tokenFor(scope: Scope, user: string = scope): string {
     const { id, hash, token } = createToken();
-    this.rows.set(hash, { id, hash, scope, name: scope, createdAt: STARTED_AT });
+    this.rows.set(hash, { id, hash, scope, name: scope, user, createdAt: STARTED_AT });
     return token;
   }
 
@@ -33,6 +37,7 @@ export class FakeTrust {
   }
 
   token(hash: string): ApiTokenRow | undefined {
+    this.lookups += 1;
     return this.rows.get(hash);
   }
 
@@ -41,10 +46,10 @@ export class FakeTrust {
     return [...this.rows.values()].map(viewOf);
   }
 
-  async makeToken({ name, scope }: TokenRequest): Promise<TokenMade> {
+  async makeToken({ name, user = name, scope }: TokenRequest): Promise<TokenMade> {
     this.check();
     const { id, token, hash } = createToken();
-    const row = { id, hash, scope, name, createdAt: STARTED_AT };
+    const row = { id, hash, scope, name, user, createdAt: STARTED_AT };
     this.rows.set(hash, row);
     return { ...viewOf(row), token };
   }
@@ -55,6 +60,29 @@ export class FakeTrust {
     if (row === undefined) throw new ClusterError("not_found", `There is no token ${id}.`);
     this.rows.delete(row.hash);
     return viewOf(row);
+  }
+
+  async rotateToken(id: TokenId): Promise<TokenMade> {
+    const { name, scope } = await this.revokeToken(id);
+    const { token, hash } = createToken(id);
+    const row = { id, hash, scope, name, createdAt: STARTED_AT };
+    this.rows.set(hash, row);
+    return { ...viewOf(row), token };
+  }
+
+  async probe(id: NodeId): Promise<Probe> {
+    const { cluster } = await this.session(id);
+    return { cluster, name: "test", version: "0.1.0", task: taskId(1), state: "succeeded", node: SAMPLE_NODE };
+  }
+
+  async leave(id: NodeId, { wish }: LeaveRequest): Promise<Leaving> {
+    await this.session(id);
+    return { node: id, gone: wish === "go", wasDraining: false, held: 0, tasks: [] };
+  }
+
+  async rotate(id: NodeId, { publicKey }: RotateRequest): Promise<Rotated> {
+    await this.session(id);
+    return { node: id, publicKey };
   }
 
   guessed(address: string): void {
@@ -85,9 +113,10 @@ export class FakeTrust {
     );
   }
 
-  session(id: NodeId): Session {
+  async session(id: NodeId): Promise<Session> {
     if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
+    const told = { busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT };
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", ...told };
   }
 
   protected check(): void {
@@ -95,6 +124,6 @@ export class FakeTrust {
   }
 }
 
-function viewOf({ id, name, scope, createdAt }: ApiTokenRow): TokenView {
-  return { id, name, scope, createdAt };
+function viewOf({ id, name, user = name, scope, createdAt }: ApiTokenRow): TokenView {
+  return { id, name, user, scope, createdAt };
 }

@@ -17,7 +17,7 @@ import type { Executor } from "../../cluster/src/executors/executors.ts";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
 import type { Store } from "../../cluster/src/store/store.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
-import { silentLog } from "../../cluster/src/system/log.ts";
+import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
 import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
@@ -26,8 +26,10 @@ export interface RamCluster {
   readonly coordinator: Coordinator;
   readonly store: Store;
   readonly net: RamNet;
-  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. */
-  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy): Promise<Worker>;
+  /** Its facts tell of its policy, as it is at the time, unless `facts` say something else. Without a key it has one that is none. */
+  addWorker(id: string, facts?: Partial<NodeFacts>, policy?: Policy, publicKey?: string): Promise<Worker>;
+  /** The worker has ended in good order. */
+  lose(worker: Worker): Promise<void>;
   /** The coordinator is gone without a word, and another starts on the same store. */
   restartCoordinator(): Promise<Coordinator>;
   stop(): Promise<void>;
@@ -55,8 +57,16 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export async function startRamCluster(options: { store?: Store; clock?: Clock } & Pick<LeadParts, "joiners"> = {}): Promise<RamCluster> {
-  const { store = openRamStore(), clock = systemClock } = options;
+export interface RamClusterOptions extends Pick<LeadParts, "joiners"> {
+  readonly store?: Store;
+  readonly clock?: Clock;
+  readonly log?: Log;
+  /** Where backups of the store go; without it none are made. */
+  readonly backups?: LeadParts["backups"];
+}
+
+export async function startRamCluster(options: RamClusterOptions = {}): Promise<RamCluster> {
+  const { store = openRamStore(), clock = systemClock, log = silentLog, backups } = options;
   const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
   const workers: Worker[] = [];
@@ -77,7 +87,8 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       retentionMs: 86_400_000,
       clock,
       random: Math.random,
-      log: silentLog,
+      log,
+      ...(backups !== undefined && { backups }),
       broken: (error) => failures.push(error),
     });
   let coordinator = await lead();
@@ -87,19 +98,16 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
     get coordinator() {
       return coordinator;
     },
-    async addWorker(id, facts, policy) {
+    async addWorker(id, facts, policy, publicKey = keyFor(id)) {
       const node = NodeId.parse(id);
-      const { cluster } = await coordinator.enrol({
-        id: node,
-        publicKey: keyFor(id),
-      });
+      const { cluster } = await coordinator.enrol({ id: node, publicKey });
       const own = factsOf(facts);
       const worker = await openWorker({
         node,
         cluster: cluster as never,
         bus: net.connect(id),
         clock,
-        log: silentLog,
+        log,
         executors: new Map([["echo", echoExecutor({ clock }) as Executor]]),
         facts: async () => ({ ...own, ...(policy && { policy: summary(policy, { now: clock.wall(), timeZone: "UTC" }) }), ...facts }),
         policy: { current: () => policy ?? DEFAULT_POLICY },
@@ -111,6 +119,10 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       // Its first heartbeat is under way; what a test does next must not overtake it.
       for (let turn = 0; turn < TURNS_MAX && coordinator.node(node).state !== "ready"; turn++) await new Promise(setImmediate);
       return worker;
+    },
+    async lose(worker) {
+      workers.splice(workers.indexOf(worker), 1);
+      await worker.stop({ graceMs: 0 });
     },
     async restartCoordinator() {
       await coordinator.stop();

@@ -6,7 +6,7 @@ import { fromSeed } from "@nats-io/nkeys";
 import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { STRANGER } from "./secret-acts.ts";
 import type { Secret } from "./secret-search.ts";
-import { GATEWAY_TOKEN, IN_ENVIRONMENT, REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
+import { GATEWAY_TOKEN, IN_ENVIRONMENT, IN_PAYLOAD, REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
 
 export interface Holders {
   readonly secrets: readonly Secret[];
@@ -27,10 +27,12 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     { name: "Gateway's token", value: GATEWAY_TOKEN },
     { name: "refused token of the Gateway", value: REFUSED_GATEWAY_TOKEN },
     { name: "token in the environment", value: IN_ENVIRONMENT },
+    { name: "secret that tasks name", value: IN_PAYLOAD },
   ];
   const files = new Map([
     [path.join(cluster.lead.home, "admin.token"), "admin's token"],
     [path.join(studio.home, "gateway.token"), "refused token of the Gateway"],
+    [path.join(studio.home, "secrets.yaml"), "secret that tasks name"],
   ]);
   const seeds = [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)].map((home) => path.join(home, "node.seed"));
   const [coordinators, copy] = ["", "backups/identity"].map((place) => path.join(cluster.lead.home, place, "coordinator.seed"));

@@ -60,6 +60,8 @@ afterEach(async () => {
   await proxy.close();
 });
 
+const SIGNED = { at: 1, nonce: "n".repeat(43), signature: "s".repeat(86) };
+
 function open(transport: Transport = nodeTransport(), token: string = api.tokens.admin): Client {
   seen = { pieces: 0 };
   client = openClient({ url: `http://127.0.0.1:${proxy.port}`, token, transport: watched(transport, seen) });
@@ -105,6 +107,7 @@ describe.each([
       tokens: () => plain.tokens(),
       makeToken: () => plain.makeToken({ name: "ci", scope: "viewer" }),
       revokeToken: async () => plain.revokeToken({ id: (await plain.makeToken({ name: "ci", scope: "viewer" })).id }),
+      rotateToken: async () => plain.rotateToken({ id: (await plain.makeToken({ name: "ci", scope: "viewer" })).id, graceMs: 60_000 }),
       invite: () => plain.invite({ approve: true, ttlMs: 60_000 }),
       join: () =>
         plain.join({
@@ -112,6 +115,9 @@ describe.each([
           ...{ nonce: "n".repeat(43), proof: "p".repeat(43), signature: "s".repeat(86) },
         }),
       session: () => plain.session({ id: studio, nonce: "n".repeat(43), signature: "s".repeat(86) }),
+      probe: () => plain.probe({ id: studio, ...SIGNED, kind: "echo" }),
+      leave: () => plain.leave({ id: studio, ...SIGNED, wish: "drain" }),
+      rotate: () => plain.rotate({ id: studio, ...SIGNED, publicKey: `U${"A".repeat(55)}`, possession: "p".repeat(86) }),
       approveNode: () => plain.approveNode({ id: studio }),
       revokeNode: () => plain.revokeNode({ id: studio }),
       node: () => plain.node({ id: studio }),

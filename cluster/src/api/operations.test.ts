@@ -17,6 +17,7 @@ import { openStreams } from "./stream.ts";
 
 const names = Object.keys(OPERATIONS) as OperationName[];
 const echo = { kind: "echo", input: { value: "hello" } };
+const SIGNED = { at: 1, nonce: "n".repeat(43), signature: "s".repeat(86) };
 
 /** One good request for each operation; t1 is queued, t2 has succeeded. */
 const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "method">> = {
@@ -43,6 +44,7 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   audit: { path: "/audit?after=0&limit=10" },
   tokens: { path: "/tokens" },
   makeToken: { path: "/tokens", body: { name: "ci", scope: "submitter", ttlMs: 86_400_000 } },
+  rotateToken: { path: "/tokens/77777777/rotate", body: { graceMs: 60_000 } },
   revokeToken: { path: "/tokens/77777777" },
   invite: { path: "/join-tokens", body: { approve: true } },
   join: {
@@ -53,6 +55,9 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
     },
   },
   session: { path: "/nodes/studio/session", body: { nonce: "n".repeat(43), signature: "s".repeat(86) } },
+  probe: { path: "/nodes/studio/probe", body: { ...SIGNED, kind: "echo" } },
+  leave: { path: "/nodes/studio/leave", body: { ...SIGNED, wish: "drain" } },
+  rotate: { path: "/nodes/studio/key", body: { ...SIGNED, publicKey: `U${"A".repeat(55)}`, possession: "p".repeat(86) } },
   approveNode: { path: "/nodes/studio/approve" },
   revokeNode: { path: "/nodes/studio/revoke" },
   node: { path: "/nodes/studio" },
@@ -112,6 +117,11 @@ test("the fields of a request arrive where they belong", async () => {
   expect(api.coordinator.listFilters.at(-1)).toEqual({ dead: true, alike: "agent_failed-00c0ffee" });
   await api.ask({ path: "/api/v1/tasks?dead=false" });
   expect(api.coordinator.listFilters.at(-1)).toEqual({});
+  await api.ask({ path: "/api/v1/tasks?mine=true" });
+  expect(api.coordinator.listFilters.at(-1)).toEqual({ owner: "admin" });
+  await api.ask({ path: "/api/v1/tasks?owner=ann&mine=false" });
+  expect(api.coordinator.listFilters.at(-1)).toEqual({ owner: "ann" });
+  expect((await api.ask({ path: "/api/v1/tasks?owner=ann&mine=true" })).json.code).toBe("bad_request");
   await api.ask(good("bulk"));
   expect(api.coordinator.orders.at(-1)).toEqual({
     filter: { states: ["queued"], label: ["team", "a"] },
@@ -130,9 +140,9 @@ test("the fields of a request arrive where they belong", async () => {
   expect((await api.ask(good("resume"))).json.draining).toBe(false);
 });
 
-test("a submit and a plan are of the token that asks, by id and name; no field of a task says it", async () => {
+test("a submit and a plan are of the token that asks, and of its user; no field of a task says it", async () => {
   const as = { headers: { authorization: `Bearer ${api.tokens.submitter}` }, method: "POST" };
-  const by = { owner: tokenId(api.tokens.submitter), ownerName: "submitter" };
+  const by = { owner: "submitter", token: tokenId(api.tokens.submitter) };
   await api.ask({ ...as, path: "/api/v1/tasks", body: { ...echo, user: "admin" } });
   expect(api.coordinator.requests.at(-1)).toMatchObject(by);
   await api.ask({ ...as, path: "/api/v1/tasks?plan=true", body: echo });
@@ -205,6 +215,8 @@ test("an operation without a handler or a scope stops the start", () => {
     "operation invent has no handler",
   );
   expect(() => mountRoutes(parts, { queue: { ...OPERATIONS.queue, scope: "" as "viewer" } })).toThrow("operation queue has no scope");
+  const { others: _others, ...silent } = OPERATIONS.cancel;
+  expect(() => mountRoutes(parts, { cancel: silent })).toThrow("/tasks/{id}/cancel does not say what becomes of others' tasks");
 });
 
 test("probes: the bare one is open, the others are not", async () => {

@@ -23,7 +23,7 @@ const join = (more: object = {}, headers: Record<string, string> = {}): Promise<
 
 test("these are all", () => {
   const open = Object.entries(OPERATIONS).filter(([, { scope }]) => (scope as string) === "proof");
-  expect(open.map(([name]) => name)).toEqual(["join", "session"]);
+  expect(open.map(([name]) => name)).toEqual(["join", "session", "probe", "leave", "rotate"]);
 });
 
 test("a wrong proof counts like a wrong token, and keeps tokens of that address out as well", async () => {

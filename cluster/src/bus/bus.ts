@@ -14,7 +14,7 @@
  *     party that was not heard yet is said as a request, so that it is not lost for that alone.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Refusal } from "./envelopes.ts";
+import type { Refusal } from "./envelope-door.ts";
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;

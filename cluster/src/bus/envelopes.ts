@@ -1,162 +1,135 @@
 /**
  * Who may be believed on the bus. nats-server lets a node write under its own subjects only, but it does not check where
- * answers go, and whoever owns the server owns what it vouches for; so every message and answer carries its sender's own
- * signature (trust/envelope.ts), and none is heard twice.
+ * answers go, and whoever owns the server owns what it vouches for; so every message and answer proves its sender
+ * (trust/envelope.ts), and none is heard twice.
  *
- * V1. What is handed on was signed by the party that its subject names, for this one, in this life of it, and was not handed
- *     on before. All else is refused, and `refused` is told why.
- * V2. A message for another life of this party, else good, is answered by a challenge: it names the life that there is, and the
- *     sender says it again. So parties find each other after any restart, and what was recorded is worth nothing.
- * V3. A party has one life at a time: the first good word of another one ends the one before, for ever (FORMER_MAX).
+ * V1. What is handed on comes from the party that its subject names, for this one, in this life of it, and was not handed on
+ *     before. All else is refused, and listeners are told why.
+ * V2. Lives show themselves by the signature of their party's key; from then on the two have a key of their own. A message for
+ *     another life, or of one that has not shown itself, is answered by a challenge, which is signed, and its sender shows
+ *     itself with the same words. So parties find each other after any restart, and what was recorded is worth nothing.
+ * V3. What a life has said is known for as long as that life may come back (acquaintance.ts): a party can have two at a
+ *     time, as where a coordinator was replaced and does not know it yet. What is said to the party is for the life that showed
+ *     itself last. To a party whose key is another one, or gone, no life counts that has shown itself by the one before.
  * V4. Output and blobs are not sealed: they go into streams, under subjects that only their node may write to.
  */
-import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { newLife, openSeal, seal, type Life, type Opened as Letter, type Stamp } from "../trust/envelope.ts";
+import { openSeal, seal, type Line, type Matter, type Opened as Letter, type Stamp } from "../trust/envelope.ts";
+import { beginLife, isMac, macOf, type Life, type OwnLife, type SharedKey } from "../trust/life.ts";
 import { isSignedBy, signer, type Sign, type Verify } from "../trust/signature.ts";
-import { ReplayWindow } from "./replay-window.ts";
+import { Party } from "./acquaintance.ts";
+import type { Answer, Envelopes, Question, Read, Refusal, RefusalListener, Sealed } from "./envelope-door.ts";
 import { COORDINATOR, nodeOf } from "./subjects.ts";
-
-export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed";
-
-/** A message that was sent, until its answer comes. */
-export interface Question {
-  readonly peer: string;
-  readonly stamp: Stamp;
-}
-
-export interface Sealed {
-  readonly bytes: Uint8Array;
-  readonly question: Question;
-}
-
-export type Read =
-  | { readonly kind: "message"; readonly body: Uint8Array; answer(body: Uint8Array): Uint8Array }
-  /** `challenge`: to be sent in the answer's place (V2). */
-  | { readonly kind: "refused"; readonly why: Refusal; readonly challenge?: Uint8Array };
-
-export type Answer =
-  | { readonly kind: "answer"; readonly body: Uint8Array }
-  /** Seal it again, and send that. */
-  | { readonly kind: "again" }
-  | { readonly kind: "refused"; readonly why: Refusal };
-
-export type RefusalListener = (party: string, why: Refusal) => void;
-
-export interface Envelopes {
-  /** Is the life known that a message of this subject has to be for? */
-  knows(subject: string): boolean;
-  seal(subject: string, body: Uint8Array): Sealed;
-  read(subject: string, bytes: Uint8Array): Read;
-  readAnswer(question: Question, bytes: Uint8Array): Answer;
-  /** Returns how to stop. */
-  onRefusal(listener: RefusalListener): () => void;
-}
 
 export interface SealParts {
   /** A node's id, or COORDINATOR. */
   readonly self: string;
-  readonly life: Life;
+  readonly life: OwnLife;
   readonly sign: Sign;
   readonly verify: Verify;
   /** The public key of a party; undefined for one that is not, or not any more, of the cluster. */
   keyOf(party: string): string | undefined;
 }
 
-/** A daemon that starts anew each second for a quarter of an hour stays within it. */
-const FORMER_MAX = 1_024;
-
 const NOTHING = Buffer.alloc(0);
 
-/** What is known of the party at the other end. */
-interface Peer {
-  life: Life | undefined;
-  window: ReplayWindow;
-  readonly former: Set<Life>;
-  sent: number;
-}
+type Message = Extract<Line, { kind: "h" | "m" }>;
 
 export function sealedEnvelopes(parts: SealParts): Envelopes {
   return new SealedEnvelopes(parts);
 }
 
-/** For one opening of a party's bus. `seed`: the party's own, `SU…`. */
-export function openEnvelopes({ self, seed, keyOf }: Pick<SealParts, "self" | "keyOf"> & { readonly seed: Uint8Array }): Envelopes {
-  return sealedEnvelopes({ self, life: newLife(), sign: signer(seed), verify: isSignedBy, keyOf });
+/** For one opening of a party's bus. `seed`: the party's own, `SU…`; asked for at each message where it may be exchanged meanwhile. */
+export function openEnvelopes({
+  self,
+  seed,
+  keyOf,
+}: Pick<SealParts, "self" | "keyOf"> & { readonly seed: Uint8Array | (() => Uint8Array) }): Envelopes {
+  const sign = typeof seed === "function" ? latest(seed) : signer(seed);
+  return sealedEnvelopes({ self, life: beginLife(), sign, verify: isSignedBy, keyOf });
 }
 
-/** How often a party may turn out to live another life, while one and the same thing is said to it. */
-const AGAIN_MAX = 3;
-
-/** Says it until the party answers that it is meant for. Throws what `send` throws, and bus_unreachable when nobody who may answer does. */
-export async function ask(
-  envelopes: Envelopes,
-  subject: string,
-  body: Uint8Array,
-  send: (bytes: Uint8Array) => Promise<Uint8Array>,
-): Promise<Uint8Array> {
-  for (let times = 0; times < AGAIN_MAX; times += 1) {
-    const { bytes, question } = envelopes.seal(subject, body);
-    const answer = envelopes.readAnswer(question, await send(bytes));
-    if (answer.kind === "answer") return answer.body;
-    if (answer.kind === "refused")
-      throw new ClusterError("bus_unreachable", `${subject}: the answer is not from whom was asked (${answer.why})`);
-  }
-  throw new ClusterError("bus_unreachable", `${subject}: who was asked began another life each time`);
-}
-
-/** For the bus in memory: nobody is there who could lie. */
-export function plainEnvelopes(): Envelopes {
-  return {
-    knows: () => true,
-    seal: (_subject, bytes) => ({ bytes, question: { peer: "", stamp: { life: "", number: 0 } } }),
-    read: (_subject, body) => ({ kind: "message", body, answer: (answer) => answer }),
-    readAnswer: (_question, body) => ({ kind: "answer", body }),
-    onRefusal: () => () => undefined,
+function latest(seed: () => Uint8Array): Sign {
+  let last: { readonly seed: Uint8Array; readonly sign: Sign } | undefined;
+  return (words) => {
+    const now = seed();
+    if (last?.seed !== now) last = { seed: now, sign: signer(now) };
+    return last.sign(words);
   };
 }
 
 class SealedEnvelopes implements Envelopes {
   readonly #parts: SealParts;
-  readonly #peers = new Map<string, Peer>();
+  readonly #life: Life;
+  /** Only of those that have a key. */
+  readonly #parties = new Map<string, Party>();
   readonly #listeners = new Set<RefusalListener>();
 
   constructor(parts: SealParts) {
     this.#parts = parts;
+    this.#life = parts.life.life;
   }
 
   knows(subject: string): boolean {
-    return this.#peers.get(this.#partyOf(subject))?.life !== undefined;
+    return this.#parties.get(this.#partyOf(subject))?.current?.knowsUs === true;
   }
 
   seal(subject: string, body: Uint8Array): Sealed {
-    const { self, life, sign } = this.#parts;
-    const party = this.#partyOf(subject);
-    const peer = this.#peer(party);
-    const number = ++peer.sent;
-    const bytes = seal({ kind: "m", life, number, toLife: peer.life }, { from: self, to: party, about: subject }, body, sign);
-    return { bytes, question: { peer: party, stamp: { life, number } } };
+    const { self, sign } = this.#parts;
+    const to = this.#partyOf(subject);
+    const party = this.#party(to);
+    const { current } = party;
+    const stamp = { life: this.#life, number: party.nextNumber() };
+    const matter = { from: self, to, about: subject };
+    const bytes =
+      current?.knowsUs === true
+        ? seal({ kind: "m", ...stamp, toLife: current.life }, matter, body, (words) => macOf(current.shared, words))
+        : seal({ kind: "h", ...stamp, toLife: current?.life }, matter, body, sign);
+    return { bytes, question: { peer: to, stamp, toLife: current?.life, shared: current?.shared } };
   }
 
   read(subject: string, bytes: Uint8Array): Read {
     const from = this.#partyOf(subject);
     const letter = openSeal(bytes);
-    if (letter?.line.kind !== "m") return this.#refuse(from, "unsealed");
-    const { line, body } = letter;
-    const why = this.#doubtOf(letter, from, subject);
-    if (why !== undefined) return this.#refuse(from, why);
+    const line = letter?.line;
+    if (letter === undefined || (line?.kind !== "h" && line?.kind !== "m")) return this.#refuse(from, "unsealed");
+    const publicKey = this.#parts.keyOf(from);
+    if (publicKey === undefined) return this.#refuse(from, "stranger");
+    const party = this.#party(from);
+    const shown = party.shown(line.life, publicKey);
     // No fault of anybody's: so it is after every restart.
-    if (line.toLife !== this.#parts.life) return { kind: "refused", why: "other-life", challenge: this.#reply("c", from, line, NOTHING) };
-    if (!this.#enter(from, line.life) || !this.#peer(from).window.take(line.number)) return this.#refuse(from, "replayed");
-    return { kind: "message", body, answer: (answer) => this.#reply("a", from, line, answer) };
+    if (line.toLife !== this.#life || (line.kind === "m" && shown === undefined))
+      return { kind: "refused", why: "other-life", challenge: this.#challenge(from, line) };
+    const matter = { from, to: this.#parts.self, about: subject };
+    const isProven =
+      line.kind === "m" && shown !== undefined ? isVouched(letter, matter, shown.shared) : this.#isSigned(letter, matter, publicKey);
+    if (!isProven) return this.#refuse(from, "forged");
+    const its = shown ?? party.meet(line.life, publicKey);
+    if (its === undefined || !its.window.take(line.number)) return this.#refuse(from, "replayed");
+    its.knowsUs = true;
+    return { kind: "message", body: letter.body, answer: this.#answerTo(from, line, its.shared) };
   }
 
-  readAnswer({ peer, stamp }: Question, bytes: Uint8Array): Answer {
+  readAnswer({ peer: from, stamp, toLife, shared }: Question, bytes: Uint8Array): Answer {
     const letter = openSeal(bytes);
-    if (letter === undefined || letter.line.kind === "m") return this.#refuse(peer, "unsealed");
-    const why = this.#doubtOf(letter, peer, stamp);
-    if (why !== undefined) return this.#refuse(peer, why);
-    if (letter.line.kind === "a") return { kind: "answer", body: letter.body };
-    return this.#enter(peer, letter.line.life) ? { kind: "again" } : this.#refuse(peer, "replayed");
+    if (letter?.line.kind !== "a" && letter?.line.kind !== "c") return this.#refuse(from, "unsealed");
+    const publicKey = this.#parts.keyOf(from);
+    if (publicKey === undefined) return this.#refuse(from, "stranger");
+    const { line, body } = letter;
+    const matter = { from, to: this.#parts.self, about: stamp };
+    const party = this.#party(from);
+    if (line.kind === "a") {
+      if (shared === undefined || line.life !== toLife || !isVouched(letter, matter, shared)) return this.#refuse(from, "forged");
+      const shown = party.shown(line.life, publicKey);
+      if (shown !== undefined) shown.knowsUs = true;
+      return { kind: "answer", body };
+    }
+    if (!this.#isSigned(letter, matter, publicKey)) return this.#refuse(from, "forged");
+    // It was signed over a number that was never used before, so it is no old one, whichever life it names.
+    const its = party.shown(line.life, publicKey) ?? party.meet(line.life, publicKey);
+    if (its === undefined) return this.#refuse(from, "replayed");
+    its.knowsUs = false;
+    party.turnTo(its);
+    return { kind: "again" };
   }
 
   onRefusal(listener: RefusalListener): () => void {
@@ -169,38 +142,33 @@ class SealedEnvelopes implements Envelopes {
     return { kind: "refused", why };
   }
 
-  #doubtOf(letter: Letter, from: string, about: string | Stamp): Refusal | undefined {
-    const key = this.#parts.keyOf(from);
-    if (key === undefined) return "stranger";
-    return letter.isSigned(key, { from, to: this.#parts.self, about }, this.#parts.verify) ? undefined : "forged";
+  #isSigned(letter: Letter, matter: Matter, publicKey: string): boolean {
+    return letter.isProven(matter, (words, signature) => this.#parts.verify(publicKey, words, signature));
   }
 
-  #reply(kind: "a" | "c", to: string, about: Stamp, body: Uint8Array): Uint8Array {
-    const { self, life, sign } = this.#parts;
-    return seal({ kind, life }, { from: self, to, about: { life: about.life, number: about.number } }, body, sign);
+  #challenge(to: string, about: Stamp): Uint8Array {
+    const { self, sign } = this.#parts;
+    return seal({ kind: "c", life: this.#life }, { from: self, to, about: stampOf(about) }, NOTHING, sign);
   }
 
-  /** V3. False for a life that is over. */
-  #enter(party: string, life: Life): boolean {
-    const peer = this.#peer(party);
-    if (peer.life === life) return true;
-    if (peer.former.has(life)) return false;
-    if (peer.life !== undefined) peer.former.add(peer.life);
-    const [oldest] = peer.former.size <= FORMER_MAX ? [] : peer.former;
-    if (oldest !== undefined) peer.former.delete(oldest);
-    [peer.life, peer.window] = [life, new ReplayWindow()];
-    return true;
+  #answerTo(to: string, about: Message, shared: SharedKey): (body: Uint8Array) => Uint8Array {
+    const matter = { from: this.#parts.self, to, about: stampOf(about) };
+    return (body) => seal({ kind: "a", life: this.#life }, matter, body, (words) => macOf(shared, words));
   }
 
-  #peer(party: string): Peer {
-    const known = this.#peers.get(party);
-    if (known !== undefined) return known;
-    const peer: Peer = { life: undefined, window: new ReplayWindow(), former: new Set(), sent: 0 };
-    this.#peers.set(party, peer);
-    return peer;
+  #party(name: string): Party {
+    const party = this.#parties.get(name) ?? new Party(this.#parts.life);
+    this.#parties.set(name, party);
+    return party;
   }
 
   #partyOf(subject: string): string {
     return this.#parts.self === COORDINATOR ? nodeOf(subject) : COORDINATOR;
   }
 }
+
+function isVouched(letter: Letter, matter: Matter, shared: SharedKey): boolean {
+  return letter.isProven(matter, (words, mac) => isMac(shared, words, mac));
+}
+
+const stampOf = ({ life, number }: Stamp): Stamp => ({ life, number });

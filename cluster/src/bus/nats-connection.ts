@@ -17,7 +17,7 @@ import type { Subscription } from "./bus.ts";
 
 export interface ConnectionOptions {
   readonly urls: readonly string[];
-  readonly seed: Uint8Array | string;
+  readonly seed: Uint8Array | string | Seeds;
   readonly inboxPrefix: string;
   /** Shown in the server's log. */
   readonly name: string;
@@ -28,6 +28,12 @@ export interface ConnectionOptions {
   readonly signal?: AbortSignal;
   /** Called each time that the server refuses the key while reconnecting (K1). */
   readonly onRefused?: () => void;
+}
+
+/** A key that may be exchanged while the connection lasts: asked for at each try, and told when that was let in. */
+export interface Seeds {
+  forAttempt(): Uint8Array;
+  letIn(): void;
 }
 
 export interface Connection {
@@ -53,11 +59,11 @@ const CLOSE_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const pace = reconnectPace();
-  const seed = typeof options.seed === "string" ? new TextEncoder().encode(options.seed) : options.seed;
+  const seeds = seedsOf(options);
   const nc = await dial(options, () =>
     connect({
       servers: [...options.urls],
-      authenticator: nkeyAuthenticator(seed),
+      authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
       name: options.name,
       inboxPrefix: options.inboxPrefix,
       timeout: DIAL_MS_MAX,
@@ -73,6 +79,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   try {
     options.signal?.throwIfAborted();
     checkVersion(nc, options.log);
+    seeds.letIn();
   } catch (error) {
     await nc.close();
     throw error;
@@ -94,6 +101,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       pace.saw(status.type);
       if (status.type === "reconnect") {
         lastRefusal = "";
+        seeds.letIn();
         become(true);
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
@@ -118,6 +126,21 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();
       await watching;
+    },
+  };
+}
+
+function seedsOf({ seed, log }: ConnectionOptions): Seeds {
+  const given = typeof seed === "string" ? new TextEncoder().encode(seed) : seed;
+  if (given instanceof Uint8Array) return { forAttempt: () => given, letIn: () => undefined };
+  return {
+    forAttempt: () => given.forAttempt(),
+    letIn() {
+      try {
+        given.letIn();
+      } catch (error) {
+        log.error({ err: error }, "the key that was let in could not be put into its place; the other one is kept too");
+      }
     },
   };
 }

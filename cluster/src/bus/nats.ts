@@ -8,25 +8,27 @@
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
+import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, type Envelopes, type RefusalListener } from "./envelopes.ts";
+import { ask, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
 import { getBlob, putBlob } from "./nats-blobs.ts";
-import { openConnection, type Connection } from "./nats-connection.ts";
+import { openConnection, type Connection, type ConnectionOptions } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
 import { ensureStreams, readOutput } from "./nats-streams.ts";
-import { COORDINATOR_INBOX, inboxOf, senderOf } from "./subjects.ts";
+import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
   /** Absent: this is the coordinator, which also keeps the streams in being. */
   readonly node?: NodeId;
   /** `SU…` */
-  readonly seed: Uint8Array | string;
+  readonly seed: ConnectionOptions["seed"];
   readonly envelopes: Envelopes;
   readonly log: Log;
   /** How long to try before the first connection; 10 s unless said. Later the bus reconnects for ever. */
@@ -54,6 +56,7 @@ export async function connectNats(options: NatsOptions): Promise<Bus> {
 class NatsBus implements Bus {
   readonly #connection: Connection;
   readonly #log: Log;
+  readonly #complaints: SparingLog;
   readonly #envelopes: Envelopes;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
@@ -65,6 +68,7 @@ class NatsBus implements Bus {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
+    this.#complaints = sparingLog(log, systemClock);
     this.#envelopes = envelopes;
     this.#requests = new Requests(connection);
     const lines = new Lines();
@@ -146,7 +150,7 @@ class NatsBus implements Bus {
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
-      this.#log.warn({ subject }, "dropped a message that wants its answer sent to somebody else");
+      this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
       for (const warden of this.#wardens) warden(senderOf(subject), "wanted an answer sent to somebody else");
       return;
     }
@@ -158,14 +162,21 @@ class NatsBus implements Bus {
       return;
     }
     const body = decodeBody(read.body);
-    if (body === undefined) return this.#log.warn({ subject }, "dropped a message that is no JSON");
+    if (body === undefined) return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that is no JSON");
     const receivedAt = performance.now();
-    const respond = (answer: unknown): void =>
-      this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+    const respond = (answer: unknown): void => {
+      try {
+        this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+      } catch (error) {
+        // Whoever answers has done what was asked; that the answer is too large for a message must not stop it in its turn.
+        this.#complaints.warn(nodeOf(subject), { subject, err: error }, "an answer could not be sent");
+      }
+    };
     try {
       handle(reply ? { subject, body, respond } : { subject, body });
     } catch (error) {
-      this.#log.error({ subject, err: error }, "a handler of the bus threw");
+      // Once would be too often; but whoever found out how to do it may do it again and again.
+      this.#complaints.warn(nodeOf(subject), { subject, err: error }, "a handler of the bus threw");
     }
   }
 }

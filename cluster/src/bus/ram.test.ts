@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { systemClock, type Clock } from "../system/clock.ts";
 import { busConformance } from "./bus.conformance.ts";
 import { simulatedEnvelopes } from "../../../tests/support/fake-keys.ts";
-import { plainEnvelopes } from "./envelopes.ts";
+import { plainEnvelopes } from "./envelope-door.ts";
 import { openRamNet, type Faults } from "./ram.ts";
 import { COORDINATOR, subjectFits } from "./subjects.ts";
 

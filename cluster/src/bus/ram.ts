@@ -10,7 +10,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, plainEnvelopes, type Envelopes, type RefusalListener } from "./envelopes.ts";
+import { ask, plainEnvelopes, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { blobPart, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */

@@ -36,6 +36,14 @@ export const COMMANDS: readonly Entry[] = [
     load: () => import("./commands/discover.ts"),
   },
   {
+    name: "leave",
+    group: MACHINE,
+    summary: "take this machine out of its cluster for good, in good order",
+    load: () => import("./commands/leave.ts"),
+  },
+  { name: "rotate", group: MACHINE, summary: "give this machine another key", load: () => import("./commands/rotate.ts") },
+  { name: "probe", group: MACHINE, summary: "see how this machine does in its cluster", load: () => import("./commands/probe.ts") },
+  {
     name: "service",
     group: MACHINE,
     summary: "let this machine start the daemon by itself",
@@ -44,6 +52,7 @@ export const COMMANDS: readonly Entry[] = [
   { name: "doctor", group: MACHINE, summary: "check this machine and its way to the cluster", load: () => import("./commands/doctor.ts") },
   { name: "config", group: MACHINE, summary: "show and change this machine's settings", load: () => import("./commands/config.ts") },
   { name: "policy", group: MACHINE, summary: "check and try what may run on this machine", load: () => import("./commands/policy.ts") },
+  { name: "secret", group: MACHINE, summary: "keep secrets of this machine for commands", load: () => import("./commands/secret.ts") },
   {
     name: "restore",
     group: MACHINE,

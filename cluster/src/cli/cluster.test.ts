@@ -182,7 +182,7 @@ describe("invite and join", () => {
 
   it("joins with a key of its own, proves the code and sends none of it, and keeps no token", async () => {
     const code = await invite();
-    const joined = await there("join", code, "--node-id", "nas2");
+    const joined = await there("join", "--no-start", code, "--node-id", "nas2");
     expect(joined).toMatchObject({ code: 0, stdout: expect.stringContaining("nas2 has joined test and waits to be let in") });
     expect(await read("cluster.yaml")).toContain(`nodeId: nas2\nroles:\n  - worker\ncoordinator:\n  url: ${api.url}\n`);
     if (process.platform !== "win32") expect((await stat(join(home, "node.seed"))).mode & 0o777).toBe(0o600);
@@ -190,7 +190,7 @@ describe("invite and join", () => {
     const sent = JSON.stringify(api.coordinator.joins);
     expect(sent).not.toContain(code.slice(10, 40));
     expect(sent).not.toContain((await read("node.seed")).trim());
-    expect(JSON.parse((await there("join", await invite(), "--json")).stdout)).toMatchObject({
+    expect(JSON.parse((await there("join", "--no-start", await invite(), "--json")).stdout)).toMatchObject({
       node: "nas2",
       url: api.url,
       state: "pending",
@@ -200,8 +200,11 @@ describe("invite and join", () => {
   it("changes nothing when whoever answers does not know the code, or does not know it any more", async () => {
     const old = await invite();
     await invite();
-    expect(await there("join", old)).toMatchObject({ code: 1, stderr: expect.stringContaining("not the coordinator that made it") });
-    expect(await there("join", await invite(), "--node-id", "stranger")).toMatchObject({
+    expect(await there("join", "--no-start", old)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("not the coordinator that made it"),
+    });
+    expect(await there("join", "--no-start", await invite(), "--node-id", "stranger")).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("unknown"),
     });
@@ -211,21 +214,24 @@ describe("invite and join", () => {
   it("tries every address of the code, or the one that --url names", async () => {
     api.coordinator.apiUrls = ["http://127.0.0.1:1", api.url];
     const { code } = JSON.parse((await cli(["invite", "--json"])).stdout) as { code: string };
-    expect(await there("join", code)).toMatchObject({ code: 0 });
+    expect(await there("join", "--no-start", code)).toMatchObject({ code: 0 });
     expect(await read("cluster.yaml")).toContain(`url: ${api.url}\n`);
     api.coordinator.apiUrls = ["http://127.0.0.1:1"];
     const other = JSON.parse((await cli(["invite", "--json"])).stdout) as { code: string };
-    expect(await there("join", other.code)).toMatchObject({
+    expect(await there("join", "--no-start", other.code)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("nothing answers at http://127.0.0.1:1"),
     });
-    expect(await there("join", other.code, "--url", api.url)).toMatchObject({ code: 0 });
+    expect(await there("join", "--no-start", other.code, "--url", api.url)).toMatchObject({ code: 0 });
   });
 
   it("wants a code, and a folder that is not a coordinator's", async () => {
-    expect(await there("join", api.url)).toMatchObject({ code: 2, stderr: expect.stringContaining("ocj1_") });
+    expect(await there("join", "--no-start", api.url)).toMatchObject({ code: 2, stderr: expect.stringContaining("ocj1_") });
     await writeFile(join(home, "admin.token"), "t");
-    expect(await there("join", await invite())).toMatchObject({ code: 1, stderr: expect.stringContaining("is a coordinator's folder") });
+    expect(await there("join", "--no-start", await invite())).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("is a coordinator's folder"),
+    });
   });
 });
 
@@ -245,7 +251,7 @@ describe("token", () => {
     const reader = (one: string) => cli(["status"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: one } });
     expect((await reader(token)).code).toBe(0);
     const listed = await cli(["token"]);
-    expect(listed.stdout).toMatch(/TOKEN +SCOPE +NAME/);
+    expect(listed.stdout).toMatch(/TOKEN +SCOPE +USER +NAME/);
     expect(listed.stdout).toContain("never");
     expect(listed.stdout).not.toContain(token.slice(13));
     expect((await cli(["token", "revoke", token])).stdout).toContain("opens nothing any more");
@@ -256,6 +262,29 @@ describe("token", () => {
     expect((await reader((await readFile(out, "utf8")).trim())).code).toBe(0);
     expect(kept.stdout).not.toContain((await readFile(out, "utf8")).trim());
     if (process.platform !== "win32") expect((await stat(out)).mode & 0o777).toBe(0o600);
+  });
+
+  it("says for whom it speaks", async () => {
+    expect((await cli(["token", "create", "phone", "--user", "ann"])).stdout).toContain("It speaks for ann; its scope is submitter");
+    expect((await cli(["token"])).stdout).toMatch(/submitter +ann +phone/);
+    expect((await cli(["token", "create", "phone", "--user", "an\nn"])).code).toBe(2);
+  });
+
+  it("gives it another secret, shown once, and puts the folder's own into its place", async () => {
+    const reader = (one: string) => cli(["status"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: one } });
+    const [token] = (await cli(["token", "create", "ci"])).stdout.split("\n") as [string];
+    const id = token.slice(4, 12);
+    const [other] = (await cli(["token", "rotate", id, "--grace", "60"])).stdout.split("\n") as [string];
+    expect([other.slice(0, 13), other === token]).toEqual([`occ_${id}_`, false]);
+    expect((await reader(other)).code).toBe(0);
+    expect(await cli(["token", "rotate", id, "--grace", "-1"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--grace") });
+
+    const file = join(home, "admin.token");
+    await writeFile(file, `${other}\n`);
+    const kept = await cli(["token", "rotate", id]);
+    expect(kept.stdout).toContain(`${id}'s other secret is in ${file}. The one of before is refused.`);
+    expect((await reader((await readFile(file, "utf8")).trim())).code).toBe(0);
+    expect((await reader(other)).code).toBe(1);
   });
 
   it("wants words that it understands", async () => {

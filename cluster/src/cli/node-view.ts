@@ -1,5 +1,5 @@
 /** Nodes as a person reads them. */
-import { diskFullText, type JoinedFrom, type Node, type NodeFacts, type NodeState } from "@openclaw-cluster/contract/node";
+import { stateText, type JoinedFrom, type Node, type NodeFacts, type NodeState } from "@openclaw-cluster/contract/node";
 import { facts, table } from "./table.ts";
 import { labelText } from "./task-view.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
@@ -15,13 +15,6 @@ const STATE_STYLES: Record<NodeState, Style> = {
   revoked: "dim",
 };
 const NAMES_SHOWN_MAX = 40;
-
-/** With what keeps new work away. */
-export function stateText({ state, draining, load }: Node): string {
-  // Of a node that is not there, what it said last is no news.
-  const full = state === "ready" ? load && diskFullText(load) : undefined;
-  return [state, ...(draining ? ["draining"] : []), ...(full === undefined ? [] : [full])].join(", ");
-}
 
 const stateStyle = (node: Node): Style => (stateText(node) === node.state ? STATE_STYLES[node.state] : "yellow");
 

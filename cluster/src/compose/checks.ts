@@ -107,7 +107,7 @@ async function checkNats({ nats }: ClusterConfig, env: Environment): Promise<Che
   }
 }
 
-async function checkOpenClaw({ openclaw }: ClusterConfig, env: Environment): Promise<Check> {
+export async function checkOpenClaw({ openclaw }: ClusterConfig, env: Environment): Promise<Check> {
   try {
     const token = openclaw.tokenFile === undefined ? undefined : await readSecret(openclaw.tokenFile);
     const gateway = await discoverGateway({
@@ -134,7 +134,7 @@ async function checkOpenClaw({ openclaw }: ClusterConfig, env: Environment): Pro
 }
 
 /** Read by the worker's own reader, so that both judge alike. */
-function checkPolicy({ policy: file }: Folders): Check {
+export function checkPolicy({ policy: file }: Folders): Check {
   const reading = readPolicy(file);
   if (reading.kind === "broken")
     return fail(
@@ -143,10 +143,16 @@ function checkPolicy({ policy: file }: Folders): Check {
       "Until it is put right, everything is denied on this node.",
     );
   const policy = reading.kind === "read" ? reading.policy : DEFAULT_POLICY;
-  const { kinds, hours } = summary(policy, { now: Date.now(), timeZone: localTimeZone() });
+  const { kinds, users, hours } = summary(policy, { now: Date.now(), timeZone: localTimeZone() });
   if (kinds.length === 0) return warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`);
   const quiet = hours?.quiet && ` (nothing new now${hours.quiet.text === undefined ? "" : `, until ${hours.quiet.text}`})`;
-  return ok("policy.yaml", `may run here: ${kinds.join(", ")}${quiet ?? ""}`);
+  const whom = users === undefined ? "" : `, for ${usersText(users)}`;
+  return ok("policy.yaml", `may run here: ${kinds.join(", ")}${whom}${quiet ?? ""}`);
+}
+
+function usersText({ allow, deny }: { allow: readonly string[]; deny: readonly string[] }): string {
+  const open = allow.includes("*") ? "everybody" : allow.join(", ") || "nobody";
+  return deny.length === 0 ? open : `${open}, never ${deny.join(", ")}`;
 }
 
 export function checkClock(now: number): Check {

@@ -10,7 +10,7 @@ import { openDailyLog } from "../system/daily-log.ts";
 import { armFailpoint, CRASH_AT } from "../system/failpoint.ts";
 import { cacheFolder, foldersOf, makeFolders, type Environment } from "../system/folders.ts";
 import { claimHome } from "../system/home-claim.ts";
-import { loadNodeKeys } from "../trust/keys.ts";
+import { OwnKey } from "../trust/own-key.ts";
 import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { openLeadRole } from "./lead-role.ts";
@@ -60,7 +60,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     cacheFolder: cacheFolder(env),
     clock: systemClock,
     log,
-    keys: await loadNodeKeys(folders.nodeSeed),
+    keys: await OwnKey.open(folders.nodeSeed),
     signal,
     progress: (text) => options.onProgress?.(text),
     fail: (error) => {

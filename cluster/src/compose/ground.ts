@@ -3,7 +3,7 @@ import type { Clock } from "../system/clock.ts";
 import type { ClusterConfig } from "../system/config.ts";
 import type { Environment, Folders } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
-import type { NodeKeys } from "../trust/keys.ts";
+import type { OwnKey } from "../trust/own-key.ts";
 
 export const VERSION = "0.1.0";
 
@@ -14,7 +14,8 @@ export interface Ground {
   readonly cacheFolder: string;
   readonly clock: Clock;
   readonly log: Log;
-  readonly keys: NodeKeys;
+  /** The key that was let in last; it may be exchanged while the daemon runs. */
+  readonly keys: OwnKey;
   /** The start is given up. */
   readonly signal: AbortSignal;
   progress(text: string): void;

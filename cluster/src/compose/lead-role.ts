@@ -108,7 +108,7 @@ async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordin
   const secret = await readSecret(folders.adminToken);
   if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
   const token = createToken();
-  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", createdAt: clock.wall() });
+  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", user: "admin", createdAt: clock.wall() });
   failpoint("start.token-committed");
   await writePrivateFile(folders.adminToken, `${token.token}\n`);
 }

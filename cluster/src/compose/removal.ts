@@ -6,7 +6,7 @@
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Log } from "../system/log.ts";
-import { askSession, isUnknown, type SessionQuestion } from "./session.ts";
+import { askSession, type SessionQuestion } from "./session.ts";
 
 export interface RemovalParts {
   readonly ask: SessionQuestion;
@@ -21,7 +21,7 @@ export function askIfRemoved({ ask: { token: _token, ...question }, log, removed
     try {
       await askSession(question);
     } catch (error) {
-      if (isUnknown(error))
+      if (error instanceof ClusterError && error.code === "node_removed")
         return removed(
           new ClusterError("node_removed", `The node ${question.node} was taken out of the cluster or shut out by an administrator.`),
         );

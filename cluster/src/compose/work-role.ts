@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
+import type { Enrolled } from "@openclaw-cluster/contract/operations";
 import type { Bus } from "../bus/bus.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats, type NatsOptions } from "../bus/nats.ts";
@@ -13,6 +14,7 @@ import { commandExecutor } from "../executors/command.ts";
 import { openCommandGuard, type CommandGuard } from "../executors/command-guard.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor, Executors } from "../executors/executors.ts";
+import { withSecrets } from "../executors/secrets.ts";
 import { toolExecutor } from "../executors/tool.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
@@ -47,6 +49,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
 
   const guard = openCommandGuard();
   open.push(async () => guard.close());
+  let graceMs = STOP_GRACE_MS;
   const executors = executorsFor(ground, policy, guard, gateway);
   const worker = await openWorker({
     node: config.nodeId,
@@ -67,16 +70,19 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
       log,
       ...(gateway !== undefined && { gateway }),
     }),
-    folder: path.join(folders.data, "worker"),
+    folder: folders.worker,
     slots: config.slots,
     diskFloorMiB: config.diskFloorMiB,
-    onShutdown: () => ground.leave(),
+    onShutdown: (now) => {
+      if (now) graceMs = 0;
+      ground.leave();
+    },
   });
   policy.onChange(() => worker.refreshFacts());
   gateway?.onStatus(() => worker.refreshFacts());
   // Either may have changed while the worker was being opened.
   worker.refreshFacts();
-  open.push(() => worker.stop({ graceMs: STOP_GRACE_MS }));
+  open.push(() => worker.stop({ graceMs }));
   const sleep = openSleepWatch({
     clock,
     log,
@@ -94,8 +100,14 @@ interface Joined {
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
-  const admitted = await lead.coordinator.enrol({ id: ground.config.nodeId, publicKey: ground.keys.publicKey });
-  return { cluster: admitted.cluster, bus: await connectBus(ground, admitted) };
+  const enrolled = await enrolOwn(ground, lead);
+  return { cluster: enrolled.cluster, bus: await connectBus(ground, enrolled) };
+}
+
+/** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
+function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Promise<Enrolled> {
+  const isOther = (error: unknown): boolean => error instanceof ClusterError && error.code === "state_conflict";
+  return keys.withEach(({ publicKey }) => coordinator.enrol({ id: config.nodeId, publicKey }), isOther);
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
@@ -123,8 +135,9 @@ function connectBus(
   const { config, keys, log } = ground;
   const node = config.nodeId;
   const keyOf = (party: string): string | undefined => (party === COORDINATOR ? coordinatorKey : undefined);
-  const envelopes = openEnvelopes({ self: node, seed: keys.seed, keyOf });
-  return connectNats({ urls: busUrls, node, seed: keys.seed, envelopes, log, ...more });
+  // Asked for at each message, as at each connection: the key may be exchanged meanwhile.
+  const envelopes = openEnvelopes({ self: node, seed: () => keys.seed, keyOf });
+  return connectNats({ urls: busUrls, node, seed: keys, envelopes, log, ...more });
 }
 
 async function openGateway({ config, folders, env, log, clock }: Ground): Promise<Gateway | undefined> {
@@ -143,8 +156,9 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
-  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ policy, inherited: env, guard }) as Executor];
+function executorsFor({ clock, env, folders }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
+  const command = withSecrets(commandExecutor({ policy, inherited: env, guard }), { policy, file: folders.secrets });
+  const all: Executor[] = [echoExecutor({ clock }) as Executor, command as Executor];
   if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));
 }

@@ -10,7 +10,8 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { AuditPage } from "@openclaw-cluster/contract/audit";
-import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
+import type { LeaveRequest, Leaving, Probe, ProbeRequest, Rotated, RotateRequest } from "@openclaw-cluster/contract/membership";
+import type { TokenId, TokenMade, TokenRequest, TokenRotation, TokenView } from "@openclaw-cluster/contract/token";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
@@ -27,10 +28,10 @@ export interface Peer {
 }
 
 export interface SubmitRequest {
-  /** The id of the token that asks; idempotency keys are its own. */
+  /** The user for whom it is asked: the tasks are theirs, and so are idempotency keys. */
   readonly owner: string;
-  /** What that token is called. */
-  readonly ownerName?: string;
+  /** The id of the token that asks. */
+  readonly token?: string;
   /** The Idempotency-Key of the whole request, with the SHA-256 of its body (base64url). */
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
   readonly specs: readonly TaskSpec[];
@@ -47,6 +48,8 @@ export interface BulkOrder {
   readonly act: { readonly kind: "cancel" | "retry" } | { readonly kind: "answer"; readonly decision: "retry" | "fail" };
   readonly dryRun?: boolean;
   readonly before?: number;
+  /** Only this user's may be changed; others' are refused. */
+  readonly only?: string;
 }
 
 /** `actor`: who asks, for the audit log; the coordinator itself unless said. */
@@ -54,12 +57,12 @@ export interface Coordinator {
   /** Asked before a submit's body is read. */
   readonly admission: {
     readonly isFull: boolean;
-    refusal(owner: string): ClusterError | undefined;
-    admit(owner: string): Admitted | ClusterError;
+    refusal(token: string): ClusterError | undefined;
+    admit(token: string): Admitted | ClusterError;
   };
   /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
   submit(request: SubmitRequest): Promise<readonly Submitted[]>;
-  plan(specs: readonly TaskSpec[], by?: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[];
+  plan(specs: readonly TaskSpec[], by?: Pick<SubmitRequest, "owner" | "token">): readonly Explanation[];
   task(id: TaskId): Promise<Task>;
   /** As `task`, but answers when the task is terminal or after `ms`, whichever is first. */
   waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task>;
@@ -75,7 +78,8 @@ export interface Coordinator {
   answer(id: TaskId, decision: "retry" | "fail"): Promise<Task>;
   /** bad_request where the action cannot be done to any of the states asked for. What could not be changed is in the report. */
   bulk(order: BulkOrder): Promise<BulkReport>;
-  deadLetters(page: { before?: number }): Promise<DeadPage>;
+  /** `owner`: only of this user's. */
+  deadLetters(page: { before?: number; owner?: string }): Promise<DeadPage>;
   queue(limit: number): QueueView;
   cluster(): Promise<ClusterView>;
   health(): Health;
@@ -95,7 +99,14 @@ export interface Coordinator {
   /** Throws unauthorized where the request proves nothing, forbidden where this machine may not join, and state_conflict where its id is another key's. */
   join(request: JoinRequest, peer?: Peer): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
-  session(id: NodeId, request: SessionRequest): Session;
+  session(id: NodeId, request: SessionRequest): Promise<Session>;
+  /**
+   * What a node asks with its own key, and each throws unauthorized where another has signed it. `probe` runs a task on it alone
+   * and answers when that is over, or was given up.
+   */
+  probe(id: NodeId, request: ProbeRequest, signal: AbortSignal): Promise<Probe>;
+  leave(id: NodeId, request: LeaveRequest): Promise<Leaving>;
+  rotate(id: NodeId, request: RotateRequest): Promise<Rotated>;
   approveNode(id: NodeId, actor?: string): Promise<Node>;
   /** Its connection is cut, its key is not taken again, its leases are given away. */
   revokeNode(id: NodeId, actor?: string): Promise<Node>;
@@ -110,6 +121,8 @@ export interface Coordinator {
   /** Throws overloaded with TOKENS.max of them. */
   makeToken(request: TokenRequest, actor?: string): Promise<TokenMade>;
   revokeToken(id: TokenId, actor?: string): Promise<TokenView>;
+  /** The same token with another secret; that of before ends at once, or after `graceMs`. */
+  rotateToken(id: TokenId, rotation: TokenRotation, actor?: string): Promise<TokenMade>;
   /** Oldest first. */
   auditLog(page: { after: number; limit: number }): Promise<AuditPage>;
   /** An address has presented wrong credentials until it was shut out for a while. */

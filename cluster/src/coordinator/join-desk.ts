@@ -8,6 +8,7 @@
  * J3. Whoever proves nothing learns nothing: an invitation or a node that is not there is told like a wrong proof.
  * J4. Where only certain Tailscale logins may join, a machine of which Tailscale says nothing may not. Its word is a further
  *     condition; without a code it is worth nothing.
+ * J5. A node that hears that it is not known goes for good: that answer rests on what is committed, never on a removal that may yet fail.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -34,7 +35,7 @@ import type { NodeDesk } from "./node-desk.ts";
 const NOT_INVITED = "This join code is unknown, was used, or has run out; make a new one on the coordinator: openclaw-cluster invite";
 /** A call from this very process. */
 const NOWHERE: Peer = { address: "", port: 0 };
-const NOT_KNOWN = "This cluster knows no node of that id with that key.";
+export const NOT_KNOWN = "This cluster knows no node of that id with that key.";
 
 export class JoinDesk {
   private readonly lead: Lead;
@@ -80,16 +81,26 @@ export class JoinDesk {
   }
 
   /** For a node that knocks: it need not have been let in yet. */
-  session(id: NodeId, request: SessionRequest): Session {
-    const { parts, claim, state } = this.lead;
-    const row = state.registry.find(id)?.row;
+  async session(id: NodeId, request: SessionRequest): Promise<Session> {
+    const { parts, claim, state, turn } = this.lead;
+    // J5: in a turn, and judged after it.
+    const row = await turn.run(() => state.registry.find(id)?.row);
     if (row === undefined || !isSessionProven(id, request, row.publicKey)) throw new ClusterError("unauthorized", NOT_KNOWN);
     if (row.state === "revoked") {
       this.lead.trespassed(id, "asked to come in, after it was shut out");
       throw new ClusterError("unauthorized", NOT_KNOWN);
     }
-    const { busUrls, coordinatorKey } = parts;
-    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
+    if (row.state === "approved") await this.nodes.ensureLetIn(row);
+    const { busUrls, coordinatorKey, clock } = parts;
+    return {
+      node: id,
+      cluster: claim.cluster,
+      state: row.state,
+      busUrls: [...busUrls],
+      coordinatorKey,
+      epoch: claim.epoch,
+      now: clock.wall(),
+    };
   }
 
   approve(id: NodeId, actor: string = SELF): Promise<Node> {
@@ -134,6 +145,7 @@ export class JoinDesk {
     const { approve, node, usedBy } = row.invite;
     if (node !== undefined && node !== request.node)
       throw new ClusterError("forbidden", `This join code is for a node called ${node}; join with --node-id ${node}.`);
+    state.registry.checkKey(request.node, request.publicKey);
     const more = { hostname: request.hostname, ...(from && { joinedFrom: from }), ...(!approve && { state: "pending" as const }) };
     if (state.registry.enrol(request.node, request.publicKey, now, more)) this.lead.nodeChanged(state.registry.get(request.node));
     else if (approve) state.registry.update(request.node, { state: "approved" });

@@ -2,8 +2,10 @@
 import type { Backup, ClusterView, Health } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
+import type { NodeRow } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
@@ -16,6 +18,9 @@ const GHOST_MS = 7 * 86_400_000;
 
 export class NodeDesk {
   private readonly lead: Lead;
+
+  /** Whom nats-server has taken last. */
+  private letIn: ReadonlyMap<NodeId, string> = new Map();
 
   constructor(lead: Lead) {
     this.lead = lead;
@@ -61,18 +66,32 @@ export class NodeDesk {
       .filter(({ row }) => row.state === "approved")
       .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
     const { keyring, busServer } = this.lead.parts;
-    keyring.set(approved);
+    // What a node has signed with the key that it is exchanging counts until nats-server has taken the other one, and cut it off.
+    keyring.set(approved.map(({ id, publicKey }) => ({ id, publicKey: this.letIn.get(id) ?? publicKey })));
     await busServer?.authorize(approved);
+    keyring.set(approved);
+    this.letIn = new Map(approved.map(({ id, publicKey }) => [id, publicKey]));
+  }
+
+  /** Makes good what failed when the node was approved: its row was committed, and nats-server did not take the change. */
+  async ensureLetIn({ id, publicKey }: Pick<NodeRow, "id" | "publicKey">): Promise<void> {
+    if (this.letIn.get(id) !== publicKey) await this.authorize();
   }
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {
     return this.change(id, (entry) => {
-      this.lead.audit.note(actor, "node.changed", id);
       const labels = { ...entry.row.labels };
       for (const [name, value] of Object.entries(patch.labels ?? {})) {
         if (value === null) delete labels[name];
         else labels[name] = value;
       }
+      const count = Object.keys(labels).length;
+      if (count > LIMITS.labelsMax)
+        throw new ClusterError(
+          "bad_request",
+          `labels: ${id} would have ${count} of them beside its own; at most ${LIMITS.labelsMax} are kept.`,
+        );
+      this.lead.audit.note(actor, "node.changed", id);
       this.registry.update(id, { labels, ...(patch.slots !== undefined && { slots: patch.slots }) });
     });
   }
@@ -84,27 +103,36 @@ export class NodeDesk {
     });
   }
 
-  async shutdown(id: NodeId, actor: string = SELF): Promise<Node> {
+  /** `now`: without time for what runs there. */
+  async shutdown(id: NodeId, { now = false }: { now?: boolean } = {}, actor: string = SELF): Promise<Node> {
     const node = this.node(id);
     if (id === this.lead.parts.self)
       throw new ClusterError("state_conflict", `${id} runs the coordinator; stop it there with Ctrl-C or its service.`);
     await this.lead.turn.run(() => this.lead.audit.note(actor, "node.shut_down", id));
-    this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch });
+    this.lead.state.outgoing.control(id, { kind: "shutdown", epoch: this.lead.claim.epoch, ...(now && { now }) });
     return node;
   }
 
   /** For good. Its tasks' history keeps its name; its key may not connect any more. */
   async remove(id: NodeId, actor: string = SELF): Promise<Node> {
-    const last = await this.lead.turn.run(() => {
-      const entry = this.registry.get(id);
+    return this.takeOut(id, (entry) => {
       const refusal = this.mayNotGo(entry);
       if (refusal !== undefined) throw new ClusterError("state_conflict", refusal);
+      this.lead.audit.note(actor, "node.removed", id);
+    });
+  }
+
+  /** `decide` may refuse, and does in the same turn what else belongs to it. Gives the node as it was last. */
+  async takeOut(id: NodeId, decide: (entry: NodeEntry) => void): Promise<Node> {
+    const last = await this.lead.turn.run(() => {
+      const entry = this.registry.get(id);
+      decide(entry);
       const node = this.view(entry);
       this.registry.remove(id);
-      this.lead.audit.note(actor, "node.removed", id);
       this.lead.state.ledger.scheduler.removeNode(id);
       return node;
     });
+    failpoint("leave.committed");
     this.lead.feed.publish([{ removed: id }], this.lead.parts.clock.wall());
     await this.authorize();
     return last;

@@ -9,6 +9,7 @@ import { groupDeadLetters } from "./dead-letters.ts";
 import { JoinDesk } from "./join-desk.ts";
 import { Lead } from "./lead.ts";
 import type { LeadParts } from "./lead-parts.ts";
+import { MemberDesk } from "./member-desk.ts";
 import { readLogs } from "./logs.ts";
 import { NodeDesk } from "./node-desk.ts";
 import { TaskDesk } from "./task-desk.ts";
@@ -38,14 +39,10 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
     enrol: (request, actor) => nodes.enrol(request, actor),
-    invite: (request, actor) => joining.invite(request, actor),
-    join: (request, peer) => joining.join(request, peer),
-    session: (id, request) => joining.session(id, request),
-    approveNode: (id, actor) => joining.approve(id, actor),
-    revokeNode: (id, actor) => joining.revoke(id, actor),
+    ...membership(joining, new MemberDesk(lead, nodes, tasks)),
     patchNode: (id, patch, actor) => nodes.patch(id, patch, actor),
     drain: (id, draining, actor) => nodes.drain(id, draining, actor),
-    shutdownNode: (id, actor) => nodes.shutdown(id, actor),
+    shutdownNode: (id, actor) => nodes.shutdown(id, {}, actor),
     removeNode: (id, actor) => nodes.remove(id, actor),
     admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
@@ -79,10 +76,26 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     tokens: () => tokens.list(),
     makeToken: (request, actor) => tokens.make(request, actor),
     revokeToken: (id, actor) => tokens.revoke(id, actor),
+    rotateToken: (id, rotation, actor) => tokens.rotate(id, rotation, actor),
     auditLog: (page) => auditLog(parts.store, page),
     guessed: (address) => lead.guessed(address, "too many wrong tokens"),
     addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
     stop: () => lead.stop(),
+  };
+}
+
+type Membership = "invite" | "join" | "session" | "approveNode" | "revokeNode" | "probe" | "leave" | "rotate";
+
+function membership(joining: JoinDesk, members: MemberDesk): Pick<Coordinator, Membership> {
+  return {
+    invite: (request, actor) => joining.invite(request, actor),
+    join: (request, peer) => joining.join(request, peer),
+    session: (id, request) => joining.session(id, request),
+    approveNode: (id, actor) => joining.approve(id, actor),
+    revokeNode: (id, actor) => joining.revoke(id, actor),
+    probe: (id, request, signal) => members.probe(id, request, signal),
+    leave: (id, request) => members.leave(id, request),
+    rotate: (id, request) => members.rotate(id, request),
   };
 }
 

@@ -2,6 +2,7 @@
  * The nodes: who may connect (rows, in the store), and how each of them is now (in memory, from heartbeats).
  *
  * N1. A node's id belongs to the key that it was enrolled with; another key under the same id is refused.
+ *     A key belongs to one node: nats-server could not tell two of them apart.
  * N2. Silence is measured on the coordinator's own monotonic clock, never on a node's times; while the coordinator
  *     itself stood still it heard nobody, and that is not their silence.
  */
@@ -83,6 +84,22 @@ export class Registry {
     return true;
   }
 
+  /** N1: throws where the key is another node's. */
+  checkKey(id: NodeId, publicKey: string): void {
+    const owner = this.entries.values().find(({ row }) => row.publicKey === publicKey && row.id !== id);
+    if (owner === undefined) return;
+    throw new ClusterError(
+      "state_conflict",
+      `This key is that of the node ${owner.row.id} already; let that one leave first, or give ${id} a folder of its own with --home.`,
+    );
+  }
+
+  /** N1: the node's owner has shown that both keys are its own. */
+  rekey(id: NodeId, publicKey: string): void {
+    this.checkKey(id, publicKey);
+    this.update(id, { publicKey });
+  }
+
   update(id: NodeId, change: Partial<NodeRow>): NodeEntry {
     const entry = this.get(id);
     entry.row = { ...entry.row, ...change };
@@ -102,11 +119,19 @@ export class Registry {
   }
 
   /**
-   * After a commit that failed: what the store still has was not removed, every row is written again with the next one, and
-   * new lives are still to be noticed.
+   * After a commit that failed: what the store still has was not removed, and what it has not was not let in; a node's key and
+   * whether it may come in are as they stand there, for nobody was told otherwise, and nats-server was not either. Every row is
+   * written again with the next commit, and new lives are still to be noticed.
    */
   rollBack(rows: readonly NodeRow[]): void {
+    const kept = new Map(rows.map((row) => [row.id, row]));
+    for (const [id, entry] of this.entries) {
+      const row = kept.get(id);
+      if (row === undefined) this.entries.delete(id);
+      else entry.row = { ...entry.row, publicKey: row.publicKey, state: row.state };
+    }
     for (const row of rows) if (!this.entries.has(row.id)) this.entries.set(row.id, fresh(row));
+    this.dirty.clear();
     for (const id of this.entries.keys()) this.dirty.add(id);
     for (const [entry, boot] of this.freshLives) entry.boot = boot;
     this.freshLives.clear();

@@ -2,10 +2,12 @@
  * The API's tokens and the open invitations, by what is kept of their secrets; the secrets themselves are never here.
  *
  * T1. An invitation is no token: `find` never gives one.
+ * T2. A token has one secret, and for a while after a rotation that of before as well.
  */
 import type { ApiTokenRow, TokenRow } from "../store/store.ts";
 
 export class Tokens {
+  private readonly byId = new Map<string, ApiTokenRow>();
   private readonly byHash = new Map<string, ApiTokenRow>();
   private readonly invites = new Map<string, TokenRow>();
   private dirty: TokenRow[] = [];
@@ -17,6 +19,7 @@ export class Tokens {
 
   /** After a commit that failed: what the store has is all there is. */
   rollBack(rows: readonly TokenRow[]): void {
+    this.byId.clear();
     this.byHash.clear();
     this.invites.clear();
     this.dirty = [];
@@ -26,7 +29,8 @@ export class Tokens {
 
   find(hash: string, now: number): ApiTokenRow | undefined {
     const row = this.byHash.get(hash);
-    return row === undefined || (row.expiresAt !== undefined && row.expiresAt <= now) ? undefined : row;
+    if (row === undefined || (row.expiresAt !== undefined && row.expiresAt <= now)) return undefined;
+    return row.hash === hash || (row.previous !== undefined && row.previous.until > now) ? row : undefined;
   }
 
   add(row: TokenRow): void {
@@ -35,25 +39,33 @@ export class Tokens {
   }
 
   get size(): number {
-    return this.byHash.size;
+    return this.byId.size;
   }
 
   all(): IterableIterator<ApiTokenRow> {
-    return this.byHash.values();
+    return this.byId.values();
+  }
+
+  named(id: string): ApiTokenRow | undefined {
+    return this.byId.get(id);
+  }
+
+  /** The same token with other secrets. */
+  replace(row: ApiTokenRow): void {
+    this.drop(row.id);
+    this.add(row);
   }
 
   /** undefined: there is none. */
   remove(id: string): ApiTokenRow | undefined {
-    const row = this.byHash.values().find((one) => one.id === id);
-    if (row === undefined) return undefined;
-    this.byHash.delete(row.hash);
-    this.gone.push(id);
+    const row = this.drop(id);
+    if (row !== undefined) this.gone.push(id);
     return row;
   }
 
   /** Those that have expired go. */
   sweep(now: number): void {
-    for (const { id, expiresAt } of [...this.byHash.values()]) if (expiresAt !== undefined && expiresAt <= now) this.remove(id);
+    for (const { id, expiresAt } of [...this.byId.values()]) if (expiresAt !== undefined && expiresAt <= now) this.remove(id);
   }
 
   /** Open or used; undefined when there is none or its time is over. */
@@ -87,8 +99,22 @@ export class Tokens {
   }
 
   private hold(row: TokenRow): void {
-    if (isApiToken(row)) this.byHash.set(row.hash, row);
-    else this.invites.set(row.id, row);
+    if (!isApiToken(row)) {
+      this.invites.set(row.id, row);
+      return;
+    }
+    this.byId.set(row.id, row);
+    this.byHash.set(row.hash, row);
+    if (row.previous !== undefined) this.byHash.set(row.previous.hash, row);
+  }
+
+  private drop(id: string): ApiTokenRow | undefined {
+    const row = this.byId.get(id);
+    if (row === undefined) return undefined;
+    this.byId.delete(id);
+    this.byHash.delete(row.hash);
+    if (row.previous !== undefined) this.byHash.delete(row.previous.hash);
+    return row;
   }
 }
 

@@ -36,6 +36,11 @@ export const FAILPOINTS = {
   "enrol.applied": "A node is in the registry; nothing is committed.",
   "enrol.committed": "Its key is committed; nats-server does not know it.",
   "enrol.authorized": "nats-server knows it; nobody was answered.",
+  "rotate.applied": "A node has another key in the registry; nothing is committed.",
+  "rotate.committed": "That is committed; nats-server still takes the old key alone.",
+  "rotate.authorized": "nats-server takes the other key; the node was not answered.",
+  "leave.applied": "A node is out of the registry, its leases are given away; nothing is committed.",
+  "leave.committed": "That is committed; nats-server still takes its key, and nobody was answered.",
   "alarm.applied": "What came due is changed in the ledger; nothing is committed.",
   "loss.applied": "A node whose connection closed has lost its leases in the ledger; nothing is committed.",
 
@@ -54,6 +59,12 @@ export const FAILPOINTS = {
   "restore.log-aside": "The old database's log is set aside.",
   "restore.set-aside": "So is the old database.",
   "restore.placed": "The restored database has its name.",
+
+  // A node's own commands about its place in the cluster.
+  "rotate.written": "The next key is on the node's disk; the coordinator was not asked to take it.",
+  "rotate.answered": "The coordinator has taken it; the old one still has its place on the disk.",
+  "leave.answered": "The cluster has forgotten the node; its key and the rest still lie here.",
+  "leave.cleared": "Its key and its spool are gone; its settings still name the coordinator.",
 
   // The worker, for attempts whose end is worth keeping.
   "run.ended": "An attempt has ended; the spool does not know it.",

@@ -18,6 +18,8 @@ export interface Folders {
   readonly config: string;
   /** What this node lets the cluster run on it. */
   readonly policy: string;
+  /** Secrets of this node's own, for programs that its policy gives them to. */
+  readonly secrets: string;
   readonly data: string;
   /** The coordinator's store. */
   readonly database: string;
@@ -30,6 +32,10 @@ export interface Folders {
   readonly coordinatorToken: string;
   /** The secret half of this node's key; it never leaves the machine. */
   readonly nodeSeed: string;
+  /** The key that is to take its place (trust/own-key.ts). */
+  readonly nodeSeedNext: string;
+  /** The worker's spool and the folders of its attempts. */
+  readonly worker: string;
   /** Of a coordinator: the secret half of the key with which it signs. */
   readonly coordinatorSeed: string;
   /** Of a machine that only works: the public key of the coordinator that it obeys. */
@@ -61,6 +67,7 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     home,
     config: path.join(home, "cluster.yaml"),
     policy: path.join(home, "policy.yaml"),
+    secrets: path.join(home, "secrets.yaml"),
     data: path.join(home, "data"),
     database: path.join(home, "data", "cluster.db"),
     logs: path.join(home, "logs"),
@@ -68,10 +75,17 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     adminToken: path.join(home, "admin.token"),
     coordinatorToken: path.join(home, "coordinator.token"),
     nodeSeed: path.join(home, "node.seed"),
+    nodeSeedNext: path.join(home, "node.seed.next"),
+    worker: path.join(home, "data", "worker"),
     coordinatorSeed: path.join(home, "coordinator.seed"),
     coordinatorKey: path.join(home, "coordinator.key"),
     apiUrl: path.join(home, "data", "api.url"),
   };
+}
+
+/** What makes this home a node of its cluster, all of it: files that are deleted when it leaves. */
+export function membershipOf({ nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey }: Folders): readonly string[] {
+  return [nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey];
 }
 
 /** For what can be fetched again: downloaded programs, compiled code. */

@@ -51,11 +51,11 @@ export function isReplyProven({ proof, ...answer }: JoinReply, request: Pick<Joi
   return same(proof, proofOf(key, replyWords(answer, request.nonce)));
 }
 
-function sign(words: Buffer, seed: Uint8Array): string {
+export function sign(words: Buffer, seed: Uint8Array): string {
   return signer(seed)(words).toString("base64url");
 }
 
-function isSigned(words: Buffer, signature: string, publicKey: string): boolean {
+export function isSigned(words: Buffer, signature: string, publicKey: string): boolean {
   return isSignedBy(publicKey, words, Buffer.from(signature, "base64url"));
 }
 

@@ -8,7 +8,8 @@
  * K3. Nobody is told of a key that a power cut could take away: the coordinator keeps it, and would refuse another one.
  */
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { closeSync, fsyncSync, openSync, readFileSync, statSync } from "node:fs";
+import { link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createUser, fromSeed } from "@nats-io/nkeys";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -26,28 +27,34 @@ export function createNodeKeys(): NodeKeys {
 
 /** The pair in the file; makes one at the first call. */
 export async function loadNodeKeys(file: string): Promise<NodeKeys> {
-  const keys = (await readKeys(file)) ?? (await writeKeys(file));
-  await syncFolder(dirname(file));
+  const keys = readNodeKeys(file) ?? (await writeKeys(file));
+  syncFolder(dirname(file));
   return keys;
 }
 
 /** A new name lasts when its folder is synced. Windows has no such call, and needs none. */
-async function syncFolder(folder: string): Promise<void> {
+export function syncFolder(folder: string): void {
   if (process.platform === "win32") return;
-  await using handle = await open(folder, "r");
-  await handle.sync();
+  const handle = openSync(folder, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
 }
 
-async function readKeys(file: string): Promise<NodeKeys | undefined> {
+/** In one go, because a connection asks for its key in the midst of a handshake. undefined: there is no such file. */
+export function readNodeKeys(file: string): NodeKeys | undefined {
   let text: string;
+  let mode: number;
   try {
-    text = (await readFile(file, "utf8")).trim();
+    text = readFileSync(file, "utf8").trim();
+    ({ mode } = statSync(file));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new ClusterError("config_invalid", `the key file ${file} cannot be read`, { cause: error });
   }
   // Windows keeps its rights elsewhere; a file in the user's own profile is closed to others there.
-  const { mode } = await stat(file);
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
     throw new ClusterError("config_invalid", `the key file ${file} is open to other users; run: chmod 600 ${file}`);
   }
@@ -75,7 +82,7 @@ async function writeKeys(file: string): Promise<NodeKeys> {
     return keys;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    const theirs = await readKeys(file);
+    const theirs = readNodeKeys(file);
     if (theirs === undefined) throw error;
     return theirs;
   } finally {

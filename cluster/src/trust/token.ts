@@ -17,11 +17,16 @@ export interface NewToken {
   readonly hash: string;
 }
 
-export function createToken(): NewToken {
-  let id = "";
-  for (const byte of randomBytes(ID_CHARS)) id += ID_ALPHABET[byte % ID_ALPHABET.length];
+/** `id`: of a token that gets another secret. */
+export function createToken(id = createId()): NewToken {
   const token = `occ_${id}_${randomBytes(SECRET_BYTES).toString("base64url")}`;
   return { id, token, hash: hashToken(token) };
+}
+
+function createId(): string {
+  let id = "";
+  for (const byte of randomBytes(ID_CHARS)) id += ID_ALPHABET[byte % ID_ALPHABET.length];
+  return id;
 }
 
 /** What the store keeps and `Coordinator.token` looks up: SHA-256, base64url. */

@@ -8,7 +8,8 @@
  *
  * WAL with synchronous=NORMAL: a power cut may lose the last results, which is a lost node to the coordinator.
  */
-import { renameSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
+import path from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
@@ -39,6 +40,19 @@ const SQLITE_NOTADB = 26;
 const SQLITE_FULL = 13;
 /** The log's index could not grow. */
 const SQLITE_IOERR_SHMSIZE = 4_874;
+
+export const spoolFile = (folder: string): string => path.join(folder, "spool.db");
+
+/** Results and running attempts in it, for whoever asks beside the worker, or after it. */
+export function owedIn(file: string): number {
+  if (!existsSync(file)) return 0;
+  const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_MS });
+  try {
+    return Number(db.prepare("SELECT (SELECT count(*) FROM result) + (SELECT count(*) FROM running) AS owed").get()?.["owed"]);
+  } finally {
+    db.close();
+  }
+}
 
 export class Spool {
   /** Of this life; greater than that of any life before. */

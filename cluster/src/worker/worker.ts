@@ -25,7 +25,7 @@ import { Desk } from "./offers.ts";
 import { Outbox } from "./outbox.ts";
 import { Seen } from "./seen.ts";
 import { Slots } from "./slots.ts";
-import { Spool } from "./spool.ts";
+import { Spool, spoolFile } from "./spool.ts";
 
 export interface WorkerParts {
   readonly node: NodeId;
@@ -42,8 +42,8 @@ export interface WorkerParts {
   readonly slots: number;
   /** With less free disk than this the node takes no new work (disk-room.ts). */
   readonly diskFloorMiB: number;
-  /** The coordinator asked this daemon to end. */
-  readonly onShutdown?: () => void;
+  /** The coordinator asked this daemon to end; `now`: without time for what runs. */
+  readonly onShutdown?: (now: boolean) => void;
   /** Fast facts; this machine's, unless a simulation has its own. */
   readonly load?: () => Promise<MachineLoad>;
   /** The file of that name on disk, unless a simulation keeps its own. */
@@ -107,7 +107,7 @@ class OpenWorker implements Worker, Surroundings {
     const { node, cluster, bus, clock, log } = parts;
     [this.node, this.cluster, this.bus, this.clock, this.log, this.folder] = [node, cluster, bus, clock, log, attempts];
     this.executors = parts.executors;
-    this.spool = (parts.openSpool ?? Spool.open)(path.join(parts.folder, "spool.db"), cluster, clock.wall(), log);
+    this.spool = (parts.openSpool ?? Spool.open)(spoolFile(parts.folder), cluster, clock.wall(), log);
     let said = 0;
     const count = (): number => ++said;
     this.outbox = new Outbox({ node, count, bus, clock, log, spool: this.spool });
@@ -139,7 +139,7 @@ class OpenWorker implements Worker, Surroundings {
       outbox: this.outbox,
       room: this.room,
       report: () => this.announce(),
-      shutdown: () => parts.onShutdown?.(),
+      shutdown: (now) => parts.onShutdown?.(now),
       inDoubt: () => this.heartbeat.inDoubt,
       pause: (ms) => this.heartbeat.pause(ms),
     });

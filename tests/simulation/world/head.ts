@@ -52,6 +52,8 @@ export interface HeadParts {
   /** Its bus came up or went down with it. */
   onBus(up: boolean): void;
   isConnected(node: NodeId): boolean;
+  /** nats-server takes these, and cuts the rest off. */
+  onAuthorize?(nodes: readonly { readonly id: NodeId; readonly publicKey: string }[]): void;
 }
 
 export class Head {
@@ -146,6 +148,11 @@ export class Head {
     }
   }
 
+  private async authorize(clock: PartyClock, nodes: Parameters<NonNullable<HeadParts["onAuthorize"]>>[0]): Promise<void> {
+    await clock.passes(1);
+    this.parts.onAuthorize?.(nodes);
+  }
+
   private async open(life: Life): Promise<void> {
     const { chance, disk } = this.parts;
     const { clock, keyring, link, listeners } = life;
@@ -159,7 +166,7 @@ export class Head {
       self: NodeId.parse("lead"),
       store: disk.open(clock),
       bus: link,
-      busServer: { version: "0", authorize: () => clock.passes(1), onDisconnect, isConnected: this.parts.isConnected },
+      busServer: { version: "0", authorize: (nodes) => this.authorize(clock, nodes), onDisconnect, isConnected: this.parts.isConnected },
       keyring,
       coordinatorKey: COORDINATOR_KEY,
       busUrls: ["ram:"],

@@ -31,6 +31,8 @@ export interface MachineParts {
   readonly chance: Chance;
   readonly net: RamNet;
   readonly envelopes: OpenEnvelopes;
+  /** Of the key that it signs with, where that is one of its own making. */
+  readonly publicKey?: (() => string) | undefined;
   readonly checker: Checker;
   /** Worker's folders lie below it. */
   readonly folder: string;
@@ -38,6 +40,8 @@ export interface MachineParts {
   enrol(id: NodeId, clock: PartyClock): Promise<ClusterId>;
 }
 
+const LOOK_MS = 200;
+const LEAVING_GRACE_MS = 20_000;
 const AWAY_MS = [500, 30_000] as const;
 /** systemd-logind waits no longer. */
 const SLEEP_HELD_MS = 5_000;
@@ -52,6 +56,8 @@ interface Life {
   readonly link: LooseBus;
   worker?: Worker;
   leaving: boolean;
+  /** It was let in; its worker opens. */
+  entered: boolean;
 }
 
 export class Machine implements Host {
@@ -93,7 +99,8 @@ export class Machine implements Host {
     if (this.life !== undefined) return;
     const { time, chance, net, envelopes, id } = this.parts;
     const clock = new PartyClock(time, chance.fork(), this.skew);
-    const life: Life = { clock, link: new LooseBus(net.connect(id, clock, envelopes(id))), leaving: false };
+    const bus = net.connect(id, clock, envelopes(id, undefined, this.parts.publicKey));
+    const life: Life = { clock, link: new LooseBus(bus), leaving: false, entered: false };
     this.life = life;
     this.knownFullAt = undefined;
     void this.open(life);
@@ -134,6 +141,25 @@ export class Machine implements Host {
     });
   }
 
+  /** Resolves when its daemon has ended in good order, or was not at work. Whoever calls has seen to it that none comes in meanwhile. */
+  async ended(): Promise<void> {
+    for (let life = this.life; life?.entered === true; life = this.life) {
+      if (life.worker !== undefined && !life.leaving && life.clock.running) {
+        const { worker } = life;
+        life.leaving = true;
+        void worker.stop({ graceMs: LEAVING_GRACE_MS }).then(() => this.life === life && this.crash());
+      }
+      await this.parts.time.passes(LOOK_MS);
+    }
+  }
+
+  /** Results without a verdict, and turns that a later life could go on with. */
+  get owed(): number {
+    const tables = this.disk.prepare("SELECT count(*) AS count FROM sqlite_master WHERE name IN ('result', 'running')").get();
+    if (Number(tables?.["count"]) < 2) return 0;
+    return Number(this.disk.prepare("SELECT (SELECT count(*) FROM result) + (SELECT count(*) FROM running) AS owed").get()?.["owed"]);
+  }
+
   private load(): { cpu: number; memoryFreeMiB: number; diskFreeMiB: number } {
     if (!this.isFull) this.knownFullAt = undefined;
     else this.knownFullAt ??= this.parts.time.now;
@@ -144,6 +170,7 @@ export class Machine implements Host {
     const { id, slots, folder, labels, kinds, enrol } = this.parts;
     const { clock } = life;
     const cluster = await enrol(id, clock);
+    life.entered = true;
     const facts = factsOf({ labels: { ...labels }, slots, kinds: [...kinds], policy: { kinds: [...kinds] } });
     const openclaw = { version: "1", reachable: true, agents: ["default"], models: [] };
     life.worker = await openWorker({
@@ -160,7 +187,7 @@ export class Machine implements Host {
       diskFloorMiB: 1,
       load: async () => this.load(),
       openSpool: (_file, its, wallMs, log) => new KeptSpool(this.disk, its, wallMs, log),
-      onShutdown: () => this.shutDown(20_000),
+      onShutdown: (now) => this.shutDown(now ? 0 : 20_000),
     });
   }
 

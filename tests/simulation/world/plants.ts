@@ -15,6 +15,8 @@ export interface Plant {
   readonly put: string;
   /** The first world to look at, where a shy one shows itself late among the first. */
   readonly from?: number;
+  /** It shows itself where machines come and go. */
+  readonly members?: true;
 }
 
 export const PLANTS: readonly Plant[] = [
@@ -159,6 +161,14 @@ export const PLANTS: readonly Plant[] = [
     find: '  if (known.state === "cancelling") {',
     put: '  if (known.state === "cancelling" && finished.outcome.kind === "succeeded") {\n    return { task: { ...known, state: "succeeded", reason: "done", seq: known.seq + 1, lease: undefined, endedAt: now, result: (finished.outcome as { result?: never }).result } as never };\n  }\n  if (known.state === "cancelling") {',
   },
+  {
+    name: "a-replaced-key-still-opens",
+    breaks: ["K3", "K1"],
+    file: "coordinator/member-desk.ts",
+    find: "        state.registry.rekey(id, publicKey);\n",
+    put: "",
+    members: true,
+  },
   // Found in earnest, and mended.
   {
     name: "a-clock-set-back-holds-offers-up",
@@ -230,6 +240,14 @@ export const PLANTS: readonly Plant[] = [
     file: "coordinator/registry.ts",
     find: "    for (const [entry, boot] of this.freshLives) entry.boot = boot;\n",
     put: "",
+  },
+  {
+    name: "a-removal-is-told-before-its-commit",
+    breaks: ["I13", "K1"],
+    file: "coordinator/join-desk.ts",
+    find: "await turn.run(() => state.registry.find(id)?.row)",
+    put: "state.registry.find(id)?.row",
+    members: true,
   },
 ];
 

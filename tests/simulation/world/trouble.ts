@@ -20,6 +20,8 @@ export interface TroubleParts {
   readonly disk: Disk;
   readonly machines: readonly Machine[];
   readonly acts: readonly [Act, ...Act[]];
+  /** Would nats-server let it in? */
+  admits(machine: Machine): boolean;
   note(text: string): void;
 }
 
@@ -109,11 +111,13 @@ export class Trouble {
     this.reconnect(machine);
   }
 
-  private reconnect(machine: Machine): void {
-    const { time, chance, weather, head } = this.parts;
+  reconnect(machine: Machine): void {
+    const { time, chance, weather, head, admits } = this.parts;
     void time.passes(chance.between(...RECONNECT_MS)).then(() => {
       const link = machine.life?.link;
-      if (link !== undefined && !link.connected && !weather.isCut(machine.id) && head.life !== undefined) link.set(true);
+      if (link === undefined || link.connected || weather.isCut(machine.id) || head.life === undefined) return;
+      if (admits(machine)) link.set(true);
+      else this.reconnect(machine);
     });
   }
 }

@@ -15,6 +15,7 @@ import { Checker, type Violation } from "./checker.ts";
 import { Disk } from "./disk.ts";
 import { Head } from "./head.ts";
 import { Machine } from "./machine.ts";
+import { Members } from "./members.ts";
 import { People } from "./people.ts";
 import { VirtualTime } from "./time.ts";
 import { Trouble } from "./trouble.ts";
@@ -39,8 +40,9 @@ const TRACE_MAX = 60;
 const REST_MS_MAX = 600_000;
 const SETTLE_MS = 5_000;
 
-export async function simulate(seed: number, steps: number): Promise<Outcome> {
-  const world = new World(seed);
+/** `members`: machines also come with codes, leave for good, and get other keys. Signatures cost time, so not in every world. */
+export async function simulate(seed: number, steps: number, { members = false }: { members?: boolean } = {}): Promise<Outcome> {
+  const world = new World(seed, members);
   try {
     return await world.run(steps);
   } finally {
@@ -59,16 +61,20 @@ class World {
   private readonly machines: readonly Machine[];
   private readonly people: People;
   private readonly trouble: Trouble;
+  private readonly members: Members | undefined;
   private steps = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, members: boolean) {
     this.seed = seed;
     const { time, checker } = this;
     const chance = new Chance(seed);
     const weather = new Weather(time, chance.fork());
     const net = openRamNet({ clock: time, faults: weather.faults });
     const envelopes = simulatedEnvelopes(seed);
-    this.disk = new Disk(chance.fork(), (batch, life) => checker.committed(batch, life));
+    this.disk = new Disk(chance.fork(), (batch, life) => {
+      checker.committed(batch, life);
+      this.members?.committed(batch);
+    });
     this.head = new Head({
       time,
       chance: chance.fork(),
@@ -76,21 +82,27 @@ class World {
       envelopes,
       disk: this.disk,
       checker,
+      onAuthorize: (nodes) => this.authorized(nodes),
       onBus: (up) => this.trouble?.busIs(up),
       isConnected: (id) => this.machines.some((machine) => machine.id === id && machine.life?.link.connected === true),
     });
     const { head, disk, folder } = this;
+    if (members) this.members = new Members({ time, chance: chance.fork(), head, checker, note: (text) => this.note(text) });
     this.machines = Array.from({ length: chance.whole(1, MACHINES_MAX) }, (_, index) => {
       const labels = { ...(index === 0 || chance.is(0.4) ? { room: "office" } : {}), ...(chance.is(0.2) && { laptop: "yes" }) };
       const kinds = index === 0 || chance.is(0.6) ? (["echo", "command", "agent"] as const) : (["echo"] as const);
       const slots = chance.whole(index === 0 ? 2 : 1, 4);
       const id = NodeId.parse(`node${index + 1}`);
-      const enrol: Head["enrol"] = (its, clock) => head.enrol(its, clock);
-      return new Machine({ id, slots, labels, kinds, time, chance: chance.fork(), net, envelopes, checker, folder, enrol });
+      const enrol: Head["enrol"] = (its, clock) => (this.members ?? head).enrol(its, clock);
+      const publicKey = this.members && (() => this.members?.publicKeyOf(id) ?? "");
+      return new Machine({ id, slots, labels, kinds, time, chance: chance.fork(), net, envelopes, publicKey, checker, folder, enrol });
     });
     const { machines } = this;
     this.people = new People({ time, chance: chance.fork(), head, checker, machines });
-    this.trouble = new Trouble({ time, chance: chance.fork(), weather, head, disk, machines, acts: ACTS, note: (text) => this.note(text) });
+    const acts = [...ACTS, ...(this.members?.acts ?? [])] as const;
+    const admits = ({ id }: Machine): boolean => this.members?.admits(id) ?? true;
+    const note = (text: string): void => this.note(text);
+    this.trouble = new Trouble({ time, chance: chance.fork(), weather, head, disk, machines, acts, admits, note });
   }
 
   async run(steps: number): Promise<Outcome> {
@@ -100,6 +112,7 @@ class World {
     this.trouble.begin();
     await this.until(() => this.steps >= steps);
     this.people.goHome();
+    this.members?.end();
     this.trouble.end();
     await this.rest();
     const { seed, time, checker, trace } = this;
@@ -137,8 +150,25 @@ class World {
     const rows = new Map<number, readonly { n: number }[]>();
     for (const key of checker.tasks.keys()) rows.set(key, await this.disk.truth.attempts(key));
     checker.atRest(rows);
+    await this.membersAtRest();
     await this.balance();
     this.describe();
+  }
+
+  /** Whose key is not taken is cut off, and comes back with another one, if it has that. */
+  private authorized(nodes: Parameters<Members["authorized"]>[0]): void {
+    this.members?.authorized(nodes);
+    for (const machine of this.machines ?? []) {
+      if (this.members?.isTaken(machine.id) !== false || machine.life?.link.connected !== true) continue;
+      machine.life.link.set(false);
+      this.trouble.reconnect(machine);
+    }
+  }
+
+  private async membersAtRest(): Promise<void> {
+    let over = false;
+    void this.members?.atRest().then(() => (over = true));
+    if (this.members !== undefined) await this.until(() => over);
   }
 
   /** I15: what the coordinator holds in memory agrees with the disk, and nothing is promised to anybody any more. */

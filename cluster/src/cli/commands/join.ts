@@ -1,4 +1,7 @@
-/** `join <code>`: brings this machine into a cluster with a code that its coordinator has made, as a worker. */
+/**
+ * `join <code>`: brings this machine into a cluster with a code that its coordinator has made, as a worker, and goes on as its daemon.
+ * When that works, it is probed, and a person sees a check list.
+ */
 import { hostname } from "node:os";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -12,30 +15,101 @@ import { loadNodeKeys } from "../../trust/keys.ts";
 import { examples, type Act } from "../command.ts";
 import { readUrl } from "../connection.ts";
 import { findCoordinators } from "../discovery.ts";
+import { runDaemon } from "../daemon-run.ts";
+import { probeHere, type Probing } from "../probing.ts";
+import { NAME_DEFAULT } from "../service/plan.ts";
 import { openConnection, type Session } from "../session.ts";
+import { remark } from "../terminal.ts";
+import { duration } from "../time.ts";
+import { installService } from "./service.ts";
+
+interface Options {
+  readonly nodeId?: string;
+  /** Absent unless --no-start: commander gives defaults of such options before this file is loaded. */
+  readonly start?: false;
+  readonly service?: true;
+  readonly serviceName: string;
+  readonly probeTurn?: true;
+}
 
 const DEFAULT_PORT = 8888;
 
 export function configure(command: Command, act: Act): void {
   command
     .argument("<code>", "the line that `invite` has printed on the coordinator: ocj1_…")
-    .option("--node-id <id>", "this machine's id in the cluster; its host's name unless said");
-  examples(command, "join ocj1_…", "join ocj1_… --url http://127.0.0.1:8888 --home ~/second --node-id second")
+    .option("--node-id <id>", "this machine's id in the cluster; its host's name unless said")
+    .option("--no-start", "only join; start the daemon later, with `start`")
+    .option("--service", "let this machine's service manager run the daemon, from now on, instead of this terminal")
+    .option("--service-name <name>", "the service's name; a second home's needs one of its own", NAME_DEFAULT)
+    .option("--probe-turn", "probe with a short turn of its OpenClaw's agent as well; a model may have to be paid for it");
+  examples(command, "join ocj1_…", "join ocj1_… --service", "join ocj1_… --url http://127.0.0.1:8888 --home ~/second --node-id second")
     .addHelpText(
       "after",
-      "\nThis machine makes a key of its own, which never leaves it, and proves that it knows the code. --url names another way to the\n" +
+      "\nThen it goes on as the daemon, as `start` does, until Ctrl-C; where somebody has to let the machine in first, it waits for that.\n" +
+        "This machine makes a key of its own, which never leaves it, and proves that it knows the code. --url names another way to the\n" +
         "coordinator than the code does, as through a tunnel. What may run here is said by policy.yaml in this machine's folder.",
     )
     .action(act(join));
 }
 
-async function join(session: Session, options: { nodeId?: string }, text: string): Promise<void> {
+async function join(session: Session, options: Options, text: string): Promise<number> {
+  const { home, terminal } = session;
+  const { url, reply } = await comeIn(session, options.nodeId, text);
+  const { node, cluster, name, state } = reply;
+  const joined: Joined = { node, cluster, name, state, url, home };
+  if (options.start === false) {
+    session.show(joined, () => told(session, reply));
+    return 0;
+  }
+  const toldAtMs = performance.now();
+  remark(terminal, state === "approved" ? `${node} is a node of ${name}` : waits(reply));
+  const turn = options.probeTurn === true;
+  if (options.service === true) {
+    await installService(session, { name: options.serviceName });
+    if (state === "pending") {
+      session.show(joined, () => `the service runs, and begins to work when ${node} was let in; then: ${session.typed("probe")}\n`);
+      return 0;
+    }
+    return report(session, joined, { probing: await probeHere(session, { turn }), toldAtMs });
+  }
+  const config = await loadConfig({ home, env: terminal.env });
+  const up = async (_daemon: unknown, signal: AbortSignal): Promise<void> => {
+    report(session, joined, { probing: await probeHere(session, { turn, signal }), toldAtMs });
+    if (!session.json)
+      remark(terminal, `Ctrl-C ends the daemon. To have it started by this machine itself: ${session.typed("service install")}`);
+  };
+  return runDaemon(session, { config, up });
+}
+
+interface Joined {
+  readonly node: string;
+  readonly cluster: string;
+  readonly name: string;
+  readonly state: JoinReply["state"];
+  readonly url: string;
+  readonly home: string;
+}
+
+/** 1 when something does not work. */
+function report(session: Session, joined: Joined, { probing, toldAtMs }: { probing: Probing; toldAtMs: number }): number {
+  const { ranAtMs } = probing;
+  // Of a machine that had to be let in first, the wait for a person is nobody's work.
+  const sinceMs = ranAtMs === undefined || joined.state === "pending" ? undefined : ranAtMs;
+  const since =
+    sinceMs === undefined
+      ? ""
+      : `\nA task ran here ${duration(sinceMs)} after the command, of which ${duration(toldAtMs)} went into the join.\n`;
+  session.show({ ...joined, ...probing.document, ...(sinceMs !== undefined && { ranAfterMs: sinceMs }) }, () => probing.text + since);
+  return probing.works ? 0 : 1;
+}
+
+async function comeIn(session: Session, nodeIdText: string | undefined, text: string): Promise<{ url: string; reply: JoinReply }> {
   const { home, terminal } = session;
   const folders = foldersOf(home);
   const code = readJoinCode(text);
   if ((await readSecret(folders.adminToken)) !== undefined)
     throw new ClusterError("state_conflict", `${home} is a coordinator's folder; give the worker one of its own with --home`);
-  const identity = options.nodeId === undefined ? {} : patchFromText([["nodeId", options.nodeId]]);
+  const identity = nodeIdText === undefined ? {} : patchFromText([["nodeId", nodeIdText]]);
   const [planned] = code.urls;
   const place = { roles: ["worker" as const], coordinator: { url: planned } };
   const { nodeId } = await loadConfig({ home, env: terminal.env, flags: { ...identity, ...place } });
@@ -49,14 +123,15 @@ async function join(session: Session, options: { nodeId?: string }, text: string
   );
   await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
-  const { node, cluster, name, state } = reply;
-  session.show({ node, cluster, name, state, url, home }, () => told(session, reply));
+  return { url, reply };
 }
 
-function told(session: Session, { node, name, state }: JoinReply): string {
+const waits = ({ node, name }: JoinReply): string =>
+  `${node} has joined ${name} and waits to be let in. On the coordinator: openclaw-cluster nodes approve ${node}`;
+
+function told(session: Session, reply: JoinReply): string {
   const start = `start it here: ${session.typed("start")}\n`;
-  if (state === "approved") return `${node} is a node of ${name}; ${start}`;
-  return `${node} has joined ${name} and waits to be let in. On the coordinator: openclaw-cluster nodes approve ${node}\nThen, or now, ${start}`;
+  return reply.state === "approved" ? `${reply.node} is a node of ${reply.name}; ${start}` : `${waits(reply)}\nThen, or now, ${start}`;
 }
 
 /** Nothing answers where the code leads: which coordinators of the tailnet do is told; whether one of them is meant, only a person knows. */

@@ -1,5 +1,5 @@
 /** `nodes`: the machines; list them, look at one, label it, take it out of work and back in, end its daemon, take it out for good. */
-import type { Node } from "@openclaw-cluster/contract/node";
+import { stateText, type Node } from "@openclaw-cluster/contract/node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
 import { waitUntilDrained } from "../drain.ts";
 import { readLabel, readNodeId } from "../ids.ts";
-import { nodeFacts, nodeTable, stateText } from "../node-view.ts";
+import { nodeFacts, nodeTable } from "../node-view.ts";
 import type { Session } from "../session.ts";
 import { labelText } from "../task-view.ts";
 

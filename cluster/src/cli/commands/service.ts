@@ -11,7 +11,7 @@ import { runShort } from "../../system/short-program.ts";
 import { examples, type Act } from "../command.ts";
 import { launchdService } from "../service/launchd.ts";
 import { leftOut, NAME_DEFAULT, planService } from "../service/plan.ts";
-import type { Service, ServiceGround } from "../service/service.ts";
+import type { Installed, Service, ServiceGround } from "../service/service.ts";
 import { systemdService } from "../service/systemd.ts";
 import { taskSchedulerService } from "../service/task-scheduler.ts";
 import type { Session } from "../session.ts";
@@ -49,10 +49,25 @@ export function configure(command: Command, act: Act): void {
 }
 
 async function install(session: Session, options: Options): Promise<void> {
+  if (options.print === true) {
+    const { file, text } = await chosen(session, options);
+    return session.show({ file, text }, () => text);
+  }
+  const { kind, file, changed, notes } = await installService(session, options);
+  session.show({ kind, file, changed, notes }, () =>
+    changed
+      ? `installed and started: ${file}\nHow it does: ${session.typed("service status")}\n`
+      : `${file} is installed and runs already\n`,
+  );
+}
+
+/** Also for `join --service`. Tells its remarks. */
+export async function installService(
+  session: Session,
+  options: Options,
+): Promise<Installed & { readonly kind: string; readonly file: string }> {
   const { terminal } = session;
   const service = await chosen(session, options);
-  const { kind, file, text } = service;
-  if (options.print === true) return session.show({ file, text }, () => text);
   // What a daemon would refuse is told here, to a person, and not again and again to a log.
   await loadConfig({ home: await homeOf(session, options), env: terminal.env });
   for (const { name, instead } of leftOut(terminal.env))
@@ -64,11 +79,19 @@ async function install(session: Session, options: Options): Promise<void> {
     remark(terminal, "note: a daemon of this folder runs already, started otherwise; the service takes over when you have stopped it");
   const { changed, notes } = await service.install();
   for (const note of notes) remark(terminal, `note: ${note}`);
-  session.show({ kind, file, changed, notes }, () =>
-    changed
-      ? `installed and started: ${file}\nHow it does: ${session.typed("service status")}\n`
-      : `${file} is installed and runs already\n`,
-  );
+  return { kind: service.kind, file: service.file, changed, notes };
+}
+
+/** This home's service of that name, where there is one. */
+export async function installedService(session: Session, name: string): Promise<Service | undefined> {
+  try {
+    const service = await chosen(session, { name });
+    return (await service.status()).installed ? service : undefined;
+  } catch (error) {
+    // Of another folder, or of a system whose service manager is not known here: not ours to take away.
+    if (error instanceof ClusterError && (error.code === "state_conflict" || error.code === "service_failed")) return undefined;
+    throw error;
+  }
 }
 
 async function uninstall(session: Session, options: Options): Promise<void> {

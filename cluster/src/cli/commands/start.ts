@@ -1,15 +1,12 @@
 /** `start`: runs this machine's daemon in the foreground until Ctrl-C. */
-import { rm } from "node:fs/promises";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, type ClusterConfig } from "../../system/config.ts";
-import { foldersOf, writePrivateFile, type Folders } from "../../system/folders.ts";
+import { foldersOf, type Folders } from "../../system/folders.ts";
 import { collect, examples, type Act } from "../command.ts";
-import { failureOf, tellFailure } from "../failure.ts";
-import { INTERRUPTED } from "../follow.ts";
+import { runDaemon } from "../daemon-run.ts";
 import { readSetting } from "../ids.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../table.ts";
-import { plain, remark } from "../terminal.ts";
 
 interface Options {
   readonly port?: string;
@@ -42,41 +39,9 @@ export function configure(command: Command, act: Act): void {
 
 async function start(session: Session, options: Options): Promise<number> {
   const { terminal, home } = session;
-  const folders = foldersOf(home);
   const config = await loadConfig({ home, flags: patchFromText(settings(options)), env: terminal.env });
-  const { startDaemon } = await import("../../compose/compose.ts");
-
-  const asked = Promise.withResolvers<void>();
-  const giveUp = new AbortController();
-  const ask = (): void => {
-    giveUp.abort();
-    asked.resolve();
-  };
-  let times = 0;
-  const interrupt = terminal.onInterrupt(() => {
-    times += 1;
-    if (times > 1) terminal.exit(INTERRUPTED);
-    remark(terminal, "stopping in good order; once more ends it at once");
-    ask();
-  });
-  if (options.untilInputEnds === true) void terminal.readInput().finally(ask);
-  try {
-    const { signal } = giveUp;
-    const daemon = await startDaemon({ config, home, env: terminal.env, signal, onProgress: (text) => remark(terminal, plain(text)) });
-    if (daemon === undefined) return 0;
-    try {
-      if (daemon.apiUrl !== undefined) await writePrivateFile(folders.apiUrl, `${daemon.apiUrl}\n`);
-      tellUp(session, daemon, config, folders);
-      // Asked here by a person or from afar by the coordinator, it ends well; by itself it does not.
-      const fault = await Promise.race([asked.promise, daemon.dismissed, daemon.failed]);
-      return fault === undefined ? 0 : tellFailure(terminal, false, { ...failureOf(fault), exit: 1 });
-    } finally {
-      await daemon.stop();
-      await rm(folders.apiUrl, { force: true });
-    }
-  } finally {
-    interrupt.stop();
-  }
+  const { untilInputEnds = false } = options;
+  return runDaemon(session, { config, untilInputEnds, up: (daemon) => tellUp(session, daemon, config, foldersOf(home)) });
 }
 
 function settings({ port, role, nodeId, set = [] }: Options): (readonly [string, string])[] {

@@ -3,16 +3,20 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import { TokenId, TOKENS, type TokenView } from "@openclaw-cluster/contract/token";
 import { Option, type Command } from "commander";
-import { writePrivateFile } from "../../system/folders.ts";
+import { foldersOf, readSecret, writePrivateFile } from "../../system/folders.ts";
+import { tokenId } from "../../trust/token.ts";
 import { examples, type Act } from "../command.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
+import { plainLine } from "../terminal.ts";
 import { dayAndTime } from "../time.ts";
 
+const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 interface Terms {
   readonly scope: Scope;
+  readonly user?: string;
   readonly days?: string;
   readonly out?: string;
 }
@@ -32,11 +36,22 @@ export function configure(command: Command, act: Act): void {
           .choices(Scope.options)
           .default("submitter"),
       )
+      .option("--user <user>", "for whom it speaks: what it submits is theirs; the name unless said")
       .option("--days <n>", "until it expires; for good unless said")
       .option("--out <file>", "write it there (0600) instead of showing it"),
-    "token create phone --scope viewer --days 30",
+    "token create phone --user ann --scope viewer --days 30",
     "token create ci --out ci.token",
   ).action(act(create));
+  examples(
+    command
+      .command("rotate")
+      .summary("make another secret for a token; it is shown once")
+      .argument("<id>", "as `token list` shows it")
+      .option("--grace <minutes>", "the secret of before goes on for so long; it ends at once unless said")
+      .option("--out <file>", "write it there (0600) instead of showing it"),
+    "token rotate k7qwjm2a",
+    "token rotate k7qwjm2a --grace 60 --out ci.token",
+  ).action(act(rotate));
   examples(
     command.command("revoke").summary("take a token back, from the next request on").argument("<id>", "as `token list` shows it"),
     "token revoke k7qwjm2a",
@@ -49,6 +64,7 @@ async function list(session: Session): Promise<void> {
     table(session.terminal, tokens, [
       { title: "TOKEN", value: (token) => token.id },
       { title: "SCOPE", value: (token) => token.scope },
+      { title: "USER", value: (token) => token.user },
       { title: "NAME", value: (token) => token.name, cut: true },
       { title: "MADE", value: (token) => dayAndTime(token.createdAt) },
       { title: "EXPIRES", value: expiryText },
@@ -56,9 +72,9 @@ async function list(session: Session): Promise<void> {
   );
 }
 
-async function create(session: Session, { scope, days, out }: Terms, name: string): Promise<void> {
+async function create(session: Session, { scope, user, days, out }: Terms, name: string): Promise<void> {
   const ttl = days === undefined ? {} : { ttlMs: readDays(days) };
-  const { token, ...made } = await (await session.client()).makeToken({ name, scope, ...ttl });
+  const { token, ...made } = await (await session.client()).makeToken({ name, scope, ...(user !== undefined && { user }), ...ttl });
   if (out === undefined) {
     session.show({ ...made, token }, () => `${token}\n\nIt is not shown again. ${sentence(made)} ${takeBack(session, made)}\n`);
     return;
@@ -67,16 +83,44 @@ async function create(session: Session, { scope, days, out }: Terms, name: strin
   session.show({ ...made, file: out }, () => `${made.id} is in ${out}. ${sentence(made)} ${takeBack(session, made)}\n`);
 }
 
+/** The token that this folder holds is put in its place there: else the next command would stand before a closed door. */
+async function rotate(session: Session, { grace, out }: { grace?: string; out?: string }, text: string): Promise<void> {
+  const id = readTokenId(text);
+  const { adminToken } = foldersOf(session.home);
+  const held = await readSecret(adminToken);
+  const file = out ?? (held !== undefined && tokenId(held) === id ? adminToken : undefined);
+  const { token, ...made } = await (await session.client()).rotateToken({ id, graceMs: grace === undefined ? 0 : readGrace(grace) });
+  const before =
+    made.graceUntil === undefined ? "The one of before is refused." : `The one of before is good until ${dayAndTime(made.graceUntil)}.`;
+  if (file === undefined) {
+    session.show({ ...made, token }, () => `${token}\n\nIt is not shown again. ${before} ${sentence(made)}\n`);
+    return;
+  }
+  await writePrivateFile(file, `${token}\n`);
+  session.show({ ...made, file }, () => `${made.id}'s other secret is in ${file}. ${before}\n`);
+}
+
 async function revoke(session: Session, _options: object, text: string): Promise<void> {
-  const id = TokenId.safeParse(/^occ_([a-z2-7]{8})_/.exec(text)?.[1] ?? text);
-  if (!id.success) throw new ClusterError("usage", "a token is named by its id, 8 characters, as `token list` shows it");
-  const gone = await (await session.client()).revokeToken({ id: id.data });
+  const gone = await (await session.client()).revokeToken({ id: readTokenId(text) });
   session.show(gone, () => `${gone.id} (${gone.name}) opens nothing any more\n`);
 }
 
-const sentence = (token: TokenView): string => `Its scope is ${token.scope}; it expires ${expiryText(token)}.`;
+const sentence = (token: TokenView): string =>
+  `It speaks for ${plainLine(token.user)}; its scope is ${token.scope}; it expires ${expiryText(token)}.`;
 const takeBack = (session: Session, { id }: TokenView): string => `Take it back: ${session.typed(`token revoke ${id}`)}`;
 const expiryText = ({ expiresAt }: TokenView): string => (expiresAt === undefined ? "never" : dayAndTime(expiresAt));
+
+function readTokenId(text: string): TokenId {
+  const id = TokenId.safeParse(/^occ_([a-z2-7]{8})_/.exec(text)?.[1] ?? text);
+  if (id.success) return id.data;
+  throw new ClusterError("usage", "a token is named by its id, 8 characters, as `token list` shows it");
+}
+
+function readGrace(text: string): number {
+  const ms = Math.round(Number(text) * MINUTE_MS);
+  if (ms >= 0 && ms <= TOKENS.graceMaxMs) return ms;
+  throw new ClusterError("usage", `--grace takes minutes, up to ${TOKENS.graceMaxMs / MINUTE_MS}, not ${text}`);
+}
 
 function readDays(text: string): number {
   const ms = Math.round(Number(text) * DAY_MS);

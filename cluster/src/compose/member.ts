@@ -1,0 +1,101 @@
+/**
+ * This machine as a member of its cluster: what it asks over HTTP with its own key, beside its daemon or without it. No token of
+ * the API is needed for any of it, and none is used.
+ */
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Session } from "@openclaw-cluster/contract/join";
+import type { Leaving, LeaveWish, Probe, ProbeRequest } from "@openclaw-cluster/contract/membership";
+import { loadConfig, type ClusterConfig } from "../system/config.ts";
+import { failpoint } from "../system/failpoint.ts";
+import { foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
+import { OwnKey } from "../trust/own-key.ts";
+import { makeLeaveRequest, makeProbeRequest, makeRotateRequest } from "../trust/membership-proof.ts";
+import { checkPin } from "./pin.ts";
+import { isRefused, knock } from "./session.ts";
+
+export interface MemberParts {
+  readonly home: string;
+  readonly env: Environment;
+  readonly connect: (url: string) => Promise<Client>;
+  readonly signal?: AbortSignal;
+}
+
+export interface Member {
+  readonly url: string;
+  readonly session: Session;
+  /** How far the coordinator's clock is ahead of this one. */
+  readonly aheadMs: number;
+  probe(kind: ProbeRequest["kind"]): Promise<Probe>;
+  leave(wish: LeaveWish): Promise<Leaving>;
+  /** Exchanges the key. Whatever dies in between, the node can still come in, and the same call again ends it. */
+  rotate(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openMember(parts: MemberParts): Promise<Member> {
+  const { home, env, connect, signal } = parts;
+  const folders = foldersOf(home);
+  const config = await loadConfig({ home, env });
+  const url = await coordinatorOf(config, folders);
+  const keys = await OwnKey.open(folders.nodeSeed);
+  const client = await connect(url);
+  const options = signal === undefined ? {} : { signal };
+  let aheadMs = 0;
+  const introduce = async (): Promise<Session> => {
+    const askedAt = Date.now();
+    const session = await knock(client, { node: config.nodeId, keys }, options).catch((error: unknown) => {
+      throw isRefused(error) ? unknown(url, config.nodeId, error) : error;
+    });
+    if (!config.roles.includes("coordinator"))
+      await checkPin({ file: folders.coordinatorKey, url }, session.coordinatorKey, { proven: false });
+    aheadMs = session.now - (askedAt + Date.now()) / 2;
+    return session;
+  };
+  try {
+    const session = await introduce();
+    const { node } = session;
+    // The coordinator's clock may have been set meanwhile; or it has forgotten the node, which it then says.
+    const ask = async <T>(call: (at: number) => Promise<T>): Promise<T> => {
+      try {
+        return await call(Date.now() + aheadMs);
+      } catch (error) {
+        if (!isRefused(error)) throw error;
+        await introduce();
+        return call(Date.now() + aheadMs);
+      }
+    };
+    return {
+      url,
+      session,
+      get aheadMs() {
+        return aheadMs;
+      },
+      probe: (kind) => ask((at) => client.probe({ id: node, ...makeProbeRequest(session, at, kind, keys) }, options)),
+      leave: (wish) => ask((at) => client.leave({ id: node, ...makeLeaveRequest(session, at, wish, keys) }, options)),
+      async rotate() {
+        const next = await keys.next();
+        failpoint("rotate.written");
+        await ask((at) => client.rotate({ id: node, ...makeRotateRequest(session, at, keys, next) }, options));
+        failpoint("rotate.answered");
+        keys.settle(next);
+      },
+      close: () => client.close(),
+    };
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+function unknown(url: string, node: string, cause: unknown): ClusterError {
+  const detail = `the cluster at ${url} knows no node ${node} with this machine's key, or has shut it out`;
+  return new ClusterError("node_removed", detail, { cause });
+}
+
+/** A coordinator's own daemon leaves its address while it runs. */
+async function coordinatorOf({ roles, coordinator }: ClusterConfig, folders: Folders): Promise<string> {
+  const url = roles.includes("coordinator") ? await readSecret(folders.apiUrl) : coordinator.url;
+  if (url !== undefined) return url;
+  throw new ClusterError("coordinator_unreachable", `the coordinator of ${folders.home} does not run; start it first`);
+}
