@@ -3,7 +3,6 @@
  * a tailnet's range, its own loopback and its own folder. Tailscale is a stub that tells each address's owner. Commands
  * and daemons run inside; the test itself reaches a host's ports through `Host.reach`.
  */
-import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
@@ -28,8 +27,8 @@ export interface FourHosts extends Readonly<Record<HostName, Host>> {
   readonly listensOn: string;
   /** The command, on a host and in its folder. */
   run(host: HostName, ...argv: string[]): Promise<ProcessEnd>;
-  /** As a person does it: a code there, one line here; then the daemon. `prepare`: before it starts. */
-  join(host: HostName, prepare?: (home: string) => Promise<void>): Promise<TestDaemon>;
+  /** As a person does it: a code there, one line here; then the daemon. */
+  join(host: HostName): Promise<TestDaemon>;
   home(host: HostName): string;
   end(): Promise<void>;
 }
@@ -71,11 +70,10 @@ export async function openFourHosts({
     const run: FourHosts["run"] = (host, ...argv) => runCommand(argv, manner(host)).ended();
     return {
       ...{ ...all, cluster, stub, client, listensOn, run, home, end },
-      async join(host, prepare) {
+      async join(host) {
         const { code } = JSON.parse((await run("lead", "invite", "--approve", "--json")).stdout) as { code: string };
         const joined = await run(host, "join", code, "--node-id", host);
         if (joined.code !== 0) throw new Error(`${host} did not join: ${joined.stderr}`);
-        await prepare?.(home(host));
         return startHome(home(host), manner(host));
       },
     };
@@ -97,9 +95,3 @@ function tailnetOf(hosts: Readonly<Record<HostName, Host>>): object {
   const peers = HOST_NAMES.filter((name) => name !== "lead").map((name) => [`nodekey:${name}`, of(name)]);
   return { ...RUNNING, TailscaleIPs: [hosts.lead.address], Self: of("lead"), Peer: Object.fromEntries(peers) };
 }
-
-/** A node's policy that lets it run some harmless programs. */
-export const allowPrograms = (...commands: readonly string[]) => {
-  const text = JSON.stringify({ version: 1, allow: { echo: true, commands } });
-  return (home: string): Promise<void> => writeFile(path.join(home, "policy.yaml"), text, { mode: 0o600 });
-};
