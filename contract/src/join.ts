@@ -11,6 +11,11 @@ export type InviteId = z.infer<typeof InviteId>;
 
 /** SHA-256, base64url. */
 const Digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes as base64url");
+/** The certificate of a coordinator's authority: PEM, about 700 characters. */
+export const AuthorityCertificate = z
+  .string()
+  .max(4_096)
+  .regex(/^-----BEGIN CERTIFICATE-----\n/, "a certificate as PEM");
 /** A node's public nkey. */
 export const PublicKey = z.string().regex(/^U[A-Z2-7]{55}$/, "a public key looks like U…, 56 characters");
 
@@ -70,6 +75,8 @@ export const JoinReply = z.object({
   cluster: ClusterId,
   name: z.string(),
   state: z.enum(["pending", "approved"]),
+  /** What the join code's pin is of; the node knows its coordinator's servers by it. */
+  authority: AuthorityCertificate,
   proof: Digest,
 });
 export type JoinReply = z.infer<typeof JoinReply>;

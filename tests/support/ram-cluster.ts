@@ -18,6 +18,7 @@ import type { Store } from "../../cluster/src/store/store.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
+import { AUTHORITY } from "./authority.ts";
 
 export interface RamCluster {
   readonly coordinator: Coordinator;
@@ -32,6 +33,8 @@ export interface RamCluster {
 
 /** Of the event loop; a message on the ram bus takes a few. */
 const TURNS_MAX = 1_000;
+
+const CALLED = { name: "test", version: "0.0.0", self: NodeId.parse("lead") };
 
 export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   return {
@@ -60,11 +63,10 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
   const failures: unknown[] = [];
   const lead = (): Promise<Coordinator> =>
     openCoordinator({
-      name: "test",
-      version: "0.0.0",
-      self: NodeId.parse("lead"),
+      ...CALLED,
       store,
       bus: net.connect("coordinator"),
+      authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",

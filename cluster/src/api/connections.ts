@@ -21,7 +21,8 @@ export function watchConnections(server: Server, { connectionsMax, idleMs }: { c
   const surplus = new Set<Socket>();
   let open = 0;
   server.maxConnections = connectionsMax + SURPLUS_MAX;
-  server.on("connection", (socket) => {
+  // Requests of a TLS server come on its own sockets, not on those that the system has accepted.
+  server.on("setSecureContext" in server ? "secureConnection" : "connection", (socket: Socket) => {
     open += 1;
     if (open > connectionsMax) surplus.add(socket);
     socket.on("close", () => {

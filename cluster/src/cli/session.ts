@@ -56,13 +56,13 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
 }
 
 /** Throws coordinator_unreachable at once where nothing listens. */
-export async function openConnection({ url, token }: Pick<Connection, "url"> & Partial<Connection>): Promise<Client> {
+export async function openConnection({ url, token, trust }: Pick<Connection, "url"> & Partial<Connection>): Promise<Client> {
   await knock(url);
   const [{ openClient }, { nodeTransport }] = await Promise.all([
     import("@openclaw-cluster/contract/client/client"),
     import("@openclaw-cluster/contract/client/node-transport"),
   ]);
-  return openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
+  return openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
 }
 
 /** The client waits patiently for a coordinator that restarts; but one that is not there at all is told at once. */

@@ -5,6 +5,7 @@
  * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
  * S2. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
  */
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -16,6 +17,8 @@ export interface SessionQuestion {
   readonly node: NodeId;
   readonly keys: NodeKeys;
   readonly url: string;
+  /** Who may have certified it, where it speaks TLS. */
+  readonly trust?: Trust;
   readonly token?: string;
 }
 
@@ -25,8 +28,8 @@ export interface Admitted {
 }
 
 /** Throws unauthorized where the node is not known, unavailable while it waits to be approved, and what a call throws. */
-export async function askSession({ node, keys, url, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
-  const client = openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
+export async function askSession({ node, keys, url, trust, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+  const client = openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
   const options = signal === undefined ? {} : { signal };
   try {
     const session = await client.session({ id: node, ...makeSessionRequest(node, keys.seed) }, options);

@@ -1,6 +1,7 @@
 /** Opens what a worker needs: its place in the cluster, the bus, this machine's OpenClaw, executors and policy. */
 import { homedir } from "node:os";
 import path from "node:path";
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../bus/bus.ts";
@@ -17,6 +18,7 @@ import { connectGateway } from "../openclaw/gateway.ts";
 import type { Gateway } from "../openclaw/openclaw.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
 import { openSleepWatch } from "../system/sleep-watch.ts";
+import { readTrust } from "../system/trust-file.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker } from "../worker/worker.ts";
@@ -93,23 +95,32 @@ interface Joined {
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
   const { cluster, busUrls } = await lead.coordinator.enrol({ id: ground.config.nodeId, publicKey: ground.keys.publicKey });
-  return { cluster, bus: await connectBus(ground, busUrls) };
+  return { cluster, bus: await connectBus(ground, busUrls, { trust: lead.trust }) };
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
 async function joinFromAfar(ground: Ground): Promise<Joined> {
   const { config, log, keys } = ground;
   const { url, tokenFile } = config.coordinator;
+  const trust = await trustOf(ground);
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined)
     throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
-  const ask = { node: config.nodeId, keys, url, ...(token !== undefined && { token }) };
+  const ask = { node: config.nodeId, keys, url, ...(trust !== undefined && { trust }), ...(token !== undefined && { token }) };
   const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
   const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
   return waitPatiently(parts, async (signal) => {
     const { cluster, busUrls } = await askSession(ask, signal);
-    return { cluster, bus: await connectBus(ground, busUrls, { onRefused, signal }) };
+    return { cluster, bus: await connectBus(ground, busUrls, { trust, onRefused, signal }) };
   });
+}
+
+/** As `join` has left it, unless the settings name another file; without one the system's authorities count. */
+async function trustOf({ config, folders }: Ground): Promise<Trust | undefined> {
+  const { caFile } = config.coordinator;
+  const trust = await readTrust(caFile ?? folders.coordinatorAuthority);
+  if (trust === undefined && caFile !== undefined) throw new ClusterError("config_invalid", `coordinator.caFile: there is no ${caFile}`);
+  return trust;
 }
 
 function connectBus({ config, keys, log }: Ground, urls: readonly string[], more: Partial<NatsOptions> = {}): Promise<Bus> {

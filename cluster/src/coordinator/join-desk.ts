@@ -53,7 +53,7 @@ export class JoinDesk {
     });
     return {
       id,
-      code: writeJoinCode({ invite: id, secret, urls: parts.apiUrls() }),
+      code: writeJoinCode({ invite: id, secret, pin: parts.authority.pin, urls: parts.apiUrls() }),
       expiresAt,
       approve,
       ...(node !== undefined && { node }),
@@ -65,7 +65,8 @@ export class JoinDesk {
     const { key, state } = await turn.run(() => this.accept(request));
     if (state === "approved") await this.nodes.authorize();
     parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
-    return makeJoinReply({ node: request.node, cluster: claim.cluster, name: parts.name, state }, request, key);
+    const { certificate: authority } = parts.authority;
+    return makeJoinReply({ node: request.node, cluster: claim.cluster, name: parts.name, state, authority }, request, key);
   }
 
   /** For a node that knocks: it need not have been let in yet. */

@@ -19,6 +19,8 @@ export interface LeadParts {
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
   readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected">;
+  /** Whom nodes know the coordinator's servers by; its pin goes into join codes. */
+  readonly authority: { readonly certificate: string; readonly pin: string };
   /** Where workers find the bus. */
   readonly busUrls: readonly string[];
   /** Where other machines find the API, likeliest first; asked for when it listens. */

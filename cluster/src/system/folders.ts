@@ -30,6 +30,13 @@ export interface Folders {
   readonly coordinatorToken: string;
   /** The secret half of this node's key; it never leaves the machine. */
   readonly nodeSeed: string;
+  /** The secret half of the coordinator's own key. */
+  readonly coordinatorSeed: string;
+  /** The coordinator's authority: its key, and its certificate, by which others know the coordinator. */
+  readonly authorityKey: string;
+  readonly authority: string;
+  /** On a machine that has joined: the certificate of its coordinator's authority. */
+  readonly coordinatorAuthority: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
 }
@@ -64,6 +71,10 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     adminToken: path.join(home, "admin.token"),
     coordinatorToken: path.join(home, "coordinator.token"),
     nodeSeed: path.join(home, "node.seed"),
+    coordinatorSeed: path.join(home, "coordinator.seed"),
+    authorityKey: path.join(home, "data", "authority.key"),
+    authority: path.join(home, "data", "authority.pem"),
+    coordinatorAuthority: path.join(home, "data", "coordinator.pem"),
     apiUrl: path.join(home, "data", "api.url"),
   };
 }

@@ -2,6 +2,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import { describe, expect, test } from "vitest";
+import { AUTHORITY } from "../../../tests/support/authority.ts";
 import { createInvitation } from "./join-code.ts";
 import { isProven, isReplyProven, joinKey, makeJoinReply, makeJoinRequest } from "./join-proof.ts";
 import { createNodeKeys } from "./keys.ts";
@@ -10,7 +11,13 @@ const { invite, secret } = createInvitation();
 const key = joinKey(secret);
 const { publicKey, seed } = createNodeKeys();
 const said = { invite, node: NodeId.parse("studio"), publicKey, hostname: "studio.local", os: "darwin" };
-const answer = { node: said.node, cluster: ClusterId.parse("abcdefgh"), name: "home", state: "pending" as const };
+const answer = {
+  node: said.node,
+  cluster: ClusterId.parse("abcdefgh"),
+  name: "home",
+  state: "pending" as const,
+  authority: AUTHORITY.certificate,
+};
 
 describe("a request", () => {
   const request = makeJoinRequest(said, key, seed);
@@ -48,6 +55,7 @@ describe("a reply", () => {
     expect(isReplyProven(reply, request, key)).toBe(true);
     expect(isReplyProven(reply, makeJoinRequest(said, key, seed), key)).toBe(false);
     expect(isReplyProven({ ...reply, state: "approved" }, request, key)).toBe(false);
+    expect(isReplyProven({ ...reply, authority: `${reply.authority}\n` }, request, key)).toBe(false);
     expect(isReplyProven(reply, request, joinKey("other"))).toBe(false);
   });
 

@@ -71,8 +71,8 @@ function requestWords({ invite, node, publicKey, hostname, os, nonce }: Said & P
   return Buffer.from(JSON.stringify(["join", invite, node, publicKey, hostname, os, nonce]));
 }
 
-function replyWords({ node, cluster, name, state }: Answer, nonce: string): Buffer {
-  return Buffer.from(JSON.stringify(["joined", node, cluster, name, state, nonce]));
+function replyWords({ node, cluster, name, state, authority }: Answer, nonce: string): Buffer {
+  return Buffer.from(JSON.stringify(["joined", node, cluster, name, state, authority, nonce]));
 }
 
 function proofOf(key: string, words: Buffer): string {

@@ -10,6 +10,7 @@ import type { Coordinator } from "../../../cluster/src/coordinator/coordinator.t
 import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
 import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
 import { silentLog } from "../../../cluster/src/system/log.ts";
+import { AUTHORITY } from "../../support/authority.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
@@ -153,6 +154,7 @@ export class Head {
       store: disk.open(clock),
       bus: link,
       busServer: { version: "0", authorize: () => clock.passes(1), onDisconnect, isConnected: this.parts.isConnected },
+      authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",

@@ -5,12 +5,14 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
-import { foldersOf, makeFolders, readSecret } from "../../system/folders.ts";
+import { foldersOf, makeFolders, readSecret, writePrivateFile } from "../../system/folders.ts";
+import { pinOf, readCertificate } from "../../trust/authority.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.ts";
 import { loadNodeKeys } from "../../trust/keys.ts";
 import { examples, type Act } from "../command.ts";
 import { readUrl } from "../connection.ts";
+import { meet } from "../meeting.ts";
 import { openConnection, type Session } from "../session.ts";
 
 export function configure(command: Command, act: Act): void {
@@ -41,7 +43,9 @@ async function join(session: Session, options: { nodeId?: string }, text: string
   const key = joinKey(code.secret);
   const said = { invite: code.invite, node: nodeId, publicKey, hostname: hostname(), os: process.platform };
   const urls = session.options.url === undefined ? code.urls : [readUrl(session.options.url)];
-  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key);
+  const way = { pin: code.pin, key, file: folders.coordinatorAuthority };
+  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), way);
+  await writePrivateFile(folders.coordinatorAuthority, reply.authority);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
   const { node, cluster, name, state } = reply;
   session.show({ node, cluster, name, state, url, home }, () => told(session, reply));
@@ -53,13 +57,21 @@ function told(session: Session, { node, name, state }: JoinReply): string {
   return `${node} has joined ${name} and waits to be let in. On the coordinator: openclaw-cluster nodes approve ${node}\nThen, or now, ${start}`;
 }
 
+interface Way {
+  readonly pin: string;
+  readonly key: string;
+  /** Where the authority's certificate will be kept. */
+  readonly file: string;
+}
+
 /** The first address that answers; any other fault than that nothing answers there ends it. */
-async function ask(urls: readonly string[], request: JoinRequest, key: string): Promise<{ url: string; reply: JoinReply }> {
+async function ask(urls: readonly string[], request: JoinRequest, way: Way): Promise<{ url: string; reply: JoinReply }> {
   const silent: ClusterError[] = [];
   for (const url of urls) {
     try {
-      const client = await openConnection({ url });
-      return { url, reply: await proven(client, request, key) };
+      const trust = url.startsWith("https:") ? { trust: await meet(url, way.pin, way.file) } : {};
+      const client = await openConnection({ url, ...trust });
+      return { url, reply: await proven(client, request, way) };
     } catch (error) {
       if (!(error instanceof ClusterError) || error.code !== "coordinator_unreachable") throw error;
       silent.push(error);
@@ -68,10 +80,11 @@ async function ask(urls: readonly string[], request: JoinRequest, key: string): 
   throw silent.length === 1 ? silent[0] : new ClusterError("coordinator_unreachable", silent.map(({ detail }) => detail).join("; "));
 }
 
-async function proven(client: Client, request: JoinRequest, key: string): Promise<JoinReply> {
+async function proven(client: Client, request: JoinRequest, { key, pin }: Way): Promise<JoinReply> {
   try {
     const reply = await client.join(request);
-    if (isReplyProven(reply, request, key)) return reply;
+    const authority = readCertificate(reply.authority);
+    if (isReplyProven(reply, request, key) && authority !== undefined && pinOf(authority) === pin) return reply;
     throw new ClusterError("forbidden", "whoever answers at this address does not know the code: it is not the coordinator that made it");
   } finally {
     await client.close();
