@@ -45,7 +45,23 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     files.set(file, name);
     secrets.push({ name, value: privateKey.replaceAll(/-----.*-----|\s/g, "") }, { name: `${name}, raw`, value: raw });
   }
+  await addCoordinatorKeys(cluster.lead.home, secrets, files);
   return { secrets, files };
+}
+
+async function addCoordinatorKeys(home: string, secrets: Secret[], files: Map<string, string>): Promise<void> {
+  const [seedFile, keyFile] = [path.join(home, "coordinator.seed"), path.join(home, "data", "authority.key")];
+  const [seed, pem] = [(await readFile(seedFile, "utf8")).trim(), await readFile(keyFile, "utf8")];
+  // Before these every such key says the same, and behind them comes its public half.
+  const begin = pem.split("\n")[1]?.slice(48) ?? "";
+  const { d = "" } = createPrivateKey(pem).export({ format: "jwk" });
+  secrets.push(
+    { name: "coordinator's seed", value: seed.slice(2) },
+    { name: "coordinator's seed, raw", value: rawSeed(seed) },
+    { name: "authority's key", value: begin },
+    { name: "authority's key, raw", value: Buffer.from(d, "base64url") },
+  );
+  files.set(seedFile, "coordinator's seed").set(keyFile, "authority's key");
 }
 
 /** The package's type does not tell of it. */
