@@ -114,8 +114,8 @@ describe.skipIf(whyNoHosts() !== undefined)("in a local network", () => {
   });
 
   test("a man in the middle with another authority hears no byte of a join", async () => {
-    const other = await makeAuthority();
-    const { chain, key } = await other.certify([MIDDLE as string, LEAD as string], Date.now());
+    const other = makeAuthority();
+    const { chain, key } = other.certify([MIDDLE as string, LEAD as string], Date.now());
     const own = chain.slice(0, chain.indexOf("-----BEGIN", 1));
     const genuine = await readFile(path.join(homes.lead, "data", "authority.pem"), "utf8");
     for (const shown of [chain, own + genuine]) {
@@ -159,8 +159,8 @@ describe.skipIf(whyNoHosts() !== undefined)("in a local network", () => {
 
   test("a node does not follow its coordinator's address to another authority: it says nothing there, and why", async () => {
     await (running.pop() as Running).end("SIGTERM");
-    const other = await makeAuthority();
-    const { chain, key } = await other.certify([MIDDLE as string], Date.now());
+    const other = makeAuthority();
+    const { chain, key } = other.certify([MIDDLE as string], Date.now());
     const interceptor = await intercept(chain, key);
     expect(await cli(nas, homes.nas, "config", "set", "coordinator.url", interceptor.url)).toMatchObject({ code: 0 });
     const start = startDaemon(homes.nas, undefined, { under: nas.inside, env: QUIET });

@@ -32,8 +32,8 @@ const [coordinatorKeys, keysOfA] = [createNodeKeys(), createNodeKeys()];
 const buses: Bus[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "ocx-nats-"));
-  [authority, other] = [await makeAuthority(), await makeAuthority()];
-  const certificate = await authority.certify(HOSTS, Date.now());
+  [authority, other] = [makeAuthority(), makeAuthority()];
+  const certificate = authority.certify(HOSTS, Date.now());
   server = await startNatsServer({
     ...(await natsIn(folder)),
     coordinator: coordinatorKeys,
@@ -106,9 +106,9 @@ test("it speaks TLS 1.3, also 1.2, and nothing older", async () => {
 
 test("a node says nothing to a server that its authority has not certified, or not for that address, or not for this time", async () => {
   const impostors = [
-    [await other.certify(HOSTS, Date.now()), "certificate_refused"],
-    [await authority.certify(["nas"], Date.now()), "certificate_refused"],
-    [await authority.certify(HOSTS, Date.now() - 100 * DAY_MS), "clock_apart"],
+    [other.certify(HOSTS, Date.now()), "certificate_refused"],
+    [authority.certify(["nas"], Date.now()), "certificate_refused"],
+    [authority.certify(HOSTS, Date.now() - 100 * DAY_MS), "clock_apart"],
   ] as const;
   for (const [{ chain, key }, code] of impostors) {
     const listener = await openTlsListener({ cert: chain, key });
@@ -131,7 +131,7 @@ test("another certificate is shown from the next connection on, the former file 
   const states: boolean[] = [];
   a.onStatus((connected) => states.push(connected));
   const before = await readdir(folder);
-  const next = await authority.certify(HOSTS, Date.now());
+  const next = authority.certify(HOSTS, Date.now());
   await server.renew(next);
   const socket = connectTls({ host: "127.0.0.1", port, ca: authority.certificate });
   await once(socket, "secureConnect");
@@ -146,7 +146,7 @@ test("another certificate is shown from the next connection on, the former file 
 });
 
 test("one that nats-server refuses changes nothing", async () => {
-  const [one, two] = [await authority.certify(HOSTS, Date.now()), await authority.certify(HOSTS, Date.now())];
+  const [one, two] = [authority.certify(HOSTS, Date.now()), authority.certify(HOSTS, Date.now())];
   const before = await readFile(join(folder, "nats.conf"), "utf8");
   await expect(server.renew({ ...one, key: two.key })).rejects.toMatchObject({ code: "internal" });
   expect(await readFile(join(folder, "nats.conf"), "utf8")).toBe(before);

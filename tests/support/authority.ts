@@ -30,8 +30,8 @@ export const AUTHORITY = {
   pin: pinOf(readCertificate(CERTIFICATE) as NonNullable<ReturnType<typeof readCertificate>>),
 };
 
-export async function makeAuthority(now = Date.now()): Promise<Authority> {
+export function makeAuthority(now = Date.now()): Authority {
   const [key, coordinatorKey] = [createKey(), createNodeKeys().publicKey];
-  const certificate = await createAuthorityCertificate(key, coordinatorKey, now);
+  const certificate = createAuthorityCertificate(key, coordinatorKey, now);
   return openAuthority({ key, certificate, coordinatorKey, files: { key: "authority.key", certificate: "authority.pem" } });
 }

@@ -19,8 +19,8 @@ let api: TestApi;
 let home: string;
 const cleanUp: (() => Promise<unknown>)[] = [];
 beforeEach(async () => {
-  authority = await makeAuthority();
-  api = await startApi({ certificate: await authority.certify(HOSTS, Date.now()) });
+  authority = makeAuthority();
+  api = await startApi({ certificate: authority.certify(HOSTS, Date.now()) });
   api.coordinator.authority = authority;
   api.coordinator.apiUrls = [api.url];
   home = await mkdtemp(join(tmpdir(), "cli-tls-"));
@@ -51,8 +51,8 @@ describe("join", () => {
   });
 
   it("says nothing to a man in the middle: not to one of another authority, nor to one who shows the right one without being certified by it", async () => {
-    const other = await makeAuthority();
-    const own = await other.certify(HOSTS, Date.now());
+    const other = makeAuthority();
+    const own = other.certify(HOSTS, Date.now());
     const alone = own.chain.slice(0, own.chain.indexOf("-----BEGIN", 1));
     for (const chain of [own.chain, alone, alone + authority.certificate]) {
       const middle = await listen(chain, own.key);
@@ -72,7 +72,7 @@ describe("join", () => {
     plain.coordinator.authority = authority;
     plain.coordinator.apiUrls = [plain.url];
     const { code } = await plain.coordinator.invite({ approve: true, ttlMs: 60_000 });
-    plain.coordinator.authority = await makeAuthority();
+    plain.coordinator.authority = makeAuthority();
     expect(await there("join", code)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("not the coordinator that made it") as string,
@@ -110,7 +110,7 @@ describe("a command", () => {
     expect(await status()).toMatchObject({ code: 1, stderr: expect.stringContaining("--ca") as string });
     await writePrivateFile(folders.authority, authority.certificate);
     expect(await status()).toMatchObject({ code: 0, stderr: "" });
-    await writePrivateFile(folders.authority, (await makeAuthority()).certificate);
+    await writePrivateFile(folders.authority, makeAuthority().certificate);
     expect(await status()).toMatchObject({
       code: 1,
       stderr: expect.stringContaining(`the authority in ${folders.authority} has not certified`) as string,
@@ -126,7 +126,7 @@ describe("a command", () => {
   it("elsewhere believes the file that --ca or the variable names, and that alone", async () => {
     const [right, wrong, none] = ["right.pem", "wrong.pem", "key.pem"].map((name) => join(home, name)) as [string, string, string];
     await writeFile(right, authority.certificate);
-    await writeFile(wrong, (await makeAuthority()).certificate);
+    await writeFile(wrong, makeAuthority().certificate);
     await writeFile(none, "-----BEGIN PRIVATE KEY-----\nsecret\n");
     const url = ["--url", api.url];
     expect(await status(url)).toMatchObject({ code: 1, stderr: expect.stringContaining("(certificate_refused)") as string });

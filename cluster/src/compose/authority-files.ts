@@ -29,7 +29,7 @@ export async function loadAuthority(places: Places, coordinatorKey: string, now:
   } else await checkRights(files.key);
   failpoint("start.authority-key");
   if (certificate === undefined) {
-    certificate = await createAuthorityCertificate(key, coordinatorKey, now);
+    certificate = createAuthorityCertificate(key, coordinatorKey, now);
     await writePrivateFile(files.certificate, certificate);
   }
   return openAuthority({ key, certificate, coordinatorKey, files });

@@ -64,7 +64,7 @@ describe("what the daemon of this folder shows", () => {
 
   it("has an end, which is told when no other one has come in time", async () => {
     const authority = await made();
-    const api = await startApi({ certificate: await authority.certify(["127.0.0.1"], NOW) });
+    const api = await startApi({ certificate: authority.certify(["127.0.0.1"], NOW) });
     try {
       await writePrivateFile(folders.apiUrl, `${api.url}\n`);
       expect(await checkShownCertificate(folders, NOW + 60 * DAY_MS)).toMatchObject({ level: "ok", found: said(/^good until/) });

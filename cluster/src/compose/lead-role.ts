@@ -108,7 +108,7 @@ async function openCertificates({ config, folders, clock, log }: Ground, place: 
   const authority = await loadAuthority(folders, keys.publicKey, clock.wall());
   const trust = { authorities: [authority.certificate], file: folders.authority };
   const parts = { authority, hosts: certifiedHosts(place, config.api.allowedHosts), clock, log };
-  return { ...parts, keys, trust, certificate: place.tls ? await firstCertificate(parts) : undefined };
+  return { ...parts, keys, trust, certificate: place.tls ? firstCertificate(parts) : undefined };
 }
 
 async function openNatsServer(ground: Ground, place: ListeningPlace, { keys, certificate }: Shown): Promise<NatsServer> {

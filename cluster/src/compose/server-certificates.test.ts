@@ -18,12 +18,12 @@ let taken: ServerCertificate[];
 let refusals: number;
 let renewal: { close(): Promise<void> } | undefined;
 beforeAll(async () => {
-  authority = await makeAuthority(new HandClock().wall());
+  authority = makeAuthority(new HandClock().wall());
 });
 beforeEach(async () => {
   clock = new HandClock();
   parts = { authority, hosts: ["127.0.0.1"], clock, log: silentLog };
-  first = await firstCertificate(parts);
+  first = firstCertificate(parts);
   taken = [];
   refusals = 0;
   renewal = renewCertificates(parts, first, [take]);
@@ -87,10 +87,8 @@ it("no more when it is closed", async () => {
   expect(taken).toEqual([]);
 });
 
-it("the start ends where the authority's own time is over", async () => {
+it("the start ends where the authority's own time is over", () => {
   clock.jump(21 * 366 * DAY_MS);
-  await expect(firstCertificate(parts)).rejects.toMatchObject({
-    code: "config_invalid",
-    detail: expect.stringContaining("this machine's clock shows") as string,
-  });
+  const late = { code: "config_invalid", detail: expect.stringContaining("this machine's clock shows") as string };
+  expect(() => firstCertificate(parts)).toThrow(expect.objectContaining(late) as Error);
 });

@@ -20,7 +20,7 @@ export interface CertificateParts {
 }
 
 /** The first one. Throws config_invalid where the authority's own time is over, or has not come by this machine's clock. */
-export async function firstCertificate({ authority, hosts, clock }: CertificateParts): Promise<ServerCertificate> {
+export function firstCertificate({ authority, hosts, clock }: CertificateParts): ServerCertificate {
   const now = clock.wall();
   if (now < authority.expiresAt) return authority.certify(hosts, now);
   throw new ClusterError(
@@ -44,7 +44,7 @@ export function renewCertificates(
     try {
       const now = clock.wall();
       if (!isDue(current, now)) return;
-      const next = await authority.certify(hosts, now);
+      const next = authority.certify(hosts, now);
       for (const show of take) await show(next);
       current = next;
       log.info({ until: new Date(next.validity.to).toISOString() }, "the API and nats-server have another certificate");

@@ -29,9 +29,9 @@ let shown: ServerCertificate;
 beforeAll(async () => {
   key = createKey();
   coordinatorKey = createNodeKeys().publicKey;
-  certificate = await createAuthorityCertificate(key, coordinatorKey, NOW);
+  certificate = createAuthorityCertificate(key, coordinatorKey, NOW);
   authority = openAuthority({ key, certificate, coordinatorKey, files: FILES });
-  shown = await authority.certify(HOSTS, NOW);
+  shown = authority.certify(HOSTS, NOW);
 });
 
 const open = (more: Partial<Parameters<typeof openAuthority>[0]>): Authority =>
@@ -84,13 +84,13 @@ describe("an authority", () => {
   });
 
   it("is dated rightly where its time ends beyond 2049, which X.509 writes in another way", async () => {
-    const late = await createAuthorityCertificate(key, coordinatorKey, Date.UTC(2035, 5, 1));
+    const late = createAuthorityCertificate(key, coordinatorKey, Date.UTC(2035, 5, 1));
     expect(new X509Certificate(late).validToDate.getUTCFullYear()).toBe(2055);
   });
 
   it("is not opened with what does not belong together, and nothing of the key is said (A2, A3)", async () => {
     const other = createKey();
-    const foreign = await createAuthorityCertificate(other, coordinatorKey, NOW);
+    const foreign = createAuthorityCertificate(other, coordinatorKey, NOW);
     const leaf = shown.chain.slice(0, shown.chain.indexOf("-----END")) + "-----END CERTIFICATE-----\n";
     const wrong: [Partial<Parameters<typeof openAuthority>[0]>, RegExp][] = [
       [{ certificate: foreign }, /authority\.key is not the key of authority\.pem/],
@@ -138,25 +138,25 @@ describe("what it certifies", () => {
   });
 
   it("is refused by those who believe another authority, also one of the same name", async () => {
-    const twin = await createAuthorityCertificate(createKey(), coordinatorKey, NOW);
+    const twin = createAuthorityCertificate(createKey(), coordinatorKey, NOW);
     expect(await handshake(shown, twin, "studio")).toMatch(/SELF_SIGNED|SIGNATURE|UNABLE_TO/);
   });
 
   it("is taken by those who know the authority from before its certificate was made anew for the same key", async () => {
     const anew = openAuthority({
       key,
-      certificate: await createAuthorityCertificate(key, coordinatorKey, NOW),
+      certificate: createAuthorityCertificate(key, coordinatorKey, NOW),
       coordinatorKey,
       files: FILES,
     });
     expect(anew.pin).not.toBe(authority.pin);
-    expect(await handshake(await anew.certify(HOSTS, NOW), certificate, "studio")).toBe("TLSv1.3");
+    expect(await handshake(anew.certify(HOSTS, NOW), certificate, "studio")).toBe("TLSv1.3");
   });
 
   it("has its time, of which a day lies in the past for clocks that are behind", async () => {
-    expect(await handshake(await authority.certify(HOSTS, NOW - 92 * DAY_MS), certificate, "studio")).toBe("CERT_HAS_EXPIRED");
-    expect(await handshake(await authority.certify(HOSTS, NOW + 2 * DAY_MS), certificate, "studio")).toBe("CERT_NOT_YET_VALID");
-    expect(await handshake(await authority.certify(HOSTS, NOW + DAY_MS / 2), certificate, "studio")).toBe("TLSv1.3");
+    expect(await handshake(authority.certify(HOSTS, NOW - 92 * DAY_MS), certificate, "studio")).toBe("CERT_HAS_EXPIRED");
+    expect(await handshake(authority.certify(HOSTS, NOW + 2 * DAY_MS), certificate, "studio")).toBe("CERT_NOT_YET_VALID");
+    expect(await handshake(authority.certify(HOSTS, NOW + DAY_MS / 2), certificate, "studio")).toBe("TLSv1.3");
   });
 
   it("is due when less than a third of its time is left, or when the clock says that its time has not come", () => {

@@ -29,7 +29,7 @@ export interface Authority {
   /** ms since 1970. */
   readonly expiresAt: number;
   /** `hosts`: names and addresses that the server goes by. */
-  certify(hosts: readonly string[], now: number): Promise<ServerCertificate>;
+  certify(hosts: readonly string[], now: number): ServerCertificate;
 }
 
 export interface AuthorityParts {
@@ -53,7 +53,7 @@ export function createKey(): string {
 }
 
 /** PEM. */
-export function createAuthorityCertificate(key: string, coordinatorKey: string, now: number): Promise<string> {
+export function createAuthorityCertificate(key: string, coordinatorKey: string, now: number): string {
   return makeAuthorityCertificate({ key, coordinatorKey, from: now - BACKDATED_MS, to: now + AUTHORITY_MS });
 }
 
@@ -68,7 +68,7 @@ export function openAuthority({ key, certificate, coordinatorKey, files }: Autho
     certificate,
     pin: pinOf(read),
     expiresAt: read.validToDate.getTime(),
-    certify: (hosts, now) => certify({ key, certificate }, hosts, now),
+    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, hosts, now),
   };
 }
 
@@ -89,10 +89,10 @@ export function isDue({ validity: { from, to } }: Pick<ServerCertificate, "valid
   return now > to - (to - from) / 3 || now < from;
 }
 
-async function certify(authority: { key: string; certificate: string }, hosts: readonly string[], now: number): Promise<ServerCertificate> {
+function certify(authority: Omit<AuthorityParts, "files">, hosts: readonly string[], now: number): ServerCertificate {
   const key = createKey();
   const validity = { from: now - BACKDATED_MS, to: now + SERVER_MS };
-  const own = await makeServerCertificate({ key, hosts: [...new Set(hosts)], authority, ...validity });
+  const own = makeServerCertificate({ key, hosts: [...new Set(hosts)], authority, ...validity });
   return { chain: own + authority.certificate, key, authority: authority.certificate, validity };
 }
 

@@ -1,11 +1,13 @@
 /**
- * Makes certificates: that of an authority, which signs itself, and those of servers, which it signs. The only file that knows
- * the package for it; nothing here reads a certificate that came from elsewhere, which is OpenSSL's work (node:crypto, node:tls).
+ * Makes certificates (RFC 5280): that of an authority, which signs itself, and those of servers, which it signs. Two fixed shapes,
+ * written by hand: packages that make any certificate cost more than all of this (docs/decisions/0008-tls.md). Reading and
+ * checking them is OpenSSL's work, and the tests have it judge these.
  *
- * C1. The package is loaded when a certificate is made: 150 ms and 24 MB that no other command and no other start pays for.
+ * C1. The name of who signs is byte for byte the name in the authority's own certificate: both are written here.
  */
-import { createPrivateKey, createPublicKey, randomBytes, type webcrypto } from "node:crypto";
-import { isIP } from "node:net";
+import { createPrivateKey, createPublicKey, hash, randomBytes, sign, type KeyObject } from "node:crypto";
+import { isIPv4, isIPv6 } from "node:net";
+import { bits, explicit, implicit, integer, octets, oid, sequence, setOf, text, time, yes, type Der } from "./der.ts";
 
 export interface Validity {
   /** ms since 1970. */
@@ -16,7 +18,7 @@ export interface Validity {
 export interface AuthorityWish extends Validity {
   /** The coordinator's public key, `U…`: whoever knows this certificate knows that too. */
   readonly coordinatorKey: string;
-  /** PEM. */
+  /** PEM, P-256. */
   readonly key: string;
 }
 
@@ -25,82 +27,113 @@ export interface ServerWish extends Validity {
   readonly key: string;
   /** Names and addresses that the server goes by. */
   readonly hosts: readonly string[];
-  readonly authority: { readonly key: string; readonly certificate: string };
+  readonly authority: { readonly key: string; readonly coordinatorKey: string };
 }
 
 export const ORGANIZATION = "openclaw-cluster";
-const KEYS = { name: "ECDSA", namedCurve: "P-256" } as const;
-const SIGNING = { ...KEYS, hash: "SHA-256" } as const;
-/** The first bit stays clear, so that the number is positive. */
+const OID = {
+  ecdsaWithSha256: "1.2.840.10045.4.3.2",
+  commonName: "2.5.4.3",
+  organization: "2.5.4.10",
+  subjectKey: "2.5.29.14",
+  keyUsage: "2.5.29.15",
+  otherNames: "2.5.29.17",
+  basicConstraints: "2.5.29.19",
+  authorityKey: "2.5.29.35",
+  purpose: "2.5.29.37",
+  serverAuth: "1.3.6.1.5.5.7.3.1",
+} as const;
+const VERSION_3 = Uint8Array.of(2);
+/** Bits from the left: 0 signs what is agreed on in a handshake, 5 certificates, 6 lists of revoked ones. */
+const SIGNS_HANDSHAKES = bits(Uint8Array.of(0b1000_0000), 7);
+const SIGNS_CERTIFICATES = bits(Uint8Array.of(0b0000_0110), 1);
+/** The kinds of name, of RFC 5280's GeneralName. */
+const DNS_NAME = 2;
+const IP_ADDRESS = 7;
 const SERIAL_BYTES = 16;
+const KEY_ID_BYTES = 20;
+const LINE_CHARS = 64;
 
 /** PEM. */
-export async function makeAuthorityCertificate({ coordinatorKey, key, from, to }: AuthorityWish): Promise<string> {
-  const x509 = await load();
-  const subject = [{ CN: [coordinatorKey] }, { O: [ORGANIZATION] }];
-  const publicKey = await publicHalf(key);
-  const { KeyUsageFlags } = x509;
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serialNumber(),
+export function makeAuthorityCertificate({ coordinatorKey, key, from, to }: AuthorityWish): string {
+  const name = nameOf(coordinatorKey);
+  const noFurtherAuthorities = integer(Uint8Array.of(0));
+  return certificate({ subject: name, issuer: name, from, to, key: createPublicKey(key) }, createPrivateKey(key), [
+    extension(OID.basicConstraints, sequence(yes(), noFurtherAuthorities), "critical"),
+    extension(OID.keyUsage, SIGNS_CERTIFICATES, "critical"),
+  ]);
+}
+
+/** PEM. */
+export function makeServerCertificate({ key, hosts, authority, from, to }: ServerWish): string {
+  const signer = createPrivateKey(authority.key);
+  const issuer = nameOf(authority.coordinatorKey);
+  return certificate({ subject: nameOf("coordinator"), issuer, from, to, key: createPublicKey(key) }, signer, [
+    extension(OID.basicConstraints, sequence(), "critical"),
+    extension(OID.keyUsage, SIGNS_HANDSHAKES, "critical"),
+    extension(OID.purpose, sequence(oid(OID.serverAuth))),
+    extension(OID.otherNames, sequence(...hosts.map(otherName))),
+    extension(OID.authorityKey, sequence(implicit(0, keyId(createPublicKey(signer))))),
+  ]);
+}
+
+interface Body extends Validity {
+  readonly subject: Der;
+  readonly issuer: Der;
+  readonly key: KeyObject;
+}
+
+function certificate({ subject, issuer, from, to, key }: Body, signer: KeyObject, extensions: readonly Der[]): string {
+  const algorithm = sequence(oid(OID.ecdsaWithSha256));
+  const all = sequence(...extensions, extension(OID.subjectKey, octets(keyId(key))));
+  const signed = sequence(
+    explicit(0, integer(VERSION_3)),
+    integer(serialNumber()),
+    algorithm,
+    issuer,
+    sequence(time(from), time(to)),
     subject,
-    issuer: subject,
-    notBefore: new Date(from),
-    notAfter: new Date(to),
-    publicKey,
-    signingKey: await privateHalf(key),
-    signingAlgorithm: SIGNING,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await x509.SubjectKeyIdentifierExtension.create(publicKey),
-    ],
-  });
-  return `${certificate.toString("pem")}\n`;
+    spkiOf(key),
+    explicit(3, all),
+  );
+  const whole = Buffer.from(sequence(signed, algorithm, bits(sign("sha256", signed, signer)))).toString("base64");
+  const lines = whole.match(new RegExp(`.{1,${LINE_CHARS}}`, "g")) ?? [];
+  return ["-----BEGIN CERTIFICATE-----", ...lines, "-----END CERTIFICATE-----", ""].join("\n");
 }
 
-/** PEM. */
-export async function makeServerCertificate({ key, hosts, authority, from, to }: ServerWish): Promise<string> {
-  const x509 = await load();
-  const issuer = new x509.X509Certificate(authority.certificate);
-  const publicKey = await publicHalf(key);
-  const names = hosts.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value }));
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serialNumber(),
-    subject: [{ CN: ["coordinator"] }, { O: [ORGANIZATION] }],
-    issuer: issuer.subjectName.toJSON(),
-    notBefore: new Date(from),
-    notAfter: new Date(to),
-    publicKey,
-    signingKey: await privateHalf(authority.key),
-    signingAlgorithm: SIGNING,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension(names),
-      await x509.SubjectKeyIdentifierExtension.create(publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
-    ],
-  });
-  return `${certificate.toString("pem")}\n`;
+function nameOf(commonName: string): Der {
+  const part = (kind: string, said: string): Der => setOf(sequence(oid(kind), text(said)));
+  return sequence(part(OID.commonName, commonName), part(OID.organization, ORGANIZATION));
 }
 
-async function load() {
-  // The package finds its parts by metadata of their classes, for which the language has no place yet.
-  await import("reflect-metadata");
-  return import("@peculiar/x509");
+/** Critical: who does not understand it must refuse the certificate. */
+function extension(kind: string, content: Der, critical?: "critical"): Der {
+  return sequence(oid(kind), ...(critical === undefined ? [] : [yes()]), octets(content));
 }
 
-function serialNumber(): string {
+function otherName(host: string): Der {
+  if (isIPv4(host)) return implicit(IP_ADDRESS, Uint8Array.from(host.split("."), Number));
+  if (isIPv6(host)) return implicit(IP_ADDRESS, bytesOfIPv6(host));
+  return implicit(DNS_NAME, Buffer.from(host, "latin1"));
+}
+
+function bytesOfIPv6(address: string): Uint8Array {
+  // A URL writes an address in the one right way: groups of hexadecimal digits, the longest row of zeros as `::`.
+  const [head = "", tail = ""] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
+  const groups = (part: string): string[] => part.split(":").filter(Boolean);
+  const zeros = Array.from({ length: 8 - groups(head).length - groups(tail).length }, () => "0");
+  const all = [...groups(head), ...zeros, ...groups(tail)];
+  return Buffer.from(all.map((group) => group.padStart(4, "0")).join(""), "hex");
+}
+
+const spkiOf = (key: KeyObject): Buffer => key.export({ type: "spki", format: "der" });
+
+/** Any short name of a key does that is the same each time (RFC 7093). */
+const keyId = (key: KeyObject): Uint8Array => hash("sha256", spkiOf(key), "buffer").subarray(0, KEY_ID_BYTES);
+
+/** Random, and never zero. */
+function serialNumber(): Uint8Array {
   const bytes = randomBytes(SERIAL_BYTES);
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
-  return bytes.toString("hex");
-}
-
-async function privateHalf(pem: string): Promise<webcrypto.CryptoKey> {
-  return createPrivateKey(pem).toCryptoKey(KEYS, false, ["sign"]);
-}
-
-async function publicHalf(pem: string): Promise<webcrypto.CryptoKey> {
-  return createPublicKey(pem).toCryptoKey(KEYS, true, ["verify"]);
+  return bytes;
 }
