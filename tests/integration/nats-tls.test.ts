@@ -61,6 +61,12 @@ async function openCoordinatorBus(): Promise<Bus> {
   return bus;
 }
 
+/** The coordinator answers it, as soon as it listens. */
+async function heardFrom(bus: Bus, n: number): Promise<void> {
+  const asked = async (): Promise<unknown> => bus.request(heartbeatFrom(A), { n }, 1_000).catch(() => "the coordinator is not there yet");
+  await expect.poll(asked, { interval: 10, timeout: 15_000 }).toEqual({ heard: { n } });
+}
+
 /** What a stranger is told, who speaks first or waits. */
 async function toldInTheClear(words: string): Promise<string> {
   const socket = connect(port, "127.0.0.1", () => socket.write(words));
@@ -75,7 +81,7 @@ test("node and coordinator talk through it, each by its key", async () => {
   expect(server.url).toBe(`tls://127.0.0.1:${port}`);
   const [coordinator, a] = [await openCoordinatorBus(), await open({})];
   coordinator.subscribe(heartbeatFrom(A), ({ body, respond }) => respond?.({ heard: body }));
-  expect(await a.request(heartbeatFrom(A), { n: 1 }, 5_000)).toEqual({ heard: { n: 1 } });
+  await heardFrom(a, 1);
 });
 
 test("nobody is greeted in the clear, and the file with its key is closed to others", async () => {
@@ -158,8 +164,6 @@ test("it comes back with its certificate after it was killed", async () => {
   const pid = server.pid as number;
   process.kill(pid, "SIGKILL");
   await expect.poll(() => server.pid !== undefined && server.pid !== pid, { interval: 10, timeout: 15_000 }).toBe(true);
-  const a = await open({});
-  const asked = async (): Promise<unknown> => a.request(heartbeatFrom(A), { n: 4 }, 1_000).catch(() => "the coordinator is not back yet");
-  await expect.poll(asked, { interval: 10, timeout: 15_000 }).toEqual({ heard: { n: 4 } });
+  await heardFrom(await open({}), 4);
   expect(await toldInTheClear("PING\r\n")).not.toMatch(/INFO/);
 });
