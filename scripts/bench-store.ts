@@ -27,6 +27,7 @@ function placed(key: number, epoch: number): TaskRecord {
     spec: { kind: "echo", input: { value: "x".repeat(256) } },
     priority: 4,
     owner: "bench",
+    token: "",
     createdAt: key,
     queuedAt: key,
     state: "leased",

@@ -21,13 +21,21 @@ export const TASK_CONDITIONS = {
   label: z.string().max(260).optional(),
   name: z.string().max(128).optional(),
   user: z.string().max(128).optional(),
+  /** Whose they are. */
+  owner: z.string().max(64).optional(),
   /** One of the groups of `GET /tasks/dead`. */
   alike: Alike.optional(),
 } as const;
 
 /** Nothing is done to every task by accident: that is asked for with `all`. */
 export const BulkFilter = z
-  .strictObject({ ...TASK_CONDITIONS, dead: z.literal(true).optional(), all: z.literal(true).optional() })
+  .strictObject({
+    ...TASK_CONDITIONS,
+    /** Those of the user who asks. */
+    mine: z.literal(true).optional(),
+    dead: z.literal(true).optional(),
+    all: z.literal(true).optional(),
+  })
   .refine((filter) => Object.values(filter).some((condition) => condition !== undefined), "name a condition, or say all: true");
 export type BulkFilter = z.infer<typeof BulkFilter>;
 
@@ -48,7 +56,7 @@ export type BulkRequest = z.infer<typeof BulkRequest>;
 
 export const BulkReport = z
   .object({
-    /** Tasks that met the filter; each was changed or refused, or in a dry run neither. */
+    /** Tasks that met the filter; each was changed or refused. A dry run changes none, and refuses only those that are others'. */
     matched: z.int().min(0),
     changed: z.int().min(0),
     refused: z.int().min(0),
@@ -75,6 +83,6 @@ export const DeadGroup = z
   .meta({ id: "DeadGroup" });
 export type DeadGroup = z.infer<typeof DeadGroup>;
 
-/** Largest group first. `tasks`: how many were looked at, newest first; `next`: the cursor of the older ones. */
+/** Largest group first; only of one's own below the scope operator, because a group tells what its tasks failed of. `tasks`: how many were looked at, newest first; `next`: the cursor of the older ones. */
 export const DeadPage = z.object({ groups: z.array(DeadGroup), tasks: z.int().min(0), next: z.int().optional() });
 export type DeadPage = z.infer<typeof DeadPage>;

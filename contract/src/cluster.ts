@@ -53,7 +53,15 @@ export const QueueView = z
     scheduled: z.int(),
     waiting: z.int(),
     head: z.array(
-      z.object({ id: TaskId, kind: TaskKind, name: z.string().optional(), priority: z.int(), waitedMs: z.int(), fairnessKey: z.string() }),
+      z.object({
+        id: TaskId,
+        kind: TaskKind,
+        name: z.string().optional(),
+        owner: z.string().optional(),
+        priority: z.int(),
+        waitedMs: z.int(),
+        fairnessKey: z.string(),
+      }),
     ),
   })
   .meta({ id: "Queue" });

@@ -97,6 +97,7 @@ export const ERRORS = {
   queue_timeout: row(422, 1, "permanent", "No node took the task within timeouts.queueMs; ask `openclaw-cluster why`."),
   deadline_passed: row(422, 1, "permanent", "The task was not done by its deadline."),
   policy_denied: row(403, 1, "policy", "The node's own policy.yaml does not allow this; its owner can change that."),
+  secret_missing: row(422, 1, "permanent", "On that node: `openclaw-cluster secret set`; or let the task run where the secret is."),
   disk_full: row(422, 1, "infrastructure", "Free disk space on that node; it takes work again by itself."),
   executor_missing: row(422, 1, "permanent", "That node cannot carry out this kind of task."),
   gateway_unreachable: row(

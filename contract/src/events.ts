@@ -9,6 +9,8 @@ import { Progress, Reason, TaskError, TaskState } from "./task.ts";
 import { NodeState } from "./node.ts";
 
 const base = { id: z.int(), at: z.int() };
+/** hidden: the task is another's, and result, error and the progress's words are left out. */
+const whose = { owner: z.string().optional(), hidden: z.literal(true).optional() };
 /** Results up to this many bytes ride in the event itself. */
 export const EVENT_RESULT_BYTES_MAX = 4_096;
 
@@ -27,8 +29,9 @@ export const ClusterEvent = z
       startedAt: z.int().optional(),
       result: Json.optional(),
       error: TaskError.optional(),
+      ...whose,
     }),
-    z.object({ ...base, type: z.literal("progress"), task: TaskId, progress: Progress }),
+    z.object({ ...base, type: z.literal("progress"), task: TaskId, progress: Progress, ...whose }),
     /** removed: an administrator took it out of the cluster; no node is ever shown in that state. */
     z.object({ ...base, type: z.literal("node"), node: NodeId, state: NodeState.or(z.literal("removed")), draining: z.boolean() }),
     /** Events were dropped or are too old: read the present state again. */

@@ -12,11 +12,11 @@ export type InviteId = z.infer<typeof InviteId>;
 /** SHA-256, base64url. */
 const Digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes as base64url");
 /** The certificate of a coordinator's authority: PEM, about 700 characters. */
-export const AuthorityCertificate = z
+const AuthorityCertificate = z
   .string()
   .max(4_096)
   .regex(/^-----BEGIN CERTIFICATE-----\n/, "a certificate as PEM");
-/** A node's public nkey. */
+/** The public nkey of a node or of the coordinator. */
 export const PublicKey = z.string().regex(/^U[A-Z2-7]{55}$/, "a public key looks like U…, 56 characters");
 
 export const INVITE = {
@@ -65,6 +65,7 @@ export const Session = z.object({
   cluster: ClusterId,
   state: z.enum(["pending", "approved"]),
   busUrls: z.array(z.string()),
+  coordinatorKey: PublicKey,
   epoch: z.int(),
 });
 export type Session = z.infer<typeof Session>;
@@ -75,6 +76,8 @@ export const JoinReply = z.object({
   cluster: ClusterId,
   name: z.string(),
   state: z.enum(["pending", "approved"]),
+  /** With it the coordinator signs what it says on the bus; the node obeys no other. */
+  coordinatorKey: PublicKey,
   /** What the join code's pin is of; the node knows its coordinator's servers by it. */
   authority: AuthorityCertificate,
   proof: Digest,

@@ -99,8 +99,8 @@ export const Node = z
     state: NodeState,
     draining: z.boolean(),
     facts: NodeFacts.optional(),
-    /** The node's own labels with those set by an operator laid over them. */
-    labels: Labels,
+    /** The node's own labels with those set by an operator laid over them, so up to twice as many as either may be. */
+    labels: z.record(z.string(), z.string()),
     slots: z.int(),
     slotsUsed: z.int(),
     memoryReservedMiB: z.int(),

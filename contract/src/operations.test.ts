@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
-import { OPERATIONS, SubmitBody, type Operation } from "./operations.ts";
+import type { Operation } from "./operation.ts";
+import { OPERATIONS, SubmitBody } from "./operations.ts";
 
 const operations: [string, Operation][] = Object.entries(OPERATIONS);
 

@@ -11,30 +11,13 @@ import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { Node } from "./node.ts";
+import type { Operation } from "./operation.ts";
 import { Explanation } from "./placement.ts";
 import { Invite, InviteRequest, JoinReply, JoinRequest, PublicKey, Session, SessionRequest } from "./join.ts";
-import type { Scope } from "./scopes.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
 import { TokenId, TokenMade, TokenRequest, TokenView } from "./token.ts";
 import { OutputChunk } from "./wire.ts";
-
-export interface Operation {
-  readonly method: "get" | "post" | "patch" | "delete";
-  readonly path: string;
-  /** What the caller's token must permit. proof: no token; the body itself proves who sent it. */
-  readonly scope: Scope | "proof";
-  readonly summary: string;
-  readonly status: 200 | 202;
-  readonly params?: z.ZodObject;
-  readonly query?: z.ZodObject;
-  readonly body?: z.ZodType;
-  /** The answer's schema; for a stream, that of one event's data. */
-  readonly reply: z.ZodType;
-  readonly stream?: true;
-  /** It may take this long on purpose. */
-  readonly takesMs?: number;
-}
 
 const TaskParams = z.object({ id: TaskId });
 const NodeParams = z.object({ id: NodeId });
@@ -44,7 +27,7 @@ const Limit = z.coerce.number().int().min(1).max(LIMITS.listMax).default(50);
 export const SubmitMany = z.strictObject({ tasks: z.array(TaskSpec).min(1).max(LIMITS.submitTasksMax) });
 export const SubmitBody = z.union([TaskSpec, SubmitMany]);
 
-export const TaskFilter = z.object({ ...TASK_CONDITIONS, dead: z.stringbool().optional() });
+export const TaskFilter = z.object({ ...TASK_CONDITIONS, mine: z.stringbool().optional(), dead: z.stringbool().optional() });
 export type TaskFilter = z.infer<typeof TaskFilter>;
 /** Newest first; `next` is the cursor of the following page. */
 export const TaskPage = z.object({ tasks: z.array(Task), next: z.int().optional() });
@@ -52,7 +35,13 @@ export type TaskPage = z.infer<typeof TaskPage>;
 
 /** A node that may connect: its public nkey (`U…`). The answer says where the bus is. */
 export const Enrol = z.strictObject({ id: NodeId, publicKey: PublicKey });
-export const Enrolled = z.object({ node: NodeId, cluster: z.string(), busUrls: z.array(z.string()), epoch: z.int() });
+export const Enrolled = z.object({
+  node: NodeId,
+  cluster: z.string(),
+  busUrls: z.array(z.string()),
+  coordinatorKey: PublicKey,
+  epoch: z.int(),
+});
 export type Enrolled = z.infer<typeof Enrolled>;
 
 /** Where it lies on the coordinator's disk, and how many tasks are in it. */
@@ -74,6 +63,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks",
     scope: "viewer",
+    others: "outline",
     status: 200,
     summary: "Tasks, newest first",
     query: TaskFilter.extend({ cursor: Cursor, limit: Limit }),
@@ -83,6 +73,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/dead",
     scope: "viewer",
+    others: "absent",
     status: 200,
     summary: "Tasks that failed for good, gathered by what they failed of",
     query: z.object({ cursor: Cursor }),
@@ -92,6 +83,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/bulk",
     scope: "submitter",
+    others: "refused",
     status: 200,
     summary: "Cancel, retry or answer every task that meets a filter",
     body: BulkRequest,
@@ -101,6 +93,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}",
     scope: "viewer",
+    others: "outline",
     status: 200,
     summary: "One task; ?wait=30 answers when it ends, or after 30 s as it is",
     params: TaskParams,
@@ -117,6 +110,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}/why",
     scope: "viewer",
+    others: "refused",
     status: 200,
     summary: "Why it runs where it runs, or why it waits",
     params: TaskParams,
@@ -126,15 +120,17 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}/attempts",
     scope: "viewer",
+    others: "outline",
     status: 200,
-    summary: "Every attempt, first to last",
+    summary: "Every attempt, first to last; without errors where the task is another's",
     params: TaskParams,
-    reply: z.object({ attempts: z.array(Attempt) }),
+    reply: z.object({ attempts: z.array(Attempt), hidden: z.literal(true).optional() }),
   },
   result: {
     method: "get",
     path: "/tasks/{id}/result",
     scope: "viewer",
+    others: "refused",
     status: 200,
     summary: "The result alone, also where it is too large to stand in the task",
     params: TaskParams,
@@ -144,6 +140,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/tasks/{id}/logs",
     scope: "viewer",
+    others: "refused",
     status: 200,
     stream: true,
     summary: "Output as server-sent events; ?follow=true goes on until the task ends",
@@ -155,6 +152,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/{id}/cancel",
     scope: "submitter",
+    others: "refused",
     status: 202,
     summary: "Cancel it, in whatever state it is",
     params: TaskParams,
@@ -164,6 +162,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/{id}/retry",
     scope: "submitter",
+    others: "refused",
     status: 202,
     summary: "Run a failed or cancelled task again",
     params: TaskParams,
@@ -173,6 +172,7 @@ export const OPERATIONS = {
     method: "post",
     path: "/tasks/{id}/answer",
     scope: "submitter",
+    others: "refused",
     status: 202,
     summary: "Decide on a task that waits for a person",
     params: TaskParams,
@@ -183,6 +183,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/queue",
     scope: "viewer",
+    others: "outline",
     status: 200,
     summary: "What waits, in the order of placing",
     query: z.object({ limit: Limit }),
@@ -211,6 +212,7 @@ export const OPERATIONS = {
     method: "get",
     path: "/events",
     scope: "viewer",
+    others: "outline",
     status: 200,
     stream: true,
     summary: "Everything that changes, as server-sent events; Last-Event-ID resumes",

@@ -117,14 +117,20 @@ export const EchoInput = z
   .meta({ id: "EchoInput" });
 export type EchoInput = z.infer<typeof EchoInput>;
 
+/** What a node's owner has called it. */
+export const SecretName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, "a secret's name is letters, digits and _");
+export type SecretName = z.infer<typeof SecretName>;
+/** Stands for a secret that the node itself keeps: the value is never a part of a task. */
+const SecretRef = z.strictObject({ secret: SecretName });
+
 export const CommandInput = z
   .strictObject({
     /** Program and arguments; never a shell string. */
     argv: z.array(z.string().max(32_768)).min(1).max(256),
     /** An absolute folder on the node that its policy allows; else a fresh folder of the attempt's own. */
     cwd: z.string().min(1).max(4_096).optional(),
-    /** Added to the short environment that a command gets. */
-    env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.string().max(32_768)).optional(),
+    /** Added to the short environment that a command gets: a text, or the name of a secret of the node's own. */
+    env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.union([z.string().max(32_768), SecretRef])).optional(),
     stdin: z.string().max(65_536).optional(),
     outputBytesMax: z.int().min(0).max(LIMITS.outputBytesCeiling).optional(),
   })
@@ -160,7 +166,8 @@ export const ToolInput = z
   .meta({ id: "ToolInput" });
 export type ToolInput = z.infer<typeof ToolInput>;
 
-const common = {
+/** What a task is filed and placed by. Everybody who may read tasks may see it of every task. */
+const outline = {
   name: Name.optional(),
   labels: Labels.optional(),
   user: Name.optional(),
@@ -177,6 +184,10 @@ const common = {
   timeouts: Timeouts.optional(),
   retry: Retry.optional(),
   onLost: OnLost.optional(),
+};
+
+const common = {
+  ...outline,
   /** Same key and same body: the same task. Same key, another body: 409. Kept for at least 24 h. */
   dedupeKey: z
     .string()
@@ -199,3 +210,7 @@ export type TaskSpec = z.infer<typeof TaskSpec>;
 
 export const TaskKind = z.enum(["echo", "command", "agent", "tool"]);
 export type TaskKind = z.infer<typeof TaskKind>;
+
+/** A spec without its payload: what is shown of another's task (core/visibility.ts). A field is hidden unless it stands in `outline`. */
+export const SpecOutline = z.strictObject({ kind: TaskKind, ...outline }).meta({ id: "SpecOutline" });
+export type SpecOutline = z.infer<typeof SpecOutline>;

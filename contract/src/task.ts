@@ -3,7 +3,7 @@ import { z } from "zod";
 import { ErrorCode } from "./errors.ts";
 import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
-import { TaskKind, TaskSpec } from "./task-spec.ts";
+import { SpecOutline, TaskKind, TaskSpec } from "./task-spec.ts";
 
 export const TaskState = z.enum(["scheduled", "queued", "leased", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled"]);
 export type TaskState = z.infer<typeof TaskState>;
@@ -75,6 +75,8 @@ export const Task = z
     id: TaskId,
     kind: TaskKind,
     name: z.string().optional(),
+    /** The user for whom the submit's token spoke; absent where nobody knows any more. */
+    owner: z.string().optional(),
     state: TaskState,
     reason: Reason,
     /** Grows with each change of this task. */
@@ -89,7 +91,10 @@ export const Task = z
     createdAt: z.int(),
     startedAt: z.int().optional(),
     endedAt: z.int().optional(),
-    spec: TaskSpec,
+    /** It is another's: input, result, error and the progress's words are left out. */
+    hidden: z.literal(true).optional(),
+    /** The outline where it is hidden. */
+    spec: z.union([TaskSpec, SpecOutline]),
   })
   .meta({ id: "Task" });
 export type Task = z.infer<typeof Task>;

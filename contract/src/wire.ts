@@ -26,6 +26,11 @@ export function isAttemptRef(value: unknown): value is AttemptRef {
   return isCount(attempt) && isCount(epoch) && TaskId.safeParse(task).success;
 }
 
+/** A list of them; the first that is none ends the looking, however many there are. */
+export function areAttemptRefs(value: unknown): value is AttemptRef[] {
+  return Array.isArray(value) && value.every(isAttemptRef);
+}
+
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 1;
 }

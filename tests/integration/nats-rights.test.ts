@@ -3,6 +3,7 @@ import { connect, errors } from "@nats-io/transport-node";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
+import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
 import { blobName, heartbeatFrom, offersTo, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";
@@ -22,7 +23,7 @@ let b: Bus;
 /** Node a's key in the hands of somebody who does not use our client. */
 let raw: Connection;
 beforeAll(async () => {
-  nats = await startTestNats();
+  nats = await startTestNats({ plain: true });
   coordinator = nats.coordinatorBus;
   a = await nats.connectAs(A, keysOfA);
   b = await nats.connectAs(B);
@@ -140,7 +141,9 @@ test("a node answers what it is asked, once, and says nothing else to whoever as
 
 test("a foreign key and no key at all are refused", async () => {
   const stranger = createNodeKeys();
-  await expect(connectNats({ urls: [nats.server.url], node: A, seed: stranger.seed, log: silentLog })).rejects.toMatchObject({
+  await expect(
+    connectNats({ urls: [nats.server.url], node: A, seed: stranger.seed, envelopes: plainEnvelopes(), log: silentLog }),
+  ).rejects.toMatchObject({
     code: "unauthorized",
   });
   await expect(connect({ servers: nats.server.url, reconnect: false })).rejects.toBeInstanceOf(errors.AuthorizationError);

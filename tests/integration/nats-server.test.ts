@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterEach, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
+import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { watchAddresses } from "../../cluster/src/bus/nats-address.ts";
 import { openConnection } from "../../cluster/src/bus/nats-connection.ts";
@@ -63,7 +64,9 @@ test("a node is let in and shut out while others stay connected", async () => {
   const statesOfB = statesOf(b);
   await nats.revoke(B);
   await expect.poll(() => statesOfB, WAIT).toEqual([false]);
-  await expect(connectNats({ urls: [nats.server.url], node: B, seed: keysOfB.seed, log: silentLog })).rejects.toMatchObject({
+  await expect(
+    connectNats({ urls: [nats.server.url], node: B, seed: keysOfB.seed, envelopes: plainEnvelopes(), log: silentLog }),
+  ).rejects.toMatchObject({
     code: "unauthorized",
   });
   await expect(b.request(reportFrom(B), {}, 1_000)).rejects.toMatchObject({ code: "bus_unreachable" });

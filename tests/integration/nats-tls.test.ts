@@ -9,9 +9,10 @@ import { connect as connectTls } from "node:tls";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
+import { openEnvelopes } from "../../cluster/src/bus/envelopes.ts";
 import { connectNats, type NatsOptions } from "../../cluster/src/bus/nats.ts";
 import { startNatsServer, type NatsServer } from "../../cluster/src/bus/nats-server.ts";
-import { heartbeatFrom } from "../../cluster/src/bus/subjects.ts";
+import { COORDINATOR, heartbeatFrom } from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import type { Authority } from "../../cluster/src/trust/authority.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
@@ -49,17 +50,17 @@ afterAll(async () => {
 });
 
 const trustIn = ({ certificate }: Authority): NatsOptions["trust"] => ({ authorities: [certificate], file: "data/coordinator.pem" });
-async function open(more: Partial<NatsOptions>): Promise<Bus> {
-  const bus = await connectNats({ urls: [server.url], trust: trustIn(authority), node: A, seed: keysOfA.seed, log: silentLog, ...more });
+const keyOf = (party: string): string => (party === COORDINATOR ? coordinatorKeys : keysOfA).publicKey;
+async function dial(options: Omit<NatsOptions, "envelopes" | "log">): Promise<Bus> {
+  const envelopes = openEnvelopes({ self: options.node ?? COORDINATOR, seed: options.seed as Uint8Array, keyOf });
+  const bus = await connectNats({ ...options, envelopes, log: silentLog });
   buses.push(bus);
   return bus;
 }
 
-async function openCoordinatorBus(): Promise<Bus> {
-  const bus = await connectNats({ urls: [server.url], trust: trustIn(authority), seed: coordinatorKeys.seed, log: silentLog });
-  buses.push(bus);
-  return bus;
-}
+const open = (more: Partial<Pick<NatsOptions, "urls" | "trust">> = {}): Promise<Bus> =>
+  dial({ urls: [server.url], trust: trustIn(authority), node: A, seed: keysOfA.seed, ...more });
+const openCoordinatorBus = (): Promise<Bus> => dial({ urls: [server.url], trust: trustIn(authority), seed: coordinatorKeys.seed });
 
 /** The coordinator answers it, as soon as it listens. */
 async function heardFrom(bus: Bus, n: number): Promise<void> {
@@ -79,7 +80,7 @@ async function toldInTheClear(words: string): Promise<string> {
 
 test("node and coordinator talk through it, each by its key", async () => {
   expect(server.url).toBe(`tls://127.0.0.1:${port}`);
-  const [coordinator, a] = [await openCoordinatorBus(), await open({})];
+  const [coordinator, a] = [await openCoordinatorBus(), await open()];
   coordinator.subscribe(heartbeatFrom(A), ({ body, respond }) => respond?.({ heard: body }));
   await heardFrom(a, 1);
 });
@@ -133,7 +134,7 @@ test("a node says nothing to a server that its authority has not certified, or n
 });
 
 test("another certificate is shown from the next connection on, the former file goes, and who is connected stays", async () => {
-  const a = await open({});
+  const a = await open();
   const states: boolean[] = [];
   a.onStatus((connected) => states.push(connected));
   const before = await readdir(folder);
@@ -157,13 +158,13 @@ test("one that nats-server refuses changes nothing", async () => {
   await expect(server.renew({ ...one, key: two.key })).rejects.toMatchObject({ code: "internal" });
   expect(await readFile(join(folder, "nats.conf"), "utf8")).toBe(before);
   await server.authorize([{ id: A, publicKey: keysOfA.publicKey }]);
-  expect(await (await open({})).request(heartbeatFrom(A), { n: 3 }, 5_000)).toEqual({ heard: { n: 3 } });
+  expect(await (await open()).request(heartbeatFrom(A), { n: 3 }, 5_000)).toEqual({ heard: { n: 3 } });
 });
 
 test("it comes back with its certificate after it was killed", async () => {
   const pid = server.pid as number;
   process.kill(pid, "SIGKILL");
   await expect.poll(() => server.pid !== undefined && server.pid !== pid, { interval: 10, timeout: 15_000 }).toBe(true);
-  await heardFrom(await open({}), 4);
+  await heardFrom(await open(), 4);
   expect(await toldInTheClear("PING\r\n")).not.toMatch(/INFO/);
 });

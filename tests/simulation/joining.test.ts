@@ -34,19 +34,22 @@ test("with a code that lets it in at once: proven both ways, and known by its ke
   expect(reply.state).toBe("approved");
   expect(isReplyProven(reply, request, joinKey(readJoinCode(code).secret))).toBe(true);
   expect(cluster.coordinator.node(NAS)).toMatchObject({ state: "offline" });
-  expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).toMatchObject({ state: "approved", busUrls: ["ram:"] });
-  expect(() => cluster.coordinator.session(NAS, makeSessionRequest(NAS, createNodeKeys().seed))).toThrow(unauthorized);
+  await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).resolves.toMatchObject({
+    state: "approved",
+    busUrls: ["ram:"],
+  });
+  await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, createNodeKeys().seed))).rejects.toThrow(unauthorized);
   const nobody = NodeId.parse("nobody");
-  expect(() => cluster.coordinator.session(nobody, makeSessionRequest(nobody, keys.seed))).toThrow(unauthorized);
+  await expect(cluster.coordinator.session(nobody, makeSessionRequest(nobody, keys.seed))).rejects.toThrow(unauthorized);
 });
 
 test("with one that does not: it waits until somebody approves it", async () => {
   const keys = createNodeKeys();
   expect(await cluster.coordinator.join(requestOf(await invite(), keys))).toMatchObject({ state: "pending" });
   expect(cluster.coordinator.node(NAS)).toMatchObject({ state: "pending" });
-  expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed)).state).toBe("pending");
+  expect((await cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).state).toBe("pending");
   expect(await cluster.coordinator.approveNode(NAS)).toMatchObject({ state: "offline" });
-  expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed)).state).toBe("approved");
+  expect((await cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).state).toBe("approved");
 });
 
 test("two that race for one code: one wins; the winner may ask again, when its answer was lost", async () => {
@@ -88,7 +91,7 @@ test("a node that was revoked is not known any more, does not come back by itsel
   const keys = createNodeKeys();
   await cluster.coordinator.join(requestOf(await invite({ approve: true }), keys));
   expect(await cluster.coordinator.revokeNode(NAS)).toMatchObject({ state: "revoked" });
-  expect(() => cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).toThrow(unauthorized);
+  await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).rejects.toThrow(unauthorized);
   await expect(cluster.coordinator.approveNode(NAS)).rejects.toMatchObject({ code: "state_conflict" });
   await expect(cluster.coordinator.join(requestOf(await invite({ approve: true }), keys))).rejects.toMatchObject({
     code: "state_conflict",

@@ -7,8 +7,8 @@ import { HandClock } from "../support/hand-clock.ts";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
 
 const ECHO: TaskSpec = { kind: "echo", input: { value: 1 } };
-const ANN = { owner: "annannan", ownerName: "ann" };
-const BOB = { owner: "bobbobbo", ownerName: "bob" };
+const ANN = { token: "annannan", owner: "ann" };
+const BOB = { token: "bobbobbo", owner: "bob" };
 const FOR_ANN = Policy.parse({ version: 1, users: { allow: ["ann"] } });
 /** The hand's clock begins on 2023-11-14 at 22:30 in UTC. */
 const NIGHTS = Policy.parse({ version: 1, hours: { quiet: ["22:00-07:00"], timeZone: "UTC" } });

@@ -15,6 +15,8 @@ export interface Question {
   readonly headers?: Readonly<Record<string, string | undefined>>;
   /** Anything but a string or bytes is sent as JSON. */
   readonly body?: unknown;
+  /** The address that it is asked from. */
+  readonly localAddress?: string;
 }
 
 export interface Answered {
@@ -32,7 +34,7 @@ export interface TestApi extends Api {
   /** As an admin unless the headers say otherwise, on a connection of its own. */
   ask(question: Question): Promise<Answered>;
   /** A bare connection, for what no HTTP client would send. `close` ends it. */
-  dial(): Socket;
+  dial(localAddress?: string): Socket;
 }
 
 interface ApiOptions {
@@ -58,8 +60,8 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
     coordinator,
     tokens,
     ask: (question) => ask(api.port, tokens.admin, question),
-    dial() {
-      const socket = connect(api.port, "127.0.0.1");
+    dial(localAddress) {
+      const socket = connect({ port: api.port, host: "127.0.0.1", ...(localAddress !== undefined && { localAddress }) });
       // A reset is one way of being closed.
       socket.on("error", () => socket.destroy());
       sockets.push(socket);
@@ -72,7 +74,7 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
   };
 }
 
-export function ask(port: number, token: string, { method = "GET", path, headers = {}, body }: Question): Promise<Answered> {
+export function ask(port: number, token: string, { method = "GET", path, headers = {}, body, localAddress }: Question): Promise<Answered> {
   const raw = body === undefined || typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
   const all: Record<string, string | undefined> = {
     authorization: `Bearer ${token}`,
@@ -81,7 +83,8 @@ export function ask(port: number, token: string, { method = "GET", path, headers
   };
   const sent = Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined));
   return new Promise((resolve, reject) => {
-    const asked = request({ host: "127.0.0.1", port, method, path, headers: sent, agent: false }, (answer) => {
+    const from = localAddress === undefined ? {} : { localAddress };
+    const asked = request({ host: "127.0.0.1", port, method, path, headers: sent, agent: false, ...from }, (answer) => {
       let text = "";
       answer.setEncoding("utf8");
       answer.on("data", (piece: string) => (text += piece));

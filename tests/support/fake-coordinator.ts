@@ -13,8 +13,10 @@ import type { Explanation } from "@openclaw-cluster/contract/placement";
 import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
+import { notYours } from "../../cluster/src/core/visibility.ts";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
 import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
+import { COORDINATOR_KEY } from "./fake-keys.ts";
 import { FakeTrust } from "./fake-trust.ts";
 
 interface Listener {
@@ -43,7 +45,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   private nodeRow: Node = SAMPLE_NODE;
 
   /** Whose submits are refused, and how. */
-  readonly planners: Pick<SubmitRequest, "owner" | "ownerName">[] = [];
+  readonly planners: Pick<SubmitRequest, "owner" | "token">[] = [];
   refused: ((owner: string) => ClusterError | undefined) | undefined;
   readonly admission = this.openAdmission();
 
@@ -83,7 +85,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   taskEvent(id: TaskId, change: Partial<Task>): TaskEvent {
     const task = { ...this.found(id), seq: this.found(id).seq + 1, attempt: 1, node: NODE, ...change };
     this.tasks.set(id, task);
-    const { state, reason, seq, attempt, node, result, error } = task;
+    const { state, reason, seq, attempt, node, result, error, owner } = task;
     const small = result !== undefined && JSON.stringify(result).length <= 4_096;
     return {
       id: this.nextEvent++,
@@ -97,6 +99,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
       node,
       ...(small && { result }),
       ...(error !== undefined && { error }),
+      ...(owner !== undefined && { owner }),
     };
   }
 
@@ -109,13 +112,13 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
       if (known.bodyHash !== idempotency?.bodyHash) throw new ClusterError("idempotency_mismatch", "This key was used with another body.");
       return known.submitted.map(({ id }) => ({ id, state: this.found(id).state, replayed: true }));
     }
-    const submitted = request.specs.map((spec): Submitted => ({ id: this.make(spec), state: "queued" }));
+    const submitted = request.specs.map((spec): Submitted => ({ id: this.make(spec, request.owner), state: "queued" }));
     if (idempotency !== undefined) this.keys.set(`${request.owner} ${idempotency.key}`, { bodyHash: idempotency.bodyHash, submitted });
     await this.beforeAnswer(submitted);
     return submitted;
   }
 
-  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "token">): readonly Explanation[] {
     this.check();
     this.planners.push(by);
     return specs.map(() => EXPLANATION);
@@ -141,7 +144,8 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
     this.listFilters.push(filter);
     const all = [...this.tasks.values()]
       .reverse()
-      .filter(({ id, state }) => Number(id.slice(1)) < before && (filter.states?.includes(state) ?? true));
+      .filter(({ id, state }) => Number(id.slice(1)) < before && (filter.states?.includes(state) ?? true))
+      .filter(({ owner }) => filter.owner === undefined || owner === filter.owner);
     const tasks = all.slice(0, limit);
     const last = tasks.at(-1);
     return { tasks, ...(all.length > limit && last !== undefined && { next: Number(last.id.slice(1)) }) };
@@ -150,30 +154,35 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   /** Two at a time, so that whoever wants more must go on. */
   async bulk(order: BulkOrder): Promise<BulkReport> {
     this.orders.push(order);
-    const { filter, act, dryRun, before = Infinity } = order;
+    const { filter, act, dryRun, before = Infinity, only } = order;
     const open = (id: TaskId): boolean => TERMINAL.has(this.found(id).state) === (act.kind === "retry");
     const { tasks, next } = await this.list(filter, { before, limit: 2 });
     const matched = tasks.filter(({ id }) => open(id));
-    const refused = dryRun === true ? [] : matched.filter(({ spec }) => spec.name === "stubborn");
+    const foreign = matched.filter(({ owner }) => only !== undefined && owner !== only);
+    const stubborn = dryRun === true ? [] : matched.filter((task) => task.spec.name === "stubborn" && !foreign.includes(task));
+    const refused = [...foreign, ...stubborn];
     const changed = dryRun === true ? [] : matched.filter((task) => !refused.includes(task));
     for (const { id } of changed) await (act.kind === "answer" ? this.answer(id, act.decision) : this[act.kind](id));
     return {
       matched: matched.length,
       changed: changed.length,
       refused: refused.length,
-      refusals: refused.map(({ id }) => ({ id, code: "state_conflict" as const, detail: `${id} is stubborn.` })),
+      refusals: [
+        ...foreign.map(({ id, owner }) => ({ id, code: "forbidden" as const, detail: notYours(id, owner).detail })),
+        ...stubborn.map(({ id }) => ({ id, code: "state_conflict" as const, detail: `${id} is stubborn.` })),
+      ],
       ...(next !== undefined && { next }),
     };
   }
 
-  async deadLetters(): Promise<DeadPage> {
+  async deadLetters({ owner: whose }: { owner?: string } = {}): Promise<DeadPage> {
     this.check();
-    const failed = [...this.tasks.values()].filter(({ state }) => state === "failed");
+    const failed = [...this.tasks.values()].filter(({ state, owner }) => state === "failed" && (whose ?? owner) === owner);
     const examples = failed.map(({ id }) => id);
     const group = {
       alike: "agent_failed-00c0ffee",
       code: "agent_failed" as const,
-      what: "format: no",
+      what: failed[0]?.error?.message ?? "format: no",
       nodes: [NODE],
       lastEndedAt: STARTED_AT,
     };
@@ -186,8 +195,9 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   }
 
   async attempts(id: TaskId) {
-    this.found(id);
-    return [{ n: 1, node: NODE, epoch: 1, state: "running" as const, offeredAt: STARTED_AT, startedAt: STARTED_AT }];
+    const { error } = this.found(id);
+    const running = { n: 1, node: NODE, epoch: 1, state: "running" as const, offeredAt: STARTED_AT, startedAt: STARTED_AT };
+    return [{ ...running, ...(error !== undefined && { error }) }];
   }
 
   async result(id: TaskId): Promise<Json> {
@@ -238,7 +248,9 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   queue(limit: number) {
     this.check();
     const waiting = [...this.tasks.values()].filter(({ state }) => state === "queued");
-    const head = waiting.slice(0, limit).map(({ id, kind, priority }) => ({ id, kind, priority, waitedMs: 5, fairnessKey: "" }));
+    const head = waiting
+      .slice(0, limit)
+      .map(({ id, kind, priority, owner = "" }) => ({ id, kind, owner, priority, waitedMs: 5, fairnessKey: "" }));
     return {
       queued: waiting.length,
       scheduled: 0,
@@ -320,7 +332,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
 
   async enrol({ id }: { id: NodeId }) {
     this.check();
-    return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], epoch: 1 };
+    return { node: id, cluster: "abcd1234", busUrls: ["nats://127.0.0.1:4222"], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
   }
 
   async approveNode(id: NodeId): Promise<Node> {
@@ -358,11 +370,12 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
 
   async stop(): Promise<void> {}
 
-  private make(spec: TaskSpec): TaskId {
+  private make(spec: TaskSpec, owner: string): TaskId {
     const id = taskId(this.tasks.size + 1);
     this.tasks.set(id, {
       id,
       kind: spec.kind,
+      owner,
       state: "queued",
       reason: "submitted",
       seq: 1,

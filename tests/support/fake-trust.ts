@@ -11,6 +11,7 @@ import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 import { AUTHORITY } from "./authority.ts";
 import { STARTED_AT } from "./fake-answers.ts";
+import { COORDINATOR_KEY } from "./fake-keys.ts";
 
 export class FakeTrust {
   readonly rows = new Map<string, ApiTokenRow>();
@@ -23,10 +24,13 @@ export class FakeTrust {
   fault: Error | undefined;
   private joinKey = joinKey("none yet");
 
-  /** A new token of this scope, ready to be presented. */
-  tokenFor(scope: Scope): string {
+  /** How often a token was looked up. */
+  lookups = 0;
+
+  /** A new token of this scope, ready to be presented; of a user who is called like the scope, unless said. */
+  tokenFor(scope: Scope, user: string = scope): string {
     const { id, hash, token } = createToken();
-    this.rows.set(hash, { id, hash, scope, name: scope, createdAt: STARTED_AT });
+    this.rows.set(hash, { id, hash, scope, name: scope, user, createdAt: STARTED_AT });
     return token;
   }
 
@@ -35,6 +39,7 @@ export class FakeTrust {
   }
 
   token(hash: string): ApiTokenRow | undefined {
+    this.lookups += 1;
     return this.rows.get(hash);
   }
 
@@ -43,10 +48,10 @@ export class FakeTrust {
     return [...this.rows.values()].map(viewOf);
   }
 
-  async makeToken({ name, scope }: TokenRequest): Promise<TokenMade> {
+  async makeToken({ name, user = name, scope }: TokenRequest): Promise<TokenMade> {
     this.check();
     const { id, token, hash } = createToken();
-    const row = { id, hash, scope, name, createdAt: STARTED_AT };
+    const row = { id, hash, scope, name, user, createdAt: STARTED_AT };
     this.rows.set(hash, row);
     return { ...viewOf(row), token };
   }
@@ -82,15 +87,22 @@ export class FakeTrust {
     this.joins.push(request);
     const { certificate: authority } = this.authority;
     return makeJoinReply(
-      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending", authority },
+      {
+        node: request.node,
+        cluster: ClusterId.parse("abcd1234"),
+        name: "test",
+        state: "pending",
+        coordinatorKey: COORDINATOR_KEY,
+        authority,
+      },
       request,
       this.joinKey,
     );
   }
 
-  session(id: NodeId): Session {
+  async session(id: NodeId): Promise<Session> {
     if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], epoch: 1 };
+    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1 };
   }
 
   protected check(): void {
@@ -98,6 +110,6 @@ export class FakeTrust {
   }
 }
 
-function viewOf({ id, name, scope, createdAt }: ApiTokenRow): TokenView {
-  return { id, name, scope, createdAt };
+function viewOf({ id, name, user = name, scope, createdAt }: ApiTokenRow): TokenView {
+  return { id, name, user, scope, createdAt };
 }

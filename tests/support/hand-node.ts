@@ -2,6 +2,7 @@
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Heartbeat, Offer, Offers } from "@openclaw-cluster/contract/wire";
 import { heartbeatFrom, offersTo } from "../../cluster/src/bus/subjects.ts";
+import { keyFor } from "./fake-keys.ts";
 import { factsOf, type RamCluster } from "./ram-cluster.ts";
 
 export interface HandNode {
@@ -20,10 +21,7 @@ export async function playNode(cluster: RamCluster, name: string): Promise<HandN
   const id = NodeId.parse(name);
   await cluster.coordinator.enrol({
     id,
-    publicKey: `U${name
-      .toUpperCase()
-      .replaceAll(/[^A-Z2-7]/g, "A")
-      .padEnd(55, "A")}`,
+    publicKey: keyFor(name),
   });
   const bus = cluster.net.connect(id);
   const offers: Offer[] = [];

@@ -21,6 +21,10 @@ export class LooseBus implements Bus {
     return { stop: () => void this.listeners.delete(listener) };
   }
 
+  onRefusal(listener: Parameters<Bus["onRefusal"]>[0]): Subscription {
+    return this.inner.onRefusal(listener);
+  }
+
   publish(subject: string, body: unknown): void {
     if (this.connected) this.inner.publish(subject, body);
   }

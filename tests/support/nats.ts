@@ -7,8 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
+import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
+import { openEnvelopes } from "../../cluster/src/bus/envelopes.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { startNatsServer, type NatsServer, type NatsServerOptions } from "../../cluster/src/bus/nats-server.ts";
+import { COORDINATOR } from "../../cluster/src/bus/subjects.ts";
 import { resolveBinary } from "../../cluster/src/system/binaries.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
 import { cacheFolder } from "../../cluster/src/system/folders.ts";
@@ -37,12 +40,18 @@ export async function natsIn(folder: string): Promise<NatsServerOptions> {
   return { binary, folder, port: 0, coordinator: createNodeKeys(), nodes: [], log: silentLog, clock: systemClock };
 }
 
-export async function startTestNats(): Promise<TestNats> {
+/** `plain`: nothing is sealed, so that what nats-server alone keeps away shows. */
+export async function startTestNats({ plain = false }: { plain?: boolean } = {}): Promise<TestNats> {
   const folder = await mkdtemp(join(tmpdir(), "ocx-nats-"));
   const coordinatorKeys = createNodeKeys();
   const server = await startNatsServer({ ...(await natsIn(folder)), coordinator: coordinatorKeys });
-  const coordinatorBus = await connectNats({ urls: [server.url], seed: coordinatorKeys.seed, log: silentLog });
   const nodes = new Map<NodeId, string>();
+  const keyOf = (party: string): string | undefined => (party === COORDINATOR ? coordinatorKeys.publicKey : nodes.get(party as NodeId));
+  const connect = (seed: Uint8Array, node?: NodeId): Promise<Bus> => {
+    const envelopes = plain ? plainEnvelopes() : openEnvelopes({ self: node ?? COORDINATOR, seed, keyOf });
+    return connectNats({ urls: [server.url], seed, envelopes, log: silentLog, ...(node !== undefined && { node }) });
+  };
+  const coordinatorBus = await connect(coordinatorKeys.seed);
   const buses = [coordinatorBus];
   const authorize = (): Promise<void> => server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
   return {
@@ -53,7 +62,7 @@ export async function startTestNats(): Promise<TestNats> {
     async connectAs(node, keys = createNodeKeys()) {
       nodes.set(node as NodeId, keys.publicKey);
       await authorize();
-      const bus = await connectNats({ urls: [server.url], node: node as NodeId, seed: keys.seed, log: silentLog });
+      const bus = await connect(keys.seed, node as NodeId);
       buses.push(bus);
       return bus;
     },

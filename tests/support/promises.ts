@@ -160,7 +160,12 @@ function wrongAttempts({ id, state, attempt }: Task, attempts: readonly Attempt[
 
 /** An echo gives back what it got; anything else would be another task's result. */
 function wrongResult({ id, state, result, spec }: Task): string[] {
-  if (spec.kind !== "echo" || state !== "succeeded" || JSON.stringify(result ?? null) === JSON.stringify(spec.input.value ?? null))
+  if (
+    spec.kind !== "echo" ||
+    !("input" in spec) ||
+    state !== "succeeded" ||
+    JSON.stringify(result ?? null) === JSON.stringify(spec.input.value ?? null)
+  )
     return [];
   return [`G3: ${id} has the result ${JSON.stringify(result)} instead of ${JSON.stringify(spec.input.value)}`];
 }

@@ -9,6 +9,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { openRamNet, type RamNet } from "../../cluster/src/bus/ram.ts";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
+import type { LeadParts } from "../../cluster/src/coordinator/lead-parts.ts";
 import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
 import { DEFAULT_POLICY, summary, type Policy } from "../../cluster/src/core/policy.ts";
 import { echoExecutor } from "../../cluster/src/executors/echo.ts";
@@ -16,9 +17,11 @@ import type { Executor } from "../../cluster/src/executors/executors.ts";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
 import type { Store } from "../../cluster/src/store/store.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
-import { silentLog } from "../../cluster/src/system/log.ts";
+import { silentLog, type Log } from "../../cluster/src/system/log.ts";
+import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
 import { AUTHORITY } from "./authority.ts";
+import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
 
 export interface RamCluster {
   readonly coordinator: Coordinator;
@@ -55,8 +58,16 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export async function startRamCluster(options: { store?: Store; clock?: Clock } = {}): Promise<RamCluster> {
-  const { store = openRamStore(), clock = systemClock } = options;
+export interface RamClusterOptions {
+  readonly store?: Store;
+  readonly clock?: Clock;
+  readonly log?: Log;
+  /** Where backups of the store go; without it none are made. */
+  readonly backups?: LeadParts["backups"];
+}
+
+export async function startRamCluster(options: RamClusterOptions = {}): Promise<RamCluster> {
+  const { store = openRamStore(), clock = systemClock, log = silentLog, backups } = options;
   const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
   const workers: Worker[] = [];
@@ -66,6 +77,8 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       ...CALLED,
       store,
       bus: net.connect("coordinator"),
+      keyring: new Keyring(),
+      coordinatorKey: COORDINATOR_KEY,
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
@@ -73,7 +86,8 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       retentionMs: 86_400_000,
       clock,
       random: Math.random,
-      log: silentLog,
+      log,
+      ...(backups !== undefined && { backups }),
       broken: (error) => failures.push(error),
     });
   let coordinator = await lead();
@@ -87,10 +101,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
       const node = NodeId.parse(id);
       const { cluster } = await coordinator.enrol({
         id: node,
-        publicKey: `U${id
-          .toUpperCase()
-          .replaceAll(/[^A-Z2-7]/g, "A")
-          .padEnd(55, "A")}`,
+        publicKey: keyFor(id),
       });
       const own = factsOf(facts);
       const worker = await openWorker({
@@ -98,7 +109,7 @@ export async function startRamCluster(options: { store?: Store; clock?: Clock } 
         cluster: cluster as never,
         bus: net.connect(id),
         clock,
-        log: silentLog,
+        log,
         executors: new Map([["echo", echoExecutor({ clock }) as Executor]]),
         facts: async () => ({ ...own, ...(policy && { policy: summary(policy, { now: clock.wall(), timeZone: "UTC" }) }), ...facts }),
         policy: { current: () => policy ?? DEFAULT_POLICY },

@@ -8,7 +8,7 @@ import { expect } from "vitest";
 import { ask, type Answered, type Question } from "./api-server.ts";
 import { until, untilOver } from "./daemon.ts";
 import { bytesOf, filesBelow } from "./secret-search.ts";
-import { REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
+import { IN_PAYLOAD, REFUSED_GATEWAY_TOKEN, SAY_IT, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
 
 /** Not a secret, and everywhere: a place where it is not found was not looked at. */
 export const MARK = "mark-of-this-test";
@@ -78,9 +78,31 @@ async function work(stage: Stage): Promise<TaskId> {
   const again = ill.at(-1)!.id;
   await client.retry({ id: again });
   await untilOver(stage, again);
+  await useSecret(stage);
   const tool: TaskSpec = { kind: "tool", input: { tool: "sessions_list", args: { limit: 1 } }, require: ON_STUDIO };
   expect(await client.run(tool)).toMatchObject({ state: "succeeded" });
   return well[0]!.id;
+}
+
+/** A command that knows it and says it, fails, and is tried again; and one that asks a node that does not have it. */
+async function useSecret({ client }: Stage): Promise<void> {
+  const env = { KEY: { secret: "PAYLOAD" } };
+  const say: TaskSpec = {
+    kind: "command",
+    input: { argv: ["sh", "-c", SAY_IT], env },
+    retry: { max: 1, backoffMs: 0 },
+    require: ON_STUDIO,
+  };
+  const said = await client.run(say);
+  const tail = expect.stringMatching(new RegExp(`…[^]*\\b${IN_PAYLOAD.length}\\n$`)) as string;
+  expect(said).toMatchObject({ state: "failed", attempt: 2, error: { code: "command_failed", data: { stdoutTail: tail } } });
+  const { id } = await client.submit({ ...say, require: ON_JOINED });
+  await until("it is refused", async () => {
+    const { attempts } = await client.attempts({ id });
+    return attempts.some(({ error }) => error?.code === "secret_missing") ? true : undefined;
+  });
+  await client.cancel({ id });
+  await untilOver({ client }, id);
 }
 
 async function startSleeping({ client }: Stage): Promise<TaskId> {

@@ -6,7 +6,7 @@ import { fromSeed } from "@nats-io/nkeys";
 import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { STRANGER } from "./secret-acts.ts";
 import type { Secret } from "./secret-search.ts";
-import { GATEWAY_TOKEN, IN_ENVIRONMENT, REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
+import { GATEWAY_TOKEN, IN_ENVIRONMENT, IN_PAYLOAD, REFUSED_GATEWAY_TOKEN, WRONG_CODE, WRONG_TOKEN, type Stage } from "./secret-stage.ts";
 
 export interface Holders {
   readonly secrets: readonly Secret[];
@@ -27,13 +27,18 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     { name: "Gateway's token", value: GATEWAY_TOKEN },
     { name: "refused token of the Gateway", value: REFUSED_GATEWAY_TOKEN },
     { name: "token in the environment", value: IN_ENVIRONMENT },
+    { name: "secret that tasks name", value: IN_PAYLOAD },
   ];
   const files = new Map([
     [path.join(cluster.lead.home, "admin.token"), "admin's token"],
     [path.join(studio.home, "gateway.token"), "refused token of the Gateway"],
+    [path.join(studio.home, "secrets.yaml"), "secret that tasks name"],
   ]);
-  for (const home of [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)]) {
-    const [file, name] = [path.join(home, "node.seed"), `seed of ${path.basename(home)}`];
+  const seeds = [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)].map((home) => path.join(home, "node.seed"));
+  const [coordinators, copy] = ["", "backups/identity"].map((place) => path.join(cluster.lead.home, place, "coordinator.seed"));
+  for (const file of [...seeds, coordinators as string]) {
+    const name = `${path.basename(file)} of ${path.basename(path.dirname(file))}`;
+    if (file === coordinators) files.set(copy as string, name);
     const seed = (await readFile(file, "utf8")).trim();
     files.set(file, name);
     secrets.push({ name, value: seed.slice(2) }, { name: `${name}, raw`, value: rawSeed(seed) });
@@ -45,23 +50,18 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     files.set(file, name);
     secrets.push({ name, value: privateKey.replaceAll(/-----.*-----|\s/g, "") }, { name: `${name}, raw`, value: raw });
   }
-  await addCoordinatorKeys(cluster.lead.home, secrets, files);
+  await addAuthorityKey(cluster.lead.home, secrets, files);
   return { secrets, files };
 }
 
-async function addCoordinatorKeys(home: string, secrets: Secret[], files: Map<string, string>): Promise<void> {
-  const [seedFile, keyFile] = [path.join(home, "coordinator.seed"), path.join(home, "data", "authority.key")];
-  const [seed, pem] = [(await readFile(seedFile, "utf8")).trim(), await readFile(keyFile, "utf8")];
+async function addAuthorityKey(home: string, secrets: Secret[], files: Map<string, string>): Promise<void> {
+  const [file, copy] = ["data", "backups/identity"].map((place) => path.join(home, place, "authority.key")) as [string, string];
+  const pem = await readFile(file, "utf8");
   // Before these every such key says the same, and behind them comes its public half.
   const begin = pem.split("\n")[1]?.slice(48) ?? "";
   const { d = "" } = createPrivateKey(pem).export({ format: "jwk" });
-  secrets.push(
-    { name: "coordinator's seed", value: seed.slice(2) },
-    { name: "coordinator's seed, raw", value: rawSeed(seed) },
-    { name: "authority's key", value: begin },
-    { name: "authority's key, raw", value: Buffer.from(d, "base64url") },
-  );
-  files.set(seedFile, "coordinator's seed").set(keyFile, "authority's key");
+  secrets.push({ name: "authority's key", value: begin }, { name: "authority's key, raw", value: Buffer.from(d, "base64url") });
+  files.set(file, "authority's key").set(copy, "authority's key");
 }
 
 /** The package's type does not tell of it. */

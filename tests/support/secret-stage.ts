@@ -14,6 +14,7 @@ import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport"
 import { INVITE } from "@openclaw-cluster/contract/join";
 import { treeOf } from "../../scripts/bench/usage.ts";
 import { runCommand } from "../../scripts/daemon.ts";
+import { setSecret } from "../../cluster/src/system/secret-file.ts";
 import { announcedSleep } from "./announced-sleep.ts";
 import { openAnswerRecorder, type AnswerRecorder } from "./answer-recorder.ts";
 import { startCluster, writePolicy, type TestCluster, type TestDaemon } from "./daemon.ts";
@@ -27,16 +28,24 @@ const canary = (): string => `canary/+"=%${randomBytes(18).toString("base64")}`;
 export const GATEWAY_TOKEN = canary();
 export const REFUSED_GATEWAY_TOKEN = canary();
 export const IN_ENVIRONMENT = canary();
+/** That tasks name, and that one node keeps. */
+export const IN_PAYLOAD = canary();
 /** A token as it would be after a slip of the pen. */
 export const WRONG_TOKEN = `occ_aaaaaaaa_${randomBytes(32).toString("base64url")}`;
 export const WRONG_CODE = `ocj1_${randomBytes(90).toString("base64url")}`;
+/** Prints it in some ways, shows by its length that it is there, and fails. */
+export const SAY_IT = [
+  'echo "$KEY"; echo "$KEY" >&2; printf %s "$KEY" | base64',
+  'printf %.9s "$KEY"; sleep 0.2; echo "${KEY#?????????}"; printf %s "$KEY" | wc -c; false',
+].join("; ");
 const POLICY = {
   allow: {
     echo: true,
     agents: ["*"],
     tools: ["sessions_list"],
-    commands: [["env"], ["sleep", "*"], ["false"], ["nowhere"]],
-    env: ["SAID"],
+    commands: [["env"], ["sleep", "*"], ["false"], ["nowhere"], ["sh", "-c", SAY_IT]],
+    env: ["SAID", "KEY"],
+    secrets: ["PAYLOAD"],
   },
 };
 
@@ -109,6 +118,8 @@ async function open(ends: (() => Promise<void>)[], end: () => Promise<void>): Pr
   const sleep = announcedSleep();
   ends.push(async () => sleep.remove());
   const studio = await cluster.addWorker("studio", { slots: 4, policy: POLICY, openclaw: gateway, env: { ...env, ...sleep.env } });
+
+  await setSecret(path.join(studio.home, "secrets.yaml"), "PAYLOAD", IN_PAYLOAD);
 
   const [words, processes]: [Place[], Place[]] = [[], []];
   const say = async (...argv: string[]): Promise<void> => {

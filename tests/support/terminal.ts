@@ -55,6 +55,10 @@ export class TestTerminal implements Terminal {
     return Promise.resolve(this.input);
   }
 
+  askSecretly(question: string): Promise<string | undefined> {
+    return this.ask(question);
+  }
+
   onInterrupt(listener: () => void): { stop(): void } {
     this.interrupts.add(listener);
     this.look();

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { SseReader } from "@openclaw-cluster/contract/client/sse";
 import { ERRORS, Problem } from "@openclaw-cluster/contract/errors";
 import { ClusterEvent } from "@openclaw-cluster/contract/events";
-import { OPERATIONS, type Operation } from "@openclaw-cluster/contract/operations";
+import type { Operation } from "@openclaw-cluster/contract/operation";
+import { OPERATIONS } from "@openclaw-cluster/contract/operations";
 import { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { describe, expect, test } from "vitest";
 

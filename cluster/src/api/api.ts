@@ -34,6 +34,8 @@ const SERVER = {
   headerBytesMax: 8 * 1024,
   /** Also of those that the kernel holds until they are accepted. */
   connectionsMax: 1_024,
+  /** One address leaves a quarter of them to all others. A proxy in front, as tailscale serve, is one address. */
+  connectionsOfAddressMax: 768,
   /** What running requests may still take after `close`. */
   closeMs: 2_000,
 } as const;
@@ -75,7 +77,11 @@ export async function openApi({ coordinator, host, port, certificate, allowedHos
   const server = serverFor(certificate, (incoming, outgoing) => {
     if (!turnAway(incoming, outgoing)) void listener(incoming, outgoing);
   });
-  const surplus = watchConnections(server, { connectionsMax: SERVER.connectionsMax, idleMs: SERVER.keepAliveMs });
+  const surplus = watchConnections(server, {
+    connectionsMax: SERVER.connectionsMax,
+    ofAddressMax: SERVER.connectionsOfAddressMax,
+    idleMs: SERVER.keepAliveMs,
+  });
   const turnAway = openDoorkeeper({ coordinator, gate, surplus, clock });
   server.on("clientError", refuseMalformed);
   const bound = await listen(server, host, port);

@@ -19,6 +19,18 @@ test("an address that has spent its failures waits for the rest of the window", 
   expect(failures.waitMs("a")).toBe(0);
 });
 
+test("tries that are under way count until they are over, and only for their own address", () => {
+  const failures = new AuthFailures(new HandClock());
+  const tries = Array.from({ length: AUTH_FAILURES.max - 1 }, () => failures.begin("a"));
+  expect(failures.waitMs("a")).toBe(0);
+  expect(failures.failed("a")).toBe(false);
+  expect([failures.waitMs("a"), failures.waitMs("b")]).toEqual([AUTH_FAILURES.underWayMs, 0]);
+  for (const one of tries) one.end();
+  expect(failures.waitMs("a")).toBe(0);
+  spend(failures, "a", AUTH_FAILURES.max - 2);
+  expect(failures.failed("a")).toBe(true);
+});
+
 test("a flood of addresses is bounded: the oldest is forgotten", () => {
   const failures = new AuthFailures(new HandClock());
   spend(failures, "first");

@@ -49,6 +49,10 @@ test.each([
     `{"kind":"echo","input":{"value":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`,
     "at most 200 levels deep",
   ],
+  // Each of these would hold up everybody else for seconds, were it looked at.
+  ["eight megabytes of brackets", "[".repeat(8_000_000), "The body is nested too deep; a value is at most 200 levels deep."],
+  ["a fault behind seven megabytes", `[${"1,".repeat(3_500_000)}`, "The body is not JSON."],
+  ["a list without end", { kind: "command", input: { argv: Array.from({ length: 40_000 }, () => 0) } }, "more than 20000 entries"],
   ["a time beyond time", { ...echo, runAt: 1e300 }, "runAt: Too big"],
 ])("a submit with %s is refused", async (_what, body, detail) => {
   const before = api.coordinator.requests.length;

@@ -6,13 +6,16 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
+import { isTooDeep } from "../system/json-depth.ts";
 import { problemHeaders, problemText } from "./answers.ts";
 import { jsonFault } from "./json-fault.ts";
 
 /** A rest of a body up to this size is read and thrown away, which keeps the connection. */
 const REST_BYTES_MAX = 64 * 1024;
+const JSON_TYPE = /^application\/json *(;|$)/i;
 /** How long a caller that is still sending has to see that it was refused. */
 const LINGER_MS = 1_000;
 /** Large bodies in memory at once, from their first byte to the answer: twenty times what one client of ours sends together. */
@@ -20,6 +23,8 @@ export const BODIES_BYTES_MAX = 64 * 1024 * 1024;
 /** Up to this size a body is not counted: what is let in is limited in number, and little beside the rest. */
 const SMALL_BYTES_MAX = 64 * 1024;
 const BODIES_AGAIN_MS = 2_000;
+/** In a larger body nobody looks for the place of its fault: nobody wrote it by hand, and the search would hold up the others. */
+const FAULT_BYTES_MAX = 1024 * 1024;
 
 export interface Body {
   readonly raw: Buffer;
@@ -36,9 +41,7 @@ export function openBodies(): Bodies {
   return {
     async read(incoming, use, bytesMax = LIMITS.bodyBytesMax) {
       const type = incoming.headers["content-type"];
-      if (type === undefined || !/^application\/json *(;|$)/i.test(type)) {
-        throw new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
-      }
+      if (type === undefined || !JSON_TYPE.test(type)) throw notJson();
       const encoding = incoming.headers["content-encoding"];
       if (encoding !== undefined && encoding !== "identity")
         throw new ClusterError("unsupported_media_type", "A compressed body is not accepted.");
@@ -57,6 +60,17 @@ export function openBodies(): Bodies {
       }
     },
   };
+}
+
+/** For a change that takes no body: what a page of another site could send without asking is refused there as well. */
+export function refuseForm({ headers }: IncomingMessage): void {
+  const type = headers["content-type"];
+  const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
+  if (type === undefined ? !isEmpty : !JSON_TYPE.test(type)) throw notJson();
+}
+
+function notJson(): ClusterError {
+  return new ClusterError("unsupported_media_type", "The body must be JSON, with the header content-type: application/json.");
 }
 
 /** `hasRoomFor` is asked with each piece for all that has come. */
@@ -87,13 +101,16 @@ function readBody(incoming: IncomingMessage, bytesMax: number, hasRoomFor: (byte
 
 function parseJson(raw: Buffer): unknown {
   if (!isUtf8(raw)) throw new ClusterError("bad_request", "The body is not UTF-8.");
+  if (isTooDeep(raw))
+    throw new ClusterError("bad_request", `The body is nested too deep; a value is at most ${JSON_DEPTH_MAX} levels deep.`);
   const text = raw.toString("utf8");
   // zod leaves such a key out without a word, and with it perhaps a condition that somebody relied on.
   if (text.includes('"__proto__"')) throw new ClusterError("bad_request", "A key or text __proto__ is not taken.");
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw new ClusterError("bad_request", `The body is not JSON: ${jsonFault(text)}.`, { cause });
+    const where = raw.length > FAULT_BYTES_MAX ? "" : `: ${jsonFault(text)}`;
+    throw new ClusterError("bad_request", `The body is not JSON${where}.`, { cause });
   }
 }
 

@@ -4,17 +4,27 @@
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { z } from "zod";
+import { ENTRIES_MAX, sprawls } from "../system/sprawl.ts";
 
 type Issue = z.core.$ZodIssue;
 
 const ISSUES_MAX = 8;
 const ISSUE_CHARS_MAX = 200;
+/** Fields of a task's input that may hold anything (contract/task-spec.ts). */
+const ANYTHING = ["value", "args"] as const;
 
 /** `at` is the place of the value in the request: `tasks[3]`, `query`, or nothing for the body itself. */
 export function check<S extends z.ZodType>(schema: S, value: unknown, at: string): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw new ClusterError("bad_request", describe(result.error.issues, at));
+}
+
+/** A body, or a task in it. What is larger than any that makes sense is not even looked at. */
+export function checkBody<S extends z.ZodType>(schema: S, value: unknown, at: string): z.output<S> {
+  if (sprawls(value, ANYTHING))
+    throw new ClusterError("bad_request", `${at || "The body"} has more than ${ENTRIES_MAX} entries, or is nested too deep.`);
+  return check(schema, value, at);
 }
 
 function describe(issues: readonly Issue[], at: string): string {

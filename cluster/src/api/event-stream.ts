@@ -4,6 +4,7 @@
  * N1. The feed is listened to in the turn that sends the headers: whoever has seen them misses nothing that follows.
  * N2. A slow reader never holds up the feed: beyond its buffer it gets a `gap` event and is dropped. Where all readers
  *     together hold too much, the slow ones are not sent more; what the feed no longer keeps by then is a `gap` to them.
+ * N3. Events of others' tasks come without their payloads, those that are kept for Last-Event-ID as well.
  */
 import type { ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -11,6 +12,7 @@ import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import { eventFor, type Reader } from "../core/visibility.ts";
 import type { Clock } from "../system/clock.ts";
 import { event, STREAM, type Stream, type Streams } from "./stream.ts";
 
@@ -28,10 +30,13 @@ interface Parts {
   readonly streams: Streams;
   readonly clock: Clock;
   readonly outgoing: ServerResponse;
+  readonly reader: Reader;
+  /** Throws once the reader's token is gone. */
+  readonly mustHold: () => void;
 }
 
 export async function streamEvents(
-  { coordinator, streams, clock, outgoing }: Parts,
+  { coordinator, streams, clock, outgoing, reader, mustHold }: Parts,
   query: EventQuery,
   lastEventId: string | undefined,
 ): Promise<void> {
@@ -43,7 +48,9 @@ export async function streamEvents(
   const stream = streams.open(outgoing, { lastId: () => last?.toString() });
   for await (const events of coordinator.events(after, stream.signal)) {
     if (stream.full) return drop(stream, last, clock);
-    await send(stream, events.filter(wanted));
+    mustHold();
+    const its = events.filter(wanted);
+    await send(stream, reader.all ? its : its.map((one) => eventFor(reader, one)));
     last = events.at(-1)?.id ?? last;
   }
   stream.end();

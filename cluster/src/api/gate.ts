@@ -1,10 +1,10 @@
 /**
  * Who may come in. One flat check before any handler, cheap enough for the hot path (a chain of middleware cost 10 %).
  *
- * A1. Host is on the allow-list, whatever the method: a page that rebinds its DNS name to us still sends its own name.
- * A2. Origin is absent or our own, Sec-Fetch-Site is absent, same-origin or none: no page of another site gets through.
- * A3. The scope comes from the record of the token presented in this request; nothing is remembered between requests.
- * A4. Wrong tokens are limited for each address before a token is looked at.
+ * A1. It was sent to us by our own name, by no page of another site: origin.ts, before all else and whatever the method.
+ * A2. The scope comes from the record of the token presented in this request; nothing is remembered between requests.
+ * A3. Wrong tokens and proofs are limited for each address before a token or a body is looked at.
+ * A4. A stream outlives its request: before each piece its token is looked up again (`mustHold`).
  * A5. HEAD is refused: the router would run it as GET, and a stream without a body would never end.
  */
 import type { IncomingMessage } from "node:http";
@@ -16,15 +16,23 @@ import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { hashToken, tokenId } from "../trust/token.ts";
 import { AuthFailures } from "./auth-failures.ts";
+import { checkOrigin } from "./origin.ts";
 
 export interface Gate {
-  /** Throws unless the request comes from where it may come from (A1, A2). */
+  /** Throws unless the request comes from where it may come from (A1). */
   checkOrigin(incoming: IncomingMessage): void;
   /** Throws unless it also has a token with this scope. */
   admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow;
-  /** For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A4). */
-  prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T>;
+  /** Throws when this token was revoked or has expired since it was admitted (A4). */
+  mustHold(token: ApiTokenRow): void;
+  /**
+   * For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A3). It calls
+   * `judge` for the part that looks at the proof, with the body at hand.
+   */
+  prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T>;
 }
+
+export type Judge = <T>(look: () => Promise<T>) => Promise<T>;
 
 export function openGate(parts: {
   coordinator: Pick<Coordinator, "token" | "guessed">;
@@ -35,33 +43,19 @@ export function openGate(parts: {
   const { coordinator, hosts, clock, log } = parts;
   const failures = new AuthFailures(clock);
 
-  function checkOrigin({ headers }: IncomingMessage): void {
-    const host = headers.host?.toLowerCase() ?? "";
-    if (!hosts.has(host)) throw new ClusterError("misdirected", "This server does not go by the name in the Host header.");
-    const { origin } = headers;
-    if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
-      throw new ClusterError("forbidden", "Requests from another origin are refused.");
-    }
-    const site = headers["sec-fetch-site"];
-    if (site !== undefined && site !== "same-origin" && site !== "none") {
-      throw new ClusterError("forbidden", "Requests from another site are refused.");
-    }
-  }
-
   function checkFailures(address: string): void {
     const waitMs = failures.waitMs(address);
     if (waitMs > 0) throw new ClusterError("overloaded", "Too many wrong tokens from this address.", { retryAfterMs: waitMs });
   }
 
   function failed(address: string): void {
-    failures.failed(address);
-    if (failures.waitMs(address) === 0) return;
+    if (!failures.failed(address)) return;
     log.warn({ address }, "too many wrong tokens from one address; it has to wait");
     coordinator.guessed(address);
   }
 
   function admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow {
-    checkOrigin(incoming);
+    checkOrigin(incoming, hosts);
     const address = incoming.socket.remoteAddress ?? "";
     checkFailures(address);
     const presented = bearer(incoming.headers.authorization);
@@ -77,19 +71,30 @@ export function openGate(parts: {
     return token;
   }
 
-  async function prove<T>(incoming: IncomingMessage, handle: () => Promise<T>): Promise<T> {
-    checkOrigin(incoming);
-    const address = incoming.socket.remoteAddress ?? "";
-    checkFailures(address);
-    try {
-      return await handle();
-    } catch (error) {
-      if (error instanceof ClusterError && error.code === "unauthorized") failed(address);
-      throw error;
-    }
+  function mustHold({ hash }: ApiTokenRow): void {
+    if (coordinator.token(hash) === undefined) throw new ClusterError("unauthorized", "This token was revoked or has expired.");
   }
 
-  return { checkOrigin, admit, prove };
+  async function prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T> {
+    checkOrigin(incoming, hosts);
+    const address = incoming.socket.remoteAddress ?? "";
+    checkFailures(address);
+    return handle(async (look) => {
+      // Others of this address may have failed while the body came.
+      checkFailures(address);
+      const underWay = failures.begin(address);
+      try {
+        return await look();
+      } catch (error) {
+        if (error instanceof ClusterError && error.code === "unauthorized") failed(address);
+        throw error;
+      } finally {
+        underWay.end();
+      }
+    });
+  }
+
+  return { checkOrigin: (incoming) => checkOrigin(incoming, hosts), admit, mustHold, prove };
 }
 
 function bearer(header: string | undefined): string | undefined {

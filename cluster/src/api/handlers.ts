@@ -1,13 +1,18 @@
 /**
  * One small handler for each operation that answers with JSON: what the coordinator is asked, and how its answer is
  * laid out. Input is checked before a handler sees it. The table must be whole, or the server does not start.
+ *
+ * D1. Every task leaves through `taskFor`, every attempt through `attemptsFor`. What the table of operations refuses for others'
+ *     tasks does not come here (routes.ts).
  */
 import type { BulkRequest } from "@openclaw-cluster/contract/bulk";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { NodeSkill } from "@openclaw-cluster/contract/node";
 import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
 import type { z } from "zod";
 import type { BulkOrder, Coordinator, TaskQuery } from "../coordinator/coordinator.ts";
+import { attemptsFor, onlyOf, sees, taskFor, type Reader } from "../core/visibility.ts";
 
 type Operations = typeof OPERATIONS;
 type Part<N extends OperationName, P extends "params" | "query" | "body"> = Operations[N] extends {
@@ -22,6 +27,8 @@ export interface Call<N extends OperationName> {
   readonly body: Part<N, "body">;
   /** Who asks, for the audit log; empty where the body itself proves it. */
   readonly actor: string;
+  /** Who asks, as far as tasks are concerned. */
+  readonly reader: Reader;
   /** Aborts when the caller goes away or the server closes. */
   signal(): AbortSignal;
 }
@@ -38,14 +45,23 @@ export type Handlers = { readonly [N in Exclude<OperationName, OwnWay | "result"
 };
 
 export const HANDLERS: Handlers = {
-  listTasks: (coordinator, { query: { cursor, limit, ...filter } }) =>
-    coordinator.list(listFilter(filter), { limit, ...(cursor !== undefined && { before: cursor }) }),
-  getTask: (coordinator, { params: { id }, query: { wait }, signal }) =>
-    wait === undefined ? coordinator.task(id) : coordinator.waitFor(id, wait * 1_000, signal()),
-  deadLetters: (coordinator, { query: { cursor } }) => coordinator.deadLetters(cursor === undefined ? {} : { before: cursor }),
-  bulk: (coordinator, { body }) => coordinator.bulk(bulkOrder(body)),
+  listTasks: async (coordinator, { query: { cursor, limit, ...filter }, reader }) => {
+    const page = await coordinator.list(listFilter(filter, reader), { limit, ...(cursor !== undefined && { before: cursor }) });
+    return reader.all ? page : { ...page, tasks: page.tasks.map((task) => taskFor(reader, task)) };
+  },
+  getTask: async (coordinator, { params: { id }, query: { wait }, reader, signal }) =>
+    taskFor(reader, await (wait === undefined ? coordinator.task(id) : coordinator.waitFor(id, wait * 1_000, signal()))),
+  deadLetters: (coordinator, { query: { cursor }, reader }) => {
+    const owner = onlyOf(reader);
+    return coordinator.deadLetters({ ...(cursor !== undefined && { before: cursor }), ...(owner !== undefined && { owner }) });
+  },
+  bulk: (coordinator, { body, reader }) => coordinator.bulk(bulkOrder(body, reader)),
   why: (coordinator, { params }) => coordinator.why(params.id),
-  attempts: async (coordinator, { params }) => ({ attempts: await coordinator.attempts(params.id) }),
+  attempts: async (coordinator, { params: { id }, reader }) => {
+    const attempts = await coordinator.attempts(id);
+    const owner = reader.all ? undefined : (await coordinator.task(id)).owner;
+    return { attempts: attemptsFor(reader, owner, attempts), ...(!sees(reader, owner) && { hidden: true as const }) };
+  },
   result: (coordinator, { params }) => coordinator.result(params.id),
   cancel: (coordinator, { params }) => coordinator.cancel(params.id),
   retry: (coordinator, { params }) => coordinator.retry(params.id),
@@ -84,17 +100,23 @@ function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {
   return skills.some(({ name, eligible }) => eligible && name === wanted);
 }
 
-function bulkOrder({ filter, dryRun, cursor, ...action }: BulkRequest): BulkOrder {
+function bulkOrder({ filter, dryRun, cursor, ...action }: BulkRequest, reader: Reader): BulkOrder {
   const { all: _all, ...conditions } = filter;
+  const only = onlyOf(reader);
   return {
-    filter: listFilter(conditions),
+    filter: listFilter(conditions, reader),
     act: action.action === "answer" ? { kind: "answer", decision: action.decision } : { kind: action.action },
     ...(dryRun !== undefined && { dryRun }),
     ...(cursor !== undefined && { before: cursor }),
+    ...(only !== undefined && { only }),
   };
 }
 
-function listFilter({ state, kind, node, label, name, user, dead, alike }: TaskFilter): TaskQuery {
+function listFilter({ state, kind, node, label, name, user, owner: asked, mine, dead, alike }: TaskFilter, reader: Reader): TaskQuery {
+  // A group of failures is worked out from errors: whoever may not see others' finds their own.
+  const owner = mine === true || (alike !== undefined && !reader.all) ? reader.user : asked;
+  if (asked !== undefined && asked !== owner)
+    throw new ClusterError("bad_request", `These are the tasks of ${owner} alone, not of ${asked}.`);
   return {
     ...(state !== undefined && { states: typeof state === "string" ? [state] : state }),
     ...(kind !== undefined && { kind }),
@@ -102,6 +124,7 @@ function listFilter({ state, kind, node, label, name, user, dead, alike }: TaskF
     ...(label !== undefined && { label: splitLabel(label) }),
     ...(name !== undefined && { name }),
     ...(user !== undefined && { user }),
+    ...(owner !== undefined && { owner }),
     ...(dead === true && { dead }),
     ...(alike !== undefined && { alike }),
   };

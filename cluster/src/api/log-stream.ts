@@ -18,6 +18,8 @@ interface Parts {
   readonly coordinator: Coordinator;
   readonly streams: Streams;
   readonly outgoing: ServerResponse;
+  /** Throws once the reader's token is gone. */
+  readonly mustHold: () => void;
 }
 
 const TOO_SLOW = new ClusterError(
@@ -32,7 +34,7 @@ export interface LogQuery {
 }
 
 export async function streamLogs(
-  { coordinator, streams, outgoing }: Parts,
+  { coordinator, streams, outgoing, mustHold }: Parts,
   task: TaskId,
   query: LogQuery,
   lastEventId: string | undefined,
@@ -46,6 +48,7 @@ export async function streamLogs(
   const chunks = coordinator.logs(task, { follow, signal: stream.signal, ...(attempt !== undefined && { attempt }) });
   for await (const chunk of chunks) {
     if (seen !== undefined && !isAfter(chunk, seen)) continue;
+    mustHold();
     last = `${chunk.attempt}.${chunk.n}`;
     stream.send(event(chunk, { id: last }));
     await stream.drained();

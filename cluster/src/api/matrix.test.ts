@@ -1,16 +1,21 @@
 /**
- * Who may call what: every path and verb of the OpenAPI document, for everybody there is. The document is what the server serves, so
- * a route that nobody thought of fails here, and so does one whose scope the document does not tell.
+ * Who may call what: every path and verb of the OpenAPI document, for everybody there is; and where it tells of tasks, on tasks of one's
+ * own and of others. The document is what the server serves, so a route that nobody thought of fails here, and so does one whose scope
+ * the document does not tell.
  */
+import { request } from "node:http";
+import type { Others } from "@openclaw-cluster/contract/operation";
 import { permits, Scope } from "@openclaw-cluster/contract/scopes";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startApi, type Answered, type TestApi } from "../../../tests/support/api-server.ts";
+import { HERS, payloadOf, plantTasks } from "../../../tests/support/planted-tasks.ts";
 import { createToken } from "../trust/token.ts";
 
 interface Cell {
   readonly method: string;
   readonly path: string;
   readonly scope: Scope | "proof";
+  readonly others?: Others | undefined;
 }
 
 const VERBS = ["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS", "HEAD"];
@@ -22,13 +27,14 @@ let cells: readonly Cell[];
 beforeAll(async () => {
   api = await startApi();
   const { paths } = (await api.ask({ path: "/openapi.json" })).json as {
-    paths: Record<string, Record<string, { "x-scope"?: Cell["scope"] }>>;
+    paths: Record<string, Record<string, { "x-scope"?: Cell["scope"]; "x-others"?: Others }>>;
   };
   const told = Object.entries(paths).flatMap(([path, verbs]) =>
     Object.entries(verbs).map(([method, operation]) => ({
       method: method.toUpperCase(),
       path,
       scope: operation["x-scope"] as Cell["scope"],
+      others: operation["x-others"],
     })),
   );
   cells = [...told, ...PLAIN];
@@ -87,4 +93,104 @@ test("of a token that is made up, nothing is said but that it is none", async ()
   const { status, json } = await own.ask({ path: "/api/v1/audit", headers: { authorization: `Bearer ${createToken().token}` } });
   expect([status, json.code]).toEqual([401, "unauthorized"]);
   await own.close();
+});
+
+describe("tasks of one's own and of others", () => {
+  /** What a request needs to be carried out, where that is more than a path. */
+  const BODIES: Readonly<Record<string, object>> = {
+    "/api/v1/tasks/bulk": { action: "retry", filter: { all: true } },
+    "/api/v1/tasks/{id}/answer": { decision: "fail" },
+  };
+  /** They tell of no payload, to anybody. */
+  const BARE = ["/api/v1/queue", "/api/v1/tasks/{id}/why"];
+
+  /** On a task of ann's, which is as it was planted. */
+  async function ask({ method, path }: Cell, token: string): Promise<{ status: number; text: string }> {
+    plantTasks(api.coordinator);
+    const headers = { authorization: `Bearer ${token}` };
+    const filled = path.replaceAll(/\{id\}/g, HERS);
+    if (path.endsWith("/events")) return readEvents(filled, { ...headers, "last-event-id": "0" });
+    const body = method === "GET" ? undefined : (BODIES[path] ?? {});
+    return api.ask({ method, path: filled, headers, ...(body !== undefined && { body }) });
+  }
+
+  /** Everything that is kept: it is sent at once, and then the stream stays open. */
+  function readEvents(path: string, headers: Record<string, string>): Promise<{ status: number; text: string }> {
+    return new Promise((resolve, reject) => {
+      const asked = request({ host: "127.0.0.1", port: api.port, path, headers, agent: false }, (answer) => {
+        let text = "";
+        answer.setEncoding("utf8");
+        answer.on("data", (piece: string) => {
+          text += piece;
+          if (!text.includes(`id: ${api.coordinator.kept.at(-1)?.id}\n`)) return;
+          answer.destroy();
+          resolve({ status: answer.statusCode ?? 0, text });
+        });
+      });
+      asked.on("error", reject);
+      asked.end();
+    });
+  }
+
+  const about = (others: Others): Cell[] => cells.filter((cell) => cell.others === others);
+  const below = ["viewer", "submitter"] as const;
+  const isChange = ({ method }: Cell): boolean => method !== "GET";
+
+  test("the document says for each operation on tasks what becomes of others'", () => {
+    expect(cells.filter(({ path, others }) => path.startsWith("/api/v1/tasks/") && others === undefined)).toEqual([]);
+    expect([about("outline").length, about("refused").length, about("absent").length]).toEqual([5, 7, 1]);
+  });
+
+  test.each([
+    ...Scope.options.map((scope) => ({ scope, user: "ann", whose: "her own" })),
+    ...(["operator", "admin"] as const).map((scope) => ({ scope, user: "bob", whose: "another's" })),
+  ])("$scope $user: $whose task is told whole, and changed where the scope permits", async ({ scope, user }) => {
+    const token = api.coordinator.tokenFor(scope, user);
+    for (const cell of cells.filter(({ others }) => others !== undefined)) {
+      const { status, text } = await ask(cell, token);
+      const refused = status === 403;
+      expect({ ...cell, refused }).toEqual({ ...cell, refused: !permits(scope, cell.scope as Scope) });
+      if (refused) continue;
+      const told = text.includes(payloadOf("ann"));
+      expect({ ...cell, told }).toEqual({ ...cell, told: !BARE.includes(cell.path) && !cell.path.endsWith("/bulk") && status < 300 });
+      expect({ ...cell, his: text.includes(payloadOf("bob")) && !permits(scope, "operator") }).toEqual({ ...cell, his: false });
+      if (cell.path.endsWith("/bulk")) expect(api.coordinator.tasks.get(HERS)?.state).toBe("queued");
+    }
+  });
+
+  test.each(below)("%s bob: another's task is an outline, or refused, or not there", async (scope) => {
+    const token = api.coordinator.tokenFor(scope, "bob");
+    for (const cell of cells.filter((one) => one.others !== undefined && permits(scope, one.scope as Scope))) {
+      const { status, text } = await ask(cell, token);
+      const tells = { hers: text.includes(`"${HERS}"`), payload: text.includes(payloadOf("ann")), hidden: text.includes('"hidden":true') };
+      // The report of a bulk names what it has refused.
+      const isReport = cell.path.endsWith("/bulk");
+      const expected = {
+        outline: { status: 200, hers: !cell.path.endsWith("/attempts"), hidden: !BARE.includes(cell.path) },
+        refused: { status: isReport ? 200 : 403, hers: isReport, hidden: false },
+        absent: { status: 200, hers: false, hidden: false },
+      }[cell.others as Others];
+      // A queue tells of what waits, and this one is over.
+      if (cell.path === "/api/v1/queue") expected.hers = false;
+      expect({ ...cell, status, ...tells }).toEqual({ ...cell, ...expected, payload: false });
+      if (cell.others === "refused") expect(text).toContain("t1 belongs to ann; for tasks of others a token needs the scope operator.");
+      if (isChange(cell)) expect(api.coordinator.tasks.get(HERS)).toMatchObject({ state: "failed", seq: 4 });
+    }
+  });
+
+  test("her failures are no answer to a filter of his, and nothing else tells of her payloads", async () => {
+    for (const scope of below) {
+      const headers = { authorization: `Bearer ${api.coordinator.tokenFor(scope, "bob")}` };
+      plantTasks(api.coordinator);
+      await api.ask({ path: "/api/v1/tasks?alike=agent_failed-00c0ffee", headers });
+      expect(api.coordinator.listFilters.at(-1)).toMatchObject({ owner: "bob" });
+      expect((await api.ask({ path: "/api/v1/tasks?alike=agent_failed-00c0ffee&owner=ann", headers })).status).toBe(400);
+      for (const { path } of cells.filter(({ method, path: its }) => method === "GET" && !/\/(events|logs)$/.test(its))) {
+        for (const id of [HERS, "studio"]) {
+          const { text } = await api.ask({ path: path.replaceAll(/\{\w+\}/g, id), headers });
+          expect({ path, told: text.includes(payloadOf("ann")) }).toEqual({ path, told: false });
+        }
+      }
+    }
+  });
 });

@@ -1,5 +1,6 @@
 import { ERRORS } from "@openclaw-cluster/contract/errors";
-import { OPERATIONS, type Operation } from "@openclaw-cluster/contract/operations";
+import type { Operation } from "@openclaw-cluster/contract/operation";
+import { OPERATIONS } from "@openclaw-cluster/contract/operations";
 import { describe, expect, test } from "vitest";
 import { openApiDocument } from "./openapi.ts";
 

@@ -3,7 +3,7 @@
  * (@hono/zod-openapi's generator overflows the stack on recursive JSON values.)
  */
 import { ERRORS, Problem, type ErrorCode } from "@openclaw-cluster/contract/errors";
-import type { Operation } from "@openclaw-cluster/contract/operations";
+import type { Operation, Others } from "@openclaw-cluster/contract/operation";
 import { z } from "zod";
 
 type Schema = Record<string, unknown>;
@@ -11,6 +11,12 @@ type Components = Record<string, unknown>;
 
 /** Errors that any operation can answer with; an operation's own stand in docs/api.md. */
 const ANY: readonly ErrorCode[] = ["bad_request", "unauthorized", "forbidden", "misdirected", "overloaded", "internal", "unavailable"];
+
+const OTHERS: Readonly<Record<Others, string>> = {
+  outline: "Below the scope operator, tasks of other users come without their payloads.",
+  refused: "Below the scope operator, only for tasks of one's own.",
+  absent: "Below the scope operator, only of tasks of one's own.",
+};
 
 export function openApiDocument(operations: Readonly<Record<string, Operation>>, version: string): Schema {
   const components: Components = {};
@@ -35,7 +41,7 @@ export function openApiDocument(operations: Readonly<Record<string, Operation>>,
 }
 
 function describe(name: string, operation: Operation, components: Components): Schema {
-  const { summary, scope, params, query, body, reply, status, stream } = operation;
+  const { summary, scope, others, params, query, body, reply, status, stream } = operation;
   const parameters = [...fields("path", params, components), ...fields("query", query, components)];
   if (stream === true) parameters.push({ name: "Last-Event-ID", in: "header", required: false, schema: { type: "string" } });
   if (name === "submit")
@@ -43,14 +49,17 @@ function describe(name: string, operation: Operation, components: Components): S
   const content = { [stream === true ? "text/event-stream" : "application/json"]: { schema: schema(reply, components) } };
   const own: readonly ErrorCode[] = [
     ...(params === undefined ? [] : (["not_found", "state_conflict"] as const)),
+    // Of one task's events, a task that is not there.
+    ...(name === "events" ? (["not_found"] as const) : []),
     ...(body === undefined ? [] : (["payload_too_large", "unsupported_media_type"] as const)),
     ...(name === "submit" ? (["idempotency_mismatch", "storage_full"] as const) : []),
   ];
   return {
     operationId: name,
     summary,
-    description: `Scope: ${scope}.`,
+    description: `Scope: ${scope}.${others === undefined ? "" : ` ${OTHERS[others]}`}`,
     "x-scope": scope,
+    ...(others !== undefined && { "x-others": others }),
     ...(parameters.length > 0 && { parameters }),
     ...(body !== undefined && { requestBody: { required: true, content: { "application/json": { schema: schema(body, components) } } } }),
     responses: {

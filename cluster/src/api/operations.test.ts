@@ -112,6 +112,11 @@ test("the fields of a request arrive where they belong", async () => {
   expect(api.coordinator.listFilters.at(-1)).toEqual({ dead: true, alike: "agent_failed-00c0ffee" });
   await api.ask({ path: "/api/v1/tasks?dead=false" });
   expect(api.coordinator.listFilters.at(-1)).toEqual({});
+  await api.ask({ path: "/api/v1/tasks?mine=true" });
+  expect(api.coordinator.listFilters.at(-1)).toEqual({ owner: "admin" });
+  await api.ask({ path: "/api/v1/tasks?owner=ann&mine=false" });
+  expect(api.coordinator.listFilters.at(-1)).toEqual({ owner: "ann" });
+  expect((await api.ask({ path: "/api/v1/tasks?owner=ann&mine=true" })).json.code).toBe("bad_request");
   await api.ask(good("bulk"));
   expect(api.coordinator.orders.at(-1)).toEqual({
     filter: { states: ["queued"], label: ["team", "a"] },
@@ -130,9 +135,9 @@ test("the fields of a request arrive where they belong", async () => {
   expect((await api.ask(good("resume"))).json.draining).toBe(false);
 });
 
-test("a submit and a plan are of the token that asks, by id and name; no field of a task says it", async () => {
+test("a submit and a plan are of the token that asks, and of its user; no field of a task says it", async () => {
   const as = { headers: { authorization: `Bearer ${api.tokens.submitter}` }, method: "POST" };
-  const by = { owner: tokenId(api.tokens.submitter), ownerName: "submitter" };
+  const by = { owner: "submitter", token: tokenId(api.tokens.submitter) };
   await api.ask({ ...as, path: "/api/v1/tasks", body: { ...echo, user: "admin" } });
   expect(api.coordinator.requests.at(-1)).toMatchObject(by);
   await api.ask({ ...as, path: "/api/v1/tasks?plan=true", body: echo });
@@ -205,6 +210,8 @@ test("an operation without a handler or a scope stops the start", () => {
     "operation invent has no handler",
   );
   expect(() => mountRoutes(parts, { queue: { ...OPERATIONS.queue, scope: "" as "viewer" } })).toThrow("operation queue has no scope");
+  const { others: _others, ...silent } = OPERATIONS.cancel;
+  expect(() => mountRoutes(parts, { cancel: silent })).toThrow("/tasks/{id}/cancel does not say what becomes of others' tasks");
 });
 
 test("probes: the bare one is open, the others are not", async () => {

@@ -5,28 +5,33 @@
  * R1. An operation without a handler or a known scope stops the start: nothing is served by accident or unguarded.
  * R2. Every path, known or not, is behind the token, but the bare /healthz, and operations whose body is itself the proof.
  * R3. Methods are an allow-list: what is not in the table is refused, HEAD and OPTIONS included.
+ * R4. What the table refuses for tasks of others is refused here, before a handler sees it; and an operation on tasks that does not
+ *     say what becomes of others' stops the start.
  */
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { HttpBindings } from "@hono/node-server";
 import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
-import { OPERATIONS, type Operation, type OperationName } from "@openclaw-cluster/contract/operations";
+import type { Operation } from "@openclaw-cluster/contract/operation";
+import { OPERATIONS, type OperationName } from "@openclaw-cluster/contract/operations";
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import { Hono, type Context } from "hono";
 import type { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import { readerOf, type Reader } from "../core/visibility.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
 import { asClusterError, json, problem, text } from "./answers.ts";
-import { isSending, refuseUnread, type Bodies } from "./body.ts";
-import { check } from "./check.ts";
+import { isSending, refuseForm, refuseUnread, type Bodies } from "./body.ts";
+import { check, checkBody } from "./check.ts";
 import { streamEvents, type EventQuery } from "./event-stream.ts";
-import type { Gate } from "./gate.ts";
+import type { Gate, Judge } from "./gate.ts";
 import { HANDLERS, type Call, type OwnWay } from "./handlers.ts";
 import { streamLogs, type LogQuery } from "./log-stream.ts";
 import { metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
+import { ownership } from "./ownership.ts";
 import { event, type Streams } from "./stream.ts";
 import { submit } from "./submit.ts";
 
@@ -47,11 +52,9 @@ type Serve = (parts: RouteParts, operation: Operation) => (context: Context<Env>
 
 const OWN_WAYS: Readonly<Record<OwnWay, Serve>> = {
   submit: serveSubmit,
-  events: serveStream((parts, outgoing, input, lastEventId) =>
-    streamEvents({ ...parts, outgoing }, input.query as EventQuery, lastEventId),
-  ),
-  logs: serveStream((parts, outgoing, input, lastEventId) =>
-    streamLogs({ ...parts, outgoing }, (input.params as Call<"logs">["params"]).id, input.query as LogQuery, lastEventId),
+  events: serveStream((parts, input, lastEventId) => streamEvents(parts, input.query as EventQuery, lastEventId)),
+  logs: serveStream((parts, input, lastEventId) =>
+    streamLogs(parts, (input.params as Call<"logs">["params"]).id, input.query as LogQuery, lastEventId),
   ),
 };
 
@@ -82,24 +85,33 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
   const handle = HANDLERS[name as Exclude<OperationName, OwnWay>] as (coordinator: Coordinator, call: unknown) => unknown;
   const input = readInput(operation);
   const bytesMax = scope === "proof" ? STRANGERS_BYTES_MAX : undefined;
-  const serve = (context: Context<Env>, token?: ApiTokenRow): Response | Promise<Response> => {
+  const mayUse = ownership(operation);
+  const serve = (context: Context<Env>, token?: ApiTokenRow, judge?: Judge): Response | Promise<Response> => {
     const { incoming, outgoing } = context.env;
     const { params, query } = input(context);
     const actor = token === undefined ? "" : `token ${token.id} (${token.name})`;
+    const reader = token === undefined ? NOBODY : readerOf(token);
     const signal = (): AbortSignal => {
       const gone = new AbortController();
       outgoing.on("close", () => gone.abort());
       return gone.signal;
     };
-    const answer = async (body: unknown): Promise<Response> =>
-      json(operation.status, await handle(parts.coordinator, { params, query, body, signal, actor }));
+    const answer = async (body: unknown): Promise<Response> => {
+      if (mayUse !== undefined) await mayUse(parts.coordinator, reader, params);
+      const call = { params, query, body, signal, actor, reader };
+      const reply = judge === undefined ? handle(parts.coordinator, call) : judge(async () => handle(parts.coordinator, call));
+      return json(operation.status, await reply);
+    };
     const form = operation.body;
-    if (form === undefined) return answer(undefined);
-    return parts.bodies.read(incoming, ({ value }) => answer(check(form, value, "")), bytesMax);
+    if (form !== undefined) return parts.bodies.read(incoming, ({ value }) => answer(checkBody(form, value, "")), bytesMax);
+    if (operation.method !== "get") refuseForm(incoming);
+    return answer(undefined);
   };
-  if (scope === "proof") return (context) => parts.gate.prove(context.env.incoming, async () => serve(context));
+  if (scope === "proof") return (context) => parts.gate.prove(context.env.incoming, async (judge) => serve(context, undefined, judge));
   return async (context) => serve(context, parts.gate.admit(context.env.incoming, scope));
 }
+
+const NOBODY: Reader = { user: "", all: false };
 
 /** Of an operation with a way of its own. */
 function tokenScope({ scope, path }: Operation): Scope {
@@ -132,18 +144,28 @@ function refuse({ incoming, outgoing }: HttpBindings, error: ClusterError, clock
   return RESPONSE_ALREADY_SENT;
 }
 
-type Run = (parts: RouteParts, outgoing: HttpBindings["outgoing"], input: Input, lastEventId: string | undefined) => Promise<void>;
+interface StreamParts extends RouteParts {
+  readonly outgoing: HttpBindings["outgoing"];
+  readonly reader: Reader;
+  readonly mustHold: () => void;
+}
+type Run = (parts: StreamParts, input: Input, lastEventId: string | undefined) => Promise<void>;
 
 function serveStream(run: Run): Serve {
   return (parts, operation) => {
     const scope = tokenScope(operation);
     const input = readInput(operation);
+    const mayUse = ownership(operation);
     return async (context) => {
       const { incoming, outgoing } = context.env;
-      parts.gate.admit(incoming, scope);
+      const token = parts.gate.admit(incoming, scope);
+      const reader = readerOf(token);
+      const mustHold = (): void => parts.gate.mustHold(token);
       const lastEventId = incoming.headers["last-event-id"];
       try {
-        await run(parts, outgoing, input(context), typeof lastEventId === "string" ? lastEventId : undefined);
+        const its = input(context);
+        if (mayUse !== undefined) await mayUse(parts.coordinator, reader, its.params);
+        await run({ ...parts, outgoing, reader, mustHold }, its, typeof lastEventId === "string" ? lastEventId : undefined);
       } catch (thrown) {
         if (!outgoing.headersSent) throw thrown;
         outgoing.end(event(toProblem(asClusterError(thrown, parts.log)), { name: "error" }));

@@ -7,13 +7,17 @@ import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
+import { hashToken } from "../trust/token.ts";
 import { STREAM } from "./stream.ts";
 
 let api: TestApi;
 let clock: HandClock;
+/** For whose tasks it may read all: those that the administrator has submitted. */
+let reader: string;
 beforeEach(async () => {
   clock = new HandClock();
   api = await startApi({ clock });
+  reader = api.coordinator.tokenFor("viewer", "admin");
   await api.ask({ method: "POST", path: "/api/v1/tasks", body: { tasks: [spec(), spec(), spec()] } });
 });
 afterEach(() => api.close());
@@ -32,7 +36,7 @@ interface Open {
 
 function open(path: string, headers: Record<string, string> = {}): Promise<Open> {
   return new Promise((resolve, reject) => {
-    const all = { authorization: `Bearer ${api.tokens.viewer}`, ...headers };
+    const all = { authorization: `Bearer ${reader}`, ...headers };
     const asked = request({ host: "127.0.0.1", port: api.port, path: `/api/v1${path}`, headers: all, agent: false }, (answer) => {
       const pieces: string[] = [];
       let ended = false;
@@ -213,6 +217,24 @@ test("logs with follow go on until the task ends", async () => {
   expect(stream.ended).toBe(false);
   api.coordinator.finish([id(1)]);
   await expect.poll(() => stream.events().at(-1)?.name).toBe("end");
+});
+
+test("a stream tells nothing more when its token is gone", async () => {
+  const chunks: OutputChunk[] = [];
+  api.coordinator.output.set(id(1), chunks);
+  const feed = await open("/events");
+  const output = await open("/tasks/t1/logs?follow=true");
+  await expect.poll(() => api.coordinator.listening).toBe(2);
+  api.coordinator.finish([id(2)]);
+  await arrived(feed, 1);
+  api.coordinator.rows.delete(hashToken(reader));
+  chunks.push({ task: id(1), attempt: 1, n: 0, at: 1, stream: "stdout", text: "later" });
+  api.coordinator.finish([id(1)], { result: "later" });
+  await expect.poll(() => [feed.ended, output.ended]).toEqual([true, true]);
+  for (const stream of [feed, output]) {
+    expect(stream.pieces.join("")).not.toContain("later");
+    expect(stream.events().at(-1)).toMatchObject({ name: "error", data: expect.stringContaining('"unauthorized"') as string });
+  }
 });
 
 test("a fault in the middle of a stream is told as an event", async () => {

@@ -9,10 +9,11 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import type { TokenRow } from "../store/store.ts";
+import { userOf } from "../core/visibility.ts";
+import type { ApiTokenRow } from "../store/store.ts";
 import { json } from "./answers.ts";
 import type { Bodies, Body } from "./body.ts";
-import { check } from "./check.ts";
+import { check, checkBody } from "./check.ts";
 
 const KEY_FORM = /^[\x20-\x7e]{1,256}$/;
 /** A number can grow when it is written out again: 1e20 becomes 21 digits. No other JSON grows more. */
@@ -26,7 +27,12 @@ interface Parts {
   readonly bodies: Bodies;
 }
 
-export async function submit({ coordinator, bodies }: Parts, token: TokenRow, incoming: IncomingMessage, plan: boolean): Promise<Response> {
+export async function submit(
+  { coordinator, bodies }: Parts,
+  token: ApiTokenRow,
+  incoming: IncomingMessage,
+  plan: boolean,
+): Promise<Response> {
   const key = incoming.headers["idempotency-key"];
   if (key !== undefined && (typeof key !== "string" || !KEY_FORM.test(key))) {
     throw new ClusterError("bad_request", "Idempotency-Key must be 1 to 256 printable ASCII characters.");
@@ -36,7 +42,7 @@ export async function submit({ coordinator, bodies }: Parts, token: TokenRow, in
 
 async function take(
   coordinator: Coordinator,
-  token: TokenRow,
+  token: ApiTokenRow,
   { raw, value }: Body,
   key: string | undefined,
   plan: boolean,
@@ -46,7 +52,7 @@ async function take(
   const specs = many
     ? check(ArrayForm, value, "").tasks.map((spec, index) => checkSpec(spec, `tasks[${index}]`, mayBeLarge))
     : [checkSpec(value, "", mayBeLarge)];
-  const by = { owner: token.id, ownerName: token.name };
+  const by = { owner: userOf(token), token: token.id };
   if (plan) {
     const plans = coordinator.plan(specs, by);
     return json(200, many ? { plans } : plans[0]);
@@ -69,5 +75,5 @@ function checkSpec(spec: unknown, at: string, mayBeLarge: boolean): TaskSpec {
       throw new ClusterError("payload_too_large", `${at || "The task"} has ${bytes} bytes; the limit is ${LIMITS.specBytesMax}.`);
     }
   }
-  return check(TaskSpec, spec, at);
+  return checkBody(TaskSpec, spec, at);
 }

@@ -140,7 +140,7 @@ test("another certificate is shown from the next connection on, and who is conne
 test("connections beyond the limit are told so over TLS too", async () => {
   const { chain: cert, key } = authority.certify(HOSTS, Date.now());
   const server = createTlsServer({ cert, key }, (incoming, outgoing) => void outgoing.end(surplus.refusal(incoming)?.code ?? "served"));
-  const surplus = watchConnections(server, { connectionsMax: 1, idleMs: 1_000 });
+  const surplus = watchConnections(server, { connectionsMax: 1, ofAddressMax: 1, idleMs: 1_000 });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

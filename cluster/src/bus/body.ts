@@ -1,5 +1,6 @@
 /** Bodies on the bus: JSON in UTF-8. Buffer is used because it is twice as fast as TextEncoder and TextDecoder here. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { isTooDeep } from "../system/json-depth.ts";
 import { BODY_BYTES_MAX } from "./bus.ts";
 
 /** Throws payload_too_large: such a message would cost the whole connection. */
@@ -10,10 +11,12 @@ export function encodeBody(body: unknown, subject: string): Buffer {
   return bytes;
 }
 
-/** undefined, which JSON does not have, for what is no JSON. */
+/** undefined, which JSON does not have, for what is no JSON, and for what is too deep to be one of ours. */
 export function decodeBody(bytes: Uint8Array): unknown {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (isTooDeep(text)) return undefined;
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as unknown;
+    return JSON.parse(text.toString("utf8")) as unknown;
   } catch {
     // Whoever wrote it is told by no answer; the caller drops it.
     return undefined;

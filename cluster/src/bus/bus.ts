@@ -1,6 +1,6 @@
 /**
  * The bus's door: a messenger. Whatever it loses, doubles or reorders, the next heartbeat mends; nobody may take a
- * message's arrival as proof of anything but its sender's credential.
+ * message's arrival as proof of anything but its sender's signature.
  *
  * B1. `publish` never blocks and may lose.
  * B2. `request` ends in an answer or a ClusterError (`bus_timeout`, `bus_unreachable`); a time-out means unknown.
@@ -10,12 +10,15 @@
  * B6. `deliver` is a `request` for what may be large. It waits for room on the node's line, as output and blobs do, so that
  *     heartbeats, which do not wait, are not held up behind it; the time-out counts for each part of it from its sending.
  *     What is delivered may be overtaken by what was sent later.
+ * B7. Messages and answers are sealed (envelopes.ts): a handler gets what its sender has signed, once. What is published to a
+ *     party that was not heard yet is said as a request, so that it is not lost for that alone.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Refusal } from "./envelope-door.ts";
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;
-/** A body's JSON; what is beyond it is refused with payload_too_large where it is sent. Leaves room for headers. */
+/** A body's JSON; what is beyond it is refused with payload_too_large where it is sent. Leaves room for headers and the seal. */
 export const BODY_BYTES_MAX = MESSAGE_BYTES_MAX - 1_024;
 
 /** Kept pieces that `read` may hold, without anybody having asked for them yet. Two read faster than a MiB did, four and more faster still. */
@@ -41,6 +44,8 @@ export interface ReadOptions {
 export interface Bus {
   readonly connected: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
+  /** Something was refused that claims to come from this party (B7). Told for each: the listener sees to a limit. */
+  onRefusal(listener: (party: string, why: Refusal) => void): Subscription;
   publish(subject: string, body: unknown): void;
   request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
   deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;

@@ -10,13 +10,15 @@
  */
 import { randomUUID } from "node:crypto";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
+import { LINE_BYTES_MAX } from "../trust/envelope.ts";
 import { BODY_BYTES_MAX } from "./bus.ts";
 import type { Line, Lines } from "./line.ts";
 import type { Requests } from "./nats-append.ts";
 
 /** A quarter of a second at 64 kB/s. */
 const PART_BYTES = 16 * 1024;
-const PARTS_MAX = Math.ceil(BODY_BYTES_MAX / PART_BYTES);
+const SEALED_BYTES_MAX = BODY_BYTES_MAX + LINE_BYTES_MAX;
+const PARTS_MAX = Math.ceil(SEALED_BYTES_MAX / PART_BYTES);
 /** `<message> <number, from 0> <how many>` */
 const PART = "Ocx-Part";
 const HELD_MS = "Ocx-Held-Ms";
@@ -96,7 +98,7 @@ export class Joiner {
     if (!header) return raw.data;
     const [message, n, count] = header.split(" ");
     const half = this.#halfFor(raw.subject, message ?? "", Number(n));
-    if (half === undefined || half.bytes + raw.data.length > BODY_BYTES_MAX || !(Number(count) <= PARTS_MAX)) {
+    if (half === undefined || half.bytes + raw.data.length > SEALED_BYTES_MAX || !(Number(count) <= PARTS_MAX)) {
       this.#halves.delete(raw.subject);
       return undefined;
     }

@@ -9,9 +9,12 @@ import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
+import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
+import { ask, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
@@ -19,7 +22,7 @@ import { getBlob, putBlob } from "./nats-blobs.ts";
 import { openConnection, type Connection } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
 import { ensureStreams, readOutput } from "./nats-streams.ts";
-import { COORDINATOR_INBOX, inboxOf, senderOf } from "./subjects.ts";
+import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
@@ -29,6 +32,7 @@ export interface NatsOptions {
   readonly node?: NodeId;
   /** `SU…` */
   readonly seed: Uint8Array | string;
+  readonly envelopes: Envelopes;
   readonly log: Log;
   /** How long to try before the first connection; 10 s unless said. Later the bus reconnects for ever. */
   readonly firstConnectMs?: number;
@@ -40,6 +44,8 @@ export interface NatsOptions {
 
 const ENSURE_AGAIN_MS = 1_000;
 const FROM_NODES = "ocx.up.";
+/** To a party that was not heard yet, something that needs no answer. */
+const FIRST_WORD_MS = 5_000;
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
@@ -47,21 +53,25 @@ export async function connectNats(options: NatsOptions): Promise<Bus> {
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);
   const connection = await openConnection({ ...options, inboxPrefix, name: node ?? "coordinator" });
   if (node === undefined) await keepStreams(connection, log);
-  return new NatsBus(connection, log);
+  return new NatsBus(connection, options);
 }
 
 class NatsBus implements Bus {
   readonly #connection: Connection;
   readonly #log: Log;
+  readonly #complaints: SparingLog;
+  readonly #envelopes: Envelopes;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
 
-  constructor(connection: Connection, log: Log) {
+  constructor(connection: Connection, { envelopes, log }: Pick<NatsOptions, "envelopes" | "log">) {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
+    this.#complaints = sparingLog(log, systemClock);
+    this.#envelopes = envelopes;
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
@@ -76,18 +86,26 @@ class NatsBus implements Bus {
     return this.#connection.onStatus(listener);
   }
 
+  onRefusal(listener: RefusalListener): Subscription {
+    return { stop: this.#envelopes.onRefusal(listener) };
+  }
+
   publish(subject: string, body: unknown): void {
-    this.#publish(subject, body);
+    const json = encodeBody(body, subject);
+    // The client library would keep it until the next attempt to connect, and then drop it.
+    if (!this.connected) return;
+    if (this.#envelopes.knows(subject)) this.#connection.nc.publish(subject, this.#envelopes.seal(subject, json).bytes);
+    else this.request(subject, body, FIRST_WORD_MS).catch(ignoreNoAnswer);
   }
 
   async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const answer = await this.#requests.send(subject, encodeBody(body, subject), timeoutMs);
-    return decodeBody(answer.data);
+    const send = async (bytes: Uint8Array): Promise<Uint8Array> => (await this.#requests.send(subject, bytes, timeoutMs)).data;
+    return decodeBody(await ask(this.#envelopes, subject, encodeBody(body, subject), send));
   }
 
   async deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const answer = await this.#deliveries.deliver(subject, encodeBody(body, subject), timeoutMs);
-    return decodeBody(answer.data);
+    const send = async (bytes: Uint8Array): Promise<Uint8Array> => (await this.#deliveries.deliver(subject, bytes, timeoutMs)).data;
+    return decodeBody(await ask(this.#envelopes, subject, encodeBody(body, subject), send));
   }
 
   subscribe(pattern: string, handle: (message: Message) => void): Subscription {
@@ -122,30 +140,44 @@ class NatsBus implements Bus {
     return this.#connection.close();
   }
 
-  #publish(subject: string, body: unknown, headers?: MsgHdrs): void {
-    const bytes = encodeBody(body, subject);
-    // The client library would keep it until the next attempt to connect, and then drop it.
-    if (this.connected) this.#connection.nc.publish(subject, bytes, headers && { headers });
+  #answer(reply: string, bytes: Uint8Array, headers?: MsgHdrs): void {
+    if (this.connected) this.#connection.nc.publish(reply, bytes, headers && { headers });
   }
 
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
-      return this.#log.warn({ subject }, "dropped a message that wants its answer sent to somebody else");
+      return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;
-    const body = decodeBody(bytes);
-    if (body === undefined) return this.#log.warn({ subject }, "dropped a message that is no JSON");
+    const read = this.#envelopes.read(subject, bytes);
+    if (read.kind === "refused") {
+      if (reply && read.challenge !== undefined) this.#answer(reply, read.challenge);
+      return;
+    }
+    const body = decodeBody(read.body);
+    if (body === undefined) return this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that is no JSON");
     const receivedAt = performance.now();
-    const respond = (answer: unknown): void => this.#publish(reply as string, answer, heldFor(performance.now() - receivedAt));
+    const respond = (answer: unknown): void => {
+      try {
+        this.#answer(reply as string, read.answer(encodeBody(answer, subject)), heldFor(performance.now() - receivedAt));
+      } catch (error) {
+        // Whoever answers has done what was asked; that the answer is too large for a message must not stop it in its turn.
+        this.#complaints.warn(nodeOf(subject), { subject, err: error }, "an answer could not be sent");
+      }
+    };
     try {
       handle(reply ? { subject, body, respond } : { subject, body });
     } catch (error) {
-      this.#log.error({ subject, err: error }, "a handler of the bus threw");
+      // Once would be too often; but whoever found out how to do it may do it again and again.
+      this.#complaints.warn(nodeOf(subject), { subject, err: error }, "a handler of the bus threw");
     }
   }
 }
+
+/** Whether it has arrived is of no matter: it may be lost (B1 in bus.ts). */
+function ignoreNoAnswer(): void {}
 
 /** The streams may be gone after a server's restart (its folder was deleted), so they are ensured at each connection. */
 async function keepStreams(connection: Connection, log: Log): Promise<void> {

@@ -2,18 +2,26 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { expect, test } from "vitest";
 import { systemClock, type Clock } from "../system/clock.ts";
 import { busConformance } from "./bus.conformance.ts";
+import { simulatedEnvelopes } from "../../../tests/support/fake-keys.ts";
+import { plainEnvelopes } from "./envelope-door.ts";
 import { openRamNet, type Faults } from "./ram.ts";
-import { subjectFits } from "./subjects.ts";
+import { COORDINATOR, subjectFits } from "./subjects.ts";
 
-busConformance("ram", async () => {
-  const net = openRamNet({ clock: systemClock });
-  const [coordinator, worker] = [net.connect("coordinator"), net.connect("a")];
-  const close = async (): Promise<void> => {
-    await worker.close();
-    await coordinator.close();
-  };
-  return { coordinator, worker, node: "a" as NodeId, close };
-});
+for (const [name, envelopes] of [
+  ["ram", plainEnvelopes],
+  ["ram, sealed", simulatedEnvelopes(1)],
+] as const) {
+  busConformance(name, async () => {
+    const net = openRamNet({ clock: systemClock });
+    const coordinator = net.connect("coordinator", systemClock, envelopes(COORDINATOR));
+    const worker = net.connect("a", systemClock, envelopes("a"));
+    const close = async (): Promise<void> => {
+      await worker.close();
+      await coordinator.close();
+    };
+    return { coordinator, worker, node: "a" as NodeId, close };
+  });
+}
 
 /** Runs what was scheduled, in order of time. */
 function handClock(): Clock & { run(): void } {

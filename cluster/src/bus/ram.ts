@@ -10,6 +10,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Message, ReadOptions, Subscription } from "./bus.ts";
+import { ask, plainEnvelopes, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { blobPart, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */
@@ -23,13 +24,18 @@ export interface Passage {
 export type Faults = (passage: Passage) => readonly number[];
 
 export interface RamNet {
-  /** `clock`: the party's own, which a simulation stops and ends with it; what arrives then waits, or is dropped. */
-  connect(name: string, clock?: Clock): Bus;
+  /**
+   * `clock`: the party's own, which a simulation stops and ends with it; what arrives then waits, or is dropped. `envelopes`:
+   * without them nothing is sealed.
+   */
+  connect(name: string, clock?: Clock, envelopes?: Envelopes): Bus;
   /** As when the server dies: every message that is under way is lost. Connections are the caller's to cut. */
   drop(): void;
 }
 
 const PIECES_MAX = 65_536;
+/** To a party that was not heard yet, something that needs no answer. */
+const FIRST_WORD_MS = 5_000;
 const UNHARMED: readonly number[] = [0];
 
 interface Receiver {
@@ -37,7 +43,8 @@ interface Receiver {
   readonly clock: Clock;
   readonly pattern: string;
   stopped: boolean;
-  deliver(message: Message): void;
+  /** `respond`: for the answer's bytes. */
+  deliver(bytes: Uint8Array, subject: string, respond?: (bytes: Uint8Array) => void): void;
 }
 
 interface Piece {
@@ -47,7 +54,10 @@ interface Piece {
 
 export function openRamNet(options: { clock: Clock; faults?: Faults }): RamNet {
   const net = new Net(options.clock, options.faults ?? (() => UNHARMED));
-  return { connect: (name, clock = options.clock) => new RamBus(name, net, clock), drop: () => net.drop() };
+  return {
+    connect: (name, clock = options.clock, envelopes = plainEnvelopes()) => new RamBus(name, net, clock, envelopes),
+    drop: () => net.drop(),
+  };
 }
 
 /** What all connections share. */
@@ -144,15 +154,17 @@ class RamBus implements Bus {
   readonly #name: string;
   readonly #net: Net;
   readonly #clock: Clock;
+  readonly #envelopes: Envelopes;
   readonly #own = new Set<Receiver>();
   #connected = true;
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #closed = new AbortController();
 
-  constructor(name: string, net: Net, clock: Clock) {
+  constructor(name: string, net: Net, clock: Clock, envelopes: Envelopes) {
     this.#name = name;
     this.#net = net;
     this.#clock = clock;
+    this.#envelopes = envelopes;
   }
 
   get connected(): boolean {
@@ -164,20 +176,30 @@ class RamBus implements Bus {
     return { stop: () => this.#listeners.delete(listener) };
   }
 
+  onRefusal(listener: RefusalListener): Subscription {
+    return { stop: this.#envelopes.onRefusal(listener) };
+  }
+
   publish(subject: string, body: unknown): void {
-    this.#send(subject, encodeBody(body, subject));
+    const json = encodeBody(body, subject);
+    if (!this.#connected) return;
+    if (this.#envelopes.knows(subject)) this.#send(subject, this.#envelopes.seal(subject, json).bytes);
+    else this.request(subject, body, FIRST_WORD_MS).catch(() => undefined);
   }
 
   async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const bytes = encodeBody(body, subject);
+    const json = encodeBody(body, subject);
+    return decodeBody(await ask(this.#envelopes, subject, json, (bytes) => this.#ask(subject, bytes, timeoutMs)));
+  }
+
+  async #ask(subject: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     if (!this.#connected) throw new ClusterError("bus_unreachable", `${subject}: the connection is closed`);
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
     const timer = this.#clock.after(timeoutMs, () => reject(new ClusterError("bus_timeout", `${subject}: no answer in time`)));
-    const respond = (from: string) => (answer: unknown) => {
-      const answerBytes = encodeBody(answer, subject);
+    const respond = (from: string) => (answer: Uint8Array) => {
       this.#net.pass({ from, to: this.#name, subject }, this.#clock, () => {
         timer.cancel();
-        if (this.#connected) resolve(decodeBody(answerBytes));
+        if (this.#connected) resolve(answer);
       });
     };
     if (this.#send(subject, bytes, respond) === 0) {
@@ -193,7 +215,8 @@ class RamBus implements Bus {
   }
 
   subscribe(pattern: string, handle: (message: Message) => void): Subscription {
-    const receiver: Receiver = { owner: this.#name, clock: this.#clock, pattern, stopped: false, deliver: handle };
+    const deliver: Receiver["deliver"] = (bytes, subject, respond) => this.#receive(bytes, subject, respond, handle);
+    const receiver: Receiver = { owner: this.#name, clock: this.#clock, pattern, stopped: false, deliver };
     this.#own.add(receiver);
     this.#net.add(receiver);
     return { stop: () => this.#drop(receiver) };
@@ -247,15 +270,29 @@ class RamBus implements Bus {
     for (const listener of this.#listeners) listener(false);
   }
 
+  #receive(
+    bytes: Uint8Array,
+    subject: string,
+    respond: ((bytes: Uint8Array) => void) | undefined,
+    handle: (message: Message) => void,
+  ): void {
+    const read = this.#envelopes.read(subject, bytes);
+    if (read.kind === "refused") {
+      if (read.challenge !== undefined) respond?.(read.challenge);
+      return;
+    }
+    const body = decodeBody(read.body);
+    if (respond === undefined) handle({ subject, body });
+    else handle({ subject, body, respond: (answer) => respond(read.answer(encodeBody(answer, subject))) });
+  }
+
   /** Returns how many receivers there are, reached or not. */
-  #send(subject: string, bytes: Uint8Array, respond?: (from: string) => (answer: unknown) => void): number {
-    if (!this.#connected) return 0;
+  #send(subject: string, bytes: Uint8Array, respond?: (from: string) => (answer: Uint8Array) => void): number {
     const receivers = this.#net.receiversOf(subject);
     for (const receiver of receivers) {
       this.#net.pass({ from: this.#name, to: receiver.owner, subject }, receiver.clock, () => {
         if (receiver.stopped) return;
-        const body = decodeBody(bytes);
-        receiver.deliver(respond === undefined ? { subject, body } : { subject, body, respond: respond(receiver.owner) });
+        receiver.deliver(bytes, subject, respond?.(receiver.owner));
       });
     }
     return receivers.length;

@@ -38,8 +38,9 @@ export function senderOf(subject: string): NodeId {
 
 /** Where answers to a node's requests arrive. */
 export const inboxOf = (node: NodeId): string => `_INBOX_${node}`;
-/** In capitals, which no node's id can have. */
-export const COORDINATOR_INBOX = "_INBOX_COORDINATOR";
+/** The party that is no node. In capitals, which no node's id can have. */
+export const COORDINATOR = "COORDINATOR";
+export const COORDINATOR_INBOX = `_INBOX_${COORDINATOR}`;
 
 /** What a node may publish and subscribe to; everything else is refused, but for one answer to what it is asked. */
 export function rightsOf(node: NodeId): { publish: readonly string[]; subscribe: readonly string[] } {

@@ -19,6 +19,8 @@ export interface BulkOptions {
   readonly node?: string;
   readonly label?: string;
   readonly name?: string;
+  readonly owner?: string;
+  readonly mine?: true;
   readonly dead?: true;
   readonly alike?: string;
   readonly all?: true;
@@ -47,17 +49,21 @@ export function filterOptions(command: Command): Command {
     .option("--state <state>", "all in this state; may be repeated", collect)
     .option("--node <node>", "all of this node")
     .option("--label <name=value>", "all that are filed under this label")
+    .option("--mine", "all that are yours")
+    .option("--owner <user>", "all of this user")
     .option("--dead", "all that failed for good")
     .option("--alike <group>", "all that failed like this; `dead` lists the groups");
 }
 
-export function readFilter({ state, node, label, kind, name, dead, alike }: BulkOptions): BulkFilter {
+export function readFilter({ state, node, label, kind, name, owner, mine, dead, alike }: BulkOptions): BulkFilter {
   return {
     ...(state !== undefined && { state: state.map(readTaskState) }),
     ...(node !== undefined && { node: readNodeId(node) }),
     ...(label !== undefined && { label: readLabel(label).join("=") }),
     ...(kind !== undefined && { kind: readOne(TaskKind, kind, "--kind") }),
     ...(name !== undefined && { name }),
+    ...(owner !== undefined && { owner }),
+    ...(mine === true && { mine }),
     ...(dead === true && { dead }),
     ...(alike !== undefined && { alike: readOne(Alike, alike, "--alike") }),
   };
@@ -79,12 +85,16 @@ export async function carryOut(
 ): Promise<number> {
   const { done, dryRun, yes } = options;
   if (dryRun === true || yes !== true) {
-    const { matched } = await callAll(session, { ...action, filter, dryRun: true });
+    const { matched, refused } = await callAll(session, { ...action, filter, dryRun: true });
+    const count = matched - refused;
     if (dryRun === true) {
-      session.show({ ok: true, matched }, () => `would be ${done}: ${tasks(matched)}\n`);
+      session.show(
+        { ok: true, matched, refused },
+        () => `would be ${done}: ${tasks(count)}${refused === 0 ? "" : `; not yours: ${tasks(refused)}`}\n`,
+      );
       return 0;
     }
-    await confirm(session, `${tasks(matched)} would be ${done}`, matched);
+    await confirm(session, `${tasks(count)} would be ${done}`, count);
   }
   const report = await callAll(session, { ...action, filter }, done);
   session.show({ ok: report.refused === 0, ...report }, () => reportText(report, done));

@@ -38,6 +38,7 @@ export const COMMANDS: readonly Entry[] = [
   { name: "doctor", group: MACHINE, summary: "check this machine and its way to the cluster", load: () => import("./commands/doctor.ts") },
   { name: "config", group: MACHINE, summary: "show and change this machine's settings", load: () => import("./commands/config.ts") },
   { name: "policy", group: MACHINE, summary: "check and try what may run on this machine", load: () => import("./commands/policy.ts") },
+  { name: "secret", group: MACHINE, summary: "keep secrets of this machine for commands", load: () => import("./commands/secret.ts") },
   {
     name: "restore",
     group: MACHINE,

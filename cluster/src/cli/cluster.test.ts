@@ -245,7 +245,7 @@ describe("token", () => {
     const reader = (one: string) => cli(["status"], { env: { ...env, OPENCLAW_CLUSTER_TOKEN: one } });
     expect((await reader(token)).code).toBe(0);
     const listed = await cli(["token"]);
-    expect(listed.stdout).toMatch(/TOKEN +SCOPE +NAME/);
+    expect(listed.stdout).toMatch(/TOKEN +SCOPE +USER +NAME/);
     expect(listed.stdout).toContain("never");
     expect(listed.stdout).not.toContain(token.slice(13));
     expect((await cli(["token", "revoke", token])).stdout).toContain("opens nothing any more");
@@ -256,6 +256,12 @@ describe("token", () => {
     expect((await reader((await readFile(out, "utf8")).trim())).code).toBe(0);
     expect(kept.stdout).not.toContain((await readFile(out, "utf8")).trim());
     if (process.platform !== "win32") expect((await stat(out)).mode & 0o777).toBe(0o600);
+  });
+
+  it("says for whom it speaks", async () => {
+    expect((await cli(["token", "create", "phone", "--user", "ann"])).stdout).toContain("It speaks for ann; its scope is submitter");
+    expect((await cli(["token"])).stdout).toMatch(/submitter +ann +phone/);
+    expect((await cli(["token", "create", "phone", "--user", "an\nn"])).code).toBe(2);
   });
 
   it("wants words that it understands", async () => {

@@ -20,6 +20,7 @@ export function policyText(terminal: Terminal, policy: Policy, moment: Moment): 
       : [
           ["folders", `a fresh one for each task${also(allow.cwds)}${never(deny.cwds)}`] as const,
           ["variables", allow.env.length === 0 ? "none" : allow.env.join(", ")] as const,
+          ...(allow.secrets.length === 0 ? [] : [["secrets", allow.secrets.join(", ")] as const]),
         ]),
     ["users", policy.users === undefined ? "everybody" : listed(policy.users.allow, policy.users.deny, "everybody")],
     ["quiet", policy.hours === undefined ? "never" : quietText(policy.hours, moment)],

@@ -19,8 +19,11 @@ const STATE_STYLES: Partial<Record<TaskState, Style>> = {
 export const stateStyle = (state: TaskState): Style | undefined => STATE_STYLES[state];
 
 export function taskTable(terminal: Terminal, tasks: readonly Task[], now: number): string {
+  // Where all are of one, and one's own, there is nothing to tell apart.
+  const isMixed = new Set(tasks.map(({ owner }) => owner)).size > 1 || tasks.some(({ hidden }) => hidden);
   return table(terminal, tasks, [
     { title: "ID", value: (task) => task.id },
+    { title: "OWNER", value: (task) => (isMixed ? (task.owner ?? "-") : undefined) },
     { title: "STATE", value: (task) => task.state, style: (task) => stateStyle(task.state) },
     { title: "KIND", value: (task) => task.kind },
     { title: "NODE", value: (task) => task.node ?? "-" },
@@ -33,14 +36,15 @@ export function taskTable(terminal: Terminal, tasks: readonly Task[], now: numbe
 /** Its name, else what it was asked to do. */
 export const title = (task: Task): string => task.name ?? asked(task);
 
-function asked(task: Task): string {
-  switch (task.spec.kind) {
+function asked({ spec }: Task): string {
+  if (!("input" in spec)) return "";
+  switch (spec.kind) {
     case "agent":
-      return task.spec.input.message;
+      return spec.input.message;
     case "command":
-      return task.spec.input.argv.join(" ");
+      return spec.input.argv.join(" ");
     case "tool":
-      return task.spec.input.tool;
+      return spec.input.tool;
     case "echo":
       return "";
   }
@@ -69,8 +73,10 @@ export function taskFacts({ terminal, typed }: Session, task: Task, attempts: re
   const head = facts(terminal, [
     ["task", task.id],
     ["name", task.name && plainLine(task.name)],
+    ["owner", task.owner && plainLine(task.owner)],
     ["kind", task.kind],
     ["asks", plainLine(asked(task))],
+    ["hidden", task.hidden && "what it works on, what came of it and why it failed: it is not yours"],
     ["state", `${style === undefined ? state : paint(terminal, style, state)} (${task.reason})`],
     ["node", task.node],
     ["priority", String(task.priority)],
@@ -81,7 +87,7 @@ export function taskFacts({ terminal, typed }: Session, task: Task, attempts: re
     ["ended", task.endedAt === undefined ? undefined : dayAndTime(task.endedAt)],
     ["took", took(task, now)],
     ["error", task.error && paint(terminal, "red", errorText(task.error))],
-    ...(task.state === "waiting" ? answers(task, typed) : []),
+    ...(task.state === "waiting" && task.hidden !== true ? answers(task, typed) : []),
   ]);
   const tries = attempts.length < 2 ? "" : `\n${attemptTable(terminal, attempts)}`;
   const result = task.result === undefined ? "" : `\n${resultText(task.result)}\n`;

@@ -21,6 +21,8 @@ export interface Terminal {
   readInput(): Promise<string>;
   /** One line from whoever sits there; undefined where nobody does. */
   ask(question: string): Promise<string | undefined>;
+  /** The same, and nobody sees what is typed. */
+  askSecretly(question: string): Promise<string | undefined>;
   /** Calls for Ctrl-C, a polite end (SIGTERM) and a closed terminal until stopped; without a listener each ends the process. */
   onInterrupt(listener: () => void): { stop(): void };
   /** At once, without tidying up. */
@@ -43,14 +45,12 @@ export function processTerminal(): Terminal {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     readInput: async () => (await import("node:stream/consumers")).text(process.stdin),
-    async ask(question) {
-      if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
-      const { createInterface } = await import("node:readline/promises");
-      const lines = createInterface({ input: process.stdin, output: process.stderr });
-      // Ctrl-C and Ctrl-D are a no.
-      const left = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
-      const said = await Promise.race([lines.question(question), left]);
-      lines.close();
+    ask: (question) => askHere(question, process.stderr),
+    async askSecretly(question) {
+      const { Writable } = await import("node:stream");
+      if (process.stdin.isTTY) process.stderr.write(question);
+      const said = await askHere("", new Writable({ write: (_piece, _encoding, done) => done() }));
+      if (said !== undefined) process.stderr.write("\n");
       return said;
     },
     onInterrupt(listener) {
@@ -63,6 +63,19 @@ export function processTerminal(): Terminal {
     },
     exit: (code) => process.exit(code),
   };
+}
+
+/** `output`: where the question and what is typed are shown. */
+async function askHere(question: string, output: NodeJS.WritableStream): Promise<string | undefined> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+  const { createInterface } = await import("node:readline/promises");
+  // A terminal, whatever the output is: so nothing but readline echoes what is typed.
+  const lines = createInterface({ input: process.stdin, output, terminal: true });
+  // Ctrl-C and Ctrl-D are a no.
+  const left = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
+  const said = await Promise.race([lines.question(question), left]);
+  lines.close();
+  return said;
 }
 
 /** Text for stdout. */

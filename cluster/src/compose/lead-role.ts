@@ -1,8 +1,10 @@
 /** Opens what a coordinator needs, bottom up: store, nats-server, its own connection, the coordinator, the API. */
 import path from "node:path";
 import { openApi } from "../api/api.ts";
+import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats } from "../bus/nats.ts";
 import { startNatsServer, type NatsServer } from "../bus/nats-server.ts";
+import { COORDINATOR } from "../bus/subjects.ts";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Coordinator } from "../coordinator/coordinator.ts";
@@ -14,10 +16,12 @@ import { failpoint } from "../system/failpoint.ts";
 import { readSecret, writePrivateFile } from "../system/folders.ts";
 import { isAtLeast } from "../system/version.ts";
 import type { Authority, ServerCertificate } from "../trust/authority.ts";
+import { Keyring } from "../trust/keyring.ts";
 import { loadNodeKeys, type NodeKeys } from "../trust/keys.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { loadAuthority } from "./authority-files.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { copyIdentity } from "./identity.ts";
 import { certifiedHosts, findListeningPlace, machineNames, type ListeningPlace } from "./listening-place.ts";
 import { backupFolder } from "./restore.ts";
 import { firstCertificate, renewCertificates, type CertificateParts } from "./server-certificates.ts";
@@ -40,13 +44,16 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
   const shown = await openCertificates(ground, place);
   const { keys, authority, trust, certificate } = shown;
   const backups = backupFolder(config, folders);
+  await copyIdentity(folders, backups);
   const store = await openSqliteStore({ path: folders.database, backups, log });
   open.push(() => store.close());
 
   const server = await openNatsServer(ground, place, shown);
   open.push(() => server.stop());
 
-  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, log });
+  const keyring = new Keyring();
+  const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
+  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log });
   open.push(() => bus.close());
 
   const apiUrls: string[] = [];
@@ -57,6 +64,8 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     store,
     bus,
     busServer: server,
+    keyring,
+    coordinatorKey: keys.publicKey,
     authority,
     busUrls: urlsAt(place, server.url),
     apiUrls: () => apiUrls,
@@ -149,7 +158,7 @@ async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordin
   const secret = await readSecret(folders.adminToken);
   if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
   const token = createToken();
-  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", createdAt: clock.wall() });
+  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", user: "admin", createdAt: clock.wall() });
   failpoint("start.token-committed");
   await writePrivateFile(folders.adminToken, `${token.token}\n`);
 }

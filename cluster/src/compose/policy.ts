@@ -64,7 +64,8 @@ async function nodeOf({ hours }: Policy, { require }: TaskSpec, { home, env }: M
 }
 
 async function findCommand(input: Extract<TaskSpec, { kind: "command" }>["input"], env: Environment): Promise<Found | undefined> {
-  const program = await findProgram(input.argv[0] ?? "", input.env?.["PATH"] ?? env["PATH"] ?? "");
+  const own = input.env?.["PATH"];
+  const program = await findProgram(input.argv[0] ?? "", typeof own === "string" ? own : (env["PATH"] ?? ""));
   if (program === undefined) return undefined;
   const files = [program.file, program.real];
   return input.cwd === undefined ? { files } : { files, cwd: await realFolder(input.cwd) };

@@ -11,6 +11,7 @@ import { armFailpoint } from "../system/failpoint.ts";
 import { foldersOf, makeFolders, type Environment, type Folders } from "../system/folders.ts";
 import { claimHome } from "../system/home-claim.ts";
 import { silentLog } from "../system/log.ts";
+import { restoreIdentity } from "./identity.ts";
 
 export interface Restored extends RestoreReport {
   readonly source: string;
@@ -54,6 +55,7 @@ export async function restoreBackup({ home, env, file, dryRun, onProgress }: Res
       return { source, ...report };
     }
     const { setAside } = replaceDatabase(database, draft, silentLog);
+    await restoreIdentity(folders, path.dirname(source));
     return { source, ...report, ...(setAside !== undefined && { setAside }) };
   } finally {
     claim.release();

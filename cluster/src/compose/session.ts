@@ -6,12 +6,13 @@
  * S2. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
  */
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
-import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import { openClient } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { makeSessionRequest } from "../trust/join-proof.ts";
 import type { NodeKeys } from "../trust/keys.ts";
+import { checkPin } from "./pin.ts";
 
 export interface SessionQuestion {
   readonly node: NodeId;
@@ -20,19 +21,24 @@ export interface SessionQuestion {
   /** Who may have certified it, where it speaks TLS. */
   readonly trust?: Trust;
   readonly token?: string;
+  /** Where the coordinator's key stands (pin.ts). */
+  readonly pinFile: string;
 }
 
 export interface Admitted {
   readonly cluster: string;
   readonly busUrls: readonly string[];
+  readonly coordinatorKey: string;
 }
 
 /** Throws unauthorized where the node is not known, unavailable while it waits to be approved, and what a call throws. */
-export async function askSession({ node, keys, url, trust, token }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+export async function askSession({ node, keys, url, trust, token, pinFile }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+  const pin = { file: pinFile, url };
   const client = openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
   const options = signal === undefined ? {} : { signal };
   try {
     const session = await client.session({ id: node, ...makeSessionRequest(node, keys.seed) }, options);
+    await checkPin(pin, session.coordinatorKey, { proven: token !== undefined });
     if (session.state === "approved") return session;
     throw new ClusterError(
       "unavailable",
@@ -40,7 +46,11 @@ export async function askSession({ node, keys, url, trust, token }: SessionQuest
     );
   } catch (error) {
     if (!isUnknown(error)) throw error;
-    if (token !== undefined) return await letIn(client, { id: node, publicKey: keys.publicKey }, options);
+    if (token !== undefined) {
+      const admitted = await client.enrol({ id: node, publicKey: keys.publicKey }, options);
+      await checkPin(pin, admitted.coordinatorKey, { proven: true });
+      return admitted;
+    }
     throw new ClusterError(
       "unauthorized",
       `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
@@ -53,8 +63,4 @@ export async function askSession({ node, keys, url, trust, token }: SessionQuest
 
 export function isUnknown(error: unknown): boolean {
   return error instanceof ClusterError && error.code === "unauthorized";
-}
-
-function letIn(client: Client, request: { id: NodeId; publicKey: string }, options: { signal?: AbortSignal }): Promise<Admitted> {
-  return client.enrol(request, options);
 }

@@ -5,13 +5,16 @@ import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../bus/bus.ts";
+import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats, type NatsOptions } from "../bus/nats.ts";
+import { COORDINATOR } from "../bus/subjects.ts";
 import type { PolicySource } from "../core/policy.ts";
 import { agentExecutor } from "../executors/agent.ts";
 import { commandExecutor } from "../executors/command.ts";
 import { openCommandGuard, type CommandGuard } from "../executors/command-guard.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor, Executors } from "../executors/executors.ts";
+import { withSecrets } from "../executors/secrets.ts";
 import { toolExecutor } from "../executors/tool.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
@@ -26,7 +29,7 @@ import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { askIfRemoved } from "./removal.ts";
-import { askSession } from "./session.ts";
+import { askSession, type Admitted } from "./session.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
@@ -94,24 +97,25 @@ interface Joined {
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
-  const { cluster, busUrls } = await lead.coordinator.enrol({ id: ground.config.nodeId, publicKey: ground.keys.publicKey });
-  return { cluster, bus: await connectBus(ground, busUrls, { trust: lead.trust }) };
+  const admitted = await lead.coordinator.enrol({ id: ground.config.nodeId, publicKey: ground.keys.publicKey });
+  return { cluster: admitted.cluster, bus: await connectBus(ground, admitted, { trust: lead.trust }) };
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
 async function joinFromAfar(ground: Ground): Promise<Joined> {
-  const { config, log, keys } = ground;
+  const { config, folders, log, keys } = ground;
   const { url, tokenFile } = config.coordinator;
   const trust = await trustOf(ground);
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined)
     throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
-  const ask = { node: config.nodeId, keys, url, ...(trust !== undefined && { trust }), ...(token !== undefined && { token }) };
+  const known = { pinFile: folders.coordinatorKey, ...(trust !== undefined && { trust }) };
+  const ask = { node: config.nodeId, keys, url, ...known, ...(token !== undefined && { token }) };
   const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
   const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
   return waitPatiently(parts, async (signal) => {
-    const { cluster, busUrls } = await askSession(ask, signal);
-    return { cluster, bus: await connectBus(ground, busUrls, { trust, onRefused, signal }) };
+    const admitted = await askSession(ask, signal);
+    return { cluster: admitted.cluster, bus: await connectBus(ground, admitted, { trust, onRefused, signal }) };
   });
 }
 
@@ -123,8 +127,17 @@ async function trustOf({ config, folders }: Ground): Promise<Trust | undefined> 
   return trust;
 }
 
-function connectBus({ config, keys, log }: Ground, urls: readonly string[], more: Partial<NatsOptions> = {}): Promise<Bus> {
-  return connectNats({ urls, node: config.nodeId, seed: keys.seed, log, ...more });
+/** Nobody but the coordinator has anything to say to a node. */
+function connectBus(
+  ground: Ground,
+  { busUrls, coordinatorKey }: Admitted,
+  more: Pick<NatsOptions, "trust" | "onRefused" | "signal">,
+): Promise<Bus> {
+  const { config, keys, log } = ground;
+  const node = config.nodeId;
+  const keyOf = (party: string): string | undefined => (party === COORDINATOR ? coordinatorKey : undefined);
+  const envelopes = openEnvelopes({ self: node, seed: keys.seed, keyOf });
+  return connectNats({ urls: busUrls, node, seed: keys.seed, envelopes, log, ...more });
 }
 
 async function openGateway({ config, folders, env, log, clock }: Ground): Promise<Gateway | undefined> {
@@ -143,8 +156,9 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
-  const all: Executor[] = [echoExecutor({ clock }) as Executor, commandExecutor({ policy, inherited: env, guard }) as Executor];
+function executorsFor({ clock, env, folders }: Ground, policy: PolicySource, guard: CommandGuard, gateway: Gateway | undefined): Executors {
+  const command = withSecrets(commandExecutor({ policy, inherited: env, guard }), { policy, file: folders.secrets });
+  const all: Executor[] = [echoExecutor({ clock }) as Executor, command as Executor];
   if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));
 }

@@ -6,6 +6,7 @@
  *     ends after so many tasks or pages with a cursor.
  * N2. Each task is looked at again in the turn: one that no longer meets the states asked for is refused, not changed.
  * N3. What was committed stays, and is reported, also when a later page could not be.
+ * N4. With `only`, tasks of other users are refused and reported; in a dry run too, which then tells what would become of each.
  */
 import type { BulkReport } from "@openclaw-cluster/contract/bulk";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -14,6 +15,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { TaskState } from "@openclaw-cluster/contract/task";
 import { answer, cancel, retryByHand } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
+import { notYours } from "../core/visibility.ts";
 import { changeTask, type Decide } from "./changes.ts";
 import type { BulkOrder } from "./coordinator.ts";
 import { findTasks } from "./finding.ts";
@@ -47,12 +49,15 @@ export class BulkDesk {
       const place = { limit: LIMITS.listMax, ...(before !== undefined && { before }) };
       const { tasks, next } = await findTasks(store, { ...order.filter, states }, place);
       try {
-        if (order.dryRun !== true && tasks.length > 0) {
-          const refused = await this.lead.turn.run(() => this.change(tasks, states, decideOf(order)));
-          report.changed += tasks.length - refused.length;
-          report.refused += refused.length;
-          report.refusals = [...report.refusals, ...refused].slice(0, LIMITS.bulkRefusalsShown);
+        const refused = tasks.filter((task) => !mayChange(order, task)).map(foreign);
+        const allowed = refused.length === 0 ? tasks : tasks.filter((task) => mayChange(order, task));
+        if (order.dryRun !== true && allowed.length > 0) {
+          const late = await this.lead.turn.run(() => this.change(allowed, states, decideOf(order)));
+          report.changed += allowed.length - late.length;
+          refused.push(...late);
         }
+        report.refused += refused.length;
+        report.refusals = [...report.refusals, ...refused].slice(0, LIMITS.bulkRefusalsShown);
       } catch (error) {
         // N3: whoever goes on from here meets the error itself.
         if (before === undefined || report.changed === 0 || !(error instanceof ClusterError)) throw error;
@@ -76,6 +81,13 @@ export class BulkDesk {
     }
     return refused;
   }
+}
+
+const mayChange = ({ only }: BulkOrder, { owner }: TaskRecord): boolean => only === undefined || owner === only;
+
+function foreign({ key, owner }: TaskRecord): BulkReport["refusals"][number] {
+  const { code, detail } = notYours(taskId(key), owner);
+  return { id: taskId(key), code, detail };
 }
 
 function statesOf({ filter, act }: BulkOrder): readonly TaskState[] {

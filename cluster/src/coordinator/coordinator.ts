@@ -21,10 +21,10 @@ import type { ApiTokenRow, ListFilter, TokenRow } from "../store/store.ts";
 import type { Admitted } from "./admission.ts";
 
 export interface SubmitRequest {
-  /** The id of the token that asks; idempotency keys are its own. */
+  /** The user for whom it is asked: the tasks are theirs, and so are idempotency keys. */
   readonly owner: string;
-  /** What that token is called. */
-  readonly ownerName?: string;
+  /** The id of the token that asks. */
+  readonly token?: string;
   /** The Idempotency-Key of the whole request, with the SHA-256 of its body (base64url). */
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
   readonly specs: readonly TaskSpec[];
@@ -41,6 +41,8 @@ export interface BulkOrder {
   readonly act: { readonly kind: "cancel" | "retry" } | { readonly kind: "answer"; readonly decision: "retry" | "fail" };
   readonly dryRun?: boolean;
   readonly before?: number;
+  /** Only this user's may be changed; others' are refused. */
+  readonly only?: string;
 }
 
 /** `actor`: who asks, for the audit log; the coordinator itself unless said. */
@@ -48,12 +50,12 @@ export interface Coordinator {
   /** Asked before a submit's body is read. */
   readonly admission: {
     readonly isFull: boolean;
-    refusal(owner: string): ClusterError | undefined;
-    admit(owner: string): Admitted | ClusterError;
+    refusal(token: string): ClusterError | undefined;
+    admit(token: string): Admitted | ClusterError;
   };
   /** Answers in the order of the specs, after the commit. overloaded, idempotency_mismatch, storage_full. */
   submit(request: SubmitRequest): Promise<readonly Submitted[]>;
-  plan(specs: readonly TaskSpec[], by?: Pick<SubmitRequest, "owner" | "ownerName">): readonly Explanation[];
+  plan(specs: readonly TaskSpec[], by?: Pick<SubmitRequest, "owner" | "token">): readonly Explanation[];
   task(id: TaskId): Promise<Task>;
   /** As `task`, but answers when the task is terminal or after `ms`, whichever is first. */
   waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task>;
@@ -69,7 +71,8 @@ export interface Coordinator {
   answer(id: TaskId, decision: "retry" | "fail"): Promise<Task>;
   /** bad_request where the action cannot be done to any of the states asked for. What could not be changed is in the report. */
   bulk(order: BulkOrder): Promise<BulkReport>;
-  deadLetters(page: { before?: number }): Promise<DeadPage>;
+  /** `owner`: only of this user's. */
+  deadLetters(page: { before?: number; owner?: string }): Promise<DeadPage>;
   queue(limit: number): QueueView;
   cluster(): Promise<ClusterView>;
   health(): Health;
@@ -89,7 +92,7 @@ export interface Coordinator {
   /** Throws unauthorized where the request proves nothing, and state_conflict where its id is another key's. */
   join(request: JoinRequest): Promise<JoinReply>;
   /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
-  session(id: NodeId, request: SessionRequest): Session;
+  session(id: NodeId, request: SessionRequest): Promise<Session>;
   approveNode(id: NodeId, actor?: string): Promise<Node>;
   /** Its connection is cut, its key is not taken again, its leases are given away. */
   revokeNode(id: NodeId, actor?: string): Promise<Node>;

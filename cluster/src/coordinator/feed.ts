@@ -75,7 +75,10 @@ export class Feed {
 function toEvent(id: number, at: number, news: News, withResult: boolean): ClusterEvent {
   if ("node" in news) return { id, at, type: "node", node: news.node.id, state: news.node.state, draining: news.node.draining };
   if ("removed" in news) return { id, at, type: "node", node: news.removed, state: "removed", draining: false };
-  if ("progress" in news) return { id, at, type: "progress", task: taskId(news.progress.key), progress: news.progress.progress ?? {} };
+  if ("progress" in news) {
+    const { key, progress = {}, owner } = news.progress;
+    return { id, at, type: "progress", task: taskId(key), progress, ...(owner !== "" && { owner }) };
+  }
   const { task } = news;
   const { state, reason, seq, attempt } = task;
   const event: Extract<ClusterEvent, { type: "task" }> = { id, at, type: "task", task: taskId(task.key), state, reason, seq, attempt };
@@ -84,6 +87,7 @@ function toEvent(id: number, at: number, news: News, withResult: boolean): Clust
   if (task.startedAt !== undefined) event.startedAt = task.startedAt;
   if (withResult && task.result !== undefined) event.result = task.result;
   if (task.error !== undefined) event.error = task.error;
+  if (task.owner !== "") event.owner = task.owner;
   return event;
 }
 

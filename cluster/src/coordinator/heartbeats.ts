@@ -18,6 +18,8 @@ import type { TaskRecord } from "../core/task.ts";
 import { labelsOf, toSchedulable, type NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
 
+/** An answer names no more than so many; the next one names others. A node can name attempts that take more room here than there: 1e9 for an epoch. */
+const STOP_MAX = 5_000;
 /** An offer that the bus has let go may be on its way for this long before it is made again. */
 const REOFFER_MS = 3_000;
 
@@ -77,7 +79,7 @@ function reconcile(
     const task = state.ledger.get(taskKey(ref.task));
     const its = task !== undefined && holds(task, ref) && task.lease?.node === node;
     if (its) held.add(task.key);
-    if (!its || task.state === "cancelling") stop.push(ref);
+    if ((!its || task.state === "cancelling") && stop.length < STOP_MAX) stop.push(ref);
   }
   for (const key of [...state.ledger.leasesOf(node)]) {
     const task = state.ledger.get(key);
@@ -110,7 +112,8 @@ export function endsWithItsWorker({ spec }: TaskRecord): boolean {
 }
 
 function loseLease(state: State, task: TaskRecord, neverStarted: boolean): void {
-  state.log.info({ task: taskId(task.key), node: task.lease?.node, attempt: task.attempt }, "attempt lost with its node");
+  const node = task.lease?.node;
+  state.losses.info(node ?? "", { task: taskId(task.key), node, attempt: task.attempt }, "attempt lost with its node");
   state.ledger.write(task, lose(task, state.clock.wall(), neverStarted));
 }
 

@@ -3,10 +3,12 @@
  * step of the turn, and is answered after the commit; what is not answered comes again.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import { Heartbeat, type HeartbeatReply, type ReportReply } from "@openclaw-cluster/contract/wire";
+import type { HeartbeatReply, ReportReply } from "@openclaw-cluster/contract/wire";
 import type { Message, Subscription } from "../bus/bus.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
+import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
+import { readHeartbeat } from "./heartbeat-body.ts";
 import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
 import type { Leading } from "./lead-parts.ts";
 import { stateOf } from "./registry.ts";
@@ -18,10 +20,12 @@ const GONE_MS = 700;
 
 export class Inbox {
   private readonly lead: Leading;
+  private readonly complaints: SparingLog;
   private subscriptions: Subscription[] = [];
 
   constructor(lead: Leading) {
     this.lead = lead;
+    this.complaints = sparingLog(lead.parts.log, lead.parts.clock);
   }
 
   open(): void {
@@ -39,11 +43,11 @@ export class Inbox {
   }
 
   private onReport({ subject, body, respond }: Message): void {
-    const { state, turn, parts } = this.lead;
+    const { state, turn } = this.lead;
     const report = readReport(body);
     const node = senderOf(subject);
     if (report === undefined || state.registry.find(node)?.row.state !== "approved") {
-      parts.log.warn({ node, readable: report !== undefined }, "a report was dropped");
+      this.complaints.warn(node, { node, readable: report !== undefined }, "a report was dropped");
       return;
     }
     let reply: ReportReply;
@@ -59,16 +63,16 @@ export class Inbox {
         if (report.finished.length > 0) failpointOnceSent("report.answered");
       },
       // No answer: the worker keeps what it has and reports again.
-      failed: (error) => parts.log.warn({ node, code: error.code }, "a report was not accepted"),
+      failed: (error) => this.complaints.warn(node, { node, code: error.code }, "a report was not accepted"),
     });
   }
 
   private onHeartbeat({ subject, body, respond }: Message): void {
-    const { state, turn, parts } = this.lead;
-    const parsed = Heartbeat.safeParse(body);
+    const { state, turn } = this.lead;
+    const read = readHeartbeat(body);
     const node = senderOf(subject);
-    if (!parsed.success || parsed.data.node !== node || state.registry.find(node)?.row.state !== "approved") {
-      parts.log.warn({ node, problem: parsed.error?.message }, "a heartbeat was dropped");
+    if (read.kind === "none" || read.beat.node !== node || state.registry.find(node)?.row.state !== "approved") {
+      this.complaints.warn(node, { node, ...(read.kind === "none" && { problem: read.problem }) }, "a heartbeat was dropped");
       return;
     }
     let reply: HeartbeatReply | undefined;
@@ -76,11 +80,11 @@ export class Inbox {
       apply: () => {
         const entry = state.registry.get(node);
         const before = stateOf(entry);
-        reply = applyHeartbeat(state, entry, parsed.data);
+        reply = applyHeartbeat(state, entry, read.beat);
         if (stateOf(entry) !== before) this.lead.nodeChanged(entry);
       },
       committed: () => reply && respond?.(reply),
-      failed: (error) => parts.log.warn({ node, code: error.code }, "a heartbeat was not accepted"),
+      failed: (error) => this.complaints.warn(node, { node, code: error.code }, "a heartbeat was not accepted"),
     });
   }
 

@@ -62,7 +62,7 @@ export class Intake {
     }
   }
 
-  private async take({ owner, ownerName, idempotency, specs }: SubmitRequest): Promise<Submitted[]> {
+  private async take({ owner, token, idempotency, specs }: SubmitRequest): Promise<Submitted[]> {
     const whole = idempotency && { key: `post:${idempotency.key}`, bodyHash: idempotency.bodyHash };
     const known = await this.look(owner, whole);
     if (known !== undefined) return this.replay(known);
@@ -71,7 +71,7 @@ export class Intake {
     );
     await Promise.all(asked.filter((one) => one !== undefined).map((one) => this.look(owner, one)));
     failpoint("submit.asked");
-    const answers = await this.turn.run(() => this.apply({ owner, ...(ownerName !== undefined && { ownerName }) }, whole, specs, asked));
+    const answers = await this.turn.run(() => this.apply({ owner, ...(token !== undefined && { token }) }, whole, specs, asked));
     failpoint("submit.committed");
     if (!Array.isArray(answers)) return this.replay(answers);
     const submitted: Submitted[] = [];
@@ -97,7 +97,7 @@ export class Intake {
 
   /** In the turn: everything is looked at again, because another submit may have come first (K3). */
   private apply(
-    { owner, ownerName }: Pick<SubmitRequest, "owner" | "ownerName">,
+    { owner, token }: Pick<SubmitRequest, "owner" | "token">,
     whole: Asked | undefined,
     specs: readonly TaskSpec[],
     asked: readonly (Asked | undefined)[],
@@ -123,7 +123,7 @@ export class Intake {
         continue;
       }
       const key = ledger.lastKey + 1;
-      ledger.create(create(key, spec, owner, now, ownerName));
+      ledger.create(create(key, spec, owner, now, token));
       answers.push(key);
       if (one !== undefined) this.remember({ owner, ...one, runs: [[key, 1]], at: now });
     }
@@ -177,7 +177,8 @@ export class Intake {
   }
 }
 
-const nameOf = (owner: string, key: string): string => `${owner}\n${key}`;
+/** With its length, so that no owner and key together read like another's. */
+const nameOf = (owner: string, key: string): string => `${owner.length} ${owner} ${key}`;
 
 function overloaded(detail: string): ClusterError {
   return new ClusterError("overloaded", detail, { retryAfterMs: OVERLOADED_RETRY_MS });

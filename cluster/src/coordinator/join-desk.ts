@@ -65,17 +65,20 @@ export class JoinDesk {
     const { key, state } = await turn.run(() => this.accept(request));
     if (state === "approved") await this.nodes.authorize();
     parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
+    const { name, coordinatorKey } = parts;
     const { certificate: authority } = parts.authority;
-    return makeJoinReply({ node: request.node, cluster: claim.cluster, name: parts.name, state, authority }, request, key);
+    return makeJoinReply({ node: request.node, cluster: claim.cluster, name, state, coordinatorKey, authority }, request, key);
   }
 
   /** For a node that knocks: it need not have been let in yet. */
-  session(id: NodeId, request: SessionRequest): Session {
+  async session(id: NodeId, request: SessionRequest): Promise<Session> {
     const { parts, claim, state } = this.lead;
     const row = state.registry.find(id)?.row;
     if (row === undefined || row.state === "revoked" || !isSessionProven(id, request, row.publicKey))
       throw new ClusterError("unauthorized", NOT_KNOWN);
-    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...parts.busUrls], epoch: claim.epoch };
+    if (row.state === "approved") await this.nodes.ensureLetIn(row);
+    const { busUrls, coordinatorKey } = parts;
+    return { node: id, cluster: claim.cluster, state: row.state, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
   }
 
   approve(id: NodeId, actor: string = SELF): Promise<Node> {

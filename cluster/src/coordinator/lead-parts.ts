@@ -5,6 +5,7 @@ import type { Bus, BusServer } from "../bus/bus.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { Keyring } from "../trust/keyring.ts";
 import type { BackupParts } from "./backups.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -19,6 +20,10 @@ export interface LeadParts {
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
   readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected">;
+  /** Whom the bus believes: the approved nodes. */
+  readonly keyring: Keyring;
+  /** The public half of the key with which this coordinator signs; nodes keep it when they join. */
+  readonly coordinatorKey: string;
   /** Whom nodes know the coordinator's servers by; its pin goes into join codes. */
   readonly authority: { readonly certificate: string; readonly pin: string };
   /** Where workers find the bus. */

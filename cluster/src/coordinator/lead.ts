@@ -8,6 +8,7 @@ import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { sparingLog } from "../system/sparing-log.ts";
 import { Audit } from "./audit.ts";
 import { Backups } from "./backups.ts";
 import { Feed } from "./feed.ts";
@@ -28,6 +29,8 @@ import { Watch } from "./watch.ts";
  * keeps that word, so a node that dies meanwhile is noticed so much later.
  */
 const PAUSE_MS = 120_000;
+/** Of one node's losses, in a minute, each attempt has a line in the log. */
+const LOSSES_TOLD_MAX = 500;
 
 export class Lead implements Leading {
   readonly parts: LeadParts;
@@ -55,6 +58,7 @@ export class Lead implements Leading {
       clock: parts.clock,
       random: parts.random,
       log: parts.log,
+      losses: sparingLog(parts.log, parts.clock, LOSSES_TOLD_MAX),
       registry,
       outgoing: new Outgoing(parts.bus, this.feed, claim.epoch),
       ledger: this.newLedger(registry, loaded),

@@ -2,8 +2,10 @@
 import type { Backup, ClusterView, Health } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
+import type { NodeRow } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
@@ -16,6 +18,9 @@ const GHOST_MS = 7 * 86_400_000;
 
 export class NodeDesk {
   private readonly lead: Lead;
+
+  /** Whom nats-server has taken last. */
+  private letIn: ReadonlyMap<NodeId, string> = new Map();
 
   constructor(lead: Lead) {
     this.lead = lead;
@@ -51,7 +56,8 @@ export class NodeDesk {
     failpoint("enrol.committed");
     await this.authorize();
     failpoint("enrol.authorized");
-    return { node: id, cluster: claim.cluster, busUrls: [...parts.busUrls], epoch: claim.epoch };
+    const { busUrls, coordinatorKey } = parts;
+    return { node: id, cluster: claim.cluster, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
   }
 
   /** Lets exactly the approved nodes onto the bus. */
@@ -59,17 +65,31 @@ export class NodeDesk {
     const approved = [...this.registry.all()]
       .filter(({ row }) => row.state === "approved")
       .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
-    await this.lead.parts.busServer?.authorize(approved);
+    const { keyring, busServer } = this.lead.parts;
+    keyring.set(approved);
+    await busServer?.authorize(approved);
+    this.letIn = new Map(approved.map(({ id, publicKey }) => [id, publicKey]));
+  }
+
+  /** Makes good what failed when the node was approved: its row was committed, and nats-server did not take the change. */
+  async ensureLetIn({ id, publicKey }: Pick<NodeRow, "id" | "publicKey">): Promise<void> {
+    if (this.letIn.get(id) !== publicKey) await this.authorize();
   }
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {
     return this.change(id, (entry) => {
-      this.lead.audit.note(actor, "node.changed", id);
       const labels = { ...entry.row.labels };
       for (const [name, value] of Object.entries(patch.labels ?? {})) {
         if (value === null) delete labels[name];
         else labels[name] = value;
       }
+      const count = Object.keys(labels).length;
+      if (count > LIMITS.labelsMax)
+        throw new ClusterError(
+          "bad_request",
+          `labels: ${id} would have ${count} of them beside its own; at most ${LIMITS.labelsMax} are kept.`,
+        );
+      this.lead.audit.note(actor, "node.changed", id);
       this.registry.update(id, { labels, ...(patch.slots !== undefined && { slots: patch.slots }) });
     });
   }

@@ -4,11 +4,15 @@
  */
 import { Finished, Report, isAttemptRef } from "@openclaw-cluster/contract/wire";
 import { z } from "zod";
+import { sprawls } from "../system/sprawl.ts";
 
 const Envelope = Report.extend({ finished: z.array(z.unknown()) });
+/** Looked at one by one; and in each of them, what may be anything. */
+const [FINISHED, ANYTHING] = [["finished"], ["result"]] as const;
 
 /** undefined: it is none, or one of its parts is not what it should be. */
 export function readReport(body: unknown): Report | undefined {
+  if (sprawls(body, FINISHED)) return undefined;
   const envelope = Envelope.safeParse(body);
   if (!envelope.success) return undefined;
   const finished: Finished[] = [];
@@ -17,6 +21,7 @@ export function readReport(body: unknown): Report | undefined {
       finished.push(one);
       continue;
     }
+    if (sprawls(one, ANYTHING)) return undefined;
     const parsed = Finished.safeParse(one);
     if (!parsed.success) return undefined;
     finished.push(parsed.data);

@@ -1,6 +1,7 @@
 /** What the coordinator's parts share: the ledger (replaced whole after a failed commit), the registry, and what goes out. */
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { SparingLog } from "../system/sparing-log.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Outgoing } from "./outgoing.ts";
 import type { Registry } from "./registry.ts";
@@ -10,6 +11,8 @@ export interface State {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Of attempts that were lost with their node: thousands with one that many had, and as often as a node likes that lies about its lives. */
+  readonly losses: SparingLog;
   readonly registry: Registry;
   readonly outgoing: Outgoing;
   ledger: Ledger;

@@ -1,7 +1,7 @@
 /** What callers may ask of the coordinator about tasks: reads from the ledger and the store, changes through a turn. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { taskId, taskKey, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
-import type { Json } from "@openclaw-cluster/contract/json";
+import { Json } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { QueueView } from "@openclaw-cluster/contract/cluster";
 import type { TaskPage } from "@openclaw-cluster/contract/operations";
@@ -12,6 +12,7 @@ import { answer, cancel, create, retryByHand } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { changeTask, type Decide } from "./changes.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { isTooDeep } from "../system/json-depth.ts";
 import type { SubmitRequest, TaskQuery } from "./coordinator.ts";
 import { findTasks } from "./finding.ts";
 import type { Lead } from "./lead.ts";
@@ -28,10 +29,10 @@ export class TaskDesk {
     return this.lead.intake.submit(request);
   }
 
-  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "ownerName"> = { owner: "" }): readonly Explanation[] {
+  plan(specs: readonly TaskSpec[], by: Pick<SubmitRequest, "owner" | "token"> = { owner: "" }): readonly Explanation[] {
     const now = this.lead.parts.clock.wall();
     const { scheduler } = this.ledger;
-    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.ownerName), state: "queued" }, now));
+    return specs.map((spec) => scheduler.explain({ ...create(0, spec, by.owner, now, by.token), state: "queued" }, now));
   }
 
   async task(id: TaskId): Promise<Task> {
@@ -90,7 +91,9 @@ export class TaskDesk {
     if (task.resultBlob === undefined) return task.result ?? null;
     const bytes = await this.lead.parts.bus.getBlob(task.resultBlob.blob);
     if (bytes === undefined) throw new ClusterError("not_found", `The large result of ${id} is no longer kept.`);
-    return JSON.parse(Buffer.from(bytes).toString("utf8")) as Json;
+    const result = decodeResult(bytes);
+    if (result === undefined) throw new ClusterError("not_found", `What the node of ${id} stored as its large result is no result.`);
+    return result;
   }
 
   async cancel(id: TaskId): Promise<Task> {
@@ -118,6 +121,7 @@ export class TaskDesk {
       id: taskId(task.key),
       kind: task.spec.kind,
       ...(task.spec.name !== undefined && { name: task.spec.name }),
+      ...(task.owner !== "" && { owner: task.owner }),
       priority: task.priority,
       waitedMs: Math.max(0, now - task.queuedAt),
       fairnessKey: task.spec.fairnessKey ?? task.spec.user ?? "",
@@ -159,5 +163,17 @@ export class TaskDesk {
       if (outcome instanceof ClusterError) throw outcome;
       return toTask(outcome);
     });
+  }
+}
+
+/** Its node wrote it, so it is looked at like anything that comes from there; undefined where it is no result. */
+function decodeResult(bytes: Uint8Array): Json | undefined {
+  if (isTooDeep(bytes)) return undefined;
+  try {
+    const result = Json.safeParse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+    return result.success ? result.data : undefined;
+  } catch {
+    // It is no JSON, whatever else it is.
+    return undefined;
   }
 }

@@ -83,6 +83,8 @@ export class Turn {
   /** Lets the turn that runs finish; everything else is refused. */
   async end(): Promise<void> {
     this.ended = true;
+    // One that was about to begin would find the store closed.
+    this.due = false;
     await this.running;
     for (const step of this.steps.splice(0)) step.failed(new ClusterError("unavailable", "The coordinator is stopping."));
   }

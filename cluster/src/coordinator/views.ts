@@ -9,6 +9,7 @@ export function toTask(task: TaskRecord): Task {
     id: taskId(task.key),
     kind: task.spec.kind,
     ...(task.spec.name !== undefined && { name: task.spec.name }),
+    ...(task.owner !== "" && { owner: task.owner }),
     state: task.state,
     reason: task.reason,
     seq: task.seq,

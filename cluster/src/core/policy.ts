@@ -32,6 +32,8 @@ export const Policy = z.strictObject({
       cwds: Folders,
       /** Variables that a command's task may set. PATH or LD_PRELOAD here would undo every rule about commands. */
       env: Patterns,
+      /** Secrets of this node, by name, that a command's task may have put into such a variable. */
+      secrets: Patterns,
     })
     .prefault({}),
   deny: z
@@ -153,10 +155,14 @@ function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command
   const open = allow.commands.find((rule) => ruleAllows(rule, command));
   if (open === undefined) return denied(`command ${name} is not allowed with these arguments`);
   const rules = [`allow.commands: ${open.join(" ")}`];
-  for (const variable of Object.keys(input.env ?? {})) {
+  for (const [variable, value] of Object.entries(input.env ?? {})) {
     const pattern = allow.env.find((one) => matches(one, variable));
     if (pattern === undefined) return denied(`a task may not set the variable ${variable}`);
     rules.push(`allow.env: ${pattern}`);
+    if (typeof value === "string") continue;
+    const secret = allow.secrets.find((one) => matches(one, value.secret));
+    if (secret === undefined) return denied(`a task may not use the secret ${value.secret}`);
+    rules.push(`allow.secrets: ${secret}`);
   }
   const cwd = found?.cwd ?? input.cwd;
   if (cwd === undefined) return allowed(...rules);

@@ -22,12 +22,13 @@ export interface Settled {
   readonly ended?: Attempt;
 }
 
-export function create(key: number, spec: TaskSpec, owner: string, now: number, ownerName?: string): TaskRecord {
+/** `token`: the id of the one that submitted it for its owner. */
+export function create(key: number, spec: TaskSpec, owner: string, now: number, token = ""): TaskRecord {
   const common = {
     key,
     spec,
     owner,
-    ...(ownerName !== undefined && { ownerName }),
+    token,
     priority: priorityNumber(spec.priority),
     createdAt: now,
     seq: 1,

@@ -27,9 +27,10 @@ export interface TaskRecord {
   readonly key: number;
   readonly spec: TaskSpec;
   readonly priority: number;
-  /** Who submitted it: the id of a token, and what that is called. */
+  /** The user whose task it is, for good; empty where nobody knows any more (tasks of before names were kept). */
   readonly owner: string;
-  readonly ownerName?: string;
+  /** The id of the token that submitted it. */
+  readonly token: string;
   readonly createdAt: number;
   readonly state: TaskState;
   readonly reason: Reason;
@@ -64,8 +65,8 @@ export interface TaskRecord {
 }
 
 /** As a node is told of them. */
-export function submitterOf({ owner, ownerName }: Pick<TaskRecord, "owner" | "ownerName">): Submitter {
-  return ownerName === undefined ? { token: owner } : { token: owner, name: ownerName };
+export function submitterOf({ owner, token }: Pick<TaskRecord, "owner" | "token">): Submitter {
+  return owner === "" ? { token } : { token, name: owner };
 }
 
 /**
@@ -122,7 +123,7 @@ export class TransitionError extends Error {
   override name = "TransitionError";
 }
 
-type Change = Partial<Omit<TaskRecord, "key" | "spec" | "priority" | "owner" | "createdAt" | "state" | "reason" | "seq">>;
+type Change = Partial<Omit<TaskRecord, "key" | "spec" | "priority" | "owner" | "token" | "createdAt" | "state" | "reason" | "seq">>;
 
 /** The record after the change. The lease goes when the new state has none (T3); everything else stays unless changed. */
 export function transition(task: TaskRecord, to: TaskState, reason: Reason, change?: Change): TaskRecord {

@@ -1,7 +1,7 @@
 /**
- * Who may use a node: a policy's patterns over the names of the tokens with which tasks are submitted.
+ * Who may use a node: a policy's patterns over the users for whom tasks are submitted.
  *
- * U1. A pattern is for the token's name; one that begins with `token:` is for its id, and no name can pass for that.
+ * U1. A pattern is for the user's name; one that begins with `token:` is for the id of the token, and no name can pass for that.
  * U2. Whose name is not known is nobody whom a name allows, and anybody whom a name denies. `*` alone allows everyone.
  */
 import type { Submitter } from "@openclaw-cluster/contract/submitter";

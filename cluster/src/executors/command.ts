@@ -13,7 +13,6 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
-import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
 import { decide, type PolicySource } from "../core/policy.ts";
 import type { CommandGuard } from "./command-guard.ts";
@@ -21,8 +20,9 @@ import { STOP_MS, type Execution, type Executor } from "./executors.ts";
 import { Capture, pump } from "./printed.ts";
 import { endMarked, endTree, type Tree } from "./process-tree.ts";
 import { findProgram } from "./program.ts";
+import type { PlainCommand } from "./secrets.ts";
 
-type Spec = Extract<TaskSpec, { kind: "command" }>;
+type Spec = PlainCommand;
 type Child = ChildProcessByStdio<Writable | null, Readable, Readable>;
 
 interface Launch {
@@ -60,7 +60,7 @@ export function commandExecutor(parts: CommandParts): Executor<"command"> {
   return {
     kind: "command",
     resumable: false,
-    async run(spec, execution) {
+    async run(spec: Spec, execution) {
       const launch = await prepare(parts, spec, execution);
       if ("kind" in launch) return launch;
       if (execution.signal.aborted) return { kind: "cancelled" };

@@ -132,7 +132,7 @@ class RamStore implements Store {
   }
 }
 
-function fits(task: TaskRecord, { states, kind, node, label, name, user, dead }: ListFilter): boolean {
+function fits(task: TaskRecord, { states, kind, node, label, name, user, owner, dead }: ListFilter): boolean {
   return (
     (dead !== true || isDead(task)) &&
     (states === undefined || states.includes(task.state)) &&
@@ -140,7 +140,8 @@ function fits(task: TaskRecord, { states, kind, node, label, name, user, dead }:
     (node === undefined || nodeOf(task) === node) &&
     (label === undefined || task.spec.labels?.[label[0]] === label[1]) &&
     (name === undefined || task.spec.name === name) &&
-    (user === undefined || task.spec.user === user)
+    (user === undefined || task.spec.user === user) &&
+    (owner === undefined || task.owner === owner)
   );
 }
 
@@ -149,9 +150,9 @@ function headOf(entries: readonly AuditEntry[]): ChainHead {
   return last === undefined ? EMPTY_CHAIN : { seq: last.seq, hash: last.hash };
 }
 
-/** Owners are ids of tokens, so a space cannot occur in one. */
+/** With its length, so that no owner and key together read like another's. */
 function keyName(owner: string, key: string): string {
-  return `${owner} ${key}`;
+  return `${owner.length} ${owner} ${key}`;
 }
 
 function byId<T>(rows: ReadonlyMap<string, T>): T[] {

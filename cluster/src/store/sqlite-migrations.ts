@@ -11,10 +11,11 @@ import { sql as first } from "./migrations/0001-first.ts";
 import { sql as deadLetters } from "./migrations/0002-dead-letters.ts";
 import { sql as audit } from "./migrations/0003-audit.ts";
 import { sql as ownerName } from "./migrations/0004-owner-name.ts";
+import { sql as owners } from "./migrations/0005-owners.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
 
-export const MIGRATIONS: readonly string[] = [first, deadLetters, audit, ownerName];
+export const MIGRATIONS: readonly string[] = [first, deadLetters, audit, ownerName, owners];
 
 /** Returns how many were applied. */
 export function migrate(database: DatabaseSync, migrations = MIGRATIONS): number {

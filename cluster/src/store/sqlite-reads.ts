@@ -112,6 +112,7 @@ function narrow(filter: ListFilter): { from: Source; conditions: string[]; value
   if (filter.node !== undefined) add("t.node = ?", filter.node);
   if (filter.name !== undefined) add("t.name = ?", filter.name);
   if (filter.user !== undefined) add("t.user = ?", filter.user);
+  if (filter.owner !== undefined) add("t.owner = ?", filter.owner);
   if (filter.label !== undefined) add("EXISTS (SELECT 1 FROM json_each(t.labels) l WHERE l.key = ? AND l.value = ?)", ...filter.label);
   const onlyLive = states !== undefined && !states.some(isTerminal);
   return { from: filter.dead === true ? DEAD : onlyLive ? LIVE : EVERYTHING, conditions, values };

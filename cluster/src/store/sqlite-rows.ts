@@ -15,7 +15,7 @@ export interface TaskRow {
   readonly rest: string | null;
   readonly placement: string | null;
   readonly owner: string;
-  readonly owner_name: string | null;
+  readonly token: string;
   readonly priority: number;
   readonly created_at: number;
   readonly spec: string;
@@ -24,8 +24,8 @@ export interface TaskRow {
   readonly error: string | null;
 }
 
-export const TASK_COLUMNS = `t.key, t.state, t.reason, t.seq, t.attempt, t.queued_at, t.started_at, t.ended_at, t.rest, t.placement,
-  s.owner, s.owner_name, s.priority, s.created_at, s.spec, o.result, o.blob, o.error`;
+export const TASK_COLUMNS = `t.key, t.state, t.reason, t.seq, t.attempt, t.queued_at, t.started_at, t.ended_at, t.rest, t.placement, t.owner,
+  s.token, s.priority, s.created_at, s.spec, o.result, o.blob, o.error`;
 
 /** Goes after `FROM tasks t` and its index. CROSS fixes the order of the loops: tasks outside. */
 export const TASK_JOINS = "CROSS JOIN specs s ON s.key = t.key LEFT JOIN outcomes o ON t.outcome = 1 AND o.key = t.key";
@@ -36,7 +36,7 @@ export function toRecord(row: TaskRow): TaskRecord {
     spec: JSON.parse(row.spec),
     priority: row.priority,
     owner: row.owner,
-    ...(row.owner_name !== null && { ownerName: row.owner_name }),
+    token: row.token,
     createdAt: row.created_at,
     state: row.state,
     reason: row.reason,
@@ -102,19 +102,19 @@ function restOf({ failures, losses, throttles, lastFailure, acted, dueAt, lease,
   });
 }
 
-export const TASK_ROW = ["key", "kind", "name", "user", "labels", ...STATE_COLUMNS, "placement"] as const;
+export const TASK_ROW = ["key", "owner", "kind", "name", "user", "labels", ...STATE_COLUMNS, "placement"] as const;
 
 export function putTask(task: TaskRecord, values: Value[]): void {
   const { kind, name = null, user = null, labels } = task.spec;
-  values.push(task.key, kind, name, user, toJson(labels));
+  values.push(task.key, task.owner, kind, name, user, toJson(labels));
   putState(task, values);
   values.push(toJson(task.placement));
 }
 
-export const SPEC_ROW = ["key", "owner", "owner_name", "priority", "created_at", "spec"] as const;
+export const SPEC_ROW = ["key", "token", "priority", "created_at", "spec"] as const;
 
-export function putSpec({ key, owner, ownerName, priority, createdAt, spec }: TaskRecord, values: Value[]): void {
-  values.push(key, owner, ownerName ?? null, priority, createdAt, JSON.stringify(spec));
+export function putSpec({ key, token, priority, createdAt, spec }: TaskRecord, values: Value[]): void {
+  values.push(key, token, priority, createdAt, JSON.stringify(spec));
 }
 
 export const OUTCOME_ROW = ["key", "result", "blob", "error"] as const;

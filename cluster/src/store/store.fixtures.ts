@@ -19,7 +19,8 @@ export function succeeded(task: TaskRecord, endedAt: number): TaskRecord {
 
 /** Everything a record can hold. */
 export const FULL = queued(1, {
-  ownerName: "ada's laptop",
+  owner: "ada",
+  token: "k7qwjm2a",
   spec: { kind: "command", input: { argv: ["ls"] }, name: "nightly", user: "ada", labels: { gpu: "yes" } },
   state: "running",
   reason: "started",
@@ -69,7 +70,7 @@ export const KEY: SubmitKey = {
   ],
   at: 1_000,
 };
-export const TOKEN: TokenRow = { id: "t1", hash: "h", scope: "admin", name: "laptop", createdAt: 1, expiresAt: 2 };
+export const TOKEN: TokenRow = { id: "t1", hash: "h", scope: "admin", name: "laptop", user: "ada", createdAt: 1, expiresAt: 2 };
 export const AUDIT_ENTRY: AuditEntry = { seq: 1, at: 1, actor: "coordinator", action: "node.enrolled", object: "studio", hash: "h1" };
 export const NODE_ROW: NodeRow = {
   id: NODE,

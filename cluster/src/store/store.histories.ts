@@ -5,8 +5,8 @@ import { Reason, TaskState, type Attempt } from "@openclaw-cluster/contract/task
 import type { TaskRecord } from "../core/task.ts";
 import type { Batch, ListFilter } from "./store.ts";
 
-type Mutable = Omit<TaskRecord, "key" | "spec" | "priority" | "owner" | "createdAt">;
-type Fixed = Pick<TaskRecord, "spec" | "priority" | "owner" | "createdAt">;
+type Mutable = Omit<TaskRecord, "key" | "spec" | "priority" | "owner" | "token" | "createdAt">;
+type Fixed = Pick<TaskRecord, "spec" | "priority" | "owner" | "token" | "createdAt">;
 
 export type Step =
   | {
@@ -68,8 +68,8 @@ const mutable = {
 const required = ["state", "reason", "seq", "attempt", "failures", "losses", "queuedAt", "acted"] as const;
 const change = fc.record(mutable, { requiredKeys: [...required] }) as fc.Arbitrary<Mutable>;
 const fresh = fc.record(
-  { ...mutable, spec, priority: fc.nat(9), owner: word, ownerName: word, createdAt: small, skip: fc.nat(2) },
-  { requiredKeys: [...required, "spec", "priority", "owner", "createdAt", "skip"] },
+  { ...mutable, spec, priority: fc.nat(9), owner: word, token: word, createdAt: small, skip: fc.nat(2) },
+  { requiredKeys: [...required, "spec", "priority", "owner", "token", "createdAt", "skip"] },
 ) as fc.Arbitrary<Fixed & Mutable & { skip: number }>;
 
 const attempt = fc.record(
@@ -128,6 +128,7 @@ export const filters: fc.Arbitrary<ListFilter> = fc.record(
     label: fc.tuple(word, word),
     name: word,
     user: word,
+    owner: word,
     dead: fc.constant(true),
   },
   { requiredKeys: [] },

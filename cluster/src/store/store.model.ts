@@ -31,8 +31,8 @@ export class Model {
     for (const { of, to } of step.changed) {
       const before = this.tasks.get(present[of % present.length] ?? 0);
       if (before === undefined) continue;
-      const { key, spec: its, priority, owner, ownerName, createdAt } = before;
-      changed.set(key, { key, spec: its, priority, owner, ...(ownerName !== undefined && { ownerName }), createdAt, ...to });
+      const { key, spec: its, priority, owner, token, createdAt } = before;
+      changed.set(key, { key, spec: its, priority, owner, token, createdAt, ...to });
     }
     for (const [key, task] of changed) this.tasks.set(key, task);
     const attempts = step.attempts.flatMap(({ of, attempt: partial }) => {
@@ -83,6 +83,7 @@ function fits(task: TaskRecord, filter: ListFilter): boolean {
   if (filter.kind && task.spec.kind !== filter.kind) return false;
   if (filter.name && task.spec.name !== filter.name) return false;
   if (filter.user && task.spec.user !== filter.user) return false;
+  if (filter.owner && task.owner !== filter.owner) return false;
   if (
     filter.label &&
     !Object.entries(task.spec.labels ?? {}).some(([name, value]) => name === filter.label?.[0] && value === filter.label[1])

@@ -28,6 +28,7 @@ export interface AttemptRow {
 
 /** One accepted idempotency key. `runs` are [first key, count] pairs of the tasks that the submit made or found. */
 export interface SubmitKey {
+  /** The user whose key it is. */
   readonly owner: string;
   readonly key: string;
   /** SHA-256 of the body, base64url. */
@@ -65,6 +66,8 @@ export interface TokenRow {
   /** join: no token of the API but an invitation, whose `hash` is the key of its proofs (trust/join-proof.ts). */
   readonly scope: Scope | "join";
   readonly name: string;
+  /** For whom it speaks; its name unless said. */
+  readonly user?: string;
   readonly createdAt: number;
   readonly expiresAt?: number;
   readonly invite?: InviteTerms;
@@ -126,6 +129,7 @@ export interface ListFilter {
   readonly label?: readonly [name: string, value: string];
   readonly name?: string;
   readonly user?: string;
+  readonly owner?: string;
   /** Only dead letters (core/task.ts says which those are). Nothing else is looked at for them. */
   readonly dead?: true;
 }

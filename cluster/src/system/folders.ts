@@ -18,6 +18,8 @@ export interface Folders {
   readonly config: string;
   /** What this node lets the cluster run on it. */
   readonly policy: string;
+  /** Secrets of this node's own, for programs that its policy gives them to. */
+  readonly secrets: string;
   readonly data: string;
   /** The coordinator's store. */
   readonly database: string;
@@ -30,12 +32,13 @@ export interface Folders {
   readonly coordinatorToken: string;
   /** The secret half of this node's key; it never leaves the machine. */
   readonly nodeSeed: string;
-  /** The secret half of the coordinator's own key. */
+  /** Of a coordinator: the secret half of the key with which it signs. */
   readonly coordinatorSeed: string;
-  /** The coordinator's authority: its key, and its certificate, by which others know the coordinator. */
+  /** The coordinator's authority: its key, and its certificate, by which others know its servers. */
   readonly authorityKey: string;
   readonly authority: string;
-  /** On a machine that has joined: the certificate of its coordinator's authority. */
+  /** Of a machine that only works: the public key of the coordinator that it obeys, and the certificate of its authority. */
+  readonly coordinatorKey: string;
   readonly coordinatorAuthority: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
@@ -64,6 +67,7 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     home,
     config: path.join(home, "cluster.yaml"),
     policy: path.join(home, "policy.yaml"),
+    secrets: path.join(home, "secrets.yaml"),
     data: path.join(home, "data"),
     database: path.join(home, "data", "cluster.db"),
     logs: path.join(home, "logs"),
@@ -74,6 +78,7 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     coordinatorSeed: path.join(home, "coordinator.seed"),
     authorityKey: path.join(home, "data", "authority.key"),
     authority: path.join(home, "data", "authority.pem"),
+    coordinatorKey: path.join(home, "coordinator.key"),
     coordinatorAuthority: path.join(home, "data", "coordinator.pem"),
     apiUrl: path.join(home, "data", "api.url"),
   };

@@ -16,6 +16,7 @@ const answer = {
   cluster: ClusterId.parse("abcdefgh"),
   name: "home",
   state: "pending" as const,
+  coordinatorKey: createNodeKeys().publicKey,
   authority: AUTHORITY.certificate,
 };
 
@@ -55,6 +56,7 @@ describe("a reply", () => {
     expect(isReplyProven(reply, request, key)).toBe(true);
     expect(isReplyProven(reply, makeJoinRequest(said, key, seed), key)).toBe(false);
     expect(isReplyProven({ ...reply, state: "approved" }, request, key)).toBe(false);
+    expect(isReplyProven({ ...reply, coordinatorKey: createNodeKeys().publicKey }, request, key)).toBe(false);
     expect(isReplyProven({ ...reply, authority: `${reply.authority}\n` }, request, key)).toBe(false);
     expect(isReplyProven(reply, request, joinKey("other"))).toBe(false);
   });

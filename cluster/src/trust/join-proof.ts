@@ -10,7 +10,7 @@
 import { createHmac, hash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { JoinReply, JoinRequest, SessionRequest } from "@openclaw-cluster/contract/join";
-import { fromPublic, fromSeed } from "@nats-io/nkeys";
+import { isSignedBy, signer } from "./signature.ts";
 
 /** A node that has joined, asking who it is to the coordinator. */
 export function makeSessionRequest(node: NodeId, seed: Uint8Array): SessionRequest {
@@ -52,15 +52,11 @@ export function isReplyProven({ proof, ...answer }: JoinReply, request: Pick<Joi
 }
 
 function sign(words: Buffer, seed: Uint8Array): string {
-  return Buffer.from(fromSeed(seed).sign(words)).toString("base64url");
+  return signer(seed)(words).toString("base64url");
 }
 
 function isSigned(words: Buffer, signature: string, publicKey: string): boolean {
-  try {
-    return fromPublic(publicKey).verify(words, Buffer.from(signature, "base64url"));
-  } catch {
-    return false;
-  }
+  return isSignedBy(publicKey, words, Buffer.from(signature, "base64url"));
 }
 
 function sessionWords(node: NodeId, nonce: string): Buffer {
@@ -71,8 +67,8 @@ function requestWords({ invite, node, publicKey, hostname, os, nonce }: Said & P
   return Buffer.from(JSON.stringify(["join", invite, node, publicKey, hostname, os, nonce]));
 }
 
-function replyWords({ node, cluster, name, state, authority }: Answer, nonce: string): Buffer {
-  return Buffer.from(JSON.stringify(["joined", node, cluster, name, state, authority, nonce]));
+function replyWords({ node, cluster, name, state, coordinatorKey, authority }: Answer, nonce: string): Buffer {
+  return Buffer.from(JSON.stringify(["joined", node, cluster, name, state, coordinatorKey, authority, nonce]));
 }
 
 function proofOf(key: string, words: Buffer): string {

@@ -9,11 +9,18 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
-import { HeartbeatReply, type AttemptRef, type Goodbye, type Heartbeat as HeartbeatMessage } from "@openclaw-cluster/contract/wire";
+import {
+  areAttemptRefs,
+  HeartbeatReply,
+  type AttemptRef,
+  type Goodbye,
+  type Heartbeat as HeartbeatMessage,
+} from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sprawls } from "../system/sprawl.ts";
 import type { JudgedLoad } from "./disk-room.ts";
 import { LeaseClock } from "./lease-clock.ts";
 
@@ -154,7 +161,7 @@ export class Heartbeat {
     const { node, bus, clock, log } = this.parts;
     const sentAtMs = clock.monotonic();
     try {
-      const { epoch, leaseMs, stop = [] } = HeartbeatReply.parse(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
+      const { epoch, leaseMs, stop = [] } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
       if (!this.parts.admits(epoch)) return;
       if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
       this.leases.renewed(sentAtMs, leaseMs);
@@ -191,4 +198,13 @@ export class Heartbeat {
       ...(this.leases.paused && { paused: true }),
     };
   }
+}
+
+const STOP = ["stop"] as const satisfies readonly (keyof HeartbeatReply)[];
+
+/** Also a coordinator's answer can be rubbish without end. */
+function readReply(body: unknown): HeartbeatReply {
+  const { stop = [] } = (body ?? {}) as { stop?: unknown };
+  if (!areAttemptRefs(stop) || sprawls(body, STOP)) throw new Error("the answer to a heartbeat is none");
+  return HeartbeatReply.parse(body);
 }

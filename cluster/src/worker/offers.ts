@@ -12,12 +12,14 @@ import type { ErrorCode } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { Submitter } from "@openclaw-cluster/contract/submitter";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
-import { Control, isAttemptRef, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
+import { areAttemptRefs, Control, isAttemptRef, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
 import { admit, type Decision, type PolicySource } from "../core/policy.ts";
 import { demand } from "../core/task.ts";
 import type { Executors } from "../executors/executors.ts";
 import { localTimeZone, type Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
+import { problemOf, sprawls } from "../system/sprawl.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Seen } from "./seen.ts";
@@ -26,6 +28,8 @@ import type { Spool } from "./spool.ts";
 
 /** Offers that wait for a slot. The coordinator's own window is smaller; this holds if it is not. */
 const WAITING_MAX = 8_192;
+/** Looked at one by one; and in a task, what may be anything. */
+const [ATTEMPTS, ANYTHING] = [["attempts"], ["value", "args"]] as const;
 
 export interface DeskParts {
   readonly node: NodeId;
@@ -50,10 +54,12 @@ export interface DeskParts {
 
 export class Desk {
   private readonly parts: DeskParts;
+  private readonly complaints: SparingLog;
   private closed = false;
 
   constructor(parts: DeskParts) {
     this.parts = parts;
+    this.complaints = sparingLog(parts.log, parts.clock);
   }
 
   /** From now on offers are left lying: the goodbye tells that they are not held. */
@@ -69,8 +75,8 @@ export class Desk {
     if (this.closed) return;
     const { epoch, boot, offers } = (body ?? {}) as { epoch?: unknown; boot?: unknown; offers?: unknown };
     if (!Number.isSafeInteger(epoch) || !Array.isArray(offers))
-      return this.parts.log.warn("a message that is not an array of offers was dropped");
-    if (!this.parts.spool.admits(epoch as number)) return this.parts.log.warn({ epoch }, "offers of a replaced coordinator were dropped");
+      return this.complain({}, "a message that is not an array of offers was dropped");
+    if (!this.parts.spool.admits(epoch as number)) return this.complain({ epoch }, "offers of a replaced coordinator were dropped");
     // Whoever made them did not know yet that this life has begun; it learns that from the first heartbeat.
     if (boot !== this.parts.spool.boot) return this.parts.log.info({ boot }, "offers to an earlier life were dropped");
     // What lay here while this machine slept may be another node's by now; what is not is offered again.
@@ -79,11 +85,13 @@ export class Desk {
   }
 
   control(body: unknown): void {
+    const { attempts = [] } = (body ?? {}) as { attempts?: unknown };
+    if (!areAttemptRefs(attempts) || sprawls(body, ATTEMPTS)) return this.complain({}, "a control message was dropped");
     const parsed = Control.safeParse(body);
-    if (!parsed.success) return this.parts.log.warn({ problem: parsed.error.message }, "a control message was dropped");
+    if (!parsed.success) return this.complain({ problem: problemOf(parsed.error) }, "a control message was dropped");
     const control = parsed.data;
     if (!this.parts.spool.admits(control.epoch))
-      return this.parts.log.warn({ epoch: control.epoch }, "an order of a replaced coordinator was dropped");
+      return this.complain({ epoch: control.epoch }, "an order of a replaced coordinator was dropped");
     switch (control.kind) {
       case "cancel":
         return this.stop(control.attempts);
@@ -103,7 +111,7 @@ export class Desk {
 
   private take(body: unknown): void {
     const offer = body as Offer;
-    if (!isAttemptRef(offer)) return this.parts.log.warn("an offer without a task, attempt and epoch was dropped");
+    if (!isAttemptRef(offer)) return this.complain({}, "an offer without a task, attempt and epoch was dropped");
     const { seen, slots, outbox } = this.parts;
     const last = seen.last(offer.task);
     if (offer.attempt <= last) return this.again(offer);
@@ -122,6 +130,10 @@ export class Desk {
     if (slots.waitingCount >= WAITING_MAX) return this.refuse(offer, "overloaded", `${WAITING_MAX} tasks wait on this node already.`);
     slots.add({ task: offer.task, attempt: offer.attempt, epoch: offer.epoch, spec }, executor);
     outbox.touch();
+  }
+
+  private complain(fields: object, message: string): void {
+    this.complaints.warn("coordinator", fields, message);
   }
 
   private judge(spec: TaskSpec, submitter: unknown): Decision {
@@ -173,6 +185,7 @@ export class Desk {
  */
 function checked(value: unknown): TaskSpec | undefined {
   if (isPlainEcho(value)) return value;
+  if (sprawls(value, ANYTHING)) return undefined;
   const parsed = TaskSpec.safeParse(value);
   return parsed.success ? parsed.data : undefined;
 }

@@ -14,6 +14,7 @@ import { reportFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
+import { sprawls } from "../system/sprawl.ts";
 import type { Attempt } from "./attempt.ts";
 import { Fifo } from "./fifo.ts";
 import type { Spool } from "./spool.ts";
@@ -190,7 +191,9 @@ export class Outbox {
       finished: flight.finished.map((one) => one.finished),
     };
     try {
-      const reply = ReportReply.parse(await bus.deliver(this.subject, report, ANSWER_MS));
+      const body = await bus.deliver(this.subject, report, ANSWER_MS);
+      if (sprawls(body)) throw new Error("the answer to a report is none");
+      const reply = ReportReply.parse(body);
       if (reply.verdicts.length !== flight.finished.length)
         throw new Error(`${reply.verdicts.length} verdicts on ${flight.finished.length} results`);
       // One that was replaced and does not know it yet calls stale what its successor waits for.

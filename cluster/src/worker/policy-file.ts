@@ -52,11 +52,15 @@ allow:
   # Variables that a task may set for such a program. PATH or LD_PRELOAD here would undo the rules above.
   # env: [TZ]
 
+  # Secrets of this machine (\`openclaw-cluster secret set\`) that a task may have put into such a variable. Whoever may
+  # start a program that is given one may learn it from that program.
+  # secrets: [DEPLOY_KEY]
+
 # deny:
 #   agents: [private]
 #   commands: [rm]
 
-# Who may use this machine, by the names of their API tokens (\`openclaw-cluster token list\`); everybody, unless said.
+# Who may use this machine: users, as \`openclaw-cluster token list\` shows them; everybody, unless said.
 # This is as true as what the coordinator says of them.
 # users:
 #   allow: [ann, "build-*"]

@@ -6,7 +6,8 @@
 import type { z } from "zod";
 import type { ClusterEvent } from "../events.ts";
 import type { TaskId } from "../ids.ts";
-import { OPERATIONS, type Operation, type OperationName } from "../operations.ts";
+import type { Operation } from "../operation.ts";
+import { OPERATIONS, type OperationName } from "../operations.ts";
 import type { Explanation } from "../placement.ts";
 import type { Submitted } from "../task.ts";
 import type { TaskSpec } from "../task-spec.ts";

@@ -6,10 +6,13 @@ import { ClusterError, type ErrorCode } from "@openclaw-cluster/contract/errors"
 import { NodeId, type ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Subscription } from "../../../cluster/src/bus/bus.ts";
 import type { RamNet } from "../../../cluster/src/bus/ram.ts";
+import { COORDINATOR } from "../../../cluster/src/bus/subjects.ts";
 import type { Coordinator } from "../../../cluster/src/coordinator/coordinator.ts";
 import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
 import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
 import { silentLog } from "../../../cluster/src/system/log.ts";
+import { Keyring } from "../../../cluster/src/trust/keyring.ts";
+import { COORDINATOR_KEY, keyFor, type OpenEnvelopes } from "../../support/fake-keys.ts";
 import { AUTHORITY } from "../../support/authority.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import type { Chance } from "./chance.ts";
@@ -29,6 +32,7 @@ const FLUSH_MS = 5;
 
 interface Life {
   readonly clock: PartyClock;
+  readonly keyring: Keyring;
   readonly link: LooseBus;
   readonly listeners: Set<(node: NodeId) => void>;
   coordinator?: Coordinator;
@@ -43,6 +47,7 @@ export interface HeadParts {
   readonly time: VirtualTime;
   readonly chance: Chance;
   readonly net: RamNet;
+  readonly envelopes: OpenEnvelopes;
   readonly disk: Disk;
   readonly checker: Checker;
   /** Its bus came up or went down with it. */
@@ -70,9 +75,15 @@ export class Head {
   }
 
   start(): void {
-    const { time, chance, net } = this.parts;
+    const { time, chance, net, envelopes } = this.parts;
     const clock = new PartyClock(time, chance.fork(), this.skew);
-    const life: Life = { clock, link: new LooseBus(net.connect(HEAD, clock)), listeners: new Set() };
+    const keyring = new Keyring();
+    const bus = net.connect(
+      HEAD,
+      clock,
+      envelopes(COORDINATOR, (party) => keyring.keyOf(party)),
+    );
+    const life: Life = { clock, keyring, link: new LooseBus(bus), listeners: new Set() };
     this.lives.push(life);
     this.parts.onBus(true);
     void this.open(life);
@@ -127,11 +138,7 @@ export class Head {
 
   async enrol(id: NodeId, clock: PartyClock): Promise<ClusterId> {
     for (;;) {
-      const publicKey = `U${id
-        .toUpperCase()
-        .replaceAll(/[^A-Z2-7]/g, "A")
-        .padEnd(55, "A")}`;
-      const answer = await this.ask((coordinator) => coordinator.enrol({ id, publicKey }));
+      const answer = await this.ask((coordinator) => coordinator.enrol({ id, publicKey: keyFor(id) }));
       if (answer.kind === "answered") {
         await clock.passes(0);
         return answer.value.cluster as ClusterId;
@@ -142,7 +149,7 @@ export class Head {
 
   private async open(life: Life): Promise<void> {
     const { chance, disk } = this.parts;
-    const { clock, link, listeners } = life;
+    const { clock, keyring, link, listeners } = life;
     const onDisconnect = (listener: (node: NodeId) => void): Subscription => {
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
@@ -154,6 +161,8 @@ export class Head {
       store: disk.open(clock),
       bus: link,
       busServer: { version: "0", authorize: () => clock.passes(1), onDisconnect, isConnected: this.parts.isConnected },
+      keyring,
+      coordinatorKey: COORDINATOR_KEY,
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],

@@ -13,6 +13,7 @@ import type { Execution, Executor } from "../../../cluster/src/executors/executo
 import { silentLog } from "../../../cluster/src/system/log.ts";
 import { Spool } from "../../../cluster/src/worker/spool.ts";
 import { openWorker, type Worker } from "../../../cluster/src/worker/worker.ts";
+import type { OpenEnvelopes } from "../../support/fake-keys.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import { factsOf } from "../../support/ram-cluster.ts";
 import type { Chance } from "./chance.ts";
@@ -29,6 +30,7 @@ export interface MachineParts {
   readonly time: VirtualTime;
   readonly chance: Chance;
   readonly net: RamNet;
+  readonly envelopes: OpenEnvelopes;
   readonly checker: Checker;
   /** Worker's folders lie below it. */
   readonly folder: string;
@@ -89,9 +91,9 @@ export class Machine implements Host {
 
   start(): void {
     if (this.life !== undefined) return;
-    const { time, chance, net, id } = this.parts;
+    const { time, chance, net, envelopes, id } = this.parts;
     const clock = new PartyClock(time, chance.fork(), this.skew);
-    const life: Life = { clock, link: new LooseBus(net.connect(id, clock)), leaving: false };
+    const life: Life = { clock, link: new LooseBus(net.connect(id, clock, envelopes(id))), leaving: false };
     this.life = life;
     this.knownFullAt = undefined;
     void this.open(life);

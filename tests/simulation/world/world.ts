@@ -9,6 +9,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import { openRamNet } from "../../../cluster/src/bus/ram.ts";
 import { isTerminal } from "../../../cluster/src/core/task.ts";
 import { ACTS } from "./acts.ts";
+import { simulatedEnvelopes } from "../../support/fake-keys.ts";
 import { Chance } from "./chance.ts";
 import { Checker, type Violation } from "./checker.ts";
 import { Disk } from "./disk.ts";
@@ -66,11 +67,13 @@ class World {
     const chance = new Chance(seed);
     const weather = new Weather(time, chance.fork());
     const net = openRamNet({ clock: time, faults: weather.faults });
+    const envelopes = simulatedEnvelopes(seed);
     this.disk = new Disk(chance.fork(), (batch, life) => checker.committed(batch, life));
     this.head = new Head({
       time,
       chance: chance.fork(),
       net,
+      envelopes,
       disk: this.disk,
       checker,
       onBus: (up) => this.trouble?.busIs(up),
@@ -83,7 +86,7 @@ class World {
       const slots = chance.whole(index === 0 ? 2 : 1, 4);
       const id = NodeId.parse(`node${index + 1}`);
       const enrol: Head["enrol"] = (its, clock) => head.enrol(its, clock);
-      return new Machine({ id, slots, labels, kinds, time, chance: chance.fork(), net, checker, folder, enrol });
+      return new Machine({ id, slots, labels, kinds, time, chance: chance.fork(), net, envelopes, checker, folder, enrol });
     });
     const { machines } = this;
     this.people = new People({ time, chance: chance.fork(), head, checker, machines });

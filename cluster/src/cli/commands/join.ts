@@ -46,6 +46,7 @@ async function join(session: Session, options: { nodeId?: string }, text: string
   const way = { pin: code.pin, key, file: folders.coordinatorAuthority };
   const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), way);
   await writePrivateFile(folders.coordinatorAuthority, reply.authority);
+  await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
   const { node, cluster, name, state } = reply;
   session.show({ node, cluster, name, state, url, home }, () => told(session, reply));

@@ -28,7 +28,7 @@ export function configure(command: Command, act: Act): void {
     .option("--limit <n>", "how many", "20")
     .option("--all", "all of them")
     .option("--watch", "show the list again each second, until Ctrl-C");
-  examples(command, "ps", "ps --state queued --state running --watch", "ps --dead", "ps --node studio --json").action(act(ps));
+  examples(command, "ps", "ps --state queued --state running --watch", "ps --mine", "ps --dead", "ps --node studio --json").action(act(ps));
 }
 
 async function ps(session: Session, options: Options): Promise<number> {
@@ -37,7 +37,7 @@ async function ps(session: Session, options: Options): Promise<number> {
   if (options.watch === true) return refresh(session, async () => listText(session, await list(session, filter, limit)));
   const page = await list(session, filter, limit);
   session.show(page, () => listText(session, page));
-  const asking = session.json ? [] : page.tasks.filter((task) => task.state === "waiting");
+  const asking = session.json ? [] : page.tasks.filter(({ state, hidden }) => state === "waiting" && hidden !== true);
   for (const task of asking.slice(0, ASKING_MAX)) remark(session.terminal, askingLine(task, session.typed));
   if (asking.length > ASKING_MAX) remark(session.terminal, `${asking.length - ASKING_MAX} more of them wait for a person`);
   if (!session.json && page.next !== undefined) remark(session.terminal, "there are older ones: --limit or --all");

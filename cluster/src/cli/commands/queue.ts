@@ -21,10 +21,12 @@ async function queue(session: Session, options: { limit: string }): Promise<void
 }
 
 function queueText(terminal: Terminal, { queued, scheduled, waiting, head }: QueueView): string {
+  const isMixed = new Set(head.map(({ owner }) => owner)).size > 1;
   const sums = `${queued} queued, ${scheduled} for later, ${waiting} waiting for a person\n`;
   if (head.length === 0) return sums;
   const rows = table(terminal, head, [
     { title: "ID", value: (entry) => entry.id },
+    { title: "OWNER", value: (entry) => (isMixed ? (entry.owner ?? "-") : undefined) },
     { title: "KIND", value: (entry) => entry.kind },
     { title: "PRIORITY", value: (entry) => String(entry.priority), right: true },
     { title: "WAITED", value: (entry) => duration(entry.waitedMs), right: true },

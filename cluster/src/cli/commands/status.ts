@@ -34,7 +34,9 @@ async function status(session: Session): Promise<number> {
     client.queue({ limit: 1 }),
     client.nodes(),
   ]);
-  const asking = queue.waiting === 0 ? [] : (await client.listTasks({ state: "waiting", limit: ASKING_MAX })).tasks;
+  const waiting = queue.waiting === 0 ? [] : (await client.listTasks({ state: "waiting", limit: ASKING_MAX })).tasks;
+  // For another's task only its owner can answer, or an operator.
+  const asking = waiting.filter(({ hidden }) => hidden !== true);
   const all: Status = { cluster, health, queue, nodes };
   session.show(all, () => statusText(session, url, all, asking, Date.now()));
   return health.status === "ok" ? 0 : 1;

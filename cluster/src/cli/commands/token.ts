@@ -7,12 +7,14 @@ import { writePrivateFile } from "../../system/folders.ts";
 import { examples, type Act } from "../command.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
+import { plainLine } from "../terminal.ts";
 import { dayAndTime } from "../time.ts";
 
 const DAY_MS = 86_400_000;
 
 interface Terms {
   readonly scope: Scope;
+  readonly user?: string;
   readonly days?: string;
   readonly out?: string;
 }
@@ -32,9 +34,10 @@ export function configure(command: Command, act: Act): void {
           .choices(Scope.options)
           .default("submitter"),
       )
+      .option("--user <user>", "for whom it speaks: what it submits is theirs; the name unless said")
       .option("--days <n>", "until it expires; for good unless said")
       .option("--out <file>", "write it there (0600) instead of showing it"),
-    "token create phone --scope viewer --days 30",
+    "token create phone --user ann --scope viewer --days 30",
     "token create ci --out ci.token",
   ).action(act(create));
   examples(
@@ -49,6 +52,7 @@ async function list(session: Session): Promise<void> {
     table(session.terminal, tokens, [
       { title: "TOKEN", value: (token) => token.id },
       { title: "SCOPE", value: (token) => token.scope },
+      { title: "USER", value: (token) => token.user },
       { title: "NAME", value: (token) => token.name, cut: true },
       { title: "MADE", value: (token) => dayAndTime(token.createdAt) },
       { title: "EXPIRES", value: expiryText },
@@ -56,9 +60,9 @@ async function list(session: Session): Promise<void> {
   );
 }
 
-async function create(session: Session, { scope, days, out }: Terms, name: string): Promise<void> {
+async function create(session: Session, { scope, user, days, out }: Terms, name: string): Promise<void> {
   const ttl = days === undefined ? {} : { ttlMs: readDays(days) };
-  const { token, ...made } = await (await session.client()).makeToken({ name, scope, ...ttl });
+  const { token, ...made } = await (await session.client()).makeToken({ name, scope, ...(user !== undefined && { user }), ...ttl });
   if (out === undefined) {
     session.show({ ...made, token }, () => `${token}\n\nIt is not shown again. ${sentence(made)} ${takeBack(session, made)}\n`);
     return;
@@ -74,7 +78,8 @@ async function revoke(session: Session, _options: object, text: string): Promise
   session.show(gone, () => `${gone.id} (${gone.name}) opens nothing any more\n`);
 }
 
-const sentence = (token: TokenView): string => `Its scope is ${token.scope}; it expires ${expiryText(token)}.`;
+const sentence = (token: TokenView): string =>
+  `It speaks for ${plainLine(token.user)}; its scope is ${token.scope}; it expires ${expiryText(token)}.`;
 const takeBack = (session: Session, { id }: TokenView): string => `Take it back: ${session.typed(`token revoke ${id}`)}`;
 const expiryText = ({ expiresAt }: TokenView): string => (expiresAt === undefined ? "never" : dayAndTime(expiresAt));
 

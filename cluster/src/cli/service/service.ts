@@ -6,7 +6,7 @@
  * V2. A unit of that name that belongs to another home is neither replaced nor removed.
  * V3. Programs are called with arrays of arguments, have a time limit, and fail with what to do next.
  */
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { readTextFile, writePrivateFile, type Environment } from "../../system/folders.ts";
@@ -88,7 +88,6 @@ export async function ownUnit(file: string, home: string, mark: string, encoding
 }
 
 async function readUtf16(file: string): Promise<string | undefined> {
-  const { readFile } = await import("node:fs/promises");
   return readFile(file, "utf16le").then(
     (text) => text.replace(/^\uFEFF/, ""),
     (error: NodeJS.ErrnoException) => {

@@ -8,7 +8,7 @@ import { agent, command, echo, facts, id, node, task } from "./fixtures.ts";
 import { Shapes } from "./shape.ts";
 
 const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined =>
-  refusal(one, new Shapes("balanced").describe(task(1, { spec, ownerName: "ann" })));
+  refusal(one, new Shapes("balanced").describe(task(1, { spec, owner: "ann" })));
 const nas = (more: Partial<NodeFacts> = {}): SchedulableNode => node("nas2", { facts: more });
 const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode =>
   nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });

@@ -38,7 +38,7 @@ export function node(
 }
 
 export function task(key: number, more: Partial<TaskRecord> & { spec?: TaskSpec } = {}): TaskRecord {
-  return { ...create(key, command(), "me", 0), ...more };
+  return { ...create(key, command(), "me", 0, "me"), ...more };
 }
 
 type Common = Omit<Extract<TaskSpec, { kind: "command" }>, "kind" | "input">;

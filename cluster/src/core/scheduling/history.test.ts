@@ -41,4 +41,12 @@ describe("the history", () => {
     for (let i = 0; i < 60; i++) history.observe(own, COMMAND, 1, true);
     expect(own.trust[COMMAND]).toBeGreaterThan(0.99);
   });
+
+  it("believes no node that a run took longer than one may, so that the others' averages stay what they are", () => {
+    const [history, liar, honest] = [new History(), new NodeHistory(), new NodeHistory()];
+    history.observe(honest, COMMAND, 100, true);
+    history.observe(liar, COMMAND, Number.MAX_VALUE, true);
+    for (let i = 0; i < 500; i++) history.observe(honest, COMMAND, 100, true);
+    expect(history.expectedRunMs(honest, COMMAND)).toBeLessThan(200);
+  });
 });

@@ -13,6 +13,9 @@ const PRIOR_RUNS = 5;
 /** Before a kind was ever run, in the order of echo, command, agent, tool. Only ratios between nodes matter. */
 const FIRST_GUESS_MS = [1, 1_000, 30_000, 1_000];
 
+/** No attempt may run longer (timeouts.runMs). */
+const RUN_MS_MAX = 7 * 86_400_000;
+
 const KINDS = TaskKind.options;
 
 export function kindIndex(kind: TaskKind): number {
@@ -39,7 +42,9 @@ export class NodeHistory {
 export class History {
   private readonly anywhere = KINDS.map(() => new Mean());
 
-  observe(own: NodeHistory, kind: number, runMs: number, succeeded: boolean): void {
+  observe(own: NodeHistory, kind: number, saidMs: number, succeeded: boolean): void {
+    // A node can say what it likes of itself; what it says must not spoil the averages of all the others for good.
+    const runMs = Math.min(saidMs, RUN_MS_MAX);
     const trust = own.trust[kind] as number;
     own.trust[kind] = trust + ((succeeded ? 1 : 0) - trust) * NEWEST_SHARE;
     if (!succeeded) return;

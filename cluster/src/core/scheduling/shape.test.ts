@@ -5,7 +5,7 @@ import { refusal } from "./filter.ts";
 import { agent, anyNode, anySpec, command, echo } from "./fixtures.ts";
 import { Shapes, SHAPES_KEPT, type Shaped } from "./shape.ts";
 
-const by = (spec: TaskSpec, owner = "t1", ownerName?: string): Shaped => ({ spec, owner, ...(ownerName !== undefined && { ownerName }) });
+const by = (spec: TaskSpec, token = "t1", owner = ""): Shaped => ({ spec, owner, token });
 const anyShaped = fc
   .tuple(anySpec, fc.constantFrom("t1", "t2"), fc.constantFrom("ann", "bob", undefined))
   .map(([spec, owner, name]) => by(spec, owner, name));

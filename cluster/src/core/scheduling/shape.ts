@@ -36,7 +36,7 @@ export interface Shape {
 }
 
 /** What of a task decides about its shape. */
-export type Shaped = Pick<TaskRecord, "spec" | "owner" | "ownerName">;
+export type Shaped = Pick<TaskRecord, "spec" | "owner" | "token">;
 
 /** The shapes of one submitter. */
 interface Family {
@@ -52,8 +52,8 @@ const STRATEGIES = Strategy.options;
 
 export class Shapes {
   private readonly strategy: Strategy;
-  /** By the submitter's token, and its name. */
-  private readonly families = new Map<string, Map<string | undefined, Family>>();
+  /** By the submitter's token, and the user for whom it speaks. */
+  private readonly families = new Map<string, Map<string, Family>>();
   private readonly spare: number[] = [];
   private count = 0;
   private limit = SHAPES_KEPT;
@@ -115,8 +115,8 @@ export class Shapes {
   /** Forgets every shape that `isIdle`, and gives them back. Costs little per task: the next time is twice as far off as what stays. */
   forget(isIdle: (shape: Shape) => boolean): Shape[] {
     const gone: Shape[] = [];
-    for (const [owner, families] of this.families) {
-      for (const [ownerName, { special, plain }] of families) {
+    for (const [token, families] of this.families) {
+      for (const [owner, { special, plain }] of families) {
         const all = [special, ...plain].filter((shapes) => shapes !== undefined);
         for (const shapes of all) {
           for (const [name, shape] of shapes) {
@@ -126,9 +126,9 @@ export class Shapes {
             gone.push(shape);
           }
         }
-        if (all.every((shapes) => shapes.size === 0)) families.delete(ownerName);
+        if (all.every((shapes) => shapes.size === 0)) families.delete(owner);
       }
-      if (families.size === 0) this.families.delete(owner);
+      if (families.size === 0) this.families.delete(token);
     }
     this.count -= gone.length;
     this.limit = Math.max(SHAPES_KEPT, 2 * this.count);
@@ -143,11 +143,11 @@ export class Shapes {
     return [special, JSON.stringify([code, inputName(spec), spec.require, spec.prefer?.labels])];
   }
 
-  private familyOf({ owner, ownerName }: Shaped): Family {
-    let families = this.families.get(owner);
-    if (families === undefined) this.families.set(owner, (families = new Map<string | undefined, Family>()));
-    let family = families.get(ownerName);
-    if (family === undefined) families.set(ownerName, (family = { plain: [], special: new Map() }));
+  private familyOf({ owner, token }: Shaped): Family {
+    let families = this.families.get(token);
+    if (families === undefined) this.families.set(token, (families = new Map<string, Family>()));
+    let family = families.get(owner);
+    if (family === undefined) families.set(owner, (family = { plain: [], special: new Map() }));
     return family;
   }
 }

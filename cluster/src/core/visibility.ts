@@ -1,0 +1,94 @@
+/**
+ * Who sees what of a task, and who may change it. What a task works on and what came of it is its owner's affair; that it
+ * is there, where it runs and how it stands is everybody's who may read tasks.
+ *
+ * V1. A task belongs to the user for whom the token of its submit spoke, whatever becomes of that token.
+ * V2. Its owner, and whoever holds the scope operator, see all of it and may change it. Others see its outline: neither
+ *     input, result, error, the progress's words nor output. Nothing that is worked out from those is told to them either:
+ *     no explanation, no group of failures, no answer to a filter.
+ * V3. An outline names what it shows. A field that nobody thought of is hidden.
+ * V4. Who may see it all gets the very object: no copy on the hot path.
+ */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { ClusterEvent } from "@openclaw-cluster/contract/events";
+import type { TaskId } from "@openclaw-cluster/contract/ids";
+import { permits, type Scope } from "@openclaw-cluster/contract/scopes";
+import type { Attempt, Progress, Task } from "@openclaw-cluster/contract/task";
+import { SpecOutline, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
+
+/** Whoever asks, as far as tasks are concerned. */
+export interface Reader {
+  readonly user: string;
+  /** Everybody's tasks are shown, and may be changed where the scope permits that. */
+  readonly all: boolean;
+}
+
+interface Speaker {
+  readonly name: string;
+  readonly user?: string;
+  readonly scope: Scope;
+}
+
+/** Tokens of before there were users have none. */
+export const userOf = ({ user, name }: Pick<Speaker, "user" | "name">): string => user ?? name;
+
+export const readerOf = (token: Speaker): Reader => ({ user: userOf(token), all: permits(token.scope, "operator") });
+
+/** An owner whom nobody knows is nobody's match. */
+export const sees = (reader: Reader, owner: string | undefined): boolean => reader.all || owner === reader.user;
+
+/** For whom others' tasks are refused; undefined where none are. */
+export const onlyOf = ({ all, user }: Reader): string | undefined => (all ? undefined : user);
+
+export function notYours(id: TaskId, owner: string | undefined): ClusterError {
+  const whose = owner === undefined || owner === "" ? "to nobody who is still known" : `to ${owner}`;
+  return new ClusterError("forbidden", `${id} belongs ${whose}; for tasks of others a token needs the scope operator.`);
+}
+
+/** Throws forbidden unless the reader may see all of it. */
+export function mustSee(reader: Reader, { id, owner }: Pick<Task, "id" | "owner">): void {
+  if (!sees(reader, owner)) throw notYours(id, owner);
+}
+
+export function taskFor(reader: Reader, task: Task): Task {
+  if (sees(reader, task.owner)) return task;
+  const { id, kind, name, owner, state, reason, seq, attempt, node, priority, progress, createdAt, startedAt, endedAt, spec } = task;
+  return {
+    ...{ id, kind, state, reason, seq, attempt, priority, createdAt },
+    ...(name !== undefined && { name }),
+    ...(owner !== undefined && { owner }),
+    ...(node !== undefined && { node }),
+    ...(progress !== undefined && { progress: wordless(progress) }),
+    ...(startedAt !== undefined && { startedAt }),
+    ...(endedAt !== undefined && { endedAt }),
+    hidden: true,
+    spec: outlineOf(spec),
+  };
+}
+
+export function attemptsFor(reader: Reader, owner: string | undefined, attempts: readonly Attempt[]): readonly Attempt[] {
+  return sees(reader, owner) ? attempts : attempts.map(({ error: _its, ...attempt }) => attempt);
+}
+
+export function eventFor(reader: Reader, event: ClusterEvent): ClusterEvent {
+  if (event.type === "node" || event.type === "gap" || sees(reader, event.owner)) return event;
+  const { id, at, task, owner } = event;
+  const base = { id, at, task, ...(owner !== undefined && { owner }), hidden: true as const };
+  if (event.type === "progress") return { ...base, type: "progress", progress: wordless(event.progress) };
+  const { state, reason, seq, attempt, node, startedAt } = event;
+  return {
+    ...base,
+    type: "task",
+    ...{ state, reason, seq, attempt },
+    ...(node !== undefined && { node }),
+    ...(startedAt !== undefined && { startedAt }),
+  };
+}
+
+const OUTLINE = Object.keys(SpecOutline.shape) as (keyof SpecOutline)[];
+
+function outlineOf(spec: TaskSpec | SpecOutline): SpecOutline {
+  return Object.fromEntries(OUTLINE.filter((field) => spec[field] !== undefined).map((field) => [field, spec[field]])) as SpecOutline;
+}
+
+const wordless = ({ fraction }: Progress): Progress => (fraction === undefined ? {} : { fraction });
