@@ -39,10 +39,15 @@ describe.skipIf(whyNot !== undefined)(`four hosts${whyNot === undefined ? "" : `
 
   test.each(WORKERS)("with one line, %s is a node, and a task that waits for it runs", async (name) => {
     const { id } = await stage.client.submit(echo(only(name)));
+    const code = await stage.invite();
     const since = performance.now();
-    daemons[name] = await stage.join(name);
+    const joined = stage.begin(name, "join", code, "--node-id", name);
     expect(await untilOver(stage, id)).toMatchObject({ state: "succeeded", node: name, result: "hello" });
-    tell(`from the invitation to the end of a task on ${name}`, since);
+    tell(`from the command to the end of a task on ${name}`, since);
+    process.stdout.write(`${await joined.says(/^A task ran here .*/m)}\n`);
+    await joined.end();
+    expect(await joined.ended()).toMatchObject({ code: 0 });
+    daemons[name] = await stage.start(name);
     const shown = await stage.run("lead", "nodes", "show", name);
     expect(shown.stdout).toMatch(
       new RegExp(`^joined from +${stage[name].address}, ${name}\\.tail1a2b3\\.ts\\.net, ann@example\\.com$`, "m"),
@@ -134,23 +139,20 @@ describe.skipIf(whyNot !== undefined)("where only certain logins may join", () =
   });
   afterAll(() => stage?.end());
 
-  const invite = async (): Promise<string> =>
-    (JSON.parse((await stage.run("lead", "invite", "--approve", "--json")).stdout) as { code: string }).code;
-
   test("another's machine is refused with a good code, which stays good for the right one", async () => {
-    const code = await invite();
-    const refused = await stage.run("stranger", "join", code, "--node-id", "nas1");
+    const code = await stage.invite();
+    const refused = await stage.run("stranger", "join", "--no-start", code, "--node-id", "nas1");
     expect(refused).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("it is eve@example.com (stranger.tail1a2b3.ts.net)") as string,
     });
-    expect(await stage.run("nas1", "join", code, "--node-id", "nas1")).toMatchObject({ code: 0 });
+    expect(await stage.run("nas1", "join", "--no-start", code, "--node-id", "nas1")).toMatchObject({ code: 0 });
     expect((await stage.client.nodes()).nodes.map(({ id }) => id)).toEqual(["nas1"]);
   });
 
   test("where Tailscale says nothing, nobody may (fails closed)", async () => {
     stage.stub.knows(stage.nas2.address, "");
-    const refused = await stage.run("nas2", "join", await invite(), "--node-id", "nas2");
+    const refused = await stage.run("nas2", "join", "--no-start", await stage.invite(), "--node-id", "nas2");
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("nobody knows whose it is") as string });
     const { entries } = await stage.client.audit({ limit: 500 });
     expect(entries.filter(({ action }) => action === "node.join_refused").map(({ actor }) => actor)).toEqual([

@@ -6,7 +6,7 @@
 import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
-import type { ProcessEnd } from "../../scripts/child.ts";
+import type { ProcessEnd, Running } from "../../scripts/child.ts";
 import { runCommand } from "../../scripts/daemon.ts";
 import { startCluster, type TestCluster, type TestDaemon } from "./daemon.ts";
 import { openHosts, type Host, type Hosts } from "./hosts.ts";
@@ -27,7 +27,13 @@ export interface FourHosts extends Readonly<Record<HostName, Host>> {
   readonly listensOn: string;
   /** The command, on a host and in its folder. */
   run(host: HostName, ...argv: string[]): Promise<ProcessEnd>;
-  /** As a person does it: a code there, one line here; then the daemon. */
+  /** A command that goes on, as `join` does, until it is ended; with the stage at the latest. */
+  begin(host: HostName, ...argv: string[]): Running;
+  /** A code that lets a machine in at once. */
+  invite(): Promise<string>;
+  /** The daemon of a host that has joined. */
+  start(host: HostName): Promise<TestDaemon>;
+  /** All of it: a code there, joined and started here. */
   join(host: HostName): Promise<TestDaemon>;
   home(host: HostName): string;
   end(): Promise<void>;
@@ -42,7 +48,9 @@ export async function openFourHosts({
   let hosts: Hosts | undefined;
   let cluster: TestCluster | undefined;
   let client: Client | undefined;
+  const begun: Running[] = [];
   const end = async (): Promise<void> => {
+    for (const one of begun) await one.end();
     await client?.close();
     await cluster?.end();
     await hosts?.end();
@@ -68,13 +76,20 @@ export async function openFourHosts({
       env: { ...stub.env, OPENCLAW_CLUSTER_HOME: home(host), OPENCLAW_CLUSTER_OPENCLAW: "off" },
     });
     const run: FourHosts["run"] = (host, ...argv) => runCommand(argv, manner(host)).ended();
+    const begin: FourHosts["begin"] = (host, ...argv) => {
+      const running = runCommand(argv, manner(host));
+      begun.push(running);
+      return running;
+    };
+    const invite = async (): Promise<string> =>
+      (JSON.parse((await run("lead", "invite", "--approve", "--json")).stdout) as { code: string }).code;
+    const start = (host: HostName): Promise<TestDaemon> => startHome(home(host), manner(host));
     return {
-      ...{ ...all, cluster, stub, client, listensOn, run, home, end },
+      ...{ ...all, cluster, stub, client, listensOn, run, begin, invite, start, home, end },
       async join(host) {
-        const { code } = JSON.parse((await run("lead", "invite", "--approve", "--json")).stdout) as { code: string };
-        const joined = await run(host, "join", code, "--node-id", host);
+        const joined = await run(host, "join", "--no-start", await invite(), "--node-id", host);
         if (joined.code !== 0) throw new Error(`${host} did not join: ${joined.stderr}`);
-        return startHome(home(host), manner(host));
+        return start(host);
       },
     };
   } catch (error) {

@@ -60,16 +60,15 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   };
 }
 
-export interface RamClusterOptions extends Pick<LeadParts, "joiners"> {
+/** `backups`: where copies of the store go; without it none are made. */
+export interface RamClusterOptions extends Pick<LeadParts, "joiners" | "backups"> {
   readonly store?: Store;
   readonly clock?: Clock;
   readonly log?: Log;
-  /** Where backups of the store go; without it none are made. */
-  readonly backups?: LeadParts["backups"];
 }
 
 export async function startRamCluster(options: RamClusterOptions = {}): Promise<RamCluster> {
-  const { store = openRamStore(), clock = systemClock, log = silentLog, backups } = options;
+  const { store = openRamStore(), clock = systemClock, log = silentLog, ...parts } = options;
   const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
   const workers: Worker[] = [];
@@ -84,13 +83,12 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
-      ...(options.joiners && { joiners: options.joiners }),
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,
       random: Math.random,
       log,
-      ...(backups !== undefined && { backups }),
+      ...parts,
       broken: (error) => failures.push(error),
     });
   let coordinator = await lead();
@@ -128,8 +126,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
     },
     async restartCoordinator() {
       await coordinator.stop();
-      coordinator = await lead();
-      return coordinator;
+      return (coordinator = await lead());
     },
     async stop() {
       for (const worker of workers) await worker.stop({ graceMs: 0 });
