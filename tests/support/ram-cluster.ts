@@ -71,7 +71,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
   const { store = openRamStore(), clock = systemClock, log = silentLog, ...parts } = options;
   const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
-  const workers: Worker[] = [];
+  const workers = new Set<Worker>();
   const failures: unknown[] = [];
   const lead = (): Promise<Coordinator> =>
     openCoordinator({
@@ -115,15 +115,12 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
         slots: own.slots,
         diskFloorMiB: 0,
       });
-      workers.push(worker);
+      workers.add(worker);
       // Its first heartbeat is under way; what a test does next must not overtake it.
       for (let turn = 0; turn < TURNS_MAX && coordinator.node(node).state !== "ready"; turn++) await new Promise(setImmediate);
       return worker;
     },
-    async lose(worker) {
-      workers.splice(workers.indexOf(worker), 1);
-      await worker.stop({ graceMs: 0 });
-    },
+    lose: (worker) => (workers.delete(worker), worker.stop({ graceMs: 0 })),
     async restartCoordinator() {
       await coordinator.stop();
       return (coordinator = await lead());

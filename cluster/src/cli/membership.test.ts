@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
 import { NODE } from "../../../tests/support/fake-answers.ts";
+import { COORDINATOR_KEY } from "../../../tests/support/fake-keys.ts";
 import { serviceManagers, type ServiceManagers } from "../../../tests/support/service-managers.ts";
 import { runCli, type CliRun } from "../../../tests/support/terminal.ts";
 import { claimHome } from "../system/home-claim.ts";
@@ -27,11 +28,12 @@ afterEach(async () => {
   await rm(home, { recursive: true });
 });
 
-const settings = (nodeId: string, more = ""): Promise<void> =>
-  writeFile(
-    join(home, "cluster.yaml"),
-    `# mine\nnodeId: ${nodeId}\nroles: [worker]\nlabels: {room: office}\nopenclaw: {enabled: off}\ncoordinator: {url: "${api.url}"}\n${more}`,
-  );
+/** As `join` leaves it. */
+async function settings(nodeId: string): Promise<void> {
+  const own = `# mine\nnodeId: ${nodeId}\nroles: [worker]\nlabels: {room: office}\nopenclaw: {enabled: off}\n`;
+  await writeFile(join(home, "cluster.yaml"), `${own}coordinator: {url: "${api.url}"}\n`);
+  await writeFile(join(home, "coordinator.key"), COORDINATOR_KEY);
+}
 const here = (...argv: string[]): Promise<CliRun> => runCli(argv, { env });
 const seedFile = (): string => join(home, "node.seed");
 
@@ -63,6 +65,16 @@ describe("probe", () => {
       code: 0,
       stdout: expect.stringMatching(/^! task +t1 was refused here: This node's/m) as string,
     });
+  });
+
+  it("obeys no other coordinator than the one that was joined", async () => {
+    await writeFile(join(home, "coordinator.key"), `U${"B".repeat(55)}`);
+    for (const command of ["probe", "rotate", "leave"])
+      expect(await here(command)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("another key than this machine has joined") as string,
+      });
+    expect(existsSync(`${seedFile()}.next`)).toBe(false);
   });
 
   it("says what to do where the cluster does not know this machine, or is not there", async () => {
@@ -97,7 +109,7 @@ describe("leave", () => {
     expect(yaml).toContain("# mine");
     expect(yaml).toContain("room: office");
     expect(yaml).not.toContain("http");
-    expect((await readdir(home)).filter((name) => /seed|token/.test(name))).toEqual([]);
+    expect((await readdir(home)).filter((name) => /seed|token|\.key/.test(name))).toEqual([]);
     expect(await here("start")).toMatchObject({ code: 2, stderr: expect.stringContaining("`openclaw-cluster join` writes it") as string });
   };
 

@@ -6,7 +6,7 @@
  * K2. The store forgets no machine that has not asked for it, and a machine goes with nothing owed in its spool.
  * K3. A key that was replaced, or that has left, opens nothing.
  */
-import { ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
+import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import { InviteRequest } from "@openclaw-cluster/contract/join";
 import type { LeaveWish } from "@openclaw-cluster/contract/membership";
 import type { Batch } from "../../../cluster/src/store/store.ts";
