@@ -2,7 +2,7 @@
  * `npm run bench`: what a task costs, end to end, in separate processes: the public HTTP client, the coordinator with its
  * store and nats-server, and one worker. `-- --json` prints one document; `-- --peer bullmq` does the same work with
  * BullMQ in turns and prints ratios; `-- --recovery` kills workers and cuts them off, `-- --flood` submits more than can be taken, `-- --restart`
- * kills the coordinator; `-- --quick` is a tenth of it, to see that it works.
+ * kills the coordinator; `-- --tls` has everything go over TLS, on this machine's private address; `-- --quick` is a tenth of it, to see that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     recovery: { type: "boolean", default: false },
     flood: { type: "boolean", default: false },
     restart: { type: "boolean", default: false },
+    tls: { type: "boolean", default: false },
   },
 });
 
@@ -84,7 +85,7 @@ function benchScheduler(): NonNullable<Report["placing"]> {
 }
 
 async function benchOurs(report: Report): Promise<void> {
-  const cluster = await startCluster({ workers: 1, slots: SLOTS });
+  const cluster = await startCluster({ workers: 1, slots: SLOTS, ...(values.tls && { host: "lan" }) });
   try {
     const { coordinator, nats, workers } = cluster.pids;
     const worker = workers[0] as number;

@@ -51,7 +51,7 @@ test("so is what nobody told of, by its form; and nothing where there is nothing
 test("what is really given out has the form that the log hides", () => {
   for (const secret of [
     createToken().token,
-    writeJoinCode({ ...createInvitation(), urls: ["http://studio:8888"] }),
+    writeJoinCode({ ...createInvitation(), pin: "p".repeat(43), urls: ["http://studio:8888"] }),
     new TextDecoder().decode(createNodeKeys().seed),
   ])
     expect(search(Buffer.from(redact(`it is ${secret}.`)))).toEqual([]);

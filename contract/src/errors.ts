@@ -72,6 +72,13 @@ export const ERRORS = {
   ),
   already_running: row(409, 1, "permanent", "One daemon per folder: stop the other, or choose another --home."),
   coordinator_unreachable: row(503, 1, "infrastructure", "Is it running? Try `openclaw-cluster doctor`."),
+  certificate_refused: row(
+    503,
+    1,
+    "permanent",
+    "Do as the detail says; nothing was sent there. On the coordinator `openclaw-cluster doctor` tells of its certificates.",
+  ),
+  clock_apart: row(503, 1, "infrastructure", "Set the clocks of this machine and of the coordinator's by the network (NTP)."),
   bus_unreachable: row(503, 1, "infrastructure", "The connection to nats-server is down; it comes back by itself."),
   node_removed: row(
     410,

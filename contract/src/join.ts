@@ -13,6 +13,11 @@ export type InviteId = z.infer<typeof InviteId>;
 export const Digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes as base64url");
 /** Ed25519, base64url. */
 export const Signature = z.string().regex(/^[A-Za-z0-9_-]{86}$/, "64 bytes as base64url");
+/** The certificate of a coordinator's authority: PEM, about 700 characters. */
+const AuthorityCertificate = z
+  .string()
+  .max(4_096)
+  .regex(/^-----BEGIN CERTIFICATE-----\n/, "a certificate as PEM");
 /** The public nkey of a node or of the coordinator. */
 export const PublicKey = z.string().regex(/^U[A-Z2-7]{55}$/, "a public key looks like U…, 56 characters");
 
@@ -77,6 +82,8 @@ export const JoinReply = z.object({
   state: z.enum(["pending", "approved"]),
   /** With it the coordinator signs what it says on the bus; the node obeys no other. */
   coordinatorKey: PublicKey,
+  /** What the join code's pin is of; the node knows its coordinator's servers by it. */
+  authority: AuthorityCertificate,
   proof: Digest,
 });
 export type JoinReply = z.infer<typeof JoinReply>;

@@ -1,5 +1,7 @@
 /** OpenClaw Cluster as a subject: the public HTTP client, as any program would use it. */
 import { readFile } from "node:fs/promises";
+import path from "node:path";
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { openClient } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -9,9 +11,16 @@ const echo = (value: string): TaskSpec => ({ kind: "echo", input: { value } });
 /** No node has this label, so the task stays queued. */
 const parked = (value: string): TaskSpec => ({ kind: "echo", input: { value }, require: { labels: { bench: "nobody" } } });
 
+/** The coordinator's token and its authority lie in the same folder. */
+async function trustBeside(url: string, tokenFile: string): Promise<Trust | undefined> {
+  if (!url.startsWith("https:")) return undefined;
+  const file = path.join(path.dirname(tokenFile), "data", "authority.pem");
+  return { authorities: [await readFile(file, "utf8")], file };
+}
+
 export async function openClusterSubject(url: string, tokenFile: string): Promise<Subject> {
   const token = (await readFile(tokenFile, "utf8")).trim();
-  const client = openClient({ url, token, transport: nodeTransport() });
+  const client = openClient({ url, token, transport: nodeTransport(await trustBeside(url, tokenFile)) });
   const run = async (payload: string): Promise<{ startedAt: number }> => {
     const task = await client.run(echo(payload));
     if (task.state !== "succeeded") throw new Error(`${task.id} ended ${task.state}: ${JSON.stringify(task.error)}`);

@@ -21,6 +21,8 @@ export interface ClusterUnderTest {
 interface Options {
   readonly workers: number;
   readonly slots: number;
+  /** `api.host` of the coordinator; loopback unless said. */
+  readonly host?: string;
   /** What a worker's command line stands behind, to run it elsewhere; `ports` are the coordinator's, of loopback. */
   readonly place?: (worker: number, ports: readonly number[]) => Promise<readonly string[] | undefined>;
 }
@@ -38,7 +40,13 @@ export async function startCluster(options: Options): Promise<ClusterUnderTest> 
   };
   try {
     const home = path.join(folder, "lead");
-    const settings = { nodeId: "lead", roles: ["coordinator"], api: { port: 0 }, nats: { port: 0 }, log: { level: "warn" } };
+    const settings = {
+      nodeId: "lead",
+      roles: ["coordinator"],
+      api: { port: 0, host: options.host },
+      nats: { port: 0 },
+      log: { level: "warn" },
+    };
     lead = await startDaemon(home, settings);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
@@ -49,7 +57,7 @@ export async function startCluster(options: Options): Promise<ClusterUnderTest> 
         nodeId: `bench${index + 1}`,
         roles: ["worker"],
         slots: options.slots,
-        coordinator: { url, tokenFile },
+        coordinator: { url, tokenFile, ...(url.startsWith("https:") && { caFile: path.join(home, "data", "authority.pem") }) },
         openclaw: { enabled: "off" },
         log: { level: "warn" },
       };
@@ -66,7 +74,7 @@ export async function startCluster(options: Options): Promise<ClusterUnderTest> 
       },
       crashCoordinator: async () => {
         await lead?.process.end("SIGKILL");
-        lead = await startDaemon(home, { ...settings, api: { port: Number(new URL(url).port) } });
+        lead = await startDaemon(home, { ...settings, api: { ...settings.api, port: Number(new URL(url).port) } });
       },
       end,
     };

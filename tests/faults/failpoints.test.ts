@@ -280,6 +280,7 @@ async function atEachEnd(name: Failpoint): Promise<string[]> {
 
 /** Each gives what was promised and is not so. */
 const STRIKES: { readonly [Name in Failpoint]: (name: Name) => Promise<string[]> } = {
+  "start.authority-key": strikeFirstStart,
   "start.drafted": strikeFirstStart,
   "start.token-committed": strikeFirstStart,
   "start.claimed": (name) => strikeStart(name, cluster.lead),

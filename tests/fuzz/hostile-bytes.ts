@@ -35,6 +35,7 @@ import type { Log } from "../../cluster/src/system/log.ts";
 import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker } from "../../cluster/src/worker/worker.ts";
+import { AUTHORITY } from "../support/authority.ts";
 import { natsIn } from "../support/nats.ts";
 import { factsOf } from "../support/ram-cluster.ts";
 import { countingLog, type Counted } from "./counting-log.ts";
@@ -195,6 +196,7 @@ async function open(log: Log, ends: (() => Promise<void>)[]): Promise<Cluster> {
   const broken = (error: unknown): void => log.error({ err: error }, "broken");
   const coordinator = await openCoordinator({
     ...{ name: "test", version: "0", self: GOOD, store: openRamStore(), bus, busServer: server, keyring, broken, clock, log },
+    authority: AUTHORITY,
     ...{ coordinatorKey: keys.coordinator.publicKey, busUrls: [server.url], apiUrls: () => [], random: Math.random },
     ...{ strategy: "balanced" as const, retentionMs: 86_400_000 },
   });

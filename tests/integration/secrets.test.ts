@@ -11,7 +11,7 @@ import { findHolders, type Holders } from "../support/secret-holders.ts";
 import { bytesOf, filesBelow, rightsOf, searchFor, type Place, type Search } from "../support/secret-search.ts";
 import { openStage, type Stage } from "../support/secret-stage.ts";
 
-const ACTS_MS = 300_000;
+const ACTS_MS = 600_000;
 
 let stage: Stage;
 let holders: Holders;

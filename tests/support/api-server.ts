@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net";
 import { openApi, type Api } from "../../cluster/src/api/api.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog, type Log } from "../../cluster/src/system/log.ts";
+import type { ServerCertificate } from "../../cluster/src/trust/authority.ts";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import { FakeCoordinator } from "./fake-coordinator.ts";
 
@@ -36,7 +37,15 @@ export interface TestApi extends Api {
   dial(localAddress?: string): Socket;
 }
 
-export async function startApi(options: { clock?: Clock; log?: Log; allowedHosts?: readonly string[] } = {}): Promise<TestApi> {
+interface ApiOptions {
+  readonly clock?: Clock;
+  readonly log?: Log;
+  readonly allowedHosts?: readonly string[];
+  /** It speaks TLS then, which `ask` does not. */
+  readonly certificate?: ServerCertificate;
+}
+
+export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
   const coordinator = new FakeCoordinator();
   const tokens = {
     viewer: coordinator.tokenFor("viewer"),

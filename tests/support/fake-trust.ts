@@ -10,6 +10,7 @@ import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
 import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
+import { AUTHORITY } from "./authority.ts";
 import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 import { COORDINATOR_KEY } from "./fake-keys.ts";
 
@@ -18,6 +19,8 @@ export class FakeTrust {
   readonly joins: JoinRequest[] = [];
   readonly guesses: string[] = [];
   apiUrls: readonly string[] = ["http://127.0.0.1:8888"];
+  /** What it is certified by, and what it pins in its codes. */
+  authority = AUTHORITY;
   /** Thrown by every method, once set. */
   fault: Error | undefined;
   private joinKey = joinKey("none yet");
@@ -98,7 +101,7 @@ export class FakeTrust {
     this.check();
     const { invite, secret } = createInvitation();
     this.joinKey = joinKey(secret);
-    const code = writeJoinCode({ invite, secret, urls: this.apiUrls });
+    const code = writeJoinCode({ invite, secret, pin: this.authority.pin, urls: this.apiUrls });
     return { id: invite, code, expiresAt: Date.now() + ttlMs, approve, ...(node !== undefined && { node }) };
   }
 
@@ -106,8 +109,16 @@ export class FakeTrust {
   async join(request: JoinRequest): Promise<JoinReply> {
     if (request.node === "stranger") throw new ClusterError("unauthorized", "This join code is unknown.");
     this.joins.push(request);
+    const { certificate: authority } = this.authority;
     return makeJoinReply(
-      { node: request.node, cluster: ClusterId.parse("abcd1234"), name: "test", state: "pending", coordinatorKey: COORDINATOR_KEY },
+      {
+        node: request.node,
+        cluster: ClusterId.parse("abcd1234"),
+        name: "test",
+        state: "pending",
+        coordinatorKey: COORDINATOR_KEY,
+        authority,
+      },
       request,
       this.joinKey,
     );

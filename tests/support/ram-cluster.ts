@@ -20,6 +20,7 @@ import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
+import { AUTHORITY } from "./authority.ts";
 import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
 
 export interface RamCluster {
@@ -37,6 +38,8 @@ export interface RamCluster {
 
 /** Of the event loop; a message on the ram bus takes a few. */
 const TURNS_MAX = 1_000;
+
+const CALLED = { name: "test", version: "0.0.0", self: NodeId.parse("lead") };
 
 export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
   return {
@@ -72,13 +75,12 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
   const failures: unknown[] = [];
   const lead = (): Promise<Coordinator> =>
     openCoordinator({
-      name: "test",
-      version: "0.0.0",
-      self: NodeId.parse("lead"),
+      ...CALLED,
       store,
       bus: net.connect("coordinator"),
       keyring: new Keyring(),
       coordinatorKey: COORDINATOR_KEY,
+      authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",

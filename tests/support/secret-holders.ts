@@ -50,7 +50,18 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     files.set(file, name);
     secrets.push({ name, value: privateKey.replaceAll(/-----.*-----|\s/g, "") }, { name: `${name}, raw`, value: raw });
   }
+  await addAuthorityKey(cluster.lead.home, secrets, files);
   return { secrets, files };
+}
+
+async function addAuthorityKey(home: string, secrets: Secret[], files: Map<string, string>): Promise<void> {
+  const [file, copy] = ["data", "backups/identity"].map((place) => path.join(home, place, "authority.key")) as [string, string];
+  const pem = await readFile(file, "utf8");
+  // Before these every such key says the same, and behind them comes its public half.
+  const begin = pem.split("\n")[1]?.slice(48) ?? "";
+  const { d = "" } = createPrivateKey(pem).export({ format: "jwk" });
+  secrets.push({ name: "authority's key", value: begin }, { name: "authority's key, raw", value: Buffer.from(d, "base64url") });
+  files.set(file, "authority's key").set(copy, "authority's key");
 }
 
 /** The package's type does not tell of it. */

@@ -1,18 +1,21 @@
 /**
  * The API's door: the HTTP server in front of the coordinator. Parses, authenticates, answers; decides nothing about
- * tasks. Plain HTTP, therefore on loopback and tailnet addresses only.
+ * tasks. Plain HTTP on loopback and tailnet addresses only, anywhere else HTTPS.
  *
  * H1. No request, however slow, large or malformed, holds more than its share: each limit stands in SERVER.
  * H2. `close` ends every stream, lets running requests finish for a moment, and leaves no socket.
+ * H3. With a certificate it speaks TLS 1.2 or newer and nothing else: what is no TLS is cut off unheard.
  */
-import { createServer, STATUS_CODES, type Server } from "node:http";
+import { createServer, STATUS_CODES, type RequestListener, type Server } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { bracketed, reachOf } from "../system/address.ts";
+import { bracketed, isEvery, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { ServerCertificate } from "../trust/authority.ts";
 import { problem, problemText } from "./answers.ts";
 import { openBodies } from "./body.ts";
 import { watchConnections } from "./connections.ts";
@@ -39,8 +42,9 @@ const SERVER = {
 
 export interface ApiParts {
   readonly coordinator: Coordinator;
-  /** A loopback or tailnet address. */
+  /** Without a certificate a loopback or tailnet address. */
   readonly host: string;
+  readonly certificate?: ServerCertificate;
   /** 0 for any free one. */
   readonly port: number;
   /** Further names that callers may use in the Host header, as a tailnet name. */
@@ -50,35 +54,29 @@ export interface ApiParts {
 }
 
 export interface Api {
+  /** As this machine reaches it. */
   readonly url: string;
   readonly port: number;
+  /** Shows this one from the next connection on; only where it had one. */
+  renew(certificate: ServerCertificate): void;
   close(): Promise<void>;
 }
 
 /** Throws `port_taken` or `config_invalid` when it cannot listen there. */
-export async function openApi({ coordinator, host, port, allowedHosts = [], log, clock }: ApiParts): Promise<Api> {
-  if (reachOf(host) === "elsewhere")
+export async function openApi({ coordinator, host, port, certificate, allowedHosts = [], log, clock }: ApiParts): Promise<Api> {
+  if (certificate === undefined && needsTls(host))
     throw new ClusterError(
       "config_invalid",
-      `The API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`,
+      `Without a certificate the API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`,
     );
   const hosts = new Set<string>();
   const streams = openStreams(clock);
   const gate = openGate({ coordinator, hosts, clock, log });
   const app = mountRoutes({ coordinator, gate, bodies: openBodies(), streams, clock, log });
   const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), { errorHandler: malformed });
-  const server = createServer(
-    {
-      headersTimeout: SERVER.headersMs,
-      requestTimeout: SERVER.requestMs,
-      keepAliveTimeout: SERVER.keepAliveMs,
-      connectionsCheckingInterval: SERVER.checkEveryMs,
-      maxHeaderSize: SERVER.headerBytesMax,
-    },
-    (incoming, outgoing) => {
-      if (!turnAway(incoming, outgoing)) void listener(incoming, outgoing);
-    },
-  );
+  const server = serverFor(certificate, (incoming, outgoing) => {
+    if (!turnAway(incoming, outgoing)) void listener(incoming, outgoing);
+  });
   const surplus = watchConnections(server, {
     connectionsMax: SERVER.connectionsMax,
     ofAddressMax: SERVER.connectionsOfAddressMax,
@@ -90,8 +88,9 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
   server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
   for (const name of hostNames(host, bound, allowedHosts)) hosts.add(name);
   return {
-    url: `http://${bracketed(host)}:${bound}`,
+    url: `${certificate === undefined ? "http" : "https"}://${bracketed(ownSide(host))}:${bound}`,
     port: bound,
+    renew: (next) => (server as TlsServer).setSecureContext(secureContext(next)),
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       streams.closeAll();
@@ -101,6 +100,22 @@ export async function openApi({ coordinator, host, port, allowedHosts = [], log,
       force.cancel();
     },
   };
+}
+
+function serverFor(certificate: ServerCertificate | undefined, listener: RequestListener): Server {
+  const limits = {
+    headersTimeout: SERVER.headersMs,
+    requestTimeout: SERVER.requestMs,
+    keepAliveTimeout: SERVER.keepAliveMs,
+    connectionsCheckingInterval: SERVER.checkEveryMs,
+    maxHeaderSize: SERVER.headerBytesMax,
+  };
+  if (certificate === undefined) return createServer(limits, listener);
+  return createTlsServer({ ...limits, handshakeTimeout: SERVER.headersMs, ...secureContext(certificate) }, listener);
+}
+
+function secureContext({ chain, key }: ServerCertificate): { cert: string; key: string; minVersion: "TLSv1.2" } {
+  return { cert: chain, key, minVersion: "TLSv1.2" };
 }
 
 function listen(server: Server, host: string, port: number): Promise<number> {
@@ -117,9 +132,10 @@ function listen(server: Server, host: string, port: number): Promise<number> {
   });
 }
 
-/** What a caller on this machine or on the tailnet writes in front of the path. */
+/** What a caller on this machine or on its network writes in front of the path. */
 function hostNames(host: string, port: number, allowed: readonly string[]): string[] {
-  const local = ["127.0.0.1", "localhost", "[::1]", bracketed(host)].map((name) => `${name}:${port}`);
+  const own = isEvery(host) ? [] : [bracketed(host)];
+  const local = ["127.0.0.1", "localhost", "[::1]", ...own].map((name) => `${name}:${port}`);
   return [...local, ...allowed.flatMap((name) => [name, `${name}:${port}`])].map((name) => name.toLowerCase());
 }
 
@@ -130,7 +146,8 @@ function malformed(cause: unknown): Response {
 
 /** Too slow, too large or not HTTP at all: answered by hand, because there is no request to answer. */
 function refuseMalformed(cause: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || cause.code === "ECONNRESET") {
+  const isUnheard = cause.code === "ECONNRESET" || cause.code?.startsWith("ERR_SSL_") || cause.code?.startsWith("ERR_TLS_");
+  if (!socket.writable || isUnheard) {
     socket.destroy();
     return;
   }

@@ -49,7 +49,8 @@ export function watchConnections(server: Server, { connectionsMax, ofAddressMax,
   };
 
   server.maxConnections = connectionsMax + SURPLUS_MAX;
-  server.on("connection", (socket) => {
+  // Requests of a TLS server come on its own sockets, not on those that the system has accepted.
+  server.on("setSecureContext" in server ? "secureConnection" : "connection", (socket: Socket) => {
     const address = socket.remoteAddress ?? "";
     if (refusalOf(address) === undefined) {
       serve(address, 1);

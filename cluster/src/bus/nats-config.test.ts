@@ -62,3 +62,17 @@ test("paths are quoted, and control characters in them refused", () => {
   expect(natsConfig({ ...base, storeFolder: 'C:\\Users\\it"s\\js' })).toContain('store_dir: "C:\\\\Users\\\\it\\"s\\\\js"');
   expect(() => natsConfig({ ...base, storeFolder: "/tmp/a\nauthorization {" })).toThrow(/control character/);
 });
+
+test("with a certificate it speaks TLS 1.2 or newer, and says nothing before that", () => {
+  expect(natsConfig(base)).not.toContain("tls");
+  const text = natsConfig({ ...base, certificateFile: '/home/an"n/server.pem' });
+  expect(/^tls \{\n[^}]*\n\}$/m.exec(text)?.[0].split(/\n */)).toEqual([
+    "tls {",
+    'cert_file: "/home/an\\"n/server.pem"',
+    'key_file: "/home/an\\"n/server.pem"',
+    'min_version: "1.2"',
+    "handshake_first: true",
+    "timeout: 3",
+    "}",
+  ]);
+});

@@ -32,6 +32,8 @@ export interface NatsConfig {
   /** This daemon's own user in the system account: reloads, and news of connections. */
   readonly systemKey: string;
   readonly nodes: readonly BusNode[];
+  /** Its certificate's chain and key in one file: it speaks TLS and nothing else. */
+  readonly certificateFile?: string;
 }
 
 export const ACCOUNT = "OCX";
@@ -58,6 +60,12 @@ const STORE = ["sync_interval: always", "max_file: 4GB", "max_mem: 64MB"];
  */
 const ANSWERS = 'allow_responses: { max: 1, expires: "30s" }';
 
+/**
+ * TLS first: the server does not greet in the clear, so that a stranger learns nothing, and nobody in between can have a node
+ * talk without TLS.
+ */
+const TLS = ['min_version: "1.2"', "handshake_first: true", "timeout: 3"];
+
 export function natsConfig(config: NatsConfig): string {
   checkUsers(config);
   const nodes = [...config.nodes].sort((a, b) => (a.id < b.id ? -1 : 1)).map(nodeUser);
@@ -67,6 +75,7 @@ export function natsConfig(config: NatsConfig): string {
     `server_name: ${quote(config.serverName)}`,
     `log_file: ${quote(config.logFile)}`,
     ...LIMITS,
+    ...(config.certificateFile === undefined ? [] : tlsBlock(config.certificateFile)),
     "jetstream {",
     ...[`store_dir: ${quote(config.storeFolder)}`, ...STORE].map((line) => `  ${line}`),
     "}",
@@ -84,6 +93,10 @@ export function natsConfig(config: NatsConfig): string {
     "system_account: SYS",
     "",
   ].join("\n");
+}
+
+function tlsBlock(file: string): string[] {
+  return ["tls {", ...[`cert_file: ${quote(file)}`, `key_file: ${quote(file)}`, ...TLS].map((line) => `  ${line}`), "}"];
 }
 
 function nodeUser({ id, publicKey }: BusNode): string {

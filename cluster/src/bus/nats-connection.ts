@@ -5,10 +5,12 @@
  *     restarted coordinator may not have told its server of this node yet.
  * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment. A
  *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
+ * K3. With tls:// nothing is said before the server has shown a certificate of the authority that is trusted, and none other.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { connect, errors, nkeyAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import { certificateFault, type Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { PROGRAMS } from "../system/binary-programs.ts";
 import type { Log } from "../system/log.ts";
@@ -16,7 +18,10 @@ import { isAtLeast } from "../system/version.ts";
 import type { Subscription } from "./bus.ts";
 
 export interface ConnectionOptions {
+  /** All nats://, or all tls://. */
   readonly urls: readonly string[];
+  /** Who may have certified the server, for tls://. */
+  readonly trust?: Trust | undefined;
   readonly seed: Uint8Array | string | Seeds;
   readonly inboxPrefix: string;
   /** Shown in the server's log. */
@@ -60,8 +65,10 @@ const CLOSE_MS_MAX = 1_000;
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const pace = reconnectPace();
   const seeds = seedsOf(options);
+  const tls = tlsFor(options);
   const nc = await dial(options, () =>
     connect({
+      ...tls,
       servers: [...options.urls],
       authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
       name: options.name,
@@ -145,6 +152,16 @@ function seedsOf({ seed, log }: ConnectionOptions): Seeds {
   };
 }
 
+/** K3. Whoever is in between could leave `tls://` out of an address; but addresses come over a way that is trusted as much. */
+function tlsFor({ urls, trust }: ConnectionOptions): { tls?: { ca: string; handshakeFirst: true } } {
+  if (!urls.some((url) => url.startsWith("tls://"))) return {};
+  if (trust !== undefined) return { tls: { ca: trust.authorities.join(""), handshakeFirst: true } };
+  throw new ClusterError(
+    "certificate_refused",
+    `${urls.join(", ")} wants TLS, and this machine has no certificate of its coordinator's authority. Join with a new code, or name its file: coordinator.caFile`,
+  );
+}
+
 /** K2, from what the client library says of its connection. */
 function reconnectPace(): { nextMs(): number; saw(status: string): void } {
   let attempts = 0;
@@ -176,6 +193,8 @@ async function dial(options: ConnectionOptions, attempt: () => Promise<NatsConne
           cause,
         });
       }
+      const refused = certificateFault(cause, options.urls.join(", "), options.trust);
+      if (refused !== undefined) throw refused;
       if (performance.now() - start >= limit) {
         throw new ClusterError("bus_unreachable", `no nats-server at ${options.urls.join(", ")} within ${limit} ms`, { cause });
       }

@@ -6,22 +6,26 @@
  *     comes back. Reloading goes through the system account, which, unlike SIGHUP, works on Windows and answers.
  * S2. The port stays the same over restarts, of the server and of the coordinator: the nodes know it.
  * S3. The key of the system account lives in this process's memory only.
+ * S4. A certificate has a file of its own name, so that another one comes and goes with the configuration that names it (S1).
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { execa } from "execa";
-import { bracketed, reachOf } from "../system/address.ts";
+import { bracketed, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { Log } from "../system/log.ts";
 import { programEnvironment } from "../system/program-environment.ts";
+import type { ServerCertificate } from "../trust/authority.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
-import { natsConfig, type BusNode } from "./nats-config.ts";
+import { certificateFile, sweepCertificates, writeCertificate } from "./nats-certificate.ts";
+import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
 import { choosePort } from "./nats-port.ts";
 import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
@@ -31,8 +35,9 @@ export interface NatsServerOptions {
   readonly binary: string;
   /** Its configuration, log, pid file and streams; nobody else's. One daemon at a time, which the caller sees to. */
   readonly folder: string;
-  /** A loopback or tailnet address: it speaks without TLS. */
+  /** Without a certificate a loopback or tailnet address. */
   readonly host?: string;
+  readonly certificate?: ServerCertificate;
   /** Asked for explicitly: this one or none. 0: any free one. Absent: 4222, or a free one. */
   readonly port?: number;
   readonly coordinator: { readonly publicKey: string };
@@ -48,6 +53,14 @@ export interface NatsServer extends BusServer {
   isConnected(node: NodeId): boolean;
   onTrespass(listener: (node: NodeId, what: string) => void): Subscription;
   onGuess(listener: (address: string, key: string | undefined) => void): Subscription;
+  /** Shows this one from the next connection on; only where it had one. Who is connected stays. */
+  renew(certificate: ServerCertificate): Promise<void>;
+}
+
+/** What nats-server runs with, beside what stays the same. */
+interface Changing {
+  readonly nodes: readonly BusNode[];
+  readonly certificate: ServerCertificate | undefined;
 }
 
 /** Streams of a few GiB are checked at the start. */
@@ -58,9 +71,7 @@ const RETRY_MS = 100;
 
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { folder, log } = options;
-  const host = options.host ?? "127.0.0.1";
-  if (reachOf(host) === "elsewhere")
-    throw new ClusterError("config_invalid", `nats-server listens on the loopback or the tailnet only, not on ${host}`);
+  const host = hostOf(options);
   const [configFile, logFile] = [join(folder, "nats.conf"), join(folder, "nats-server.log")];
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -68,35 +79,31 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)));
   const serverName = `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
-  const write = (nodes: readonly BusNode[]): string =>
-    natsConfig({
-      host,
-      port,
-      serverName,
-      storeFolder: join(folder, "streams"),
-      logFile,
-      coordinatorKey: options.coordinator.publicKey,
-      systemKey: systemKeys.publicKey,
-      nodes,
-    });
-  const state = { nodes: options.nodes, text: write(options.nodes) };
+  const write = writerFor(options, { host, port, serverName, systemKey: systemKeys.publicKey });
+  const first = { nodes: options.nodes, certificate: options.certificate };
+  const state = { ...first, text: write(first) };
   const prepare = async (): Promise<void> => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    await writeCertificate(folder, state.certificate);
     await writePrivateFile(configFile, state.text);
   };
   const server = await startNatsProcess({ binary: options.binary, args, folder, log, clock: options.clock, prepare });
-  const url = `nats://${bracketed(host)}:${port}`;
-  const system = await firstAnswer(server, { url, seed: systemKeys.seed, serverName, log }).catch(async (error: unknown) => {
+  await sweepCertificates(folder, state.certificate);
+  const url = `${options.certificate === undefined ? "nats" : "tls"}://${bracketed(ownSide(host))}:${port}`;
+  const trust = trustIn(options.certificate);
+  const system = await firstAnswer(server, { url, trust, seed: systemKeys.seed, serverName, log }).catch(async (error: unknown) => {
     await server.stop();
     throw error;
   });
   const watch = await watchNodes({ system, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
 
-  const apply = async (nodes: readonly BusNode[]): Promise<void> => {
-    const text = write(nodes);
+  const apply = async (change: Partial<Changing>): Promise<void> => {
     const before = { ...state };
+    const next = { nodes: state.nodes, certificate: state.certificate, ...change };
+    const text = write(next);
+    await writeCertificate(folder, next.certificate);
     if (text !== before.text) await replaceConfig(options.binary, configFile, text);
-    Object.assign(state, { nodes: [...nodes], text });
+    Object.assign(state, { ...next, text });
     try {
       await reload(system);
     } catch (error) {
@@ -104,8 +111,15 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       await writePrivateFile(configFile, before.text);
       throw error;
     }
+    await sweepCertificates(folder, next.certificate);
   };
   let last: Promise<void> = Promise.resolve();
+  const change = (what: Partial<Changing>): Promise<void> => {
+    const done = last.then(() => apply(what));
+    // One after the other; who waits for this one hears of its failure, the next one need not.
+    last = done.catch(() => undefined);
+    return done;
+  };
   return {
     ...watch,
     url,
@@ -113,12 +127,8 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     get pid() {
       return server.pid;
     },
-    authorize(nodes) {
-      const done = last.then(() => apply(nodes));
-      // One after the other; who waits for this one hears of its failure, the next one need not.
-      last = done.catch(() => undefined);
-      return done;
-    },
+    authorize: (nodes) => change({ nodes: [...nodes] }),
+    renew: (certificate) => change({ certificate }),
     async stop() {
       await last;
       watch.stop();
@@ -128,17 +138,38 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   };
 }
 
+function hostOf({ host = "127.0.0.1", certificate }: NatsServerOptions): string {
+  if (certificate !== undefined || !needsTls(host)) return host;
+  throw new ClusterError("config_invalid", `without a certificate nats-server listens on the loopback or the tailnet only, not on ${host}`);
+}
+
+function writerFor(
+  { folder, coordinator }: NatsServerOptions,
+  fixed: Pick<NatsConfig, "host" | "port" | "serverName" | "systemKey">,
+): (changing: Changing) => string {
+  return ({ nodes, certificate }) =>
+    natsConfig({
+      ...fixed,
+      storeFolder: join(folder, "streams"),
+      logFile: join(folder, "nats-server.log"),
+      coordinatorKey: coordinator.publicKey,
+      nodes,
+      ...(certificate !== undefined && { certificateFile: certificateFile(folder, certificate) }),
+    });
+}
+
 async function firstAnswer(
   server: NatsProcess,
-  options: { url: string; seed: Uint8Array; serverName: string; log: Log },
+  options: { url: string; trust: Trust | undefined; seed: Uint8Array; serverName: string; log: Log },
 ): Promise<Connection> {
   const giveUp = new AbortController();
   const died = server.firstExit.then(() => {
     throw new ClusterError("internal", `nats-server ended at once: ${server.lastWords.trim() || "see nats-server.log"}`);
   });
-  const { url, seed, log } = options;
+  const { url, trust, seed, log } = options;
   const connecting = openConnection({
     urls: [url],
+    trust,
     seed,
     inboxPrefix: "_INBOX_SYSTEM",
     name: "system",
@@ -153,7 +184,7 @@ async function firstAnswer(
     throw new ClusterError("port_taken", `another NATS server answers at ${url}`);
   } catch (error) {
     giveUp.abort();
-    if (error instanceof ClusterError && error.code === "unauthorized")
+    if (error instanceof ClusterError && ["unauthorized", "certificate_refused"].includes(error.code))
       throw new ClusterError("port_taken", `another NATS server answers at ${url}`, { cause: error });
     throw error;
   }
@@ -194,6 +225,10 @@ async function reload(system: Connection): Promise<void> {
       await delay(RETRY_MS);
     }
   }
+}
+
+function trustIn(certificate: ServerCertificate | undefined): Trust | undefined {
+  return certificate && { authorities: [certificate.authority], file: "this coordinator's own folder" };
 }
 
 function portOf(config: string | undefined): number | undefined {

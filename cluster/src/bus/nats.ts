@@ -5,6 +5,7 @@
  *     server does not check this, and without it a node could have the coordinator answer into another node's subjects.
  * N2. Nothing thrown by a handler reaches the client library, where it would end the connection.
  */
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
@@ -25,6 +26,8 @@ import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
+  /** Who may have certified nats-server, where it is reached by tls://. */
+  readonly trust?: Trust | undefined;
   /** Absent: this is the coordinator, which also keeps the streams in being. */
   readonly node?: NodeId;
   /** `SU…` */
@@ -44,7 +47,7 @@ const FROM_NODES = "ocx.up.";
 /** To a party that was not heard yet, something that needs no answer. */
 const FIRST_WORD_MS = 5_000;
 
-/** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old). */
+/** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
   const { node, log } = options;
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);

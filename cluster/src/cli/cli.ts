@@ -128,6 +128,10 @@ async function buildProgram(terminal: Terminal, act: Act, json: boolean): Promis
     .option("--home <folder>", "the cluster's folder on this machine ($OPENCLAW_CLUSTER_HOME, else ~/.openclaw/cluster)")
     .option("--url <address>", "the coordinator's API ($OPENCLAW_CLUSTER_URL)")
     .option("--token-file <file>", "file with the API token ($OPENCLAW_CLUSTER_TOKEN holds a token itself)")
+    .option(
+      "--ca <file>",
+      "certificate of the coordinator's authority ($OPENCLAW_CLUSTER_CA); the one of this machine's cluster unless said",
+    )
     .option("--token <token>", "the API token; visible to others on this machine, prefer the two above")
     .option("--json", "print one JSON document on stdout")
     .configureHelp({ showGlobalOptions: true })

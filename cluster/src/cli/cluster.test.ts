@@ -300,7 +300,7 @@ describe("config", () => {
     expect((await cli(["config", "set", "api.port", "9000"])).stdout).toContain("written to");
     expect((await cli(["config", "set", "api.port", "9000"])).stdout).toContain("says so already");
     expect(await cli(["config", "get", "api.port"])).toMatchObject({ code: 0, stdout: "9000\n" });
-    expect((await cli(["config", "get"])).stdout).toMatch(/^api:\n {2}host: 127\.0\.0\.1\n {2}port: 9000\n/m);
+    expect((await cli(["config", "get"])).stdout).toMatch(/^api:\n {2}host: 127\.0\.0\.1\n {2}public: false\n {2}port: 9000\n/m);
     expect(await cli(["config", "get", "nats.binary"])).toMatchObject({ code: 1, stdout: "" });
     expect((await cli(["config", "unset", "api.port"])).code).toBe(0);
     expect(JSON.parse((await cli(["config", "get", "api", "--json"])).stdout)).toMatchObject({ port: 8888 });

@@ -1,11 +1,15 @@
 /**
- * Finds the coordinator and the token for it: flag, else environment, else the settings of this machine's home.
+ * Finds the coordinator, the token for it, and who may have certified it: flag, else environment, else what this machine's home
+ * says.
  *
  * K1. A token from the home goes to the home's own coordinator or to this machine, nowhere else: a typing mistake in
  *     --url must not hand the administrator's secret to a stranger.
+ * K2. For the home's own coordinator its authority alone counts; for any other address the system's count too, because a
+ *     proxy with a certificate of the web's may stand before it. A file that was named counts alone.
  */
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { bracketed, reachOf } from "../system/address.ts";
+import { bracketed, needsTls, ownSide, reachOf } from "../system/address.ts";
 import { clusterHome, foldersOf, readSecret, type Environment } from "../system/folders.ts";
 
 export interface ConnectionFlags {
@@ -13,36 +17,73 @@ export interface ConnectionFlags {
   readonly url?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly ca?: string;
 }
 
 export interface Connection {
   /** Without a slash at the end. */
   readonly url: string;
   readonly token: string;
+  /** Where it speaks TLS; the system's authorities without. */
+  readonly trust?: Trust;
 }
 
 interface HomeSays {
   readonly url: string;
   readonly tokenFile: string;
+  readonly caFile: string;
+}
+
+interface Place {
+  readonly url: string;
+  readonly token: string;
+  /** Of the home's own coordinator. */
+  readonly caFile?: string;
 }
 
 export async function findConnection(flags: ConnectionFlags, env: Environment, warn: (text: string) => void): Promise<Connection> {
+  const place = await findPlace(flags, env, warn);
+  const trust = await findTrust(place, flags, env);
+  return { url: place.url, token: place.token, ...(trust !== undefined && { trust }) };
+}
+
+async function findPlace(flags: ConnectionFlags, env: Environment, warn: (text: string) => void): Promise<Place> {
   const given = flags.url ?? env["OPENCLAW_CLUSTER_URL"];
   const url = given ? readUrl(given) : undefined;
   const token = await givenToken(flags, env, warn);
   if (url !== undefined && token !== undefined) return { url, token };
   const own = await askHome(flags, env);
-  if (token !== undefined) return { url: own.url, token };
+  if (token !== undefined) return { url: own.url, token, caFile: own.caFile };
   if (url !== undefined && url !== own.url && !isLoopback(url)) {
     throw new ClusterError("unauthorized", `no token for ${url}: the one in this machine's home is for ${own.url} only`);
   }
   const kept = await tokenIn(own.tokenFile);
-  if (kept !== undefined) return { url: url ?? own.url, token: kept };
+  const isOwn = url === undefined || url === own.url;
+  if (kept !== undefined) return { url: url ?? own.url, token: kept, ...(isOwn && { caFile: own.caFile }) };
   if (url !== undefined) throw new ClusterError("unauthorized", `no token for ${url}, and there is no ${own.tokenFile}`);
   throw new ClusterError(
     "coordinator_unreachable",
     `no cluster has been started in this folder (there is no ${own.tokenFile}): run \`openclaw-cluster start\``,
   );
+}
+
+/** K2 */
+async function findTrust({ url, caFile }: Place, flags: ConnectionFlags, env: Environment): Promise<Trust | undefined> {
+  if (!url.startsWith("https:")) return undefined;
+  const { readTrust } = await import("../system/trust-file.ts");
+  const named = flags.ca ?? env["OPENCLAW_CLUSTER_CA"];
+  if (named) {
+    const trust = await readTrust(named);
+    if (trust === undefined)
+      throw new ClusterError("certificate_refused", `there is no ${named}, which should hold the authority's certificate`);
+    return trust;
+  }
+  if (caFile !== undefined) return readTrust(caFile);
+  const { authority, coordinatorAuthority } = foldersOf(clusterHome({ home: flags.home, env }));
+  const kept = (await readTrust(coordinatorAuthority)) ?? (await readTrust(authority));
+  if (kept === undefined) return undefined;
+  const { rootCertificates } = process.getBuiltinModule("node:tls");
+  return { authorities: [...rootCertificates, ...kept.authorities], file: kept.file };
 }
 
 /** A token that the person named for this call; undefined when there is none. */
@@ -64,19 +105,24 @@ async function askHome(flags: ConnectionFlags, env: Environment): Promise<HomeSa
   const home = clusterHome({ home: flags.home, env });
   const folders = foldersOf(home);
   const running = await readSecret(folders.apiUrl);
-  if (running !== undefined) return { url: readUrl(running), tokenFile: folders.adminToken };
-  const [{ loadConfig }, { TAILSCALE }] = await Promise.all([import("../system/config.ts"), import("../system/config-schema.ts")]);
+  if (running !== undefined) return { url: readUrl(running), tokenFile: folders.adminToken, caFile: folders.authority };
+  const [{ loadConfig }, { LAN, TAILSCALE }] = await Promise.all([import("../system/config.ts"), import("../system/config-schema.ts")]);
   const { roles, api, coordinator } = await loadConfig({ home, env });
   if (!roles.includes("coordinator"))
-    return { url: readUrl(coordinator.url ?? ""), tokenFile: coordinator.tokenFile ?? folders.coordinatorToken };
+    return {
+      url: readUrl(coordinator.url ?? ""),
+      tokenFile: coordinator.tokenFile ?? folders.coordinatorToken,
+      caFile: coordinator.caFile ?? folders.coordinatorAuthority,
+    };
   if (api.port === 0)
     throw new ClusterError("coordinator_unreachable", `the daemon of ${home} is not running, and its port is chosen when it starts`);
-  if (api.host === TAILSCALE)
+  if ([LAN, TAILSCALE].includes(api.host))
     throw new ClusterError(
       "coordinator_unreachable",
-      `the daemon of ${home} is not running; its address is asked of Tailscale when it starts`,
+      `the daemon of ${home} is not running; its address is ${api.host === LAN ? "looked up" : "asked of Tailscale"} when it starts`,
     );
-  return { url: `http://${bracketed(api.host)}:${api.port}`, tokenFile: folders.adminToken };
+  const scheme = needsTls(api.host) ? "https" : "http";
+  return { url: `${scheme}://${bracketed(ownSide(api.host))}:${api.port}`, tokenFile: folders.adminToken, caFile: folders.authority };
 }
 
 async function tokenIn(path: string): Promise<string | undefined> {

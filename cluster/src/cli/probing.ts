@@ -1,6 +1,6 @@
 /** The check list of `probe` and of a `join`: what was looked at, and for each cross the next step. */
 import type { Check } from "../compose/check.ts";
-import { openConnection, type Session } from "./session.ts";
+import { openTrusted, type Session } from "./session.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
 
 const MARKS: Record<Check["level"], readonly [mark: string, style: Style]> = {
@@ -20,8 +20,7 @@ export interface Probing {
 export async function probeHere(session: Session, { turn, signal }: { turn: boolean; signal?: AbortSignal }): Promise<Probing> {
   const { home, terminal } = session;
   const [{ openMember }, { probeNode }] = await Promise.all([import("../compose/member.ts"), import("../compose/probe.ts")]);
-  const connect = (url: string) => openConnection({ url });
-  const member = await openMember({ home, env: terminal.env, connect, ...(signal !== undefined && { signal }) });
+  const member = await openMember({ home, env: terminal.env, connect: openTrusted, ...(signal !== undefined && { signal }) });
   try {
     const { checks, echo } = await probeNode({ home, env: terminal.env, member, turn });
     const works = checks.every(({ level }) => level !== "fail");

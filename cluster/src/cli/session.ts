@@ -1,6 +1,7 @@
 /** One run of one command: its terminal, its global options, and the way to the cluster, opened when first asked for. */
 import { once } from "node:events";
 import { connect as connectTo } from "node:net";
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { clusterHome } from "../system/folders.ts";
@@ -56,13 +57,13 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
 }
 
 /** Throws coordinator_unreachable at once where nothing listens. */
-export async function openConnection({ url, token }: Pick<Connection, "url"> & Partial<Connection>): Promise<Client> {
+export async function openConnection({ url, token, trust }: Pick<Connection, "url"> & Partial<Connection>): Promise<Client> {
   await knock(url);
   const [{ openClient }, { nodeTransport }] = await Promise.all([
     import("@openclaw-cluster/contract/client/client"),
     import("@openclaw-cluster/contract/client/node-transport"),
   ]);
-  return openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
+  return openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
 }
 
 /** The client waits patiently for a coordinator that restarts; but one that is not there at all is told at once. */
@@ -81,4 +82,9 @@ async function knock(address: string): Promise<void> {
   } finally {
     socket.destroy();
   }
+}
+
+/** `trust`: who may have certified whoever answers, where that speaks TLS. */
+export function openTrusted(url: string, trust: Trust | undefined): Promise<Client> {
+  return openConnection({ url, ...(trust !== undefined && { trust }) });
 }

@@ -2,7 +2,9 @@
 import { access, constants, stat, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
+import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { readSecret, type Folders } from "../system/folders.ts";
+import { readTrust } from "../system/trust-file.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
 const DISK_WARN_MIB = 1_024;
@@ -18,7 +20,7 @@ export async function checkFolders(folders: Folders, secrets: readonly string[] 
     if (!(await isWritable(folder))) return fail(name, `${folder} is not writable`, `Make it yours: chown -R "$USER" ${folder}`);
     if ((found & 0o077) !== 0) open.push(`chmod 700 ${folder}`);
   }
-  for (const secret of new Set([folders.adminToken, folders.coordinatorToken, folders.nodeSeed, folders.coordinatorSeed, ...secrets])) {
+  for (const secret of new Set([...ownSecrets(folders), ...secrets])) {
     if (((await modeOf(secret)) ?? 0) & 0o077) open.push(`chmod 600 ${secret}`);
   }
   if (open.length > 0 && process.platform !== "win32") {
@@ -26,6 +28,12 @@ export async function checkFolders(folders: Folders, secrets: readonly string[] 
   }
   const made = (await modeOf(folders.home)) !== undefined;
   return ok(name, made ? folders.home : `${folders.home}, not made yet: \`start\` does that`);
+}
+
+/** An authority's certificate is no secret, but who can write it chooses whom this machine believes. */
+function ownSecrets(folders: Folders): string[] {
+  const { adminToken, coordinatorToken, nodeSeed, coordinatorSeed, authorityKey, authority, coordinatorAuthority } = folders;
+  return [adminToken, coordinatorToken, nodeSeed, coordinatorSeed, authorityKey, authority, coordinatorAuthority];
 }
 
 /** `floorMiB`: below it the machine takes no new work. */
@@ -45,18 +53,21 @@ export async function checkPort(name: string, host: string, port: number, folder
   if (taken === undefined) return ok(name, `${host}:${port} is free`);
   if (taken !== "EADDRINUSE") return fail(name, `cannot listen at ${host}:${port} (${taken})`, "Choose another address in cluster.yaml.");
   const running = await readSecret(folders.apiUrl);
-  if (running !== undefined && (await isCoordinator(running)))
+  if (running !== undefined && (await isCoordinator(running, folders)))
     return ok(name, `${host}:${port} is in use, and the daemon of this folder runs at ${running}`);
   return warn(name, `${host}:${port} is taken by another program`, "Stop that program, or choose another port in cluster.yaml.");
 }
 
-async function isCoordinator(url: string): Promise<boolean> {
+async function isCoordinator(url: string, { authority }: Folders): Promise<boolean> {
+  const channel = nodeTransport(await readTrust(authority))(new URL(url));
   try {
-    const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(ANSWERS_MS) });
-    return answer.ok && ((await answer.json()) as { status?: unknown }).status === "ok";
+    const { status, text } = await channel.send({ method: "GET", path: "/healthz", headers: {}, idleMs: ANSWERS_MS });
+    return status === 200 && (JSON.parse(text) as { status?: unknown }).status === "ok";
   } catch {
     // Whatever is at that address, it does not speak as ours do.
     return false;
+  } finally {
+    channel.close();
   }
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
 import type { ConfigPatch } from "../system/config-schema.ts";
 import type { Tailscale } from "../system/tailscale.ts";
-import { checkTailscale, hostBehind } from "./check-tailscale.ts";
+import { checkTailscale } from "./check-tailscale.ts";
 
 const up: Tailscale = {
   kind: "running",
@@ -41,6 +41,8 @@ describe("the check of Tailscale", () => {
     ["is absent, and needed", { api: { host: "100.101.102.103" } }, none, "fail", "not installed, and api.host is 100.101.102.103"],
     ["is off, and not needed", {}, off, "ok", "it is stopped"],
     ["is absent, and not needed", {}, none, "ok", "not installed"],
+    ["is absent, and the local network is used", { api: { host: "lan" } }, none, "ok", "not installed"],
+    ["runs, and the local network is used", { api: { host: "192.168.1.5" } }, up, "ok", "1 of 2 other machines online"],
     ["is off where the coordinator's address needs it", worksFor("http://100.70.0.2:8888"), off, "warn", "is in a tailnet"],
     ["is off where the coordinator's name needs it", worksFor("http://nas2.tail1a2b3.ts.net:8888"), none, "warn", "is in a tailnet"],
     ["is off where the worker has a tunnel", worksFor("http://127.0.0.1:8888"), off, "ok", "it is stopped"],
@@ -49,13 +51,5 @@ describe("the check of Tailscale", () => {
     const check = checkTailscale(await settings(flags), found);
     expect(check).toMatchObject({ name: "Tailscale", level, found: expect.stringContaining(told) as string });
     expect("advice" in check).toBe(level !== "ok");
-  });
-
-  it("knows the address behind the word", () => {
-    expect([hostBehind("tailscale", up), hostBehind("tailscale", off), hostBehind("::1", off)]).toEqual([
-      "100.101.102.103",
-      undefined,
-      "::1",
-    ]);
   });
 });

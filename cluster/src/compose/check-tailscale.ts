@@ -11,7 +11,7 @@ const USE_KEYWORD = `Let the address be asked for at each start: openclaw-cluste
 export function checkTailscale(config: ClusterConfig, found: Tailscale): Check {
   const { host } = config.api;
   const leads = config.roles.includes("coordinator");
-  const listens = leads && reachOf(host) !== "loopback";
+  const listens = leads && (host === TAILSCALE || reachOf(host) === "tailnet");
   const state = `${found.kind === "running" ? "" : "it "}${tailscaleState(found)}`;
   if (found.kind !== "running") {
     if (listens) return fail(NAME, `${state}, and api.host is ${host}`, tailscaleAdvice(found));
@@ -24,12 +24,6 @@ export function checkTailscale(config: ClusterConfig, found: Tailscale): Check {
   if (host === TAILSCALE || host === found.ip4 || host === found.ip6)
     return ok(NAME, `${shown(found)}; the API and nats-server listen there`);
   return fail(NAME, `api.host is ${host}, which is not this machine's address in the tailnet (${address})`, USE_KEYWORD);
-}
-
-/** The address behind `api.host`; undefined where only Tailscale knows it, and does not run. */
-export function hostBehind(host: string, found: Tailscale): string | undefined {
-  if (host !== TAILSCALE) return host;
-  return found.kind === "running" ? tailnetAddress(found) : undefined;
 }
 
 function shown(found: RunningTailscale): string {

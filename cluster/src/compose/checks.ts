@@ -6,19 +6,23 @@ import { homedir } from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { DEFAULT_POLICY, summary } from "../core/policy.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
-import { reachOf } from "../system/address.ts";
+import { ownSide, reachOf } from "../system/address.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { localTimeZone } from "../system/clock.ts";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
+import { LAN, TAILSCALE } from "../system/config-schema.ts";
 import { cacheFolder, foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
 import { silentLog } from "../system/log.ts";
-import { askTailscale } from "../system/tailscale.ts";
+import { outwardAddresses, ownAddresses } from "../system/own-addresses.ts";
+import { askTailscale, tailnetAddress, type Tailscale } from "../system/tailscale.ts";
 import { compareVersions, isAtLeast } from "../system/version.ts";
 import { policyFaultText, readPolicy } from "../worker/policy-reading.ts";
+import { checkAuthority, checkJoinedAuthority, checkShownCertificate } from "./check-certificates.ts";
 import { checkDisk, checkFolders, checkPort } from "./check-places.ts";
 import { checkCommands } from "./check-commands.ts";
-import { checkTailscale, hostBehind } from "./check-tailscale.ts";
+import { checkTailscale } from "./check-tailscale.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
+import { lanAddress } from "./listening-place.ts";
 
 interface Machine {
   readonly home: string;
@@ -55,16 +59,31 @@ function checkParts(config: ClusterConfig, folders: Folders, env: Environment): 
   const leads = roles.includes("coordinator");
   const tailscale = askTailscale({ env });
   const checkPortThere = async (name: string, port: number, loopback = api.host): Promise<Check> => {
-    const host = reachOf(api.host) === "loopback" ? loopback : hostBehind(api.host, await tailscale);
-    if (host === undefined) return warn(name, `${port}, of an address that only Tailscale knows`, "See what is said of Tailscale.");
-    return checkPort(name, host, port, folders);
+    const host = reachOf(api.host) === "loopback" ? loopback : await hostBehind(api.host, tailscale);
+    return typeof host === "string" ? checkPort(name, host, port, folders) : host(name, port);
   };
   return [
     ...(leads ? [checkNats(config, env), checkPortThere("API port", api.port)] : []),
     ...(leads && nats.port !== undefined ? [checkPortThere("NATS port", nats.port, "127.0.0.1")] : []),
+    ...(leads ? [checkAuthority(folders), checkShownCertificate(folders)] : [checkJoinedAuthority(config, folders)]),
     tailscale.then((found) => checkTailscale(config, found)),
     ...(roles.includes("worker") && openclaw.enabled === "auto" ? [checkOpenClaw(config, env)] : []),
   ];
+}
+
+/** The address behind `api.host`; where it cannot be told, what there is to say of a port. */
+async function hostBehind(host: string, tailscale: Promise<Tailscale>): Promise<string | ((name: string, port: number) => Check)> {
+  if (host === TAILSCALE) {
+    const found = await tailscale;
+    const address = found.kind === "running" ? tailnetAddress(found) : undefined;
+    return address ?? ((name, port) => warn(name, `${port}, of an address that only Tailscale knows`, "See what is said of Tailscale."));
+  }
+  if (host !== LAN) return ownSide(host);
+  try {
+    return lanAddress(ownAddresses(), await outwardAddresses());
+  } catch (error) {
+    return (name) => fail(name, told(error), "Connect the machine to its network, or set api.host to an address of it.");
+  }
 }
 
 async function checkNode(): Promise<Check> {

@@ -1,6 +1,6 @@
 /**
- * What makes a coordinator the one that its nodes have joined, besides the database: its key. A backup is restored on another
- * machine only if that comes along, so a copy of it lies beside the backups, as private as they are.
+ * What makes a coordinator the one that its nodes have joined, besides the database: its key, and its authority, which names that
+ * key. A backup is restored on another machine only if they come along, so copies lie beside the backups, as private as they are.
  */
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
@@ -8,8 +8,8 @@ import { readTextFile, writePrivateFile, type Folders } from "../system/folders.
 
 const COPIES = "identity";
 
-function filesOf(folders: Folders): readonly string[] {
-  return [folders.coordinatorSeed];
+function filesOf({ coordinatorSeed, authorityKey, authority }: Folders): readonly string[] {
+  return [coordinatorSeed, authorityKey, authority];
 }
 
 /** Copies what is not there yet, or is another's. */
@@ -19,6 +19,8 @@ export async function copyIdentity(folders: Folders, backups: string): Promise<v
 
 /** To a home that has none: one that has keeps its own, which its nodes know. */
 export async function restoreIdentity(folders: Folders, backups: string): Promise<void> {
+  // The authority of another key would be of no use to it.
+  if ((await readTextFile(folders.coordinatorSeed)) !== undefined) return;
   for (const file of filesOf(folders))
     await carry([path.join(backups, COPIES, path.basename(file))], path.dirname(file), { replace: false });
 }

@@ -2,6 +2,7 @@
  * This machine as a member of its cluster: what it asks over HTTP with its own key, beside its daemon or without it. No token of
  * the API is needed for any of it, and none is used.
  */
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Session } from "@openclaw-cluster/contract/join";
@@ -11,13 +12,14 @@ import { failpoint } from "../system/failpoint.ts";
 import { foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
 import { OwnKey } from "../trust/own-key.ts";
 import { makeLeaveRequest, makeProbeRequest, makeRotateRequest } from "../trust/membership-proof.ts";
+import { coordinatorTrust } from "./coordinator-trust.ts";
 import { checkPin } from "./pin.ts";
 import { isRefused, knock } from "./session.ts";
 
 export interface MemberParts {
   readonly home: string;
   readonly env: Environment;
-  readonly connect: (url: string) => Promise<Client>;
+  readonly connect: (url: string, trust: Trust | undefined) => Promise<Client>;
   readonly signal?: AbortSignal;
 }
 
@@ -39,7 +41,7 @@ export async function openMember(parts: MemberParts): Promise<Member> {
   const config = await loadConfig({ home, env });
   const url = await coordinatorOf(config, folders);
   const keys = await OwnKey.open(folders.nodeSeed);
-  const client = await connect(url);
+  const client = await connect(url, await coordinatorTrust(config, folders));
   const options = signal === undefined ? {} : { signal };
   let aheadMs = 0;
   const introduce = async (): Promise<Session> => {

@@ -6,6 +6,7 @@
  * S2. Of two keys, where they are being exchanged, the one that is known counts from then on (trust/own-key.ts).
  * S3. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
  */
+import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -19,6 +20,8 @@ export interface SessionQuestion {
   readonly node: NodeId;
   readonly keys: OwnKey;
   readonly url: string;
+  /** Who may have certified it, where it speaks TLS. */
+  readonly trust?: Trust;
   readonly token?: string;
   /** Where the coordinator's key stands (pin.ts). */
   readonly pinFile: string;
@@ -31,9 +34,9 @@ export interface Admitted {
 }
 
 /** Throws node_removed where the node is not known, unavailable while it waits to be approved, and what a call throws. */
-export async function askSession({ node, keys, url, token, pinFile }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+export async function askSession({ node, keys, url, trust, token, pinFile }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
   const pin = { file: pinFile, url };
-  const client = openClient({ url, transport: nodeTransport(), ...(token !== undefined && { token }) });
+  const client = openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
   const options = signal === undefined ? {} : { signal };
   try {
     const session = await knock(client, { node, keys }, options);

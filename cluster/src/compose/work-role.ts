@@ -27,6 +27,7 @@ import { openWorker } from "../worker/worker.ts";
 import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
+import { coordinatorTrust } from "./coordinator-trust.ts";
 import { askIfRemoved } from "./removal.ts";
 import { askSession, type Admitted } from "./session.ts";
 
@@ -105,7 +106,7 @@ interface Joined {
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
   const enrolled = await enrolOwn(ground, lead);
-  return { cluster: enrolled.cluster, bus: await connectBus(ground, enrolled) };
+  return { cluster: enrolled.cluster, bus: await connectBus(ground, enrolled, { trust: lead.trust }) };
 }
 
 /** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
@@ -118,15 +119,17 @@ function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Promise<
 async function joinFromAfar(ground: Ground): Promise<Joined> {
   const { config, folders, log, keys } = ground;
   const { url, tokenFile } = config.coordinator;
+  const trust = await coordinatorTrust(config, folders);
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
   if (url === undefined)
     throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
-  const ask = { node: config.nodeId, keys, url, pinFile: folders.coordinatorKey, ...(token !== undefined && { token }) };
+  const known = { pinFile: folders.coordinatorKey, ...(trust !== undefined && { trust }) };
+  const ask = { node: config.nodeId, keys, url, ...known, ...(token !== undefined && { token }) };
   const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
   const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
   return waitPatiently(parts, async (signal) => {
     const admitted = await askSession(ask, signal);
-    return { cluster: admitted.cluster, bus: await connectBus(ground, admitted, { onRefused, signal }) };
+    return { cluster: admitted.cluster, bus: await connectBus(ground, admitted, { trust, onRefused, signal }) };
   });
 }
 
@@ -134,7 +137,7 @@ async function joinFromAfar(ground: Ground): Promise<Joined> {
 function connectBus(
   ground: Ground,
   { busUrls, coordinatorKey }: Admitted,
-  more: Pick<NatsOptions, "onRefused" | "signal"> = {},
+  more: Pick<NatsOptions, "trust" | "onRefused" | "signal">,
 ): Promise<Bus> {
   const { config, keys, log } = ground;
   const node = config.nodeId;

@@ -61,7 +61,7 @@ export class JoinDesk {
     });
     return {
       id,
-      code: writeJoinCode({ invite: id, secret, urls: parts.apiUrls() }),
+      code: writeJoinCode({ invite: id, secret, pin: parts.authority.pin, urls: parts.apiUrls() }),
       expiresAt,
       approve,
       ...(node !== undefined && { node }),
@@ -77,7 +77,8 @@ export class JoinDesk {
     if (state === "approved") await this.nodes.authorize();
     parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
     const { name, coordinatorKey } = parts;
-    return makeJoinReply({ node: request.node, cluster: claim.cluster, name, state, coordinatorKey }, request, key);
+    const { certificate: authority } = parts.authority;
+    return makeJoinReply({ node: request.node, cluster: claim.cluster, name, state, coordinatorKey, authority }, request, key);
   }
 
   /** For a node that knocks: it need not have been let in yet. */

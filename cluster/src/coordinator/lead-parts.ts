@@ -33,6 +33,8 @@ export interface LeadParts {
   readonly keyring: Keyring;
   /** The public half of the key with which this coordinator signs; nodes keep it when they join. */
   readonly coordinatorKey: string;
+  /** Whom nodes know the coordinator's servers by; its pin goes into join codes. */
+  readonly authority: { readonly certificate: string; readonly pin: string };
   /** Where workers find the bus. */
   readonly busUrls: readonly string[];
   /** Where other machines find the API, likeliest first; asked for when it listens. */

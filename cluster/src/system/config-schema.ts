@@ -4,10 +4,10 @@
  *
  * C1. A setting that has no effect is not in here. Secrets are never settings; settings name files that hold them.
  */
+import { isIP } from "node:net";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { Labels, Strategy } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
-import { reachOf } from "./address.ts";
 
 /** A leaf: what it means, and the variable that overrides the file. */
 const field = <T extends z.ZodType>(type: T, env: string, description: string): T => type.meta({ description, env });
@@ -24,15 +24,16 @@ const address = (protocol: RegExp): z.ZodType<string, string> =>
     .url({ protocol })
     .refine(isBare, "an address without a user, a password, and what follows ? or #: a token goes into a file, which tokenFile names");
 
-/** This machine's address in the tailnet, whatever that is at the start. */
+/** This machine's address in the tailnet, or in the network around it, whatever that is at the start. */
 export const TAILSCALE = "tailscale";
+export const LAN = "lan";
 const Host = z
   .string()
   .min(1)
   .max(253)
   .refine(
-    (host) => host === TAILSCALE || reachOf(host) !== "elsewhere",
-    "name one address of this machine: 127.0.0.1, or its address in the tailnet (tailscale stands for that); there is no TLS yet for any other",
+    (host) => [TAILSCALE, LAN, "localhost"].includes(host) || (isIP(host) !== 0 && !host.includes("%")),
+    "name an address of this machine, as 127.0.0.1 or 192.168.1.5, or say lan or tailscale for its address there",
   );
 
 const Login = z.string().regex(/^\S{1,128}$/, "a login as ann@example.com, or a tag as tag:server");
@@ -58,13 +59,18 @@ export const ConfigSchema = z
         host: field(
           Host.default("127.0.0.1"),
           "OPENCLAW_CLUSTER_API_HOST",
-          "Address that the coordinator's HTTP API and nats-server listen on: a loopback address, this machine's address in the tailnet, or `tailscale` for that.",
+          "Address that the coordinator's HTTP API and nats-server listen on. `tailscale`: this machine's in the tailnet. `lan`: its own in the local network. Off the loopback and the tailnet both speak TLS.",
+        ),
+        public: field(
+          z.boolean().default(false),
+          "OPENCLAW_CLUSTER_API_PUBLIC",
+          "Lets api.host be an address that the whole internet may reach, or every address at once (0.0.0.0, ::).",
         ),
         port: field(Port.default(8888), "OPENCLAW_CLUSTER_API_PORT", "Port of the HTTP API; 0 takes a free one."),
         allowedHosts: field(
           z.array(z.string().min(1).max(253)).max(32).default([]),
           "OPENCLAW_CLUSTER_API_ALLOWED_HOSTS",
-          "Further names that a request's Host header may carry, as behind `tailscale serve`.",
+          "Further names that a request's Host header may carry, as behind `tailscale serve`; the certificate names them too.",
         ),
       })
       .prefault({}),
@@ -100,6 +106,11 @@ export const ConfigSchema = z
           "Where the coordinator's API is, for a machine that only works.",
         ),
         tokenFile: field(Path.optional(), "OPENCLAW_CLUSTER_COORDINATOR_TOKEN_FILE", "File that holds the API token for it."),
+        caFile: field(
+          Path.optional(),
+          "OPENCLAW_CLUSTER_COORDINATOR_CA_FILE",
+          "File with the certificate of its authority, where `join` has not put it into data/coordinator.pem.",
+        ),
       })
       .prefault({}),
     slots: field(

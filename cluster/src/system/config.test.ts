@@ -33,7 +33,7 @@ describe("precedence", () => {
     await yaml("api:\n  port: 1001\n  host: 127.0.0.2\nclusterName: file\nstrategy: random\n");
     const env = { OPENCLAW_CLUSTER_API_PORT: "1002", OPENCLAW_CLUSTER_NAME: "env" };
     const config = await load(env, { api: { port: 1003 } });
-    expect(config.api).toEqual({ host: "127.0.0.2", port: 1003, allowedHosts: [] });
+    expect(config.api).toEqual({ host: "127.0.0.2", public: false, port: 1003, allowedHosts: [] });
     expect(config.clusterName).toBe("env");
     expect(config.strategy).toBe("random");
     expect(config.retention.days).toBe(30);
@@ -42,7 +42,7 @@ describe("precedence", () => {
   it("decides everything without a file", async () => {
     const config = await load();
     expect(config.roles).toEqual(["coordinator", "worker"]);
-    expect(config.api).toEqual({ host: "127.0.0.1", port: 8888, allowedHosts: [] });
+    expect(config.api).toEqual({ host: "127.0.0.1", public: false, port: 8888, allowedHosts: [] });
     expect(config.nodeId).toMatch(/^[a-z0-9]{1,32}$/);
     expect(config.slots).toBeGreaterThanOrEqual(2);
   });
@@ -78,7 +78,8 @@ describe("a wrong setting ends the start (C2)", () => {
     ["an unknown field", "clusterName: a\napi:\n  prot: 1\n", "cluster.yaml:3: api.prot: "],
     ["an unknown section", "clusterName: a\nnatz: {}\n", "cluster.yaml:2: natz: "],
     ["a value out of range", "slots: 0\n", "cluster.yaml:1: slots: "],
-    ["every interface", "api: {host: 0.0.0.0}\n", "cluster.yaml:1: api.host: name one address"],
+    ["a name as an address", "api: {host: studio}\n", "cluster.yaml:1: api.host: name an address"],
+    ["an address with a zone", 'api: {host: "fe80::1%eth0"}\n', "cluster.yaml:1: api.host: name an address"],
     ["bad syntax", "clusterName: a\napi: [1\n", "cluster.yaml:3: "],
     ["a key twice", "slots: 2\nslots: 3\n", "cluster.yaml:2: "],
     ["a file that is a list", "- a\n", "cluster.yaml:1: the whole file: "],
@@ -87,6 +88,18 @@ describe("a wrong setting ends the start (C2)", () => {
     const error = await failure(load());
     expect(error.code).toBe("config_invalid");
     expect(error.detail).toContain(told);
+  });
+
+  it.each(["0.0.0.0", "::", "203.0.113.7", "2001:db8::7"])("%s: what the whole internet may reach needs a second word", async (host) => {
+    expect(await failure(load({ OPENCLAW_CLUSTER_API_HOST: host }))).toMatchObject({
+      code: "config_invalid",
+      detail: expect.stringContaining("api.public"),
+    });
+    expect((await load({ OPENCLAW_CLUSTER_API_HOST: host, OPENCLAW_CLUSTER_API_PUBLIC: "true" })).api.host).toBe(host);
+  });
+
+  it.each(["lan", "tailscale", "192.168.1.5", "fd12:3456::1", "127.0.0.1", "localhost", "100.64.0.1"])("%s does not", async (host) => {
+    expect((await load({ OPENCLAW_CLUSTER_API_HOST: host })).api).toMatchObject({ host, public: false });
   });
 
   it.each(["http://ann:pa55word@studio:8888", "http://studio:8888/?token=pa55word", "http://127.0.0.1:18789/chat#token=pa55word"])(

@@ -11,8 +11,9 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { parse as parseYaml } from "yaml";
 import type { z } from "zod";
+import { reachOf } from "./address.ts";
 import { editConfigFile, readConfigFile } from "./config-file.ts";
-import { ConfigSchema, FIELDS, type ConfigPatch, type Field } from "./config-schema.ts";
+import { ConfigSchema, FIELDS, LAN, TAILSCALE, type ConfigPatch, type Field } from "./config-schema.ts";
 import { clusterHome, foldersOf, makeFolders, type Environment } from "./folders.ts";
 
 /** The settings with everything decided. */
@@ -36,6 +37,13 @@ export async function loadConfig(sources: ConfigSources): Promise<ClusterConfig>
     throw new ClusterError(
       "config_invalid",
       "coordinator.url: a machine that only works must know where its coordinator is; `openclaw-cluster join` writes it",
+    );
+  }
+  const { host, public: isPublic } = config.api;
+  if (!isPublic && ![LAN, TAILSCALE].includes(host) && reachOf(host) === "elsewhere") {
+    throw new ClusterError(
+      "config_invalid",
+      `api.host: ${host} may be reached from anywhere. Name one address of a network of yours (lan or tailscale stand for this machine's), or set api.public to true as well`,
     );
   }
   return { ...config, nodeId: config.nodeId ?? nodeIdFrom(hostname()), slots: config.slots ?? slotsFor(availableParallelism()) };

@@ -11,6 +11,7 @@ import type { Environment } from "./folders.ts";
 
 export const FAILPOINTS = {
   // The coordinator's start and stop.
+  "start.authority-key": "The authority's key has its file; it has no certificate yet.",
   "start.drafted": "The first database is whole under its draft's name, and has none of its own yet.",
   "start.claimed": "The new epoch is committed; nothing was read.",
   "start.loaded": "The ledger is built; no node may connect yet, and nobody listens.",

@@ -38,8 +38,12 @@ export interface Folders {
   readonly worker: string;
   /** Of a coordinator: the secret half of the key with which it signs. */
   readonly coordinatorSeed: string;
-  /** Of a machine that only works: the public key of the coordinator that it obeys. */
+  /** The coordinator's authority: its key, and its certificate, by which others know its servers. */
+  readonly authorityKey: string;
+  readonly authority: string;
+  /** Of a machine that only works: the public key of the coordinator that it obeys, and the certificate of its authority. */
   readonly coordinatorKey: string;
+  readonly coordinatorAuthority: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
 }
@@ -78,14 +82,18 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     nodeSeedNext: path.join(home, "node.seed.next"),
     worker: path.join(home, "data", "worker"),
     coordinatorSeed: path.join(home, "coordinator.seed"),
+    authorityKey: path.join(home, "data", "authority.key"),
+    authority: path.join(home, "data", "authority.pem"),
     coordinatorKey: path.join(home, "coordinator.key"),
+    coordinatorAuthority: path.join(home, "data", "coordinator.pem"),
     apiUrl: path.join(home, "data", "api.url"),
   };
 }
 
 /** What makes this home a node of its cluster, all of it: files that are deleted when it leaves. */
-export function membershipOf({ nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey }: Folders): readonly string[] {
-  return [nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey];
+export function membershipOf(folders: Folders): readonly string[] {
+  const { nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey, coordinatorAuthority } = folders;
+  return [nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey, coordinatorAuthority];
 }
 
 /** For what can be fetched again: downloaded programs, compiled code. */

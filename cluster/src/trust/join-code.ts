@@ -1,6 +1,6 @@
 /**
  * The one line that is carried to another machine: `ocj1_…`. It holds an invitation's name, its secret, the pin of the
- * coordinator's certificate authority where it speaks TLS, and where the coordinator is found.
+ * coordinator's authority (trust/authority.ts), and where the coordinator is found.
  *
  * J1. Letters, digits, `-` and `_` only, so that every shell takes it as one word.
  * J2. A code that was cut off or mistyped is known as such before anybody is asked: it ends in a check sum.
@@ -19,11 +19,7 @@ const ID_CHARS = 8;
 const Code = z.strictObject({
   i: InviteId,
   s: z.string().regex(/^[A-Za-z0-9_-]{27}$/),
-  /** SHA-256 of the authority's certificate, base64url. */
-  p: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{43}$/)
-    .optional(),
+  p: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
   u: z
     .array(z.url({ protocol: /^https?$/ }))
     .min(1)
@@ -34,7 +30,8 @@ export interface JoinCode {
   readonly invite: InviteId;
   /** 160 random bits, base64url. */
   readonly secret: string;
-  readonly pin?: string;
+  /** SHA-256 of the authority's certificate, base64url. */
+  readonly pin: string;
   /** The coordinator's API, likeliest first. */
   readonly urls: readonly string[];
 }
@@ -46,7 +43,7 @@ export function createInvitation(): Pick<JoinCode, "invite" | "secret"> {
 }
 
 export function writeJoinCode({ invite, secret, pin, urls }: JoinCode): string {
-  const body = Buffer.from(JSON.stringify({ i: invite, s: secret, ...(pin !== undefined && { p: pin }), u: urls })).toString("base64url");
+  const body = Buffer.from(JSON.stringify({ i: invite, s: secret, p: pin, u: urls })).toString("base64url");
   return PREFIX + body + checkSum(body);
 }
 
@@ -61,7 +58,7 @@ export function readJoinCode(text: string): JoinCode {
   const parsed = Code.safeParse(jsonOf(body));
   if (!parsed.success) throw new ClusterError("usage", "This join code is of a version that this program does not read; update it.");
   const { i, s, p, u } = parsed.data;
-  return { invite: i, secret: s, ...(p !== undefined && { pin: p }), urls: u };
+  return { invite: i, secret: s, pin: p, urls: u };
 }
 
 function jsonOf(body: string): unknown {

@@ -2,6 +2,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import { describe, expect, test } from "vitest";
+import { AUTHORITY } from "../../../tests/support/authority.ts";
 import { createInvitation } from "./join-code.ts";
 import { isProven, isReplyProven, joinKey, makeJoinReply, makeJoinRequest } from "./join-proof.ts";
 import { createNodeKeys } from "./keys.ts";
@@ -16,6 +17,7 @@ const answer = {
   name: "home",
   state: "pending" as const,
   coordinatorKey: createNodeKeys().publicKey,
+  authority: AUTHORITY.certificate,
 };
 
 describe("a request", () => {
@@ -55,6 +57,7 @@ describe("a reply", () => {
     expect(isReplyProven(reply, makeJoinRequest(said, key, seed), key)).toBe(false);
     expect(isReplyProven({ ...reply, state: "approved" }, request, key)).toBe(false);
     expect(isReplyProven({ ...reply, coordinatorKey: createNodeKeys().publicKey }, request, key)).toBe(false);
+    expect(isReplyProven({ ...reply, authority: `${reply.authority}\n` }, request, key)).toBe(false);
     expect(isReplyProven(reply, request, joinKey("other"))).toBe(false);
   });
 

@@ -67,8 +67,8 @@ function requestWords({ invite, node, publicKey, hostname, os, nonce }: Said & P
   return Buffer.from(JSON.stringify(["join", invite, node, publicKey, hostname, os, nonce]));
 }
 
-function replyWords({ node, cluster, name, state, coordinatorKey }: Answer, nonce: string): Buffer {
-  return Buffer.from(JSON.stringify(["joined", node, cluster, name, state, coordinatorKey, nonce]));
+function replyWords({ node, cluster, name, state, coordinatorKey, authority }: Answer, nonce: string): Buffer {
+  return Buffer.from(JSON.stringify(["joined", node, cluster, name, state, coordinatorKey, authority, nonce]));
 }
 
 function proofOf(key: string, words: Buffer): string {

@@ -1,5 +1,6 @@
 /** The client's transport on node: node:http with kept connections. Never import this where a browser must follow. */
 import type { IncomingMessage } from "node:http";
+import { certificateFault, type Trust } from "./certificate.ts";
 import {
   ConnectionBroken,
   REPLY_CHARS_MAX,
@@ -16,16 +17,19 @@ const SOCKETS_MAX = 64;
 /** Faults before a connection stood: nothing of the request was sent. */
 const NOT_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"]);
 
-export function nodeTransport(): Transport {
-  return (url) => openChannel(url);
+/** `trust`: who may have certified a server of https://, and nobody else; the system's authorities unless said. */
+export function nodeTransport(trust?: Trust): Transport {
+  return (url) => openChannel(url, trust);
 }
 
-function openChannel({ protocol, hostname, port }: URL): Channel {
+function openChannel({ origin, protocol, hostname, port }: URL, trust: Trust | undefined): Channel {
   // An import statement would read every export of node:http, and one of them loads all of undici: 50 ms of each command.
   const { Agent, request: start } = process.getBuiltinModule(protocol === "https:" ? "node:https" : "node:http");
-  const calls = new Agent({ keepAlive: true, maxSockets: SOCKETS_MAX });
+  // Said aloud, because a variable of the environment could say otherwise.
+  const tls = protocol === "https:" ? { rejectUnauthorized: true, ...(trust !== undefined && { ca: [...trust.authorities] }) } : {};
+  const calls = new Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, ...tls });
   // Streams have their own, so that many open ones never hold up a call.
-  const streams = new Agent();
+  const streams = new Agent(tls);
   const host = hostname.replaceAll(/^\[|\]$/g, "");
 
   /** Resolves when the answer's headers are here; after that the answer itself tells of errors. */
@@ -33,7 +37,7 @@ function openChannel({ protocol, hostname, port }: URL): Channel {
     return new Promise((resolve, reject) => {
       const request = start({ agent, host, port, method, path, headers, ...(signal !== undefined && { signal }) }, resolve);
       request.setTimeout(idleMs, () => request.destroy(new Error(`no answer within ${idleMs} ms`)));
-      request.on("error", (cause) => reject(broken(cause)));
+      request.on("error", (cause) => reject(certificateFault(cause, origin, trust) ?? broken(cause)));
       request.end(body);
     });
   }

@@ -13,6 +13,7 @@ import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
 import { silentLog } from "../../../cluster/src/system/log.ts";
 import { Keyring } from "../../../cluster/src/trust/keyring.ts";
 import { COORDINATOR_KEY, keyFor, type OpenEnvelopes } from "../../support/fake-keys.ts";
+import { AUTHORITY } from "../../support/authority.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
@@ -169,6 +170,7 @@ export class Head {
       busServer: { version: "0", authorize: (nodes) => this.authorize(clock, nodes), onDisconnect, isConnected: this.parts.isConnected },
       keyring,
       coordinatorKey: COORDINATOR_KEY,
+      authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",

@@ -2,7 +2,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { INVITE, type Invite } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
-import { TAILSCALE } from "../../system/config-schema.ts";
+import { LAN, TAILSCALE } from "../../system/config-schema.ts";
 import { askTailscale, tailnetAddress, tailscaleState } from "../../system/tailscale.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { examples, type Act } from "../command.ts";
@@ -42,17 +42,15 @@ async function invite(session: Session, { approve = false, nodeId, minutes }: Op
   session.show(made, () => text(session, made));
 }
 
-/** The code's addresses lead nowhere on another machine: what to do about it depends on this machine's Tailscale. */
+/** The code's addresses lead nowhere on another machine: what to do about it depends on this machine's networks. */
 async function onlyHere(session: Session): Promise<string> {
   const found = await askTailscale({ env: session.terminal.env });
-  const note = "note: this coordinator listens on this machine's loopback only";
-  if (found.kind !== "running")
-    return `${note}; another machine reaches it through a tunnel, or through Tailscale, which ${tailscaleState(found)}`;
-  return (
-    `${note}, and Tailscale runs here. To let machines of your tailnet in:\n` +
-    `        ${session.typed(`config set api.host ${TAILSCALE}`)}      (today that is ${tailnetAddress(found)})\n` +
-    "      then start it anew, and make a new code"
-  );
+  const note = "note: this coordinator listens on this machine's loopback only. To let others in:\n";
+  const lan = `        ${session.typed(`config set api.host ${LAN}`)}      for machines of the same network, with TLS\n`;
+  const then = "      then start it anew, and make a new code";
+  if (found.kind !== "running") return `${note}${lan}${then}. Tailscale is another way; it ${tailscaleState(found)}`;
+  const tailnet = `        ${session.typed(`config set api.host ${TAILSCALE}`)}      for those of your tailnet (today that is ${tailnetAddress(found)})\n`;
+  return note + lan + tailnet + then;
 }
 
 function text(session: Session, { code, approve, expiresAt, node }: Invite): string {

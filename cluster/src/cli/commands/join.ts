@@ -9,6 +9,7 @@ import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
 import { foldersOf, makeFolders, readSecret, writePrivateFile } from "../../system/folders.ts";
+import { pinOf, readCertificate } from "../../trust/authority.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.ts";
 import { loadNodeKeys } from "../../trust/keys.ts";
@@ -16,6 +17,7 @@ import { examples, type Act } from "../command.ts";
 import { readUrl } from "../connection.ts";
 import { findCoordinators } from "../discovery.ts";
 import { runDaemon } from "../daemon-run.ts";
+import { meet } from "../meeting.ts";
 import { probeHere, type Probing } from "../probing.ts";
 import { NAME_DEFAULT } from "../service/plan.ts";
 import { openConnection, type Session } from "../session.ts";
@@ -118,9 +120,11 @@ async function comeIn(session: Session, nodeIdText: string | undefined, text: st
   const key = joinKey(code.secret);
   const said = { invite: code.invite, node: nodeId, publicKey, hostname: hostname(), os: process.platform };
   const urls = session.options.url === undefined ? code.urls : [readUrl(session.options.url)];
-  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), key).catch((error: unknown) =>
+  const way = { pin: code.pin, key, file: folders.coordinatorAuthority };
+  const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), way).catch((error: unknown) =>
     withOthers(session, code.urls, error),
   );
+  await writePrivateFile(folders.coordinatorAuthority, reply.authority);
   await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
   return { url, reply };
@@ -148,13 +152,21 @@ async function withOthers(session: Session, urls: readonly string[], error: unkn
   );
 }
 
+interface Way {
+  readonly pin: string;
+  readonly key: string;
+  /** Where the authority's certificate will be kept. */
+  readonly file: string;
+}
+
 /** The first address that answers; any other fault than that nothing answers there ends it. */
-async function ask(urls: readonly string[], request: JoinRequest, key: string): Promise<{ url: string; reply: JoinReply }> {
+async function ask(urls: readonly string[], request: JoinRequest, way: Way): Promise<{ url: string; reply: JoinReply }> {
   const silent: ClusterError[] = [];
   for (const url of urls) {
     try {
-      const client = await openConnection({ url });
-      return { url, reply: await proven(client, request, key) };
+      const trust = url.startsWith("https:") ? { trust: await meet(url, way.pin, way.file) } : {};
+      const client = await openConnection({ url, ...trust });
+      return { url, reply: await proven(client, request, way) };
     } catch (error) {
       if (!(error instanceof ClusterError) || error.code !== "coordinator_unreachable") throw error;
       silent.push(error);
@@ -163,10 +175,11 @@ async function ask(urls: readonly string[], request: JoinRequest, key: string): 
   throw silent.length === 1 ? silent[0] : new ClusterError("coordinator_unreachable", silent.map(({ detail }) => detail).join("; "));
 }
 
-async function proven(client: Client, request: JoinRequest, key: string): Promise<JoinReply> {
+async function proven(client: Client, request: JoinRequest, { key, pin }: Way): Promise<JoinReply> {
   try {
     const reply = await client.join(request);
-    if (isReplyProven(reply, request, key)) return reply;
+    const authority = readCertificate(reply.authority);
+    if (isReplyProven(reply, request, key) && authority !== undefined && pinOf(authority) === pin) return reply;
     throw new ClusterError("forbidden", "whoever answers at this address does not know the code: it is not the coordinator that made it");
   } finally {
     await client.close();

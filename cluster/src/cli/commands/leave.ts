@@ -11,7 +11,7 @@ import { readCount } from "../ids.ts";
 import { drainFirst, endDaemon, type Leave } from "../leaving.ts";
 import { NAME_DEFAULT } from "../service/plan.ts";
 import type { Service } from "../service/service.ts";
-import { openConnection, type Session } from "../session.ts";
+import { openTrusted, type Session } from "../session.ts";
 import { remark } from "../terminal.ts";
 import { installedService } from "./service.ts";
 
@@ -62,7 +62,7 @@ async function leave(session: Session, options: Options): Promise<number> {
   const interrupt = terminal.onInterrupt(() => (ended.signal.aborted ? terminal.exit(INTERRUPTED) : ended.abort()));
   const { signal } = ended;
   try {
-    const member = await openMember({ home, env: terminal.env, connect: (url) => openConnection({ url }) }).catch(notReached(session));
+    const member = await openMember({ home, env: terminal.env, connect: openTrusted }).catch(notReached(session));
     if (member === undefined) return await cleanUp(session, { node, service, told: true });
     try {
       await part({ home, member, signal, waitMs, now: options.now === true, session, service });

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { openMember } from "../../compose/member.ts";
 import { armFailpoint } from "../../system/failpoint.ts";
 import { examples, type Act } from "../command.ts";
-import { openConnection, type Session } from "../session.ts";
+import { openTrusted, type Session } from "../session.ts";
 
 export function configure(command: Command, act: Act): void {
   examples(command, "rotate", "rotate --home ~/second")
@@ -18,7 +18,7 @@ export function configure(command: Command, act: Act): void {
 async function rotate(session: Session): Promise<void> {
   const { home, terminal } = session;
   armFailpoint(terminal.env);
-  const member = await openMember({ home, env: terminal.env, connect: (url) => openConnection({ url }) });
+  const member = await openMember({ home, env: terminal.env, connect: openTrusted });
   const { node } = member.session;
   try {
     await member.rotate();
