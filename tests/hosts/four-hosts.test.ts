@@ -100,7 +100,7 @@ describe.skipIf(whyNot !== undefined)(`four hosts${whyNot === undefined ? "" : `
     await connection.closed();
     tell("from the word to the dead connection", since);
     expect(await revoked).toMatchObject({ state: "revoked" });
-    expect(await daemons[node].ended()).toMatchObject({ code: 1, stderr: expect.stringContaining("node_removed") as string });
+    expect(await daemons[node].ended()).toMatchObject({ code: 2, stderr: expect.stringContaining("node_removed") as string });
     expect(await untilState(stage, id, "running")).toMatchObject({ node: other(node) });
     await stage.client.cancel({ id });
 
