@@ -44,7 +44,7 @@ async function listen(cert: string, key: string): Promise<TlsListener> {
 
 describe("join", () => {
   it("goes to the coordinator of the pin, and keeps its authority's certificate", async () => {
-    expect(await there("join", await makeCode(), "--node-id", "nas")).toMatchObject({ code: 0, stderr: "" });
+    expect(await there("join", await makeCode(), "--no-start", "--node-id", "nas")).toMatchObject({ code: 0, stderr: "" });
     expect(await kept("data/coordinator.pem")).toBe(authority.certificate);
     if (process.platform !== "win32") expect((await stat(join(home, "data/coordinator.pem"))).mode & 0o777).toBe(0o600);
     expect(await kept("cluster.yaml")).toContain(`url: ${api.url}\n`);
@@ -56,7 +56,7 @@ describe("join", () => {
     const alone = own.chain.slice(0, own.chain.indexOf("-----BEGIN", 1));
     for (const chain of [own.chain, alone, alone + authority.certificate]) {
       const middle = await listen(chain, own.key);
-      const refused = await there("join", await makeCode(), "--url", `https://127.0.0.1:${middle.port}`);
+      const refused = await there("join", await makeCode(), "--no-start", "--url", `https://127.0.0.1:${middle.port}`);
       expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("(certificate_refused)") as string });
       expect(middle.connections).toBeGreaterThan(0);
       expect(await middle.heard()).toBe("");
@@ -73,13 +73,13 @@ describe("join", () => {
     plain.coordinator.apiUrls = [plain.url];
     const { code } = await plain.coordinator.invite({ approve: true, ttlMs: 60_000 });
     plain.coordinator.authority = makeAuthority();
-    expect(await there("join", code)).toMatchObject({
+    expect(await there("join", code, "--no-start")).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("not the coordinator that made it") as string,
     });
     await expect(kept("data/coordinator.pem")).rejects.toThrow("ENOENT");
     plain.coordinator.authority = authority;
-    expect(await there("join", code)).toMatchObject({ code: 0 });
+    expect(await there("join", code, "--no-start")).toMatchObject({ code: 0 });
     expect(await kept("data/coordinator.pem")).toBe(authority.certificate);
   });
 
@@ -88,11 +88,11 @@ describe("join", () => {
     await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
     cleanUp.push(() => new Promise((resolve) => plain.close(resolve)));
     const { port } = plain.address() as AddressInfo;
-    expect(await there("join", await makeCode(), "--url", `https://127.0.0.1:${port}`)).toMatchObject({
+    expect(await there("join", await makeCode(), "--no-start", "--url", `https://127.0.0.1:${port}`)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("does not speak TLS") as string,
     });
-    expect(await there("join", await makeCode(), "--url", "https://127.0.0.1:1")).toMatchObject({
+    expect(await there("join", await makeCode(), "--no-start", "--url", "https://127.0.0.1:1")).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/ECONNREFUSED.*coordinator_unreachable/) as string,
     });
@@ -118,7 +118,7 @@ describe("a command", () => {
   });
 
   it("on a machine that has joined believes what join has kept, also for an address that was typed", async () => {
-    await there("join", await makeCode());
+    await there("join", await makeCode(), "--no-start");
     expect(await status()).toMatchObject({ code: 0, stderr: "" });
     expect(await status(["--url", api.url])).toMatchObject({ code: 0, stderr: "" });
   });
