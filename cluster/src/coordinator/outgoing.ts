@@ -1,7 +1,7 @@
 /**
  * What a turn wants to send: gathered while the ledger changes, let go after the commit (P1 in turn.ts). Offers go in
- * arrays, cut by bytes because the bus carries at most 1 MiB a message, and are answered when they have arrived: until then
- * they need not be made again.
+ * arrays, cut by bytes because the bus carries at most 1 MiB a message. Large arrays are answered when they have arrived: until
+ * then they need not be made again. Of small ones the node's heartbeats tell.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { taskId } from "@openclaw-cluster/contract/ids";
@@ -18,6 +18,11 @@ import type { Written } from "./ledger.ts";
 /** Offers of one message; 256 was measured to be as fast as more. */
 const OFFERS_MAX = 256;
 const OFFERS_BYTES_MAX = 512 * 1024;
+/**
+ * Smaller arrays are not answered: an answer to each costs a quarter of all that single submits can do, and a slow line
+ * (64 kB/s) is not filled by as many of them as a node has slots for.
+ */
+const ANSWERED_BYTES = 16 * 1024;
 /** Once they have left (B6 in bus.ts): a second and a half each way on a slow line that is full. */
 const ARRIVAL_MS = 5_000;
 
@@ -53,7 +58,7 @@ export class Outgoing {
     else append(this.offers, lease.node, { boot, offers: [offer] });
   }
 
-  /** Is its offer still on its way? On a slow line that takes a while, and a second one behind it would make it worse. */
+  /** Is its offer known to be still on its way? On a slow line that takes a while, and a second one behind it would make it worse. */
   isUnderWay({ key, attempt, lease }: TaskRecord): boolean {
     const parts = lease && this.underWay.get(lease.node);
     if (parts === undefined) return false;
@@ -112,27 +117,32 @@ export class Outgoing {
   }
 
   private sendOffers(node: NodeId, { boot, offers }: OffersToLife): void {
-    const send = (part: Offer[]): void => void this.deliver(node, part, { epoch: this.epoch, boot, offers: part });
     let part: Offer[] = [];
     let bytes = 0;
+    const send = (): void => {
+      const message = { epoch: this.epoch, boot, offers: part };
+      if (bytes < ANSWERED_BYTES) this.bus.publish(offersTo(node), message);
+      else void this.deliver(node, message);
+    };
     for (const offer of offers) {
       const size = specBytes(offer.spec);
       if (part.length > 0 && (part.length === OFFERS_MAX || bytes + size > OFFERS_BYTES_MAX)) {
-        send(part);
+        send();
         part = [];
         bytes = 0;
       }
       part.push(offer);
       bytes += size;
     }
-    if (part.length > 0) send(part);
+    if (part.length > 0) send();
   }
 
-  private async deliver(node: NodeId, part: readonly Offer[], offers: Offers): Promise<void> {
+  private async deliver(node: NodeId, message: Offers): Promise<void> {
+    const part = message.offers;
     const parts = this.underWay.get(node) ?? new Set();
     this.underWay.set(node, parts.add(part));
     try {
-      await this.bus.deliver(offersTo(node), offers, ARRIVAL_MS);
+      await this.bus.deliver(offersTo(node), message, ARRIVAL_MS);
     } catch {
       // Arrived or not, the node's next heartbeat says what it holds.
     }
