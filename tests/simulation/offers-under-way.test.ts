@@ -28,7 +28,7 @@ async function beatAfter(ms: number): Promise<number> {
 test("is made again when it arrived and is not held, but not while it is on its way", async () => {
   node.confirms = false;
   await beatAfter(0);
-  await cluster.coordinator.submit({ owner: "me", specs: [{ kind: "echo", input: { value: "x".repeat(20_000) } }] });
+  await cluster.coordinator.submit({ owner: "me", specs: [{ kind: "echo", input: { value: "x".repeat(60_000) } }] });
   expect(await beatAfter(1_000)).toBe(1);
   expect(await beatAfter(2_500)).toBe(1);
   // Then it counts as lost on its way.
