@@ -13,23 +13,22 @@ const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 const CURLY = 0x20;
 const [OPEN, CLOSE] = [0x7b, 0x7d];
 
-/** One plain loop: calls into the engine for each string took twice as long. */
+/** Plain loops, the inner one for what most of a text is: calls into the engine for each string took twice as long. */
 export function isTooDeep(text: Uint8Array): boolean {
   const { length } = text;
   if (length <= SHORT_BYTES) return false;
   let depth = 0;
-  let inString = false;
   for (let at = 0; at < length; at += 1) {
-    const byte = text[at] as number;
-    if (inString) {
-      if (byte === BACKSLASH) at += 1;
-      else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) {
-      inString = true;
-    } else if ((byte | CURLY) === OPEN) {
+    let byte = text[at];
+    if (byte === QUOTE) {
+      do {
+        byte = text[++at];
+        if (byte === BACKSLASH) at += 1;
+      } while (byte !== QUOTE && at < length);
+    } else if (((byte as number) | CURLY) === OPEN) {
       depth += 1;
       if (depth > TEXT_DEPTH_MAX) return true;
-    } else if ((byte | CURLY) === CLOSE) {
+    } else if (((byte as number) | CURLY) === CLOSE) {
       depth -= 1;
     }
   }
