@@ -2,7 +2,7 @@
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 
 /** Everything but the input: limited in the contract, and mostly absent. */
-const FIXED_BYTES = 2_048;
+export const FIXED_BYTES = 2_048;
 /** UTF-8 takes at most three for a UTF-16 unit; only control characters take more in JSON, six. */
 const BYTES_PER_CHAR = 3;
 /** The longest number, and what stands around a field. */
