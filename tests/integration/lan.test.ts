@@ -120,7 +120,7 @@ describe.skipIf(whyNoHosts() !== undefined)("in a local network", () => {
     const genuine = await readFile(path.join(homes.lead, "data", "authority.pem"), "utf8");
     for (const shown of [chain, own + genuine]) {
       const interceptor = await intercept(shown, key);
-      const refused = await cli(nas, homes.stranger, "join", await makeCode(), "--node-id", "nas", "--url", interceptor.url);
+      const refused = await cli(nas, homes.stranger, "join", await makeCode(), "--node-id", "nas", "--url", interceptor.url, "--no-start");
       expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("(certificate_refused)") as string });
       const { connections, heard } = await interceptor.end();
       expect(connections).toBeGreaterThan(0);
@@ -132,7 +132,7 @@ describe.skipIf(whyNoHosts() !== undefined)("in a local network", () => {
   test("a machine joins with a code alone, and works; the command line there needs a token and no file", async () => {
     const code = await makeCode();
     expect(readJoinCode(code).urls).toEqual([url]);
-    expect(await cli(nas, homes.nas, "join", code, "--node-id", "nas")).toMatchObject({ code: 0 });
+    expect(await cli(nas, homes.nas, "join", code, "--node-id", "nas", "--no-start")).toMatchObject({ code: 0 });
     running.push((await startDaemon(homes.nas, undefined, { under: nas.inside, env: QUIET })).process);
     const file = path.join(folder, "task.json");
     await writeFile(file, JSON.stringify({ kind: "echo", input: { value: "hello" }, require: { nodes: ["nas"] } }));

@@ -142,12 +142,12 @@ test("a request that is under way when the server dies ends at once, not at its 
   const a = await nats.connectAs(A);
   const asked = Promise.withResolvers<void>();
   let probes = 0;
-  nats.coordinatorBus.subscribe(reportFrom(A), ({ respond }) => {
-    if (respond === undefined) probes += 1;
+  nats.coordinatorBus.subscribe(reportFrom(A), ({ body }) => {
+    if (body === "probe") probes += 1;
     else asked.resolve();
   });
   // Two connections have no common order: a request before the subscription is in force would find nobody.
-  await expect.poll(() => (a.publish(reportFrom(A), {}), probes), WAIT).toBeGreaterThan(0);
+  await expect.poll(() => (a.publish(reportFrom(A), "probe"), probes), WAIT).toBeGreaterThan(0);
   const answer = a.request(reportFrom(A), {}, 600_000).catch((error: unknown) => error);
   await asked.promise;
   process.kill(nats.server.pid ?? Number.NaN, "SIGKILL");

@@ -84,7 +84,9 @@ function reconcile(
   for (const key of [...state.ledger.leasesOf(node)]) {
     const task = state.ledger.get(key);
     if (task === undefined || held.has(key)) continue;
-    const neverStarted = task.state === "leased" && (sameLife || isHarmless(task));
+    // A successor of the coordinator that gave the lease knows by it to whom.
+    const wasItsOwn = sameLife || task.lease?.boot === beat.boot;
+    const neverStarted = task.state === "leased" && (wasItsOwn || isHarmless(task));
     if (neverStarted && !rebooted && beat.goodbye === undefined) {
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.

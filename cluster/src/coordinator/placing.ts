@@ -15,9 +15,10 @@ export function placeQueued(state: State): boolean {
   for (const { key, placement } of decisions) {
     const task = ledger.get(key);
     if (task === undefined) throw new Error(`the scheduler placed t${key}, which the ledger does not know`);
-    const leased = lease(task, placement, epoch, now);
+    const boot = registry.find(placement.node)?.boot;
+    const leased = lease(task, placement, epoch, now, boot);
     ledger.write(task, { task: leased });
-    outgoing.offer(leased, registry.find(placement.node)?.boot);
+    outgoing.offer(leased, boot);
   }
   if (decisions.length > 0) failpoint("place.applied");
   return decisions.length === PLACED_PER_TURN_MAX;

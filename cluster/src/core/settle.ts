@@ -43,12 +43,13 @@ export function create(key: number, spec: TaskSpec, owner: string, now: number, 
   return { ...common, state: "queued", reason: "submitted", queuedAt: now };
 }
 
-export function lease(task: TaskRecord, placement: Placement, epoch: number, now: number): TaskRecord {
+/** `boot`: the life of the node's daemon that it is offered to. */
+export function lease(task: TaskRecord, placement: Placement, epoch: number, now: number, boot?: number): TaskRecord {
   return transition(task, "leased", "placed", {
     attempt: task.attempt + 1,
     acted: false,
     placement,
-    lease: { node: placement.node, epoch, offeredAt: now },
+    lease: { node: placement.node, epoch, offeredAt: now, ...(boot !== undefined && { boot }) },
     // What an earlier attempt left behind is told by its own row.
     startedAt: undefined,
     progress: undefined,

@@ -20,6 +20,8 @@ export interface Lease {
   /** The coordinator's term in which it was given. */
   readonly epoch: number;
   readonly offeredAt: number;
+  /** The life of the node's daemon that it was offered to; absent where none was known. */
+  readonly boot?: number;
   readonly startedAt?: number;
 }
 

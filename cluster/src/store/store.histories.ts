@@ -56,7 +56,10 @@ const mutable = {
   queuedAt: small,
   acted: fc.boolean(),
   dueAt: small,
-  lease: fc.record({ node, epoch: small, offeredAt: small, startedAt: small }, { requiredKeys: ["node", "epoch", "offeredAt"] }),
+  lease: fc.record(
+    { node, epoch: small, offeredAt: small, boot: small, startedAt: small },
+    { requiredKeys: ["node", "epoch", "offeredAt"] },
+  ),
   placement,
   progress: fc.record({ fraction: fc.constant(0.5), text: word }, { requiredKeys: [] }),
   startedAt: small,

@@ -171,6 +171,13 @@ export const PLANTS: readonly Plant[] = [
   },
   // Found in earnest, and mended.
   {
+    name: "a-lease-forgets-the-life-it-was-for",
+    breaks: ["I5", "G5"],
+    file: "coordinator/heartbeats.ts",
+    find: "sameLife || task.lease?.boot === beat.boot",
+    put: "sameLife",
+  },
+  {
     name: "a-clock-set-back-holds-offers-up",
     breaks: ["I13"],
     file: "coordinator/heartbeats.ts",
