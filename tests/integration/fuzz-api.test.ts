@@ -9,7 +9,7 @@ const SHOTS = 40;
 /** The tasks and nodes of a campaign are kept in memory; what one request leaves behind must be next to nothing. */
 const GROWTH_MIB_MAX = 48;
 /** These need what no schema tells of: a proof, or a task that waits for a person. */
-const HARD_TO_PLEASE = ["join", "session", "answer"];
+const HARD_TO_PLEASE = ["join", "session", "probe", "leave", "rotate", "answer"];
 
 test(
   "whatever is asked, the answer is one of the document; nothing breaks, leaks or grows, and the cluster goes on",
