@@ -179,7 +179,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "a-clock-set-back-holds-offers-up",
-    breaks: ["I13"],
+    breaks: ["I13", "I15"],
     file: "coordinator/heartbeats.ts",
     find: "(agoMs < 0 || agoMs >= REOFFER_MS)",
     put: "(agoMs >= REOFFER_MS)",
