@@ -18,8 +18,8 @@ import { percentiles, type Percentiles } from "./percentiles.ts";
 import { rssMiB } from "./usage.ts";
 
 const FLOODER = fileURLToPath(new URL("./flooder.ts", import.meta.url));
-/** Below the coordinator's limit, so that others can still connect. */
-const CONNECTIONS = 800;
+/** Below what the coordinator takes of one address (connections.ts), so that others can still connect. */
+const CONNECTIONS = 700;
 const SLOTS = 64;
 const LOOK_MS = 250;
 const ASK_MS = 50;
