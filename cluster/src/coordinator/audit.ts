@@ -9,8 +9,8 @@ import { AUDIT, type AuditAction, type AuditEntry, type AuditPage } from "@openc
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
+import { MinuteLimit } from "../system/minute-limit.ts";
 import { chained, type ChainHead } from "../trust/audit-chain.ts";
-import { MinuteLimit } from "./minute-limit.ts";
 
 /** The actor of what nobody else has asked for. */
 export const SELF = "coordinator";

@@ -23,6 +23,7 @@ import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { failpoint } from "../system/failpoint.ts";
 import { isFresh, isLeaveProven, isProbeProven, isRotationProven, type Member } from "../trust/membership-proof.ts";
+import type { SubmitRequest } from "./coordinator.ts";
 import { loseLeases } from "./heartbeats.ts";
 import { NOT_KNOWN } from "./join-desk.ts";
 import type { Lead } from "./lead.ts";
@@ -55,9 +56,8 @@ export class MemberDesk {
     this.probes.admit(id);
     const { nonce, kind } = request;
     // A request that comes twice is answered with one task.
-    const asked = {
+    const asked: SubmitRequest = {
       owner: `node:${id}`,
-      ownerName: actorOf(id),
       idempotency: { key: nonce, bodyHash: nonce },
       specs: [probeTask(id, kind)],
     };

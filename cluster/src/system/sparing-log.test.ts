@@ -17,7 +17,7 @@ test("of one party a few lines a minute, of another its own; the next minute tel
   state.complain("evil", 1_000_000);
   state.complain("other", 2);
   expect(state.lines).toHaveLength(SPARING.linesMax + 2);
-  state.now = SPARING.windowMs;
+  state.now = 60_000;
   state.complain("evil", 1);
   expect(state.lines.at(-1)).toEqual({ party: "evil", leftOut: 1_000_000 - SPARING.linesMax, message: "dropped" });
   state.complain("evil", 1);

@@ -4,11 +4,11 @@
  */
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
+import { MinuteLimit } from "./minute-limit.ts";
 
 export const SPARING = {
-  /** Of one party, for all that it does, in one window. */
+  /** Of one party, for all that it does, in a minute. */
   linesMax: 10,
-  windowMs: 60_000,
   /** Parties remembered; beyond it the oldest is forgotten. */
   partiesMax: 4_096,
 } as const;
@@ -19,33 +19,15 @@ export interface SparingLog {
   info(party: string, fields: object, message: string): void;
 }
 
-interface Window {
-  readonly until: number;
-  lines: number;
-  leftOut: number;
-}
-
 export function sparingLog(
   log: Pick<Log, "warn" | "info">,
   clock: Pick<Clock, "monotonic">,
   linesMax: number = SPARING.linesMax,
 ): SparingLog {
-  const windows = new Map<string, Window>();
+  const limit = new MinuteLimit(clock, linesMax, SPARING.partiesMax);
   const write = (level: "warn" | "info", party: string, fields: object, message: string): void => {
-    const now = clock.monotonic();
-    const before = windows.get(party);
-    if (before !== undefined && now < before.until) {
-      before.lines += 1;
-      if (before.lines > linesMax) before.leftOut += 1;
-      else log[level](fields, message);
-      return;
-    }
-    windows.delete(party);
-    const [oldest] = windows.size < SPARING.partiesMax ? [] : windows.keys();
-    if (oldest !== undefined) windows.delete(oldest);
-    windows.set(party, { until: now + SPARING.windowMs, lines: 1, leftOut: 0 });
-    const leftOut = before?.leftOut ?? 0;
-    log[level]({ ...fields, ...(leftOut > 0 && { leftOut }) }, message);
+    const leftOut = limit.take(party);
+    if (leftOut !== undefined) log[level]({ ...fields, ...(leftOut > 0 && { leftOut }) }, message);
   };
   return {
     warn: (party, fields, message) => write("warn", party, fields, message),

@@ -3,15 +3,15 @@
  * memory.
  *
  * M1. Each name has its own count: one that makes noise takes nothing from the others.
- * M2. No more than NAMES_MAX names are remembered; beyond it the one that was heard first is forgotten.
+ * M2. No more than `namesMax` names are remembered; beyond it the one whose minute began first is forgotten.
  */
-import type { Clock } from "../system/clock.ts";
+import type { Clock } from "./clock.ts";
 
 const MINUTE_MS = 60_000;
 const NAMES_MAX = 1_000;
 
 interface Count {
-  from: number;
+  readonly from: number;
   taken: number;
   missed: number;
 }
@@ -19,21 +19,20 @@ interface Count {
 export class MinuteLimit {
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly max: number;
+  private readonly namesMax: number;
   private readonly counts = new Map<string, Count>();
 
-  constructor(clock: Pick<Clock, "monotonic">, max: number) {
+  constructor(clock: Pick<Clock, "monotonic">, max: number, namesMax: number = NAMES_MAX) {
     this.clock = clock;
     this.max = max;
+    this.namesMax = namesMax;
   }
 
   /** How many of this name were not let through before this one; undefined: this one is not either. */
   take(name: string): number | undefined {
     const now = this.clock.monotonic();
-    const count = this.counts.get(name) ?? this.begin(name, now);
-    if (now - count.from >= MINUTE_MS) {
-      count.from = now;
-      count.taken = 0;
-    }
+    const before = this.counts.get(name);
+    const count = before !== undefined && now - before.from < MINUTE_MS ? before : this.begin(name, now, before?.missed);
     if (count.taken >= this.max) {
       count.missed += 1;
       return undefined;
@@ -44,12 +43,13 @@ export class MinuteLimit {
     return missed;
   }
 
-  private begin(name: string, now: number): Count {
-    if (this.counts.size >= NAMES_MAX) {
+  private begin(name: string, now: number, missed = 0): Count {
+    this.counts.delete(name);
+    if (this.counts.size >= this.namesMax) {
       const [oldest] = this.counts.keys();
       if (oldest !== undefined) this.counts.delete(oldest);
     }
-    const count = { from: now, taken: 0, missed: 0 };
+    const count = { from: now, taken: 0, missed };
     this.counts.set(name, count);
     return count;
   }
