@@ -212,6 +212,27 @@ describe("commands", () => {
   test("variables and folders need to be allowed", () => {
     expect(allows(["x"], ["x"], { env: { TZ: "UTC", APP_MODE: "1" } })).toBe(true);
     expect(allows(["x"], ["x"], { env: { LD_PRELOAD: "/tmp/evil.so" } })).toBe(false);
+  });
+
+  test("a star means no variable that decides what code a program runs (V1)", () => {
+    const may = (env: string[], name: string) => decide(policy({ commands: ["x"], env }), command(["x"], { env: { [name]: "y" } }));
+    for (const name of [
+      "LD_PRELOAD",
+      "ld_audit",
+      "PATH",
+      "Path",
+      "PYTHONPATH",
+      "PERL5OPT",
+      "NODE_OPTIONS",
+      "BASH_ENV",
+      "GIT_SSH_COMMAND",
+    ]) {
+      for (const star of ["*", `${name.slice(0, 2)}*`, `*${name.slice(2)}`])
+        expect(may([star], name)).toMatchObject({ allow: false, reason: expect.stringContaining("without a star") });
+      expect(may(["*", name], name)).toEqual({ allow: true, rules: ["allow.commands: x", `allow.env: ${name}`] });
+    }
+    for (const name of ["TZ", "LANG", "PATHS", "MY_PATH", "OLD_THING", "GITHUB_TOKEN", "HTTP_PROXY"])
+      expect(may(["*"], name).allow).toBe(true);
     expect(allows(["x"], ["x"], { cwd: "/srv/tasks/a" })).toBe(true);
     for (const cwd of ["/srv", "/srv/tasksmith", "/srv/tasks/../..", "srv/tasks", "/"]) expect(allows(["x"], ["x"], { cwd })).toBe(false);
     expect(allows(["x"], ["x"], { cwd: "/srv/tasks" }, { files: [], cwd: "/etc" })).toBe(false);

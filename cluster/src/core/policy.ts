@@ -17,6 +17,7 @@ import { Limits } from "./bounds.ts";
 import { CommandRule, isAbsolute, matches, programOf, ruleAllows, ruleDenies, type Command } from "./command-rule.ts";
 import { Hours, hoursText, isQuiet, quietness, untilText, type Moment } from "./quiet-hours.ts";
 import { judgeUser, Users, userText } from "./users.ts";
+import { allowsVariable } from "./variable-rule.ts";
 
 const Patterns = z.array(z.string().min(1).max(256)).max(256).default([]);
 const Rules = z.array(CommandRule).max(256).default([]);
@@ -33,7 +34,7 @@ export const Policy = z.strictObject({
       commands: z.array(AllowRule).max(256).default([]),
       /** Folders, with all below them, in which a command may run; its own fresh folder is always allowed. */
       cwds: Folders,
-      /** Variables that a command's task may set. PATH or LD_PRELOAD here would undo every rule about commands. */
+      /** Variables that a command's task may set. PATH or LD_PRELOAD would undo every rule about commands: variable-rule.ts. */
       env: Patterns,
       /** Secrets of this node, by name, that a command's task may have put into such a variable. */
       secrets: Patterns,
@@ -163,9 +164,9 @@ function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command
   if (open === undefined) return denied(`command ${name} is not allowed with these arguments`);
   const rules = [`allow.commands: ${wordsOf(open).join(" ")}`];
   for (const [variable, value] of Object.entries(input.env ?? {})) {
-    const pattern = allow.env.find((one) => matches(one, variable));
-    if (pattern === undefined) return denied(`a task may not set the variable ${variable}`);
-    rules.push(`allow.env: ${pattern}`);
+    const may = allowsVariable(allow.env, variable);
+    if ("reason" in may) return denied(may.reason);
+    rules.push(`allow.env: ${may.pattern}`);
     if (typeof value === "string") continue;
     const secret = allow.secrets.find((one) => matches(one, value.secret));
     if (secret === undefined) return denied(`a task may not use the secret ${value.secret}`);

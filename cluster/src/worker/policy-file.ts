@@ -54,7 +54,8 @@ allow:
   # cwds:
   #   - /home/me/project
 
-  # Variables that a task may set for such a program. PATH or LD_PRELOAD here would undo the rules above.
+  # Variables that a task may set for such a program. Those like PATH or
+  # LD_PRELOAD, which decide what code a program runs, must be named whole: a * never means them.
   # env: [TZ]
 
   # Secrets of this machine (\`openclaw-cluster secret set\`) that a task may have put into such a variable. Whoever may
