@@ -14,7 +14,7 @@
  *     party that was not heard yet is said as a request, so that it is not lost for that alone.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Refusal } from "./envelope-door.ts";
+import type { RefusalListener } from "./envelope-door.ts";
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;
@@ -50,8 +50,8 @@ export interface ReadOptions {
 export interface Bus {
   readonly connected: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
-  /** Something was refused that claims to come from this party (B7). Told for each: the listener sees to a limit. */
-  onRefusal(listener: (party: string, why: Refusal) => void): Subscription;
+  /** Something was refused that claims to come from this party (B7), or that this party may not ask. Told for each: the listener sees to a limit. */
+  onRefusal(listener: RefusalListener): Subscription;
   publish(subject: string, body: unknown): void;
   request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
   deliver(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
@@ -65,8 +65,6 @@ export interface Bus {
   putBlob(name: string, bytes: Uint8Array): Promise<void>;
   /** undefined when there is none of that name. The coordinator's to call, as is `read`: a node gets `forbidden`. */
   getBlob(name: string): Promise<Uint8Array | undefined>;
-  /** A node has sent what only another may, and it was dropped here. The coordinator's to ask. */
-  onTrespass?(listener: (node: NodeId, what: string) => void): Subscription;
   close(): Promise<void>;
 }
 

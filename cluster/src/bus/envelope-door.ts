@@ -1,9 +1,9 @@
-/** What a bus asks of its envelopes (envelopes.ts), how it asks with them, and the bus in memory's own, which are none. */
+/** What a bus asks of its envelopes (envelopes.ts), how it tells and asks with them, and the bus in memory's own, which are none. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Stamp } from "../trust/envelope.ts";
 import type { Life, SharedKey } from "../trust/life.ts";
 
-export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed";
+export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected";
 export type RefusalListener = (party: string, why: Refusal) => void;
 
 /** A message that was sent, until its answer comes. */
@@ -58,6 +58,20 @@ export async function ask(
       throw new ClusterError("bus_unreachable", `${subject}: the answer is not from whom was asked (${answer.why})`);
   }
   throw new ClusterError("bus_unreachable", `${subject}: who was asked began another life each time`);
+}
+
+/** To a party that was not heard yet, something that needs no answer. */
+const FIRST_WORD_MS = 5_000;
+
+/** Where the lives at both ends do not know each other yet it is a question, so that it is not lost for that alone; its answer is of no matter. */
+export function tell(
+  envelopes: Envelopes,
+  subject: string,
+  body: Uint8Array,
+  way: { publish(bytes: Uint8Array): void; request(bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array> },
+): void {
+  if (envelopes.knows(subject)) way.publish(envelopes.seal(subject, body).bytes);
+  else ask(envelopes, subject, body, (bytes) => way.request(bytes, FIRST_WORD_MS)).catch(() => undefined);
 }
 
 const NO_QUESTION: Question = { peer: "", stamp: { life: "", number: 0 }, toLife: undefined, shared: undefined };

@@ -14,7 +14,7 @@ import type { Log } from "../system/log.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, type Envelopes, type RefusalListener } from "./envelope-door.ts";
+import { ask, tell, type Envelopes, type Refusal, type RefusalListener } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
@@ -44,8 +44,6 @@ export interface NatsOptions {
 
 const ENSURE_AGAIN_MS = 1_000;
 const FROM_NODES = "ocx.up.";
-/** To a party that was not heard yet, something that needs no answer. */
-const FIRST_WORD_MS = 5_000;
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
@@ -61,11 +59,12 @@ class NatsBus implements Bus {
   readonly #log: Log;
   readonly #complaints: SparingLog;
   readonly #envelopes: Envelopes;
+  readonly #unlisten: () => void;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
-  readonly #wardens = new Set<(node: NodeId, what: string) => void>();
+  readonly #refusalListeners = new Set<RefusalListener>();
 
   constructor(connection: Connection, { envelopes, log }: Pick<NatsOptions, "envelopes" | "log">) {
     this.#connection = connection;
@@ -73,6 +72,7 @@ class NatsBus implements Bus {
     this.#log = log;
     this.#complaints = sparingLog(log, systemClock);
     this.#envelopes = envelopes;
+    this.#unlisten = envelopes.onRefusal((party, why) => this.#refused(party, why));
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
@@ -88,19 +88,22 @@ class NatsBus implements Bus {
   }
 
   onRefusal(listener: RefusalListener): Subscription {
-    return { stop: this.#envelopes.onRefusal(listener) };
+    this.#refusalListeners.add(listener);
+    return { stop: () => this.#refusalListeners.delete(listener) };
   }
 
   publish(subject: string, body: unknown): void {
     const json = encodeBody(body, subject);
     // The client library would keep it until the next attempt to connect, and then drop it.
     if (!this.connected) return;
-    if (this.#envelopes.knows(subject)) this.#connection.nc.publish(subject, this.#envelopes.seal(subject, json).bytes);
-    else this.request(subject, body, FIRST_WORD_MS).catch(ignoreNoAnswer);
+    tell(this.#envelopes, subject, json, {
+      publish: (bytes) => this.#connection.nc.publish(subject, bytes),
+      request: (bytes, timeoutMs) => this.#request(subject, bytes, timeoutMs),
+    });
   }
 
   async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const send = async (bytes: Uint8Array): Promise<Uint8Array> => (await this.#requests.send(subject, bytes, timeoutMs)).data;
+    const send = (bytes: Uint8Array): Promise<Uint8Array> => this.#request(subject, bytes, timeoutMs);
     return decodeBody(await ask(this.#envelopes, subject, encodeBody(body, subject), send));
   }
 
@@ -118,11 +121,6 @@ class NatsBus implements Bus {
       },
     });
     return { stop: () => subscription.unsubscribe() };
-  }
-
-  onTrespass(listener: (node: NodeId, what: string) => void): Subscription {
-    this.#wardens.add(listener);
-    return { stop: () => this.#wardens.delete(listener) };
   }
 
   async append(subject: string, body: unknown): Promise<void> {
@@ -143,19 +141,27 @@ class NatsBus implements Bus {
 
   close(): Promise<void> {
     this.#addresses.stop();
+    this.#unlisten();
     return this.#connection.close();
+  }
+
+  async #request(subject: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    return (await this.#requests.send(subject, bytes, timeoutMs)).data;
   }
 
   #answer(reply: string, bytes: Uint8Array, headers?: MsgHdrs): void {
     if (this.connected) this.#connection.nc.publish(reply, bytes, headers && { headers });
   }
 
+  #refused(party: string, why: Refusal): void {
+    for (const listener of this.#refusalListeners) listener(party, why);
+  }
+
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
       this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
-      for (const warden of this.#wardens) warden(senderOf(subject), "wanted an answer sent to somebody else");
-      return;
+      return this.#refused(senderOf(subject), "misdirected");
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;
@@ -183,9 +189,6 @@ class NatsBus implements Bus {
     }
   }
 }
-
-/** Whether it has arrived is of no matter: it may be lost (B1 in bus.ts). */
-function ignoreNoAnswer(): void {}
 
 /** The streams may be gone after a server's restart (its folder was deleted), so they are ensured at each connection. */
 async function keepStreams(connection: Connection, log: Log): Promise<void> {

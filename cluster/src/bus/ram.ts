@@ -10,7 +10,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, plainEnvelopes, type Envelopes, type RefusalListener } from "./envelope-door.ts";
+import { ask, plainEnvelopes, tell, type Envelopes, type RefusalListener } from "./envelope-door.ts";
 import { blobPart, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */
@@ -34,8 +34,6 @@ export interface RamNet {
 }
 
 const PIECES_MAX = 65_536;
-/** To a party that was not heard yet, something that needs no answer. */
-const FIRST_WORD_MS = 5_000;
 const UNHARMED: readonly number[] = [0];
 
 interface Receiver {
@@ -183,8 +181,10 @@ class RamBus implements Bus {
   publish(subject: string, body: unknown): void {
     const json = encodeBody(body, subject);
     if (!this.#connected) return;
-    if (this.#envelopes.knows(subject)) this.#send(subject, this.#envelopes.seal(subject, json).bytes);
-    else this.request(subject, body, FIRST_WORD_MS).catch(() => undefined);
+    tell(this.#envelopes, subject, json, {
+      publish: (bytes) => this.#send(subject, bytes),
+      request: (bytes, timeoutMs) => this.#ask(subject, bytes, timeoutMs),
+    });
   }
 
   async request(subject: string, body: unknown, timeoutMs: number): Promise<unknown> {

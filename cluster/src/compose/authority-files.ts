@@ -9,6 +9,7 @@ import { stat } from "node:fs/promises";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { failpoint } from "../system/failpoint.ts";
 import { readTextFile, writePrivateFile, type Folders } from "../system/folders.ts";
+import { isOpenToOthers } from "../system/private-mode.ts";
 import { createAuthorityCertificate, createKey, openAuthority, type Authority } from "../trust/authority.ts";
 
 type Places = Pick<Folders, "authority" | "authorityKey">;
@@ -26,18 +27,12 @@ export async function loadAuthority(places: Places, coordinatorKey: string, now:
       );
     key = createKey();
     await writePrivateFile(files.key, key);
-  } else await checkRights(files.key);
+  } else if (isOpenToOthers((await stat(files.key)).mode))
+    throw new ClusterError("config_invalid", `the authority's key ${files.key} is open to other users; run: chmod 600 ${files.key}`);
   failpoint("start.authority-key");
   if (certificate === undefined) {
     certificate = createAuthorityCertificate(key, coordinatorKey, now);
     await writePrivateFile(files.certificate, certificate);
   }
   return openAuthority({ key, certificate, coordinatorKey, files });
-}
-
-/** Windows keeps its rights elsewhere; a file in the user's own profile is closed to others there. */
-async function checkRights(file: string): Promise<void> {
-  const { mode } = await stat(file);
-  if (process.platform !== "win32" && (mode & 0o077) !== 0)
-    throw new ClusterError("config_invalid", `the authority's key ${file} is open to other users; run: chmod 600 ${file}`);
 }

@@ -3,14 +3,15 @@ import { access, constants, stat, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
-import { readSecret, type Folders } from "../system/folders.ts";
+import { membershipOf, readSecret, type Folders } from "../system/folders.ts";
+import { isOpenToOthers } from "../system/private-mode.ts";
 import { readTrust } from "../system/trust-file.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
 const DISK_WARN_MIB = 1_024;
 const ANSWERS_MS = 2_000;
 
-/** Writable, and closed to other users (Windows keeps its rights elsewhere); `secrets`: further files, that the settings name. */
+/** Writable, and closed to other users; `secrets`: further files, that the settings name. */
 export async function checkFolders(folders: Folders, secrets: readonly string[] = []): Promise<Check> {
   const name = "folders";
   const open: string[] = [];
@@ -18,12 +19,12 @@ export async function checkFolders(folders: Folders, secrets: readonly string[] 
     const found = await modeOf(folder);
     if (found === undefined) continue;
     if (!(await isWritable(folder))) return fail(name, `${folder} is not writable`, `Make it yours: chown -R "$USER" ${folder}`);
-    if ((found & 0o077) !== 0) open.push(`chmod 700 ${folder}`);
+    if (isOpenToOthers(found)) open.push(`chmod 700 ${folder}`);
   }
   for (const secret of new Set([...ownSecrets(folders), ...secrets])) {
-    if (((await modeOf(secret)) ?? 0) & 0o077) open.push(`chmod 600 ${secret}`);
+    if (isOpenToOthers((await modeOf(secret)) ?? 0)) open.push(`chmod 600 ${secret}`);
   }
-  if (open.length > 0 && process.platform !== "win32") {
+  if (open.length > 0) {
     return fail(name, "other users of this machine can read what is in them", `Close them: ${open.join("; ")}`);
   }
   const made = (await modeOf(folders.home)) !== undefined;
@@ -32,8 +33,8 @@ export async function checkFolders(folders: Folders, secrets: readonly string[] 
 
 /** An authority's certificate is no secret, but who can write it chooses whom this machine believes. */
 function ownSecrets(folders: Folders): string[] {
-  const { adminToken, coordinatorToken, nodeSeed, coordinatorSeed, authorityKey, authority, coordinatorAuthority } = folders;
-  return [adminToken, coordinatorToken, nodeSeed, coordinatorSeed, authorityKey, authority, coordinatorAuthority];
+  const { secrets, adminToken, coordinatorSeed, authorityKey, authority } = folders;
+  return [...membershipOf(folders), secrets, adminToken, coordinatorSeed, authorityKey, authority];
 }
 
 /** `floorMiB`: below it the machine takes no new work. */

@@ -4,7 +4,8 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { HeartbeatReply, ReportReply } from "@openclaw-cluster/contract/wire";
-import type { Bus, Message, Subscription } from "../bus/bus.ts";
+import type { Message, Subscription } from "../bus/bus.ts";
+import type { Refusal } from "../bus/envelope-door.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
@@ -18,10 +19,10 @@ import { applyReport } from "./reports.ts";
 /** A node whose connection has closed, and that is not heard again within this time, has ended. Coming back takes some 100 ms. */
 const GONE_MS = 700;
 
-type Refusal = Parameters<Parameters<Bus["onRefusal"]>[0]>[1];
 const TRESPASSES: { readonly [Why in Refusal]?: string } = {
   unsealed: "sent a message without a seal",
   forged: "sent a message with a seal that is not its own",
+  misdirected: "wanted an answer sent to somebody else",
   replayed: "sent a message a second time, or from an earlier life",
 };
 
@@ -45,7 +46,6 @@ export class Inbox {
       busServer?.onDisconnect?.((node) => this.onClosed(node)),
       busServer?.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
       busServer?.onGuess?.((address, key) => this.onGuess(address, key)),
-      bus.onTrespass?.((node, what) => this.lead.trespassed(node, what)),
       bus.onRefusal((party, why) => this.onRefusal(party, why)),
     ];
     this.subscriptions.push(...told.filter((one) => one !== undefined));

@@ -22,13 +22,13 @@ import {
 import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { failpoint } from "../system/failpoint.ts";
+import { MinuteLimit } from "../system/minute-limit.ts";
 import { isFresh, isLeaveProven, isProbeProven, isRotationProven, type Member } from "../trust/membership-proof.ts";
 import type { SubmitRequest } from "./coordinator.ts";
 import { loseLeases } from "./heartbeats.ts";
 import { NOT_KNOWN } from "./join-desk.ts";
 import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
-import { NodeLimits } from "./node-limits.ts";
 import { stateOf, type NodeEntry } from "./registry.ts";
 import type { TaskDesk } from "./task-desk.ts";
 
@@ -38,22 +38,22 @@ export class MemberDesk {
   private readonly lead: Lead;
   private readonly nodes: NodeDesk;
   private readonly tasks: TaskDesk;
-  private readonly probes: NodeLimits;
-  private readonly changes: NodeLimits;
+  private readonly probes: MinuteLimit;
+  private readonly changes: MinuteLimit;
 
   constructor(lead: Lead, nodes: NodeDesk, tasks: TaskDesk) {
     this.lead = lead;
     this.nodes = nodes;
     this.tasks = tasks;
-    this.probes = new NodeLimits(lead.parts.clock, MEMBERSHIP.probesMax);
-    this.changes = new NodeLimits(lead.parts.clock, MEMBERSHIP.changesMax);
+    this.probes = new MinuteLimit(lead.parts.clock, MEMBERSHIP.probesMax);
+    this.changes = new MinuteLimit(lead.parts.clock, MEMBERSHIP.changesMax);
   }
 
   /** Answers when its task is over; one that takes too long is cancelled. */
   async probe(id: NodeId, request: ProbeRequest, signal: AbortSignal): Promise<Probe> {
     const entry = this.proven(id, request, isProbeProven);
     if (entry.row.state === "pending") throw waits(id);
-    this.probes.admit(id);
+    admit(this.probes, id);
     const { nonce, kind } = request;
     // A request that comes twice is answered with one task.
     const asked: SubmitRequest = {
@@ -85,7 +85,7 @@ export class MemberDesk {
         break;
       case "stop":
       case "stop_now":
-        this.changes.admit(id);
+        admit(this.changes, id);
         await this.drain(entry, true);
         await this.nodes.shutdown(id, { now: request.wish === "stop_now" }, actorOf(id));
         break;
@@ -105,7 +105,7 @@ export class MemberDesk {
     const { row } = state.registry.get(id);
     if (row.state === "pending") throw waits(id);
     if (row.publicKey !== publicKey) {
-      this.changes.admit(id);
+      admit(this.changes, id);
       await turn.run(() => {
         // Once more, in the turn itself: of two that race, the second finds another key.
         this.proven(id, request, isRotationProven);
@@ -142,7 +142,7 @@ export class MemberDesk {
   /** Asked again and again while it waits, it is written once. */
   private async drain({ row }: NodeEntry, draining: boolean): Promise<void> {
     if (row.draining === draining) return;
-    this.changes.admit(row.id);
+    admit(this.changes, row.id);
     await this.nodes.drain(row.id, draining, actorOf(row.id));
   }
 
@@ -167,6 +167,12 @@ export class MemberDesk {
     await this.tasks.cancel(id).catch(() => undefined);
     return { task, why: sentence };
   }
+}
+
+/** Its key alone must not fill the coordinator's disk: each of these costs a commit. Throws overloaded. */
+function admit(limit: MinuteLimit, id: NodeId): void {
+  if (limit.take(id) !== undefined) return;
+  throw new ClusterError("overloaded", `${id} asks too often.`, { retryAfterMs: limit.waitMs(id) });
 }
 
 function waits(id: NodeId): ClusterError {

@@ -9,6 +9,7 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, ran
 import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { isOpenToOthers } from "../system/private-mode.ts";
 
 export interface DeviceIdentity {
   /** SHA-256 of the raw public key, in hex: the Gateway's own rule. */
@@ -38,8 +39,7 @@ function read(file: string): DeviceIdentity | undefined {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new ClusterError("config_invalid", `the identity file ${file} cannot be read`, { cause: error });
   }
-  // On Windows the access list of the user's profile closes the file, not a mode.
-  if (process.platform !== "win32" && (statSync(file).mode & 0o077) !== 0) {
+  if (isOpenToOthers(statSync(file).mode)) {
     throw new ClusterError("config_invalid", `the identity file ${file} is open to other users; run: chmod 600 ${file}`);
   }
   try {

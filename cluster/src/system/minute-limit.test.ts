@@ -6,10 +6,13 @@ test("so many of each name in a minute; the next one that is let through tells h
   const clock = new HandClock();
   const limit = new MinuteLimit(clock, 2);
   expect([limit.take("a"), limit.take("a"), limit.take("a"), limit.take("a")]).toEqual([0, 0, undefined, undefined]);
+  expect([limit.waitMs("a"), limit.waitMs("b")]).toEqual([60_000, 0]);
   expect(limit.take("b")).toBe(0);
   clock.advance(59_999);
   expect(limit.take("a")).toBeUndefined();
+  expect(limit.waitMs("a")).toBe(1);
   clock.advance(1);
+  expect(limit.waitMs("a")).toBe(0);
   expect([limit.take("a"), limit.take("a"), limit.take("a")]).toEqual([3, 0, undefined]);
 });
 

@@ -43,6 +43,13 @@ export class MinuteLimit {
     return missed;
   }
 
+  /** Until one of this name is let through again; 0 where it is now. */
+  waitMs(name: string): number {
+    const count = this.counts.get(name);
+    if (count === undefined || count.taken < this.max) return 0;
+    return Math.max(0, count.from + MINUTE_MS - this.clock.monotonic());
+  }
+
   private begin(name: string, now: number, missed = 0): Count {
     this.counts.delete(name);
     if (this.counts.size >= this.namesMax) {

@@ -10,6 +10,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { SecretName } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 import { writePrivateFile } from "./folders.ts";
+import { isOpenToOthers } from "./private-mode.ts";
 import { readYaml } from "./yaml-document.ts";
 
 export const SECRETS = {
@@ -19,7 +20,6 @@ export const SECRETS = {
   charsMax: 32_768,
   max: 256,
 } as const;
-const OTHERS = 0o077;
 const FILE_BYTES_MAX = 8 * 1024 * 1024;
 
 const Secrets = z.record(SecretName, z.string().min(SECRETS.charsMin).max(SECRETS.charsMax));
@@ -44,9 +44,7 @@ function unfitness(file: string): string | undefined {
   try {
     const { mode, size } = statSync(file);
     if (size > FILE_BYTES_MAX) return `it is larger than ${FILE_BYTES_MAX} bytes`;
-    return process.platform !== "win32" && (mode & OTHERS) !== 0
-      ? "others of this machine may read it: chmod 600 takes that away"
-      : undefined;
+    return isOpenToOthers(mode) ? "others of this machine may read it: chmod 600 takes that away" : undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === "ENOENT" ? "none" : `it cannot be read (${code})`;

@@ -13,6 +13,7 @@ import { link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createUser, fromSeed } from "@nats-io/nkeys";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { isOpenToOthers } from "../system/private-mode.ts";
 
 export interface NodeKeys {
   readonly publicKey: string;
@@ -54,8 +55,7 @@ export function readNodeKeys(file: string): NodeKeys | undefined {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new ClusterError("config_invalid", `the key file ${file} cannot be read`, { cause: error });
   }
-  // Windows keeps its rights elsewhere; a file in the user's own profile is closed to others there.
-  if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+  if (isOpenToOthers(mode)) {
     throw new ClusterError("config_invalid", `the key file ${file} is open to other users; run: chmod 600 ${file}`);
   }
   const seed = new TextEncoder().encode(text);
