@@ -24,6 +24,11 @@ const requestOf = (code: string, keys: NodeKeys, more: Partial<JoinRequest> = {}
   const said = { invite: id, node: NAS, publicKey: keys.publicKey, hostname: "nas.local", os: "linux" };
   return { ...makeJoinRequest(said, joinKey(secret), keys.seed), ...more };
 };
+const renamed = (code: string, keys: NodeKeys, id: string): JoinRequest => {
+  const { invite: of, secret } = readJoinCode(code);
+  const said = { invite: of, node: NodeId.parse(id), publicKey: keys.publicKey, hostname: "nas.local", os: "linux" };
+  return makeJoinRequest(said, joinKey(secret), keys.seed);
+};
 const unauthorized = expect.objectContaining({ code: "unauthorized" });
 
 test("with a code that lets it in at once: proven both ways, and known by its key", async () => {
@@ -62,6 +67,29 @@ test("two that race for one code: one wins; the winner may ask again, when its a
   expect((await cluster.coordinator.join(requestOf(code, one))).state).toBe("approved");
   await cluster.restartCoordinator();
   await expect(cluster.coordinator.join(requestOf(code, two))).rejects.toEqual(unauthorized);
+});
+
+test.each([
+  ["was removed", () => cluster.coordinator.removeNode(NAS)],
+  [
+    "was shut out, and removed",
+    async () => {
+      await cluster.coordinator.revokeNode(NAS);
+      await cluster.coordinator.removeNode(NAS);
+    },
+  ],
+  ["was shut out", () => cluster.coordinator.revokeNode(NAS)],
+])("a code that was used lets nobody in again whose node %s, under whatever name (J1)", async (_how, goes) => {
+  const code = await invite({ approve: true });
+  const keys = createNodeKeys();
+  const request = requestOf(code, keys);
+  await cluster.coordinator.join(request);
+  await goes();
+  for (const again of [request, requestOf(code, keys), renamed(code, keys, "other")])
+    await expect(cluster.coordinator.join(again)).rejects.toMatchObject({
+      code: expect.stringMatching(/^(unauthorized|state_conflict)$/) as string,
+    });
+  expect(cluster.coordinator.nodes().filter(({ state }) => state !== "revoked")).toEqual([]);
 });
 
 test.each([

@@ -2,8 +2,8 @@
  * Who comes into the cluster and who has to leave: invitations, joining, approving, revoking, and the question of a node's
  * daemon where the bus is.
  *
- * J1. An invitation is used by one key. Two that race for it: one wins, in one turn; the same key asking again, because the
- *     answer was lost, is answered again.
+ * J1. An invitation is used once, by one key. Two that race for it: one wins, in one turn; the same key asking again, because
+ *     the answer was lost, is answered again. Once its node is gone it has been used for good.
  * J2. What is said to be true is committed: a node is let onto the bus after its row is in the store.
  * J3. Whoever proves nothing learns nothing: an invitation or a node that is not there is told like a wrong proof.
  * J4. Where only certain Tailscale logins may join, a machine of which Tailscale says nothing may not. Its word is a further
@@ -122,8 +122,13 @@ export class JoinDesk {
     const row = this.lead.tokens.invite(request.invite, this.lead.parts.clock.wall());
     if (row?.invite === undefined || !isProven(request, row.hash)) throw new ClusterError("unauthorized", NOT_INVITED);
     const { usedBy } = row.invite;
-    if (usedBy !== undefined && usedBy !== request.publicKey) throw new ClusterError("unauthorized", NOT_INVITED);
+    if (usedBy !== undefined && !(usedBy === request.publicKey && this.isMember(request)))
+      throw new ClusterError("unauthorized", NOT_INVITED);
     return { ...row, invite: row.invite };
+  }
+
+  private isMember({ node, publicKey }: JoinRequest): boolean {
+    return this.lead.state.registry.find(node)?.row.publicKey === publicKey;
   }
 
   /** J4: what Tailscale says of the machine. Throws forbidden where that is asked for and is not known, or is another. */
