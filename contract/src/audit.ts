@@ -1,4 +1,4 @@
-/** The audit log: who let whom in or out and changed what, each entry bound to the one before it. Work itself is told by its tasks. */
+/** The audit log: who let whom in or out, changed what, or laid hands on others' tasks; each entry bound to the one before it. Work itself is told by its tasks. */
 import { z } from "zod";
 
 export const AUDIT = {
@@ -26,6 +26,7 @@ export const AuditAction = z.enum([
   "token.made",
   "token.rotated",
   "token.revoked",
+  "task.changed",
   "api.guessed",
   "store.backed_up",
 ]);
@@ -39,7 +40,7 @@ export const AuditEntry = z.object({
   /** `token k7qwjm2a (ci)`, `node nas`, `address 100.64.0.7`, `coordinator`. */
   actor: z.string().max(AUDIT.actorCharsMax),
   action: AuditAction,
-  /** What it was done to: a node, a token, an invitation, a file. */
+  /** What it was done to: a node, a token, an invitation, a file, others' tasks. */
   object: z.string().max(AUDIT.objectCharsMax),
   /** SHA-256, base64url, over all of this and the hash before (trust/audit-chain.ts). */
   hash: z.string(),

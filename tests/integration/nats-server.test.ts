@@ -295,3 +295,16 @@ test("a server that hangs is noticed by its silence, and taken up again when it 
   }
   await expect.poll(() => states, WAIT).toEqual([false, true]);
 });
+
+test("a node that is shut out while the server hangs is out when it starts again, though it gave no answer", async () => {
+  const nats = await startNats();
+  const keysOfB = createNodeKeys();
+  await nats.connectAs(A);
+  await nats.connectAs(B, keysOfB);
+  const pid = nats.server.pid ?? Number.NaN;
+  process.kill(pid, "SIGSTOP");
+  await expect(nats.revoke(B)).rejects.toMatchObject({ code: expect.stringMatching(/^bus_/) as string });
+  process.kill(pid, "SIGKILL");
+  const options = { urls: [nats.server.url], node: B, seed: keysOfB.seed, envelopes: plainEnvelopes(), log: silentLog };
+  await expect(connectNats(options)).rejects.toMatchObject({ code: "unauthorized" });
+});

@@ -1,5 +1,5 @@
 /** What administrators do is noted in the commit that does it, in a chain that shows every later change. */
-import { NodeId } from "@openclaw-cluster/contract/ids";
+import { NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import { InviteRequest } from "@openclaw-cluster/contract/join";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -60,6 +60,30 @@ test("every act of an administrator, by whom and on what, and nothing of a secre
   ]);
   const text = JSON.stringify(await log());
   for (const hidden of [secret, code, made.token]) expect(text).not.toContain(hidden);
+});
+
+test("hands laid on others' tasks are noted, one by one or as many at once; one's own are nobody's affair", async () => {
+  const { coordinator } = cluster;
+  const by = { actor: ANN, user: "ann" };
+  const spec = { kind: "echo" as const, input: {}, require: { nodes: [NAS] } };
+  const submit = async (owner: string): Promise<TaskId> => {
+    const [submitted] = await coordinator.submit({ owner, specs: [spec] });
+    return (submitted as { id: TaskId }).id;
+  };
+  const [hers, his, nobodys] = [await submit("ann"), await submit("bob"), await submit("")];
+  await coordinator.cancel(hers, by);
+  await coordinator.cancel(his, by);
+  await coordinator.retry(his, by);
+  await coordinator.cancel(nobodys, by);
+  await coordinator.bulk({ filter: {}, act: { kind: "cancel" }, dryRun: true }, by);
+  await coordinator.bulk({ filter: {}, act: { kind: "retry" } }, by);
+  await expect(coordinator.retry(his, by)).rejects.toMatchObject({ code: "state_conflict" });
+  expect(await told()).toEqual([
+    `${ANN} task.changed cancel ${his} of bob`,
+    `${ANN} task.changed retry ${his} of bob`,
+    `${ANN} task.changed cancel ${nobodys}`,
+    `${ANN} task.changed retry 1 tasks of others at once`,
+  ]);
 });
 
 test("the chain goes on over a restart, in pages, and an act that was not committed is not in it", async () => {

@@ -11,7 +11,7 @@ import type { Json } from "@openclaw-cluster/contract/json";
 import type { NodeSkill } from "@openclaw-cluster/contract/node";
 import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
 import type { z } from "zod";
-import type { BulkOrder, Coordinator, Peer, TaskQuery } from "../coordinator/coordinator.ts";
+import type { Asker, BulkOrder, Coordinator, Peer, TaskQuery } from "../coordinator/coordinator.ts";
 import { attemptsFor, onlyOf, sees, taskFor, type Reader } from "../core/visibility.ts";
 
 type Operations = typeof OPERATIONS;
@@ -57,7 +57,7 @@ export const HANDLERS: Handlers = {
     const owner = onlyOf(reader);
     return coordinator.deadLetters({ ...(cursor !== undefined && { before: cursor }), ...(owner !== undefined && { owner }) });
   },
-  bulk: (coordinator, { body, reader }) => coordinator.bulk(bulkOrder(body, reader)),
+  bulk: (coordinator, call) => coordinator.bulk(bulkOrder(call.body, call.reader), askerOf(call)),
   why: (coordinator, { params }) => coordinator.why(params.id),
   attempts: async (coordinator, { params: { id }, reader }) => {
     const attempts = await coordinator.attempts(id);
@@ -65,9 +65,9 @@ export const HANDLERS: Handlers = {
     return { attempts: attemptsFor(reader, owner, attempts), ...(!sees(reader, owner) && { hidden: true as const }) };
   },
   result: (coordinator, { params }) => coordinator.result(params.id),
-  cancel: (coordinator, { params }) => coordinator.cancel(params.id),
-  retry: (coordinator, { params }) => coordinator.retry(params.id),
-  answer: (coordinator, { params, body }) => coordinator.answer(params.id, body.decision),
+  cancel: (coordinator, call) => coordinator.cancel(call.params.id, askerOf(call)),
+  retry: (coordinator, call) => coordinator.retry(call.params.id, askerOf(call)),
+  answer: (coordinator, call) => coordinator.answer(call.params.id, call.body.decision, askerOf(call)),
   queue: (coordinator, { query }) => coordinator.queue(query.limit),
   cluster: (coordinator) => coordinator.cluster(),
   health: (coordinator) => coordinator.health(),
@@ -101,6 +101,8 @@ export const HANDLERS: Handlers = {
   removeNode: (coordinator, { params, actor }) => coordinator.removeNode(params.id, actor),
   shutdownNode: (coordinator, { params, actor }) => coordinator.shutdownNode(params.id, actor),
 };
+
+const askerOf = ({ actor, reader: { user } }: { readonly actor: string; readonly reader: Reader }): Asker => ({ actor, user });
 
 function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {
   return skills.some(({ name, eligible }) => eligible && name === wanted);

@@ -3,7 +3,7 @@
  *
  * S1. `authorize` changes who may connect without disturbing who stays: the new file is tried by the program itself
  *     (`-t`), renamed into place, and taken by a reload whose answer is awaited; if the server refuses it, the old file
- *     comes back. Reloading goes through the system account, which, unlike SIGHUP, works on Windows and answers.
+ *     comes back, and if it keeps silent, the new one stays. Reloading goes through the system account, which, unlike SIGHUP, works on Windows and answers.
  * S2. The port stays the same over restarts, of the server and of the coordinator: the nodes know it.
  * S3. The key of the system account lives in this process's memory only.
  * S4. A certificate has a file of its own name, so that another one comes and goes with the configuration that names it (S1).
@@ -107,6 +107,8 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     try {
       await reload(system);
     } catch (error) {
+      // One that gave no answer may have taken it, and reads it when it starts again.
+      if (!isRefusal(error)) throw error;
       Object.assign(state, before);
       await writePrivateFile(configFile, before.text);
       throw error;
@@ -221,11 +223,13 @@ async function reload(system: Connection): Promise<void> {
       return;
     } catch (thrown) {
       const error = busError(thrown, "reload of nats-server");
-      if (!error.row.retryable || error.code === "internal" || performance.now() - start > RELOAD_MS_MAX) throw error;
+      if (!error.row.retryable || isRefusal(error) || performance.now() - start > RELOAD_MS_MAX) throw error;
       await delay(RETRY_MS);
     }
   }
 }
+
+const isRefusal = (error: unknown): boolean => error instanceof ClusterError && error.code === "internal";
 
 function trustIn(certificate: ServerCertificate | undefined): Trust | undefined {
   return certificate && { authorities: [certificate.authority], file: "this coordinator's own folder" };

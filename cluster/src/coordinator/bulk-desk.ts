@@ -17,7 +17,7 @@ import { answer, cancel, retryByHand } from "../core/settle.ts";
 import type { TaskRecord } from "../core/task.ts";
 import { notYours } from "../core/visibility.ts";
 import { changeTask, type Decide } from "./changes.ts";
-import type { BulkOrder } from "./coordinator.ts";
+import type { Asker, BulkOrder } from "./coordinator.ts";
 import { findTasks } from "./finding.ts";
 import type { Lead } from "./lead.ts";
 
@@ -40,7 +40,7 @@ export class BulkDesk {
     this.lead = lead;
   }
 
-  async carryOut(order: BulkOrder): Promise<BulkReport> {
+  async carryOut(order: BulkOrder, by?: Asker): Promise<BulkReport> {
     const states = statesOf(order);
     const { clock, store } = this.lead.parts;
     const report: Report = { matched: 0, changed: 0, refused: 0, refusals: [] };
@@ -49,10 +49,10 @@ export class BulkDesk {
       const place = { limit: LIMITS.listMax, ...(before !== undefined && { before }) };
       const { tasks, next } = await findTasks(store, { ...order.filter, states }, place);
       try {
-        const refused = tasks.filter((task) => !mayChange(order, task)).map(foreign);
+        const refused = tasks.filter((task) => !mayChange(order, task)).map(notChanged);
         const allowed = refused.length === 0 ? tasks : tasks.filter((task) => mayChange(order, task));
         if (order.dryRun !== true && allowed.length > 0) {
-          const late = await this.lead.turn.run(() => this.change(allowed, states, decideOf(order)));
+          const late = await this.lead.turn.run(() => this.change(allowed, states, order, by));
           report.changed += allowed.length - late.length;
           refused.push(...late);
         }
@@ -72,20 +72,25 @@ export class BulkDesk {
   }
 
   /** In the turn; throws nothing. Gives those that were refused. */
-  private change(tasks: readonly TaskRecord[], states: readonly TaskState[], decide: Decide): BulkReport["refusals"] {
+  private change(tasks: readonly TaskRecord[], states: readonly TaskState[], order: BulkOrder, by?: Asker): BulkReport["refusals"] {
+    const decide = decideOf(order);
     const asked: Decide = (task, now) => (states.includes(task.state) ? decide(task, now) : undefined);
     const refused: BulkReport["refusals"] = [];
+    let foreign = 0;
     for (const stored of tasks) {
       const outcome = changeTask(this.lead.state, stored, asked);
       if (outcome instanceof ClusterError) refused.push({ id: taskId(stored.key), code: outcome.code, detail: outcome.detail });
+      else if (outcome.owner !== by?.user) foreign += 1;
     }
+    if (by !== undefined && foreign > 0)
+      this.lead.audit.note(by.actor, "task.changed", `${order.act.kind} ${foreign} tasks of others at once`);
     return refused;
   }
 }
 
 const mayChange = ({ only }: BulkOrder, { owner }: TaskRecord): boolean => only === undefined || owner === only;
 
-function foreign({ key, owner }: TaskRecord): BulkReport["refusals"][number] {
+function notChanged({ key, owner }: TaskRecord): BulkReport["refusals"][number] {
   const { code, detail } = notYours(taskId(key), owner);
   return { id: taskId(key), code, detail };
 }

@@ -18,7 +18,7 @@ import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
-import type { ApiTokenRow, ListFilter, TokenRow } from "../store/store.ts";
+import type { ApiTokenRow, ListFilter } from "../store/store.ts";
 import type { Admitted } from "./admission.ts";
 
 /** The other end of the connection over which a request has come. */
@@ -40,6 +40,12 @@ export interface SubmitRequest {
 export interface TaskQuery extends ListFilter {
   /** Only dead letters with this fingerprint. */
   readonly alike?: string;
+}
+
+/** Who wants a task changed: where it is another user's, that is noted in the audit log. */
+export interface Asker {
+  readonly actor: string;
+  readonly user: string;
 }
 
 /** Something that is done to every task that meets the query. */
@@ -73,11 +79,11 @@ export interface Coordinator {
   result(id: TaskId): Promise<Json>;
   logs(id: TaskId, options: { follow: boolean; attempt?: number; signal: AbortSignal }): AsyncIterable<OutputChunk>;
   /** state_conflict when it is already over. */
-  cancel(id: TaskId): Promise<Task>;
-  retry(id: TaskId): Promise<Task>;
-  answer(id: TaskId, decision: "retry" | "fail"): Promise<Task>;
+  cancel(id: TaskId, by?: Asker): Promise<Task>;
+  retry(id: TaskId, by?: Asker): Promise<Task>;
+  answer(id: TaskId, decision: "retry" | "fail", by?: Asker): Promise<Task>;
   /** bad_request where the action cannot be done to any of the states asked for. What could not be changed is in the report. */
-  bulk(order: BulkOrder): Promise<BulkReport>;
+  bulk(order: BulkOrder, by?: Asker): Promise<BulkReport>;
   /** `owner`: only of this user's. */
   deadLetters(page: { before?: number; owner?: string }): Promise<DeadPage>;
   queue(limit: number): QueueView;
@@ -127,7 +133,7 @@ export interface Coordinator {
   auditLog(page: { after: number; limit: number }): Promise<AuditPage>;
   /** An address has presented wrong credentials until it was shut out for a while. */
   guessed(address: string): void;
-  addToken(row: TokenRow): Promise<void>;
+  addToken(row: ApiTokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;
 }

@@ -105,7 +105,10 @@ export class Inbox {
   /** One that is to be let in knocks too early where this coordinator has only just begun; that is nothing to note. */
   private onGuess(address: string, key: string | undefined): void {
     const owner = [...this.lead.state.registry.all()].find(({ row }) => row.publicKey === key)?.row;
-    if (owner?.state === "approved") return;
+    if (owner?.state === "approved") {
+      if (this.lead.gate.isSettled(owner)) this.lead.guessed(address, `came to the bus as ${owner.id}, without its key`);
+      return;
+    }
     if (owner?.state === "revoked") return this.lead.trespassed(owner.id, `wanted onto the bus from ${address}, after it was shut out`);
     this.lead.guessed(address, key === undefined ? "came to the bus without a key" : `came to the bus with a foreign key, ${key}`);
   }

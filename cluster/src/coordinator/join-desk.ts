@@ -74,7 +74,7 @@ export class JoinDesk {
     this.invitation(request);
     const from = await this.identify(request, peer);
     const { key, state } = await turn.run(() => this.accept(request, from));
-    if (state === "approved") await this.nodes.authorize();
+    if (state === "approved") await this.lead.gate.authorize();
     parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
     const { name, coordinatorKey } = parts;
     const { certificate: authority } = parts.authority;
@@ -91,7 +91,7 @@ export class JoinDesk {
       this.lead.trespassed(id, "asked to come in, after it was shut out");
       throw new ClusterError("unauthorized", NOT_KNOWN);
     }
-    if (row.state === "approved") await this.nodes.ensureLetIn(row);
+    if (row.state === "approved") await this.lead.gate.ensureLetIn(row);
     const { busUrls, coordinatorKey, clock } = parts;
     return {
       node: id,
@@ -176,7 +176,7 @@ export class JoinDesk {
       audit.note(actor, to === "revoked" ? "node.revoked" : "node.approved", id);
       this.lead.nodeChanged(entry);
     });
-    await this.nodes.authorize();
+    await this.lead.gate.authorize();
     return this.nodes.node(id);
   }
 }

@@ -8,6 +8,7 @@ import type { Log } from "../system/log.ts";
 import type { Whois } from "../system/tailscale-whois.ts";
 import type { Keyring } from "../trust/keyring.ts";
 import type { BackupParts } from "./backups.ts";
+import type { BusGate } from "./bus-gate.ts";
 import type { Peer } from "./coordinator.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -56,6 +57,7 @@ export interface Leading {
   readonly parts: LeadParts;
   readonly state: State;
   readonly turn: Turn;
+  readonly gate: BusGate;
   /** A node has tried what only another may; noted, with a limit. */
   trespassed(node: NodeId, what: string): void;
   /** Somebody without a name has tried to come in; noted, with a limit. */

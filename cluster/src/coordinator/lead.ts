@@ -13,6 +13,7 @@ import { sparingLog } from "../system/sparing-log.ts";
 import { Audit } from "./audit.ts";
 import { Backups } from "./backups.ts";
 import { Feed } from "./feed.ts";
+import { BusGate } from "./bus-gate.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import type { LeadParts, Leading } from "./lead-parts.ts";
@@ -46,6 +47,7 @@ export class Lead implements Leading {
   readonly startedAt: number;
   /** The last commit was refused for want of disk space. */
   storageFull = false;
+  readonly gate: BusGate;
   private readonly inbox: Inbox;
   private readonly watch: Watch;
 
@@ -78,6 +80,7 @@ export class Lead implements Leading {
     this.audit = new Audit(loaded.auditHead, parts.clock);
     this.backups = parts.backups && new Backups({ ...parts.backups, store: parts.store, clock: parts.clock, log: parts.log });
     this.startedAt = parts.clock.wall();
+    this.gate = new BusGate(parts, registry);
     this.inbox = new Inbox(this);
     this.watch = new Watch(this);
   }
@@ -101,6 +104,7 @@ export class Lead implements Leading {
     failpoint("stop.asked");
     this.watch.stop();
     this.inbox.close();
+    this.gate.stop();
     await this.backups?.stop();
     await this.turn.end();
     await this.letGoOn();

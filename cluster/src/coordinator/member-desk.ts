@@ -115,7 +115,7 @@ export class MemberDesk {
       });
       failpoint("rotate.committed");
     }
-    await this.nodes.authorize();
+    await this.lead.gate.authorize();
     failpoint("rotate.authorized");
     return { node: id, publicKey };
   }

@@ -5,7 +5,6 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
-import type { NodeRow } from "../store/store.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
@@ -18,9 +17,6 @@ const GHOST_MS = 7 * 86_400_000;
 
 export class NodeDesk {
   private readonly lead: Lead;
-
-  /** Whom nats-server has taken last. */
-  private letIn: ReadonlyMap<NodeId, string> = new Map();
 
   constructor(lead: Lead) {
     this.lead = lead;
@@ -54,28 +50,10 @@ export class NodeDesk {
       failpoint("enrol.applied");
     });
     failpoint("enrol.committed");
-    await this.authorize();
+    await this.lead.gate.authorize();
     failpoint("enrol.authorized");
     const { busUrls, coordinatorKey } = parts;
     return { node: id, cluster: claim.cluster, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
-  }
-
-  /** Lets exactly the approved nodes onto the bus. */
-  async authorize(): Promise<void> {
-    const approved = [...this.registry.all()]
-      .filter(({ row }) => row.state === "approved")
-      .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
-    const { keyring, busServer } = this.lead.parts;
-    // What a node has signed with the key that it is exchanging counts until nats-server has taken the other one, and cut it off.
-    keyring.set(approved.map(({ id, publicKey }) => ({ id, publicKey: this.letIn.get(id) ?? publicKey })));
-    await busServer?.authorize(approved);
-    keyring.set(approved);
-    this.letIn = new Map(approved.map(({ id, publicKey }) => [id, publicKey]));
-  }
-
-  /** Makes good what failed when the node was approved: its row was committed, and nats-server did not take the change. */
-  async ensureLetIn({ id, publicKey }: Pick<NodeRow, "id" | "publicKey">): Promise<void> {
-    if (this.letIn.get(id) !== publicKey) await this.authorize();
   }
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {
@@ -134,7 +112,7 @@ export class NodeDesk {
     });
     failpoint("leave.committed");
     this.lead.feed.publish([{ removed: id }], this.lead.parts.clock.wall());
-    await this.authorize();
+    await this.lead.gate.authorize();
     return last;
   }
 

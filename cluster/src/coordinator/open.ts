@@ -25,7 +25,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const joining = new JoinDesk(lead, nodes);
   const tokens = new TokenDesk(lead);
   failpoint("start.loaded");
-  await nodes.authorize();
+  await lead.gate.authorize();
   await lead.backups?.start();
   lead.start();
   parts.log.info({ cluster: claim.cluster, epoch: claim.epoch, live: lead.state.ledger.size }, "leading");
@@ -53,10 +53,10 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     why: (id) => tasks.why(id),
     attempts: (id) => tasks.attempts(id),
     result: (id) => tasks.result(id),
-    cancel: (id) => tasks.cancel(id),
-    retry: (id) => tasks.retry(id),
-    answer: (id, decision) => tasks.answer(id, decision),
-    bulk: (order) => bulk.carryOut(order),
+    cancel: (id, by) => tasks.cancel(id, by),
+    retry: (id, by) => tasks.retry(id, by),
+    answer: (id, decision, by) => tasks.answer(id, decision, by),
+    bulk: (order, by) => bulk.carryOut(order, by),
     deadLetters: (page) => groupDeadLetters(parts, page),
     queue: (limit) => tasks.queue(limit),
     events: (after, signal) => lead.feed.listen(after, signal),
@@ -79,7 +79,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     rotateToken: (id, rotation, actor) => tokens.rotate(id, rotation, actor),
     auditLog: (page) => auditLog(parts.store, page),
     guessed: (address) => lead.guessed(address, "too many wrong tokens"),
-    addToken: (row) => lead.turn.run(() => lead.tokens.add(row)),
+    addToken: (row) => tokens.add(row),
     stop: () => lead.stop(),
   };
 }

@@ -13,7 +13,7 @@ import type { TaskRecord } from "../core/task.ts";
 import { changeTask, type Decide } from "./changes.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { isTooDeep } from "../system/json-depth.ts";
-import type { SubmitRequest, TaskQuery } from "./coordinator.ts";
+import type { Asker, SubmitRequest, TaskQuery } from "./coordinator.ts";
 import { findTasks } from "./finding.ts";
 import type { Lead } from "./lead.ts";
 import { toAttempts, toTask } from "./views.ts";
@@ -103,22 +103,23 @@ export class TaskDesk {
     return result;
   }
 
-  async cancel(id: TaskId): Promise<Task> {
-    const cancelled = await this.change(id, (task, now) => {
+  async cancel(id: TaskId, by?: Asker): Promise<Task> {
+    const decide: Decide = (task, now) => {
       const next = cancel(task, now);
       failpoint("cancel.applied");
       return next;
-    });
+    };
+    const cancelled = await this.change(id, decide, by && { ...by, word: "cancel" });
     failpoint("cancel.ordered");
     return cancelled;
   }
 
-  retry(id: TaskId): Promise<Task> {
-    return this.change(id, retryByHand);
+  retry(id: TaskId, by?: Asker): Promise<Task> {
+    return this.change(id, retryByHand, by && { ...by, word: "retry" });
   }
 
-  answer(id: TaskId, decision: "retry" | "fail"): Promise<Task> {
-    return this.change(id, (task, now) => answer(task, decision, now));
+  answer(id: TaskId, decision: "retry" | "fail", by?: Asker): Promise<Task> {
+    return this.change(id, (task, now) => answer(task, decision, now), by && { ...by, word: `answer ${decision}` });
   }
 
   queue(limit: number): QueueView {
@@ -163,15 +164,19 @@ export class TaskDesk {
     return { ...explanation, refused, ...(first !== undefined && { sentence: `${explanation.sentence} ${first.node} ${first.detail}` }) };
   }
 
-  private async change(id: TaskId, decide: Decide): Promise<Task> {
+  private async change(id: TaskId, decide: Decide, by?: Asker & { readonly word: string }): Promise<Task> {
     const stored = await this.record(id);
     return this.lead.turn.run(() => {
       const outcome = changeTask(this.lead.state, stored, decide);
       if (outcome instanceof ClusterError) throw outcome;
+      if (by !== undefined && by.user !== outcome.owner)
+        this.lead.audit.note(by.actor, "task.changed", `${by.word} ${id}${ofOwner(outcome)}`);
       return toTask(outcome);
     });
   }
 }
+
+const ofOwner = ({ owner }: TaskRecord): string => (owner === "" ? "" : ` of ${owner}`);
 
 /** Its node wrote it, so it is looked at like anything that comes from there; undefined where it is no result. */
 function decodeResult(bytes: Uint8Array): Json | undefined {

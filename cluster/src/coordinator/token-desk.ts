@@ -39,9 +39,18 @@ export class TokenDesk {
       tokens.sweep(createdAt);
       if (tokens.size >= TOKENS.max) throw new ClusterError("overloaded", `There are ${TOKENS.max} tokens; take some back first.`);
       tokens.add(row);
-      audit.note(actor, "token.made", `${id} (${name})${user === name ? "" : ` for ${user}`}, ${scope}`);
+      audit.note(actor, "token.made", madeText(row));
     });
     return { ...toView(row), token };
+  }
+
+  /** One that was made elsewhere: the local administrator's own. */
+  async add(row: ApiTokenRow): Promise<void> {
+    const { tokens, turn, audit } = this.lead;
+    await turn.run(() => {
+      tokens.add(row);
+      audit.note(SELF, "token.made", madeText(row));
+    });
   }
 
   async revoke(id: TokenId, actor: string = SELF): Promise<TokenView> {
@@ -75,6 +84,10 @@ export class TokenDesk {
 }
 
 const isOver = ({ expiresAt }: ApiTokenRow, now: number): boolean => expiresAt !== undefined && expiresAt <= now;
+
+function madeText({ id, name, user = name, scope }: ApiTokenRow): string {
+  return `${id} (${name})${user === name ? "" : ` for ${user}`}, ${scope}`;
+}
 
 function toView({ id, name, user = name, scope, createdAt, expiresAt, previous }: ApiTokenRow): TokenView {
   return {
