@@ -32,6 +32,9 @@ export function blobPart(name: string, part: number | "end"): string {
   return `ocx.blob.${name}.${part}`;
 }
 
+/** What nodes say to the coordinator. */
+export const FROM_NODES = "ocx.up.";
+
 /** The node that a message comes from or goes to. */
 export function nodeOf(subject: string): NodeId {
   return subject.split(".", 3)[2] as NodeId;
