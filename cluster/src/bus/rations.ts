@@ -15,13 +15,14 @@ import type { Clock } from "../system/clock.ts";
 
 export const RATION = {
   /**
-   * What an honest node says beside news of work: a heartbeat in two seconds, 0.25 MiB with all that it can hold, and progress of a thousand
-   * attempts five times a second, 2 MiB. That is a tenth of a processor here, when all of it is said in vain.
+   * What an honest node says beside news of work: a heartbeat in two seconds, 0.25 MiB with all that it can hold, and progress five times
+   * a second, 0.1 MiB of 64 attempts, 2 MiB of a thousand. So much said in vain, as heartbeats that name 15,000 attempts, was measured
+   * to take a tenth of a processor each second until it is judged; as small messages a hundredth.
    */
-  bytesPerSecond: 8 * 1024 * 1024,
+  bytesPerSecond: 4 * 1024 * 1024,
   /** At once: more than ten times what is under way of a node before it waits for answers (outbox.ts, line.ts). */
-  bytesMax: 64 * 1024 * 1024,
-  /** What a message of any size costs besides, in bytes that cost as much: a thousand empty ones a second are heard. */
+  bytesMax: 32 * 1024 * 1024,
+  /** What a message of any size costs besides: five hundred empty ones a second are heard. */
   messageBytes: 8 * 1024,
   /** Nodes remembered. Only those have one that nats-server knows. */
   nodesMax: 10_000,
