@@ -60,7 +60,10 @@ export async function startTestNats({ plain = false, rations }: { plain?: boolea
   };
   const coordinatorBus = await connect(coordinatorKeys.seed);
   const buses = [coordinatorBus];
-  const authorize = (): Promise<void> => server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+  const authorize = async (): Promise<void> => {
+    await server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+    await coordinatorBus.keepFor([...nodes.keys()]);
+  };
   return {
     server,
     folder,
