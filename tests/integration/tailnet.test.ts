@@ -101,8 +101,8 @@ describe.skipIf(whyNoHosts() !== undefined)("in a tailnet", () => {
       expect(new URL(started.url)).toMatchObject({ protocol: "https:", hostname: other.address });
       const conf = await readFile(path.join(started.lead.home, "data", "nats", "nats.conf"), "utf8");
       expect(conf).toMatch(/^tls \{$/m);
-      const status = await runCommand(["status", "--home", started.lead.home], { under: other.inside, env: stub.env }).ended();
-      expect(status).toMatchObject({ code: 0, stderr: "" });
+      const told = await runCommand(["nodes", "--home", started.lead.home], { under: other.inside, env: stub.env }).ended();
+      expect(told).toMatchObject({ code: 0, stderr: "" });
     } finally {
       await started.end();
     }
