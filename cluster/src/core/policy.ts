@@ -184,11 +184,17 @@ function openRule({ allow }: Policy, command: Command): AllowRule | undefined {
   return allow.commands.find((rule) => ruleAllows(wordsOf(rule), command));
 }
 
-/** How a command runs that `decide` allows; `found` as it was given there. */
-export function boxFor(policy: Policy, input: Extract<TaskSpec, { kind: "command" }>["input"], found: Found): Box {
+/** How a command runs that `decide` allows; `found` as it was given there. `writable`: where any command may write by this policy. */
+export function boxFor(
+  policy: Policy,
+  input: Extract<TaskSpec, { kind: "command" }>["input"],
+  found: Found,
+): Box & { readonly writable: readonly string[] } {
+  const { allow, sandbox } = policy;
   const open = openRule(policy, { argv: input.argv, stdin: input.stdin !== undefined, files: found.files });
+  const writable = [...allow.cwds, ...allow.commands.flatMap((rule) => boxOf(rule, sandbox).folders)];
   // Changed in between: what no rule speaks of is shut in.
-  return open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, policy.sandbox);
+  return { ...(open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, sandbox)), writable };
 }
 
 function isWithin(folder: string, path: string): boolean {

@@ -1,5 +1,5 @@
 /** Real programs: each test ends with nobody left of what it started. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, mkdirSync, symlinkSync, realpathSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, mkdirSync, symlinkSync, realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -153,6 +153,26 @@ describe.skipIf(process.platform === "win32")("what it passes on", () => {
     for (const cwd of [path.join(allowed, "way-out"), "/", `${allowed}/../..`]) {
       expect(await run({ argv: ["pwd"], cwd }, { policy }).outcome).toMatchObject({ kind: "refused", error: { code: "policy_denied" } });
     }
+  });
+
+  test.skipIf(process.platform !== "linux")("a folder that becomes a link once the policy has allowed it is not left (D1)", async () => {
+    const allowed = path.join(folder, "allowed");
+    const cwd = path.join(allowed, "sub");
+    mkdirSync(cwd, { recursive: true });
+    const real = confinement;
+    confinement = Object.assign(Object.create(real) as Confinement, {
+      hold(...asked: Parameters<Confinement["hold"]>) {
+        renameSync(cwd, path.join(allowed, "aside"));
+        symlinkSync("/", cwd);
+        return real.hold(...asked);
+      },
+    });
+    const { outcome, printed } = run(
+      { argv: ["pwd", "-P"], cwd },
+      { policy: { version: 1, allow: { commands: ["pwd -P"], cwds: [allowed] } } },
+    );
+    expect((await outcome).kind).toBe("succeeded");
+    expect(printed.stdout.trim()).toBe(path.join(allowed, "aside"));
   });
 
   test("a link to an interpreter is judged as the interpreter", async () => {
