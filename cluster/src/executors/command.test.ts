@@ -51,7 +51,14 @@ interface Run {
   abort(cause: AbortCause): void;
 }
 
-const OPEN = { version: 1, allow: { commands: ["**", "sh -c *", "bash -c *", "python3 -c *", "env -i **"], cwds: ["/"], env: ["*"] } };
+const OPEN = {
+  version: 1,
+  allow: {
+    commands: ["**", "sh -c *", "bash -c *", "python3 -c *", "env -i **"],
+    cwds: ["/"],
+    env: ["MINE", "OPENCLAW_CLUSTER_NODE"],
+  },
+};
 
 function run(
   input: CommandInput,
@@ -139,6 +146,14 @@ describe.skipIf(process.platform === "win32")("what it passes on", () => {
       `PATH=${process.env["PATH"]}`,
       `TMPDIR=${folder}`,
     ]);
+  });
+
+  test("a task's HOME is the attempt's folder, though it says another", async () => {
+    for (const name of ["HOME", "TMPDIR", "TMP"])
+      expect(await run({ argv: ["env"], env: { [name]: "/root" } }).outcome).toMatchObject({
+        kind: "refused",
+        error: { code: "policy_denied", message: `This node's policy: the variable ${name} is set by the node itself.` },
+      });
   });
 
   test("its own folder, or one that the policy allows; links are followed before the policy is asked (D1)", async () => {

@@ -170,12 +170,12 @@ function environmentOf(inherited: NodeJS.ProcessEnv, spec: Spec, execution: Exec
       : [];
   return {
     ...Object.fromEntries(passed),
-    ...windows,
     PATH: inherited["PATH"] ?? SEARCH_PATH_DEFAULT,
-    HOME: folder,
-    TMPDIR: folder,
     LANG: inherited["LANG"] ?? "C.UTF-8",
     ...spec.input.env,
+    ...windows,
+    HOME: folder,
+    TMPDIR: folder,
     OPENCLAW_CLUSTER_TASK: offer.task,
     OPENCLAW_CLUSTER_ATTEMPT: String(offer.attempt),
     OPENCLAW_CLUSTER_NODE: execution.node,
