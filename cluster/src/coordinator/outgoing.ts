@@ -18,6 +18,8 @@ import type { Written } from "./ledger.ts";
 /** Offers of one message; 256 was measured to be as fast as more. */
 const OFFERS_MAX = 256;
 const OFFERS_BYTES_MAX = 512 * 1024;
+/** Of one message: some 60 bytes each. */
+const CANCELS_MAX = 4_096;
 /**
  * Arrays with less in their inputs are not answered: one answer to each array costs single submits a sixth of their throughput.
  * On the wire it is 20 KiB of text, and 16 KiB around it for 64 tasks: half a second on a line of 64 kB/s.
@@ -25,6 +27,11 @@ const OFFERS_BYTES_MAX = 512 * 1024;
 const ANSWERED_BYTES = 64 * 1024;
 /** Once they have left (B6 in bus.ts): a second and a half each way on a slow line that is full. */
 const ARRIVAL_MS = 5_000;
+
+interface Waiter {
+  readonly attempt: number;
+  callBack(): void;
+}
 
 interface OffersToLife {
   readonly boot: number;
@@ -39,7 +46,7 @@ export class Outgoing {
   private cancels = new Map<NodeId, AttemptRef[]>();
   private readonly underWay = new Map<NodeId, Set<readonly Offer[]>>();
   private progressed: TaskRecord[] = [];
-  private readonly waiters = new Map<number, Set<() => void>>();
+  private readonly waiters = new Map<number, Set<Waiter>>();
 
   constructor(bus: Bus, feed: Feed, epoch: number) {
     this.bus = bus;
@@ -76,12 +83,14 @@ export class Outgoing {
 
   /** Calls back once when the task has ended and that is committed. Returns how to stop waiting. */
   whenOver(key: number, callBack: () => void): () => void {
-    const waiting = this.waiters.get(key) ?? new Set();
-    this.waiters.set(key, waiting.add(callBack));
-    return () => {
-      waiting.delete(callBack);
-      if (waiting.size === 0) this.waiters.delete(key);
-    };
+    return this.whenPast(key, Number.POSITIVE_INFINITY, callBack);
+  }
+
+  /** As soon as an attempt after this one is given away, or the task has ended. */
+  whenPast(key: number, attempt: number, callBack: () => void): () => void {
+    const waiter = { attempt, callBack };
+    this.waiters.set(key, (this.waiters.get(key) ?? new Set()).add(waiter));
+    return () => this.stopWaiting(key, waiter);
   }
 
   /** Forgets what a failed commit would have sent. */
@@ -96,13 +105,16 @@ export class Outgoing {
     for (const task of written?.created ?? []) news.push({ task });
     for (const task of written?.changed ?? []) {
       news.push({ task });
-      if (isTerminal(task.state)) this.over(task.key);
+      this.moved(task);
     }
     if (this.offers.size > 0) failpoint("place.committed");
     if (this.cancels.size > 0) failpoint("cancel.committed");
     for (const [node, lives] of this.offers) for (const life of lives) this.sendOffers(node, life);
     if (this.offers.size > 0) failpointOnceSent("place.offered");
-    for (const [node, attempts] of this.cancels) this.control(node, { kind: "cancel", epoch: this.epoch, attempts });
+    for (const [node, attempts] of this.cancels) {
+      for (let at = 0; at < attempts.length; at += CANCELS_MAX)
+        this.control(node, { kind: "cancel", epoch: this.epoch, attempts: attempts.slice(at, at + CANCELS_MAX) });
+    }
     this.feed.publish(news, now);
     this.drop();
   }
@@ -111,9 +123,17 @@ export class Outgoing {
     this.bus.publish(controlTo(node), control);
   }
 
-  private over(key: number): void {
-    for (const callBack of this.waiters.get(key) ?? []) callBack();
-    this.waiters.delete(key);
+  private moved({ key, attempt, state }: TaskRecord): void {
+    for (const waiter of this.waiters.get(key) ?? []) {
+      if (attempt <= waiter.attempt && !isTerminal(state)) continue;
+      this.stopWaiting(key, waiter);
+      waiter.callBack();
+    }
+  }
+
+  private stopWaiting(key: number, waiter: Waiter): void {
+    const waiting = this.waiters.get(key);
+    if (waiting?.delete(waiter) === true && waiting.size === 0) this.waiters.delete(key);
   }
 
   private sendOffers(node: NodeId, { boot, offers }: OffersToLife): void {
