@@ -73,8 +73,15 @@ export class FakeTrust {
     return { ...viewOf(row), token };
   }
 
-  async probe(id: NodeId): Promise<Probe> {
+  /** What probes wait for, once their proof was judged. */
+  probing: Promise<unknown> = Promise.resolve();
+  probed = 0;
+
+  async probe(id: NodeId, _request?: unknown, _signal?: unknown, proven?: () => void): Promise<Probe> {
     const { cluster } = await this.session(id);
+    this.probed += 1;
+    proven?.();
+    await this.probing;
     return { cluster, name: "test", version: "0.1.0", task: taskId(1), state: "succeeded", node: SAMPLE_NODE };
   }
 

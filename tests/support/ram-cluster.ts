@@ -8,6 +8,7 @@ import path from "node:path";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { openRamNet, type RamNet } from "../../cluster/src/bus/ram.ts";
+import { Rations } from "../../cluster/src/bus/rations.ts";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
 import type { LeadParts } from "../../cluster/src/coordinator/lead-parts.ts";
 import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
@@ -77,7 +78,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
     openCoordinator({
       ...CALLED,
       store,
-      bus: net.connect("coordinator"),
+      bus: net.connect("coordinator", clock, undefined, new Rations(clock)),
       keyring: new Keyring(),
       coordinatorKey: COORDINATOR_KEY,
       authority: AUTHORITY,

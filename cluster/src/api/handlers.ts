@@ -31,6 +31,8 @@ export interface Call<N extends OperationName> {
   readonly reader: Reader;
   /** The other end of the connection. */
   peer(): Peer;
+  /** Where the body itself is the proof: to be called once it was found good (gate.ts). */
+  readonly proven?: () => void;
   /** Aborts when the caller goes away or the server closes. */
   signal(): AbortSignal;
 }
@@ -84,11 +86,11 @@ export const HANDLERS: Handlers = {
   revokeToken: (coordinator, { params, actor }) => coordinator.revokeToken(params.id, actor),
   rotateToken: (coordinator, { params, body, actor }) => coordinator.rotateToken(params.id, body, actor),
   invite: (coordinator, { body, actor }) => coordinator.invite(body, actor),
-  join: (coordinator, { body, peer }) => coordinator.join(body, peer()),
-  session: (coordinator, { params, body }) => coordinator.session(params.id, body),
-  probe: (coordinator, { params, body, signal }) => coordinator.probe(params.id, body, signal()),
-  leave: (coordinator, { params, body }) => coordinator.leave(params.id, body),
-  rotate: (coordinator, { params, body }) => coordinator.rotate(params.id, body),
+  join: (coordinator, { body, peer, proven }) => coordinator.join(body, peer(), proven),
+  session: (coordinator, { params, body, proven }) => coordinator.session(params.id, body, proven),
+  probe: (coordinator, { params, body, signal, proven }) => coordinator.probe(params.id, body, signal(), proven),
+  leave: (coordinator, { params, body, proven }) => coordinator.leave(params.id, body, proven),
+  rotate: (coordinator, { params, body, proven }) => coordinator.rotate(params.id, body, proven),
   approveNode: (coordinator, { params, actor }) => coordinator.approveNode(params.id, actor),
   revokeNode: (coordinator, { params, actor }) => coordinator.revokeNode(params.id, actor),
   enrol: (coordinator, { body: { id, publicKey }, actor }) => coordinator.enrol({ id, publicKey }, actor),

@@ -13,6 +13,7 @@
  *     What is delivered may be overtaken by what was sent later.
  * B7. Messages and answers are sealed (envelopes.ts): a handler gets what its sender has signed, once. What is published to a
  *     party that was not heard yet is said as a request, so that it is not lost for that alone.
+ * B8. The coordinator hears no more of a node than its ration (rations.ts); what is beyond it is dropped, and told to listeners.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { RefusalListener } from "./envelope-door.ts";
@@ -30,6 +31,8 @@ export interface Message {
   readonly body: unknown;
   /** Present on a request. Answering twice, or too late, has no effect. */
   readonly respond?: (body: unknown) => void;
+  /** To be called where it was news of work; it then takes nothing of what its node may say (B8). */
+  readonly wasNews?: () => void;
 }
 
 /** A kept piece of output. */
@@ -50,7 +53,7 @@ export interface ReadOptions {
 export interface Bus {
   readonly connected: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
-  /** Something was refused that claims to come from this party (B7), or that this party may not ask. Told for each: the listener sees to a limit. */
+  /** Something was refused that claims to come from this party (B7), or that this party may not ask, or that was too much of it (B8). Told for each: the listener sees to a limit. */
   onRefusal(listener: RefusalListener): Subscription;
   publish(subject: string, body: unknown): void;
   request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;

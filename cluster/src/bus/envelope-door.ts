@@ -3,7 +3,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Stamp } from "../trust/envelope.ts";
 import type { Life, SharedKey } from "../trust/life.ts";
 
-export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected";
+export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected" | "excess";
 export type RefusalListener = (party: string, why: Refusal) => void;
 
 /** A message that was sent, until its answer comes. */

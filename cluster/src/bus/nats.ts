@@ -25,12 +25,15 @@ import { Keeper } from "./nats-keeper.ts";
 import { readOutput } from "./nats-output.ts";
 import { outputStream } from "./nats-streams.ts";
 import { askedWord } from "./nats-words.ts";
-import { ANY_WORD, COORDINATOR_INBOX, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
+import type { Rations } from "./rations.ts";
+import { ANY_WORD, COORDINATOR_INBOX, FROM_NODES, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
   /** Who may have certified nats-server, where it is reached by tls://. */
   readonly trust?: Trust | undefined;
+  /** Of the coordinator: how much it hears of each node; all that they say, without. */
+  readonly rations?: Rations;
   /** Absent: this is the coordinator, which also keeps the streams in being. */
   readonly node?: NodeId;
   /** `SU…` */
@@ -46,7 +49,6 @@ export interface NatsOptions {
 }
 
 const WORD_MS_MAX = 5_000;
-const FROM_NODES = "ocx.up.";
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
@@ -61,6 +63,7 @@ class NatsBus implements Bus {
   readonly #log: Log;
   readonly #complaints: SparingLog;
   readonly #envelopes: Envelopes;
+  readonly #rations: Rations | undefined;
   readonly #unlisten: () => void;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
@@ -70,12 +73,13 @@ class NatsBus implements Bus {
   /** The coordinator's. */
   readonly #keeper: Keeper | undefined;
 
-  constructor(connection: Connection, { node, seed, envelopes, log }: NatsOptions) {
+  constructor(connection: Connection, { node, seed, envelopes, log, rations }: NatsOptions) {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
     this.#complaints = sparingLog(log, systemClock);
     this.#envelopes = envelopes;
+    this.#rations = rations;
     this.#unlisten = envelopes.onRefusal((party, why) => this.#refused(party, why));
     this.#requests = new Requests(connection);
     const lines = new Lines();
@@ -180,6 +184,9 @@ class NatsBus implements Bus {
 
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
+    const rations = subject.startsWith(FROM_NODES) ? this.#rations : undefined;
+    // Before it costs anything more (B8); of what goes in parts each part.
+    if (rations?.take(senderOf(subject), raw.data.length) === false) return this.#refused(senderOf(subject), "excess");
     if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
       this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
       return this.#refused(senderOf(subject), "misdirected");
@@ -202,8 +209,9 @@ class NatsBus implements Bus {
         this.#complaints.warn(nodeOf(subject), { subject, err: error }, "an answer could not be sent");
       }
     };
+    const wasNews = (): void => rations?.giveBack(senderOf(subject), bytes.length);
     try {
-      handle(reply ? { subject, body, respond } : { subject, body });
+      handle(reply ? { subject, body, respond, wasNews } : { subject, body, wasNews });
     } catch (error) {
       // Once would be too often; but whoever found out how to do it may do it again and again.
       this.#complaints.warn(nodeOf(subject), { subject, err: error }, "a handler of the bus threw");

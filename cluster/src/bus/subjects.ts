@@ -35,6 +35,9 @@ export function keptUnder(subject: string, word: string): string {
 export const wordFrom = (node: NodeId): string => `ocx.up.${node}.word`;
 export const ANY_WORD = "ocx.up.*.word";
 
+/** What nodes say to the coordinator. */
+export const FROM_NODES = "ocx.up.";
+
 /** The node that a message comes from or goes to. */
 export function nodeOf(subject: string): NodeId {
   return subject.split(".", 3)[2] as NodeId;

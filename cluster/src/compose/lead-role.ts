@@ -4,6 +4,7 @@ import { openApi } from "../api/api.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats } from "../bus/nats.ts";
 import { startNatsServer, type NatsServer } from "../bus/nats-server.ts";
+import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -54,7 +55,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
 
   const keyring = new Keyring();
   const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
-  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log });
+  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log, rations: new Rations(clock) });
   open.push(() => bus.close());
 
   const apiUrls: string[] = [];

@@ -21,14 +21,17 @@ import {
   type Session,
   type SessionRequest,
 } from "@openclaw-cluster/contract/join";
+import { MEMBERSHIP } from "@openclaw-cluster/contract/membership";
 import type { JoinedFrom, Node } from "@openclaw-cluster/contract/node";
 import type { InviteTerms, TokenRow } from "../store/store.ts";
+import { MinuteLimit } from "../system/minute-limit.ts";
 import { identityText, isNamed } from "../system/tailscale-whois.ts";
 import { createInvitation, writeJoinCode } from "../trust/join-code.ts";
 import { isProven, isSessionProven, joinKey, makeJoinReply } from "../trust/join-proof.ts";
+import { admit } from "./asks.ts";
 import { loseLeases } from "./heartbeats.ts";
 import { SELF } from "./audit.ts";
-import type { Peer } from "./coordinator.ts";
+import type { Peer, Proven } from "./coordinator.ts";
 import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
 
@@ -40,10 +43,12 @@ export const NOT_KNOWN = "This cluster knows no node of that id with that key.";
 export class JoinDesk {
   private readonly lead: Lead;
   private readonly nodes: NodeDesk;
+  private readonly sessions: MinuteLimit;
 
   constructor(lead: Lead, nodes: NodeDesk) {
     this.lead = lead;
     this.nodes = nodes;
+    this.sessions = new MinuteLimit(lead.parts.clock, MEMBERSHIP.sessionsMax);
   }
 
   /** The code's only appearance. Throws overloaded with INVITE.openMax of them open. */
@@ -68,10 +73,11 @@ export class JoinDesk {
     };
   }
 
-  async join(request: JoinRequest, peer?: Peer): Promise<JoinReply> {
+  async join(request: JoinRequest, peer?: Peer, proven?: Proven): Promise<JoinReply> {
     const { parts, turn, claim } = this.lead;
     // Nobody is looked up for who proves nothing.
     this.invitation(request);
+    proven?.();
     const from = await this.identify(request, peer);
     const { key, state } = await turn.run(() => this.accept(request, from));
     if (state === "approved") await this.lead.gate.authorize();
@@ -82,11 +88,15 @@ export class JoinDesk {
   }
 
   /** For a node that knocks: it need not have been let in yet. */
-  async session(id: NodeId, request: SessionRequest): Promise<Session> {
+  async session(id: NodeId, request: SessionRequest, proven?: Proven): Promise<Session> {
     const { parts, claim, state, turn } = this.lead;
+    // Judged here for the limit alone, before it costs a turn; of one that is not known yet the turn will tell.
+    const seen = state.registry.find(id)?.row;
+    if (seen !== undefined && isSessionProven(id, request, seen.publicKey)) admit(this.sessions, id);
     // J5: in a turn, and judged after it.
     const row = await turn.run(() => state.registry.find(id)?.row);
     if (row === undefined || !isSessionProven(id, request, row.publicKey)) throw new ClusterError("unauthorized", NOT_KNOWN);
+    proven?.();
     if (row.state === "revoked") {
       this.lead.trespassed(id, "asked to come in, after it was shut out");
       throw new ClusterError("unauthorized", NOT_KNOWN);

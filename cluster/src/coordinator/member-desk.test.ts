@@ -38,6 +38,27 @@ beforeEach(async () => {
 });
 afterEach(() => cluster.stop());
 
+describe("a session", () => {
+  test("so many in a minute of one that is known by its key; whoever has another key uses nothing of it up", async () => {
+    const clock = new HandClock();
+    const own = await startRamCluster({ store: openRamStore(), clock });
+    try {
+      await own.coordinator.enrol({ id: NAS, publicKey: keys.publicKey });
+      const ask = (by: NodeKeys) => own.coordinator.session(NAS, makeSessionRequest(NAS, by.seed));
+      for (let asked = 0; asked < MEMBERSHIP.sessionsMax; asked++) {
+        await expect(ask(createNodeKeys())).rejects.toEqual(unauthorized);
+        expect((await ask(keys)).node).toBe(NAS);
+      }
+      const overloaded = expect.objectContaining({ code: "overloaded", retryAfterMs: 60_000 });
+      await expect(ask(keys)).rejects.toEqual(overloaded);
+      clock.advance(60_000);
+      expect((await ask(keys)).node).toBe(NAS);
+    } finally {
+      await own.stop();
+    }
+  });
+});
+
 describe("a probe", () => {
   test("is a task that the node itself has run, and tells how the cluster sees the node", async () => {
     await cluster.addWorker("nas", {}, undefined, keys.publicKey);

@@ -87,13 +87,13 @@ type Membership = "invite" | "join" | "session" | "approveNode" | "revokeNode" |
 function membership(joining: JoinDesk, members: MemberDesk): Pick<Coordinator, Membership> {
   return {
     invite: (request, actor) => joining.invite(request, actor),
-    join: (request, peer) => joining.join(request, peer),
-    session: (id, request) => joining.session(id, request),
+    join: (request, peer, proven) => joining.join(request, peer, proven),
+    session: (id, request, proven) => joining.session(id, request, proven),
     approveNode: (id, actor) => joining.approve(id, actor),
     revokeNode: (id, actor) => joining.revoke(id, actor),
-    probe: (id, request, signal) => members.probe(id, request, signal),
-    leave: (id, request) => members.leave(id, request),
-    rotate: (id, request) => members.rotate(id, request),
+    probe: (id, request, signal, proven) => members.probe(id, request, signal, proven),
+    leave: (id, request, proven) => members.leave(id, request, proven),
+    rotate: (id, request, proven) => members.rotate(id, request, proven),
   };
 }
 

@@ -6,6 +6,7 @@ import { ClusterError, type ErrorCode } from "@openclaw-cluster/contract/errors"
 import { NodeId, type ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Subscription } from "../../../cluster/src/bus/bus.ts";
 import type { RamNet } from "../../../cluster/src/bus/ram.ts";
+import { Rations } from "../../../cluster/src/bus/rations.ts";
 import { COORDINATOR } from "../../../cluster/src/bus/subjects.ts";
 import type { Coordinator } from "../../../cluster/src/coordinator/coordinator.ts";
 import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
@@ -84,6 +85,7 @@ export class Head {
       HEAD,
       clock,
       envelopes(COORDINATOR, (party) => keyring.keyOf(party)),
+      new Rations(clock),
     );
     const life: Life = { clock, keyring, link: new LooseBus(bus), listeners: new Set() };
     this.lives.push(life);
