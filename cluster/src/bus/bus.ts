@@ -16,7 +16,9 @@
  * B8. The coordinator hears no more of a node than its ration (rations.ts); what is beyond it is dropped, and told to listeners.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { RefusalListener } from "./envelope-door.ts";
+import type { Refusal, RefusalListener } from "./envelope-door.ts";
+
+export type { Refusal };
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;
