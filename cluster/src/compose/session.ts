@@ -58,7 +58,7 @@ export async function askSession(question: SessionQuestion, signal?: AbortSignal
     if (session.state === "approved") return session;
     throw new ClusterError(
       "unavailable",
-      `${node} has joined, with the key ${fingerprintOf(keys.publicKey)}, and waits to be let in; on the coordinator: openclaw-cluster nodes approve ${node}`,
+      `${node} has joined and waits to be let in, with the key ${fingerprintOf(keys.publicKey)}; on the coordinator: openclaw-cluster nodes approve ${node}`,
     );
   } finally {
     await client.close();

@@ -45,7 +45,7 @@ function newGate(): BusGate {
       keysById = Object.fromEntries(nodes.map(({ id, publicKey }) => [id, publicKey]));
     },
   };
-  return new BusGate({ clock, log: silentLog, busServer, keyring } as never, registry);
+  return new BusGate({ clock, log: silentLog, busServer, keyring }, registry);
 }
 
 const pass = async (ms: number): Promise<void> => {

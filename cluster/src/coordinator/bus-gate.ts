@@ -9,16 +9,23 @@
  *     none of the earlier ones, whenever they end.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { BusServer } from "../bus/bus.ts";
 import type { NodeRow } from "../store/store.ts";
-import type { Timer } from "../system/clock.ts";
-import type { LeadParts } from "./lead-parts.ts";
+import type { Clock, Timer } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import type { Keyring } from "../trust/keyring.ts";
 import type { NodeEntry, Registry } from "./registry.ts";
 
 const AGAIN_MS = 5_000;
 /** What nats-server says of a connection comes by its log, some time after. */
 const SETTLED_MS = 10_000;
 
-type Parts = Pick<LeadParts, "keyring" | "busServer" | "clock" | "log">;
+interface Parts {
+  readonly keyring: Pick<Keyring, "set">;
+  readonly busServer?: Pick<BusServer, "authorize">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
 type KeyHolder = Pick<NodeRow, "id" | "publicKey">;
 
 /** As a change has found it; `entry` is the same for as long as the node stays in the cluster. */
