@@ -60,7 +60,7 @@ export const NodeFacts = z
   .meta({ id: "NodeFacts" });
 export type NodeFacts = z.infer<typeof NodeFacts>;
 
-/** Whose machine it was when it joined, by Tailscale's word on its address. */
+/** From where it joined, and whose machine it was by Tailscale's word on that address, where Tailscale knew it. */
 export const JoinedFrom = z.object({
   address: Text,
   /** A machine with tags is nobody's. */
@@ -111,6 +111,8 @@ export const Node = z
   .object({
     id: NodeId,
     state: NodeState,
+    /** Of its key, for people: the one that `join` has shown on that machine. */
+    fingerprint: z.string().max(32),
     draining: z.boolean(),
     facts: NodeFacts.optional(),
     /** The node's own labels with those set by an operator laid over them, so up to twice as many as either may be. */
@@ -119,7 +121,9 @@ export const Node = z
     slotsUsed: z.int(),
     memoryReservedMiB: z.int(),
     load: NodeLoad.optional(),
-    /** There where it came over a tailnet. */
+    /** What the machine said of itself when it joined; nobody has looked. */
+    claimed: z.object({ hostname: Text, os: z.string().max(32).optional() }).optional(),
+    /** There where it came with a code, over HTTP. */
     joinedFrom: JoinedFrom.optional(),
     registeredAt: z.int(),
     lastSeenAt: z.int().optional(),

@@ -34,6 +34,7 @@ import { systemClock as clock } from "../../cluster/src/system/clock.ts";
 import type { Log } from "../../cluster/src/system/log.ts";
 import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
+import { signer } from "../../cluster/src/trust/signature.ts";
 import { openWorker } from "../../cluster/src/worker/worker.ts";
 import { AUTHORITY } from "../support/authority.ts";
 import { natsIn } from "../support/nats.ts";
@@ -197,6 +198,7 @@ async function open(log: Log, ends: (() => Promise<void>)[]): Promise<Cluster> {
   const coordinator = await openCoordinator({
     ...{ name: "test", version: "0", self: GOOD, store: openRamStore(), bus, busServer: server, keyring, broken, clock, log },
     authority: AUTHORITY,
+    sign: signer(keys.coordinator.seed),
     ...{ coordinatorKey: keys.coordinator.publicKey, busUrls: [server.url], apiUrls: () => [], random: Math.random },
     ...{ strategy: "balanced" as const, retentionMs: 86_400_000 },
   });

@@ -22,7 +22,7 @@ import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
 import { AUTHORITY } from "./authority.ts";
-import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
+import { COORDINATOR_KEY, keyFor, signAsCoordinator } from "./fake-keys.ts";
 
 export interface RamCluster {
   readonly coordinator: Coordinator;
@@ -81,6 +81,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
       bus: net.connect("coordinator", clock, undefined, new Rations(clock)),
       keyring: new Keyring(),
       coordinatorKey: COORDINATOR_KEY,
+      sign: signAsCoordinator,
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],

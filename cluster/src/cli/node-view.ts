@@ -48,6 +48,8 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["node", node.id],
     ["state", paint(terminal, stateStyle(node), stateText(node))],
     ["host", known && plainLine(known.hostname)],
+    ["key", node.fingerprint],
+    ["says it is", known === undefined && node.claimed ? claimedText(node.claimed) : undefined],
     ["joined from", node.joinedFrom && joinedText(node.joinedFrom)],
     ["system", known && `${known.os}/${known.arch}, ${known.cpus} processors, ${mebibytes(known.memoryMiB)}`],
     ["slots", `${node.slotsUsed} of ${node.slots} taken`],
@@ -69,6 +71,20 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["versions", known && `cluster ${plainLine(known.version)}, Node ${plainLine(known.nodeVersion)}`],
   ]);
 }
+
+/** What there is to know of a machine before it is let in, a line for each; whoever does that compares the keys. */
+export function waitingLines(nodes: readonly Node[], typed: (line: string) => string): string {
+  const waiting = nodes.filter(({ state }) => state === "pending");
+  const lines = waiting.map(({ id, fingerprint, claimed, joinedFrom }) => {
+    const said = [claimed && `says it is ${claimedText(claimed)}`, joinedFrom && `came from ${joinedText(joinedFrom)}`];
+    return `${[`${id} waits to be let in: key ${fingerprint}`, ...said.filter((part) => part !== undefined)].join(", ")}\n`;
+  });
+  if (waiting.length === 0) return "";
+  return `\n${lines.join("")}\`join\` has shown the key there; if it is the same: ${typed(`nodes approve ${waiting[0]?.id ?? ""}`)}\n`;
+}
+
+const claimedText = ({ hostname, os }: NonNullable<Node["claimed"]>): string =>
+  plainLine(os === undefined ? hostname : `${hostname} (${os})`);
 
 /** By Tailscale's word, when it joined. */
 function joinedText({ address, login, machine, tags }: JoinedFrom): string {

@@ -20,6 +20,7 @@ import { isAtLeast } from "../system/version.ts";
 import type { Authority, ServerCertificate } from "../trust/authority.ts";
 import { Keyring } from "../trust/keyring.ts";
 import { loadNodeKeys, type NodeKeys } from "../trust/keys.ts";
+import { signer } from "../trust/signature.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { loadAuthority } from "./authority-files.ts";
 import { VERSION, type Ground } from "./ground.ts";
@@ -63,11 +64,13 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     name: config.clusterName,
     version: VERSION,
     self: config.nodeId,
+    ...(config.roles.includes("worker") && { ownKeys: ground.keys.all().map(({ publicKey }) => publicKey) }),
     store,
     bus,
     busServer: server,
     keyring,
     coordinatorKey: keys.publicKey,
+    sign: signer(keys.seed),
     authority,
     busUrls: urlsAt(place, server.url),
     apiUrls: () => apiUrls,

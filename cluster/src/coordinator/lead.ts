@@ -56,7 +56,7 @@ export class Lead implements Leading {
     this.parts = parts;
     this.claim = claim;
     this.feed = new Feed(claim.epoch);
-    const registry = new Registry(loaded.nodes);
+    const registry = new Registry(loaded.nodes, parts.coordinatorKey);
     this.state = {
       epoch: claim.epoch,
       clock: parts.clock,

@@ -1,4 +1,5 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { isTerminal } from "../core/task.ts";
 import { auditLog } from "./audit.ts";
 import { BulkDesk } from "./bulk-desk.ts";
@@ -11,6 +12,7 @@ import type { LeadParts } from "./lead-parts.ts";
 import { MemberDesk } from "./member-desk.ts";
 import { readLogs } from "./logs.ts";
 import { NodeDesk } from "./node-desk.ts";
+import { twinText } from "./registry.ts";
 import { TaskDesk } from "./task-desk.ts";
 import { TokenDesk } from "./token-desk.ts";
 
@@ -18,12 +20,14 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
   failpoint("start.claimed");
   const lead = new Lead(parts, claim, await parts.store.load());
+  checkOwnName(lead);
   const tasks = new TaskDesk(lead);
   const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
   const joining = new JoinDesk(lead, nodes);
   const tokens = new TokenDesk(lead);
   failpoint("start.loaded");
+  for (const [id, owner] of lead.state.registry.twins()) parts.log.error({ node: id }, twinText(id, owner));
   await lead.gate.authorize();
   await lead.backups?.start();
   lead.start();
@@ -80,6 +84,17 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     addToken: (row) => tokens.add(row),
     stop: () => lead.stop(),
   };
+}
+
+/** Under another id its node would be a second one with the same key, which nobody can be (N1 in registry.ts). */
+function checkOwnName({ parts: { self, ownKeys = [] }, state: { registry } }: Lead): void {
+  const known = ownKeys.map((key) => registry.ownerOf(key)).find((id) => id !== undefined);
+  if (known === undefined || known === self) return;
+  throw new ClusterError(
+    "config_invalid",
+    `nodeId: the cluster knows this machine as ${known}, by its key, and cannot know it as ${self}; nothing was changed. ` +
+      `Set it back: openclaw-cluster config set nodeId ${known}`,
+  );
 }
 
 type Membership = "invite" | "join" | "session" | "approveNode" | "revokeNode" | "probe" | "leave" | "rotate";

@@ -13,7 +13,7 @@ import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
 import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
 import { silentLog } from "../../../cluster/src/system/log.ts";
 import { Keyring } from "../../../cluster/src/trust/keyring.ts";
-import { COORDINATOR_KEY, keyFor, type OpenEnvelopes } from "../../support/fake-keys.ts";
+import { COORDINATOR_KEY, keyFor, signAsCoordinator, type OpenEnvelopes } from "../../support/fake-keys.ts";
 import { AUTHORITY } from "../../support/authority.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import type { Chance } from "./chance.ts";
@@ -172,6 +172,7 @@ export class Head {
       busServer: { version: "0", authorize: (nodes) => this.authorize(clock, nodes), onDisconnect, isConnected: this.parts.isConnected },
       keyring,
       coordinatorKey: COORDINATOR_KEY,
+      sign: signAsCoordinator,
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
