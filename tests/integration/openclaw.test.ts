@@ -66,7 +66,8 @@ function another(change?: Parameters<typeof connect>[0]): Gateway {
 
 function turnOf(message: string): Turn {
   runs += 1;
-  return { runId: `ocx-test-t${runs}-a1-e1`, message, agent: "main", sessionKey: `agent:main:cluster-test-t${runs}`, timeoutMs: 120_000 };
+  const sessionKey = `agent:main:cluster-test-t${runs}`;
+  return { runId: `ocx-test-t${runs}-a1-e1`, message, agent: "main", sessionKey, timeoutMs: 120_000, permit: () => undefined };
 }
 
 async function until<T>(what: string, find: () => T | undefined, limitMs = 60_000): Promise<T> {
