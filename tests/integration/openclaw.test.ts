@@ -172,6 +172,13 @@ describe("a turn", () => {
     expect(await gateway.turn(turn, never, () => undefined)).toMatchObject({ kind: "aborted" });
   });
 
+  test("agents and sessions in capitals are the same ones, and capitals lead to no other", async () => {
+    const small = { ...turnOf("said in small letters"), sessionKey: "agent:main:cluster-test-fold" };
+    const capitals = { ...turnOf("asked in capitals"), agent: "MAIN", sessionKey: "agent:MAIN:CLUSTER-TEST-FOLD" };
+    for (const turn of [small, capitals]) expect(await gateway.turn(turn, never, () => undefined)).toMatchObject({ kind: "done" });
+    expect((await firstRequest(capitals.message)).shows(small.message)).toBe(true);
+  });
+
   test("the same run id twice is one run", async () => {
     const turn = turnOf("only once");
     const first = await gateway.turn(turn, never, () => undefined);
