@@ -74,7 +74,7 @@ const FOREIGN = [
   offersTo(GOOD),
   `${COORDINATOR_INBOX}.x.y`,
   "$SYS.REQ.SERVER.PING",
-  "$JS.API.STREAM.PURGE.OCX_OUTPUT",
+  "$JS.API.STREAM.PURGE.OCX_OUT_good",
 ];
 const DOWN = [offersTo(GOOD), controlTo(GOOD), `${inboxOf(GOOD)}.x.y`, reportFrom(EVIL)];
 const REPLIES = [undefined, `${inboxOf(EVIL)}.x.y`, `${inboxOf(GOOD)}.x.y`, offersTo(GOOD), `${COORDINATOR_INBOX}.x.y`];

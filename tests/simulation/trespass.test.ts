@@ -83,31 +83,37 @@ test("another's name in a heartbeat, and another's blob as a result", async () =
   expect(await noted()).toEqual(["node evil sent a heartbeat as honest", `node evil named a result for ${ref.task} that is not its own`]);
 });
 
-test("output under another's task: neither shown nor the end of it; of earlier attempts each node's own is", async () => {
+test("output under another's task is not even looked at, so nothing is noted; of earlier attempts each node's own is shown", async () => {
   const ref = await given(honest);
   const chunk = (node: HandNode, text: string, more: Partial<OutputChunk> = {}): Promise<void> => {
     const { attempt = ref.attempt } = more;
     return bus.append(outputOf(node.id, ref.task, attempt), { task: ref.task, attempt, n: 0, at: 1, stream: "stdout", text, ...more });
   };
-  const read = async (): Promise<string[]> => {
+  const read = async (follow = false): Promise<string[]> => {
     const texts: string[] = [];
-    const options = { follow: false, signal: new AbortController().signal };
+    const options = { follow, signal: new AbortController().signal };
     for await (const { text } of cluster.coordinator.logs(ref.task, options)) texts.push(text);
     return texts;
   };
+  const following = read(true);
   await chunk(evil, "forged", { last: true });
   await chunk(evil, "of no attempt", { attempt: 7 });
   await chunk(honest, "first");
   await bus.append(outputOf(honest.id, ref.task, 1), { task: "t99", attempt: 1, n: 0, at: 1, stream: "stdout", text: "of another task" });
   expect(await read()).toEqual(["first"]);
-  expect(await noted()).toEqual([`node evil wrote output under ${ref.task}, which another node ran`]);
+  expect(await noted()).toEqual([]);
 
   await report(honest, { finished: [end(ref, { kind: "failed", error: { code: "worker_failed", message: "" } })] });
   clock.advance(60_000);
   for (const node of [honest, evil]) node.beat(1);
   await until(() => honest.offers.filter(({ task }) => task === ref.task).length === 2);
-  await chunk(honest, "second", { attempt: 2 });
+  await chunk(evil, "forged", { attempt: 2, last: true });
+  await chunk(honest, "second", { attempt: 2, last: true });
   expect(await read()).toEqual(["first", "second"]);
+  clock.advance(60_000);
+  await report(honest, { finished: [end({ ...ref, attempt: 2 }, { kind: "succeeded", result: "done" })] });
+  expect(await following).toEqual(["first", "second"]);
+  expect(await noted()).toEqual([]);
 });
 
 test("no more than some a minute are noted; the next one says how many were not", async () => {

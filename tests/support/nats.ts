@@ -53,7 +53,10 @@ export async function startTestNats({ plain = false }: { plain?: boolean } = {})
   };
   const coordinatorBus = await connect(coordinatorKeys.seed);
   const buses = [coordinatorBus];
-  const authorize = (): Promise<void> => server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+  const authorize = async (): Promise<void> => {
+    await server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+    await coordinatorBus.keepFor([...nodes.keys()]);
+  };
   return {
     server,
     folder,

@@ -5,7 +5,8 @@
  * B1. `publish` never blocks and may lose.
  * B2. `request` ends in an answer or a ClusterError (`bus_timeout`, `bus_unreachable`); a time-out means unknown.
  * B3. Messages of one publisher on one subject arrive in order, if they arrive; but see B6.
- * B4. `append` resolves when the piece is stored; that is the back-pressure on output.
+ * B4. `append` resolves when the piece is stored; that is the back-pressure on output. What a node writes, output and blobs,
+ *     pushes out nothing but what it wrote itself before.
  * B5. Bodies are JSON. A handler gets them parsed but unchecked: the receiver validates with the schema in contract/wire.
  * B6. `deliver` is a `request` for what may be large. It waits for room on the node's line, as output and blobs do, so that
  *     heartbeats, which do not wait, are not held up behind it; the time-out counts for each part of it from its sending.
@@ -31,9 +32,8 @@ export interface Message {
   readonly respond?: (body: unknown) => void;
 }
 
-/** A kept piece of output. Its subject says whose it is, which its body could not be trusted to say. */
+/** A kept piece of output. */
 export interface Kept {
-  readonly subject: string;
   readonly body: unknown;
 }
 
@@ -59,11 +59,16 @@ export interface Bus {
   subscribe(pattern: string, handle: (message: Message) => void): Subscription;
   /** Appends one piece of output to the kept stream. */
   append(subject: string, body: unknown): Promise<void>;
-  /** Kept pieces whose subject fits `pattern`, in the order they were stored. */
-  read(pattern: string, options: ReadOptions): AsyncIterable<Kept>;
+  /** What is kept of one attempt's output (`outputOf`), in the order in which it was stored. */
+  read(subject: string, options: ReadOptions): AsyncIterable<Kept>;
+  /**
+   * These nodes have a share each of what is kept, of others nothing new is. Resolves when that is so, or could not be done
+   * yet. The coordinator's to call, as are `read` and `getBlob`: a node gets `forbidden`.
+   */
+  keepFor(nodes: readonly NodeId[]): Promise<void>;
   /** Written once under a name of `blobName` (subjects.ts), and kept for a week at most. A node writes under its own id only. */
   putBlob(name: string, bytes: Uint8Array): Promise<void>;
-  /** undefined when there is none of that name. The coordinator's to call, as is `read`: a node gets `forbidden`. */
+  /** undefined when there is none of that name. */
   getBlob(name: string): Promise<Uint8Array | undefined>;
   close(): Promise<void>;
 }

@@ -6,8 +6,8 @@
  * N2. Nothing thrown by a handler reaches the client library, where it would end the connection.
  */
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
@@ -19,10 +19,13 @@ import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
 import { getBlob, putBlob } from "./nats-blobs.ts";
-import { openConnection, type Connection, type ConnectionOptions } from "./nats-connection.ts";
+import { openConnection, seedBytes, type Connection, type ConnectionOptions } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
-import { ensureStreams, readOutput } from "./nats-streams.ts";
-import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
+import { Keeper } from "./nats-keeper.ts";
+import { readOutput } from "./nats-output.ts";
+import { outputStream } from "./nats-streams.ts";
+import { askedWord } from "./nats-words.ts";
+import { ANY_WORD, COORDINATOR_INBOX, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
@@ -42,15 +45,14 @@ export interface NatsOptions {
   readonly onRefused?: () => void;
 }
 
-const ENSURE_AGAIN_MS = 1_000;
+const WORD_MS_MAX = 5_000;
 const FROM_NODES = "ocx.up.";
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
-  const { node, log } = options;
+  const { node } = options;
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);
   const connection = await openConnection({ ...options, inboxPrefix, name: node ?? "coordinator" });
-  if (node === undefined) await keepStreams(connection, log);
   return new NatsBus(connection, options);
 }
 
@@ -65,8 +67,10 @@ class NatsBus implements Bus {
   readonly #appender: Appender;
   readonly #addresses: Subscription;
   readonly #refusalListeners = new Set<RefusalListener>();
+  /** The coordinator's. */
+  readonly #keeper: Keeper | undefined;
 
-  constructor(connection: Connection, { envelopes, log }: Pick<NatsOptions, "envelopes" | "log">) {
+  constructor(connection: Connection, { node, seed, envelopes, log }: NatsOptions) {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
@@ -76,7 +80,10 @@ class NatsBus implements Bus {
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
-    this.#appender = new Appender(this.#requests, lines);
+    this.#keeper = node === undefined ? new Keeper(connection, seedBytes(seed), log) : undefined;
+    const words = this.#keeper ?? askedWord(() => this.request(wordFrom(node as NodeId), {}, WORD_MS_MAX));
+    this.#appender = new Appender(this.#requests, lines, words);
+    if (this.#keeper !== undefined) this.subscribe(ANY_WORD, this.#keeper.tell);
   }
 
   get connected(): boolean {
@@ -127,22 +134,36 @@ class NatsBus implements Bus {
     await this.#appender.append(subject, encodeBody(body, subject));
   }
 
-  read(pattern: string, options: ReadOptions): AsyncIterable<Kept> {
-    return readOutput(this.#connection, pattern, options);
+  async *read(subject: string, options: ReadOptions): AsyncGenerator<Kept> {
+    const keeper = this.#coordinators(subject);
+    const node = nodeOf(subject);
+    const stream = outputStream(node);
+    const place = { stream, subject: keptUnder(subject, await keeper.of(node)), isKept: () => keeper.keeps(node) };
+    yield* readOutput(this.#connection, place, options);
+  }
+
+  keepFor(nodes: readonly NodeId[]): Promise<void> {
+    return this.#coordinators("streams").keepFor(nodes);
   }
 
   putBlob(name: string, bytes: Uint8Array): Promise<void> {
     return putBlob(this.#appender, name, bytes);
   }
 
-  getBlob(name: string): Promise<Uint8Array | undefined> {
-    return getBlob(this.#connection.nc, name);
+  async getBlob(name: string): Promise<Uint8Array | undefined> {
+    return getBlob(this.#connection, this.#coordinators(name), name);
   }
 
   close(): Promise<void> {
     this.#addresses.stop();
     this.#unlisten();
     return this.#connection.close();
+  }
+
+  /** What nats-server would refuse to a node as well. */
+  #coordinators(what: string): Keeper {
+    if (this.#keeper === undefined) throw new ClusterError("forbidden", `${what}: what is kept is the coordinator's to read`);
+    return this.#keeper;
   }
 
   async #request(subject: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
@@ -188,27 +209,4 @@ class NatsBus implements Bus {
       this.#complaints.warn(nodeOf(subject), { subject, err: error }, "a handler of the bus threw");
     }
   }
-}
-
-/** The streams may be gone after a server's restart (its folder was deleted), so they are ensured at each connection. */
-async function keepStreams(connection: Connection, log: Log): Promise<void> {
-  try {
-    await ensureStreams(connection.nc);
-  } catch (error) {
-    await connection.close();
-    throw error;
-  }
-  const again = async (): Promise<void> => {
-    while (connection.connected) {
-      try {
-        return await ensureStreams(connection.nc);
-      } catch (error) {
-        log.error({ err: error }, "the streams of the bus could not be made");
-        await delay(ENSURE_AGAIN_MS, undefined, { ref: false });
-      }
-    }
-  };
-  connection.onStatus((connected) => {
-    if (connected) void again();
-  });
 }

@@ -233,7 +233,7 @@ class RamBus implements Bus {
     });
   }
 
-  async *read(pattern: string, options: ReadOptions): AsyncGenerator<Kept> {
+  async *read(subject: string, options: ReadOptions): AsyncGenerator<Kept> {
     const signals = options.signal === undefined ? [this.#closed.signal] : [this.#closed.signal, options.signal];
     const signal = AbortSignal.any(signals);
     signal.addEventListener("abort", () => this.#net.wake(), { once: true });
@@ -246,10 +246,12 @@ class RamBus implements Bus {
         continue;
       }
       number = found.number + 1;
-      const { subject, bytes } = found.piece;
-      if (subjectFits(subject, pattern)) yield { subject, body: decodeBody(bytes) };
+      if (found.piece.subject === subject) yield { body: decodeBody(found.piece.bytes) };
     }
   }
+
+  /** It has room for all. */
+  async keepFor(): Promise<void> {}
 
   async putBlob(name: string, bytes: Uint8Array): Promise<void> {
     blobPart(name, "end");

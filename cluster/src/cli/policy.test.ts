@@ -113,6 +113,7 @@ quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken a
   it.each([
     ["no YAML", "version: 1\nallow: [\n", /:3: Flow sequence/],
     ["nothing", "", /:1: the whole file: .*expected object/],
+    ["a star for any variable", "version: 1\nallow:\n  env: [TZ, '*']\n", /:3: allow\.env\.1: \* would mean .* as in APP_\*/],
     ["a doubled field", "version: 1\nallow: {}\nallow: {echo: false}\n", /:3: Map keys must be unique/],
   ])("tells %s", async (_what, text, told) => {
     await write(text);

@@ -14,6 +14,7 @@ let registry: Registry;
 let silent: boolean;
 let taken: string[][];
 let keys: string[];
+let kept: string[][];
 let gate: BusGate;
 beforeEach(() => {
   clock = new HandClock();
@@ -21,6 +22,8 @@ beforeEach(() => {
   for (const { id, publicKey } of [NAS, AIR]) registry.enrol(id, publicKey, 0, {});
   silent = false;
   taken = [];
+  kept = [];
+  const bus = { keepFor: async (nodes: readonly string[]) => void kept.push([...nodes]) };
   const busServer = {
     version: "",
     async authorize(nodes: readonly { publicKey: string }[]) {
@@ -29,7 +32,7 @@ beforeEach(() => {
     },
   };
   const keyring = { set: (nodes: readonly { publicKey: string }[]) => void (keys = nodes.map(({ publicKey }) => publicKey)) };
-  gate = new BusGate({ clock, log: silentLog, busServer, keyring } as never, registry);
+  gate = new BusGate({ clock, log: silentLog, bus, busServer, keyring } as never, registry);
 });
 
 const pass = async (ms: number): Promise<void> => {
@@ -51,6 +54,14 @@ test("a change that nats-server did not take is tried until it has, and counts f
   expect(taken).toEqual([[NAS.publicKey, AIR.publicKey], [AIR.publicKey]]);
   await pass(60_000);
   expect(taken).toHaveLength(2);
+});
+
+test("exactly who is let in has a share of what the bus keeps, whether nats-server has heard of it yet or not", async () => {
+  await gate.authorize();
+  registry.update(NAS.id, { state: "revoked" });
+  silent = true;
+  await expect(gate.authorize()).rejects.toThrow();
+  expect(kept).toEqual([[NAS.id, AIR.id], [AIR.id]]);
 });
 
 test("a gate that was stopped asks nobody any more", async () => {

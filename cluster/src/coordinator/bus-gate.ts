@@ -1,5 +1,5 @@
 /**
- * Who may come onto the bus: exactly the approved nodes, each with its key.
+ * Who may come onto the bus: exactly the approved nodes, each with its key, and with its share of what the bus keeps.
  *
  * G1. A change that nats-server did not take is tried again until it has: a node that was shut out must not stay in because
  *     the server stood still for a moment. What is sealed with its key is refused from the first moment, whatever the server knows.
@@ -15,7 +15,7 @@ const AGAIN_MS = 5_000;
 /** What nats-server says of a connection comes by its log, some time after. */
 const SETTLED_MS = 10_000;
 
-type Parts = Pick<LeadParts, "keyring" | "busServer" | "clock" | "log">;
+type Parts = Pick<LeadParts, "keyring" | "bus" | "busServer" | "clock" | "log">;
 type KeyHolder = Pick<NodeRow, "id" | "publicKey">;
 
 export class BusGate {
@@ -36,10 +36,11 @@ export class BusGate {
     const approved = [...this.registry.all()]
       .filter(({ row }) => row.state === "approved")
       .map(({ row }) => ({ id: row.id, publicKey: row.publicKey }));
-    const { keyring, busServer, clock } = this.parts;
+    const { keyring, bus, busServer, clock } = this.parts;
     this.again?.cancel();
     // G2
     keyring.set(approved.map(({ id, publicKey }) => ({ id, publicKey: this.letIn.get(id)?.publicKey ?? publicKey })));
+    const kept = bus.keepFor(approved.map(({ id }) => id));
     try {
       await busServer?.authorize(approved);
     } catch (error) {
@@ -47,6 +48,7 @@ export class BusGate {
       throw error;
     }
     keyring.set(approved);
+    await kept;
     const now = clock.monotonic();
     const since = (node: KeyHolder): number => (this.isLetIn(node) ? (this.letIn.get(node.id)?.since ?? now) : now);
     this.letIn = new Map(approved.map((node) => [node.id, { publicKey: node.publicKey, since: since(node) }]));

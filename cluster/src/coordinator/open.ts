@@ -1,5 +1,4 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
-import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { isTerminal } from "../core/task.ts";
 import { auditLog } from "./audit.ts";
 import { BulkDesk } from "./bulk-desk.ts";
@@ -66,11 +65,10 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
         bus: parts.bus,
         clock: parts.clock,
         record: () => tasks.record(id),
-        ranOn: (attempt: number) => tasks.ranOn(id, attempt),
-        forged: (node: NodeId) => lead.trespassed(node, `wrote output under ${id}, which another node ran`),
-        over: (signal: AbortSignal) => over(lead, key, signal),
+        attempts: () => tasks.attempts(id),
+        past: (attempt: number, signal: AbortSignal) => past(lead, key, attempt, signal),
       };
-      yield* readLogs(key, source, options);
+      yield* readLogs(id, source, options);
     },
     token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
     tokens: () => tokens.list(),
@@ -99,14 +97,15 @@ function membership(joining: JoinDesk, members: MemberDesk): Pick<Coordinator, M
   };
 }
 
-function over(lead: Lead, key: number, signal: AbortSignal): Promise<void> {
+function past(lead: Lead, key: number, attempt: number, signal: AbortSignal): Promise<void> {
   const task = lead.state.ledger.get(key);
-  if (task === undefined || isTerminal(task.state)) return Promise.resolve();
+  if (task === undefined || isTerminal(task.state) || task.attempt > attempt || signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    const stop = lead.state.outgoing.whenOver(key, resolve);
-    signal.addEventListener("abort", () => {
+    const stop = lead.state.outgoing.whenPast(key, attempt, resolve);
+    const leave = (): void => {
       stop();
       resolve();
-    });
+    };
+    signal.addEventListener("abort", leave, { once: true });
   });
 }

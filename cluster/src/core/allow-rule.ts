@@ -5,6 +5,7 @@
 import { SandboxMode } from "@openclaw-cluster/contract/command-limits";
 import { z } from "zod";
 import { CommandRule, isAbsolute, programOf } from "./command-rule.ts";
+import { lastName } from "./given-code.ts";
 
 export const Folders = z.array(z.string().max(4_096).refine(isAbsolute, "a folder's path is absolute")).max(256).default([]);
 
@@ -77,8 +78,4 @@ export function sandboxedPrograms(rules: readonly AllowRule[], mode: SandboxMode
   const programs = shut.map((rule) => programOf(wordsOf(rule))).filter((program) => program !== undefined);
   // /opt/x and x can be one program: only the node knows its PATH.
   return [...new Set(programs)].filter((program) => !openNames.includes(lastName(program)));
-}
-
-function lastName(program: string): string {
-  return program.slice(Math.max(program.lastIndexOf("/"), program.lastIndexOf("\\")) + 1);
 }

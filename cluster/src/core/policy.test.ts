@@ -225,12 +225,14 @@ describe("commands", () => {
     expect(allows(["python3 -m *"], ["python3", "-m", "http.server"])).toBe(true);
     expect(allows(["sh -c *"], ["sh", "-c", "anything"])).toBe(true);
     expect(allows(["sudo systemctl restart *"], ["sudo", "systemctl", "restart", "nginx"])).toBe(true);
-    expect(allows(["cmd **"], ["cmd", "script.bat"])).toBe(true);
+    expect(allows(["cmd /c *"], ["cmd", "/c", "anything"])).toBe(true);
   });
 
   test("code on stdin counts as code", () => {
     expect(allows(["sh", "sh **", "**"], ["sh"], { stdin: "evil" })).toBe(false);
-    expect(allows(["python3 **"], ["python3", "count.py"], { stdin: "data" })).toBe(true);
+    expect(allows(["python3 **"], ["python3", "count.py"], { stdin: "data" })).toBe(false);
+    expect(allows(["python3 count.py **"], ["python3", "count.py", "-v"], { stdin: "data" })).toBe(false);
+    expect(allows(["python3 count.py *"], ["python3", "count.py", "all"], { stdin: "data" })).toBe(true);
     expect(allows(["python3 -"], ["python3", "-"], { stdin: "allowed" })).toBe(true);
     expect(allows(["cat"], ["cat"], { stdin: "data" })).toBe(true);
   });
@@ -246,27 +248,6 @@ describe("commands", () => {
   test("variables and folders need to be allowed", () => {
     expect(allows(["x"], ["x"], { env: { TZ: "UTC", APP_MODE: "1" } })).toBe(true);
     expect(allows(["x"], ["x"], { env: { LD_PRELOAD: "/tmp/evil.so" } })).toBe(false);
-  });
-
-  test("a star means no variable that decides what code a program runs (V1)", () => {
-    const may = (env: string[], name: string) => decide(policy({ commands: ["x"], env }), command(["x"], { env: { [name]: "y" } }));
-    for (const name of [
-      "LD_PRELOAD",
-      "ld_audit",
-      "PATH",
-      "Path",
-      "PYTHONPATH",
-      "PERL5OPT",
-      "NODE_OPTIONS",
-      "BASH_ENV",
-      "GIT_SSH_COMMAND",
-    ]) {
-      for (const star of ["*", `${name.slice(0, 2)}*`, `*${name.slice(2)}`])
-        expect(may([star], name)).toMatchObject({ allow: false, reason: expect.stringContaining("without a star") });
-      expect(may(["*", name], name)).toEqual({ allow: true, rules: ["allow.commands: x", `allow.env: ${name}`] });
-    }
-    for (const name of ["TZ", "LANG", "PATHS", "MY_PATH", "OLD_THING", "GITHUB_TOKEN", "HTTP_PROXY"])
-      expect(may(["*"], name).allow).toBe(true);
     expect(allows(["x"], ["x"], { cwd: "/srv/tasks/a" })).toBe(true);
     for (const cwd of ["/srv", "/srv/tasksmith", "/srv/tasks/../..", "srv/tasks", "/"]) expect(allows(["x"], ["x"], { cwd })).toBe(false);
     expect(allows(["x"], ["x"], { cwd: "/srv/tasks" }, { files: [], cwd: "/etc" })).toBe(false);

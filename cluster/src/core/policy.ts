@@ -14,11 +14,12 @@ import { TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 import { AllowRule, boxOf, Folders, wordsOf, type Box } from "./allow-rule.ts";
 import { Limits } from "./bounds.ts";
-import { CommandRule, isAbsolute, matches, ruleAllows, ruleDenies, type Command } from "./command-rule.ts";
+import { CommandRule, isAbsolute, matches, ruleAllows, ruleDenies } from "./command-rule.ts";
+import type { Command } from "./given-code.ts";
 import { Hours, hoursText, isQuiet, quietness, untilText, type Moment } from "./quiet-hours.ts";
 import { isNobodys, readSession, sessionRule } from "./session-rule.ts";
 import { judgeUser, Users, userText } from "./users.ts";
-import { allowsVariable } from "./variable-rule.ts";
+import { allowsVariable, VariableRule } from "./variable-rule.ts";
 
 const Patterns = z.array(z.string().min(1).max(256)).max(256).default([]);
 const Rules = z.array(CommandRule).max(256).default([]);
@@ -38,7 +39,7 @@ export const Policy = z.strictObject({
       /** Folders, with all below them, in which a command may run; its own fresh folder is always allowed. */
       cwds: Folders,
       /** Variables that a command's task may set. PATH or LD_PRELOAD would undo every rule about commands: variable-rule.ts. */
-      env: Patterns,
+      env: z.array(VariableRule).max(256).default([]),
       /** Secrets of this node, by name, that a command's task may have put into such a variable. */
       secrets: Patterns,
     })
@@ -186,7 +187,7 @@ function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command
   for (const [variable, value] of Object.entries(input.env ?? {})) {
     const may = allowsVariable(allow.env, variable);
     if ("reason" in may) return denied(may.reason);
-    rules.push(`allow.env: ${may.pattern}`);
+    rules.push(`allow.env: ${may.rule}`);
     if (typeof value === "string") continue;
     const secret = allow.secrets.find((one) => matches(one, value.secret));
     if (secret === undefined) return denied(`a task may not use the secret ${value.secret}`);
@@ -204,11 +205,17 @@ function openRule({ allow }: Policy, command: Command): AllowRule | undefined {
   return allow.commands.find((rule) => ruleAllows(wordsOf(rule), command));
 }
 
-/** How a command runs that `decide` allows; `found` as it was given there. */
-export function boxFor(policy: Policy, input: Extract<TaskSpec, { kind: "command" }>["input"], found: Found): Box {
+/** How a command runs that `decide` allows; `found` as it was given there. `writable`: where any command may write by this policy. */
+export function boxFor(
+  policy: Policy,
+  input: Extract<TaskSpec, { kind: "command" }>["input"],
+  found: Found,
+): Box & { readonly writable: readonly string[] } {
+  const { allow, sandbox } = policy;
   const open = openRule(policy, { argv: input.argv, stdin: input.stdin !== undefined, files: found.files });
+  const writable = [...allow.cwds, ...allow.commands.flatMap((rule) => boxOf(rule, sandbox).folders)];
   // Changed in between: what no rule speaks of is shut in.
-  return open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, policy.sandbox);
+  return { ...(open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, sandbox)), writable };
 }
 
 function isWithin(folder: string, path: string): boolean {

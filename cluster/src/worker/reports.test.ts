@@ -180,7 +180,7 @@ describe("the next life", () => {
     await again.execution.output("assistant", "more words");
     again.end({ kind: "succeeded", result: "said" });
     expect(await ground.end(1)).toMatchObject({ ...ref(1, 2), acted: true, outcome: { kind: "succeeded", result: "said" } });
-    expect((await ground.chunks("ocx.out.>")).map(({ n, text, last }) => [n, text, last])).toEqual([
+    expect((await ground.chunks("t1", 2)).map(({ n, text, last }) => [n, text, last])).toEqual([
       [0, "first words", undefined],
       [1_000_000, "more words", true],
     ]);
