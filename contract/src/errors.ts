@@ -128,7 +128,7 @@ export const ERRORS = {
     422,
     1,
     "infrastructure",
-    "The node's daemon was stopped or its machine went to sleep while the attempt ran, which was stopped before its end.",
+    "The node's daemon was stopped, its machine went to sleep or its policy was changed while the attempt ran, which was stopped before its end.",
   ),
   worker_failed: row(422, 1, "infrastructure", "The worker itself failed; see its log."),
 } as const satisfies Record<string, ErrorRow>;

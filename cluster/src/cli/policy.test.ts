@@ -195,6 +195,18 @@ describe("policy test", () => {
     );
   });
 
+  it("says whose session a task would work in", async () => {
+    await write("version: 1\nallow: { agents: [main], sessions: [main] }\n");
+    const session = (name: string, ...more: string[]) => trying("--agent", "main", "--session", name, ...more, "agent", "hi");
+    expect(await session("main")).toMatchObject({ taken: true, rules: ["allow.agents: main", "allow.sessions: main"] });
+    expect(await session("cluster-a-t1")).toMatchObject({ taken: false, reason: "the session cluster-a-t1 is not allowed" });
+    expect(await session("daily", "--by", "ann")).toMatchObject({ taken: true });
+    const unsaid = await cli("test", "--agent", "main", "--session", "daily", "agent", "hi");
+    expect(unsaid.stdout).toContain("refused: whose session daily is meant is not known");
+    expect(unsaid.stderr).toContain("--by <user>");
+    expect((await cli("check")).stdout).toMatch(/^sessions +each user's own, and main$/m);
+  });
+
   it("says which rule refuses it, or that none allows it", async () => {
     await write(FULL);
     const ask = (...argv: string[]): Promise<unknown> => trying(...DAY, "--by", "ann", ...argv);

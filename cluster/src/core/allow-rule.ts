@@ -43,6 +43,24 @@ export function wordsOf(rule: AllowRule): CommandRule {
   return Array.isArray(rule) ? rule : rule.run;
 }
 
+/** As its owner would write it, on one line. */
+export function wordsText(words: readonly string[]): string {
+  return words.map((word) => (/\s/.test(word) ? JSON.stringify(word) : word)).join(" ");
+}
+
+/** The same, with what is said of how it runs. */
+export function ruleText(rule: AllowRule): string {
+  if (Array.isArray(rule)) return wordsText(rule);
+  const { run, sandbox, network, folders, reads } = rule;
+  const said = [
+    ...(sandbox === undefined ? [] : [`sandbox ${sandbox}`]),
+    ...(network ? ["network"] : []),
+    ...(folders.length === 0 ? [] : [`writes ${folders.join(", ")}`]),
+    ...(reads.length === 0 ? [] : [`reads ${reads.join(", ")}`]),
+  ];
+  return said.length === 0 ? wordsText(run) : `${wordsText(run)} (${said.join("; ")})`;
+}
+
 /** `mode`: of the whole file. */
 export function boxOf(rule: AllowRule, mode: SandboxMode): Box {
   if (Array.isArray(rule)) return { mode, network: false, folders: [], reads: [] };

@@ -21,7 +21,7 @@ import { breachText, type Bounds } from "../core/bounds.ts";
 import { boxFor, decide, type Found, type PolicySource } from "../core/policy.ts";
 import type { CommandGuard } from "./command-guard.ts";
 import type { Confinement, Hold } from "./confinement.ts";
-import { STOP_MS, type Execution, type Executor } from "./executors.ts";
+import { refusedByPolicy, STOP_MS, type Execution, type Executor } from "./executors.ts";
 import { startProgram, wasNotStarted, type Child, type Launch } from "./launch.ts";
 import { openPlace } from "./open-place.ts";
 import { Capture, pump } from "./printed.ts";
@@ -95,7 +95,7 @@ async function prepare(parts: CommandParts, spec: Spec, execution: Execution): P
   const given = [...input.argv, input.cwd ?? "", ...Object.values(input.env ?? {})];
   if (given.some((text) => text.includes("\0"))) return failed("bad_request", "An argument holds a NUL character.");
   const first = decide(policy.current(), spec);
-  if (!first.allow) return refused(first.reason);
+  if (!first.allow) return refusedByPolicy(first.reason);
   const environment = { ...environmentOf(inherited, spec, execution), ...guard?.mark };
   const name = input.argv[0] as string;
   const program = await findProgram(name, environment["PATH"] ?? "");
@@ -104,7 +104,7 @@ async function prepare(parts: CommandParts, spec: Spec, execution: Execution): P
   if (cwd === undefined) return failed("spawn_failed", `There is no folder ${input.cwd} on this node.`, { code: "ENOENT" });
   const found: Found = { files: [program.file, program.real], ...(input.cwd !== undefined && { cwd }) };
   const second = decide(policy.current(), spec, found);
-  if (!second.allow) return refused(second.reason);
+  if (!second.allow) return refusedByPolicy(second.reason);
   const bounds = parts.confinement.bounds(policy.current().limits, input.limits);
   const { nice, openFiles, fileMiB } = bounds;
   const limits = { nice, openFiles: openFiles.value, fileMiB: fileMiB.value };
@@ -141,7 +141,7 @@ async function boxIn(
       return { cwd: execution.folder, before, descriptors, close };
     }
     case "unsafe":
-      return refused(boxed.reason);
+      return refusedByPolicy(boxed.reason);
     case "missing":
       if (mode === "required") {
         const message = `This node's policy runs ${spec.input.argv[0]} in a sandbox only, and there is none: ${boxed.reason}.`;
@@ -276,8 +276,4 @@ async function realFolder(folder: string): Promise<string | undefined> {
 
 function failed(code: ErrorCode, message: string, data: Record<string, Json> = {}): Outcome {
   return { kind: "failed", error: { code, message, data } };
-}
-
-function refused(reason: string): Outcome {
-  return { kind: "refused", error: { code: "policy_denied", message: `This node's policy: ${reason}.` } };
 }

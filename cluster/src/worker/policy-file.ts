@@ -37,6 +37,10 @@ allow:
   # Tools that may be called directly, without an agent: for example [web_fetch].
   tools: []
 
+  # Conversations of this machine's OpenClaw that a task may name, by OpenClaw's own names for them: main is your own. Those that
+  # tasks name otherwise are each user's own, and need no leave.
+  # sessions: [main]
+
   # Programs that may be started. A line is a program and a pattern for each of its arguments: * stands for
   # any characters of one argument, ** at the end for any further arguments. A star never stands for a way up (..),
   # nor for code: options of interpreters (python3 -c, sh -c), the program that sudo or env is to run, and whatever is
