@@ -70,6 +70,7 @@ export class Soak {
     const chance = this.chance.fork();
     const strike = strikeOf(this.rounds, chance);
     const watch = watchTasks(this.cluster.client);
+    await watch.open();
     const load = new Load(this.cluster, chance.fork());
     const before = this.tasks;
     const count = (): void => void (this.tasks = before + load.sent.size);

@@ -43,7 +43,16 @@ const EVENTS: readonly ClusterEvent[] = [
 type NodePolicy = NonNullable<Node["facts"]>["policy"];
 
 function nodeOf(policy: NodePolicy): Node {
-  const state = { id: NODE, state: "ready", draining: false, labels: {}, slots: 1, slotsUsed: 0, memoryReservedMiB: 0 } as const;
+  const state = {
+    id: NODE,
+    fingerprint: "abcd",
+    state: "ready",
+    draining: false,
+    labels: {},
+    slots: 1,
+    slotsUsed: 0,
+    memoryReservedMiB: 0,
+  } as const;
   return { ...state, registeredAt: 1, succeeded: 0, failed: 0, facts: { ...facts(), policy } };
 }
 
