@@ -1,8 +1,7 @@
 /** What is refused on a real nats-server that lets it through: whoever holds a key of the server's, but not the key that signs. */
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import type { Bus, Subscription } from "../../cluster/src/bus/bus.ts";
-import type { Refusal } from "../../cluster/src/bus/envelope-door.ts";
+import type { Bus, Refusal, Subscription } from "../../cluster/src/bus/bus.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
 import { blobName, controlTo, COORDINATOR_INBOX, heartbeatFrom, offersTo, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";

@@ -14,7 +14,6 @@
  *     party that was not heard yet is said as a request, so that it is not lost for that alone.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { RefusalListener } from "./envelope-door.ts";
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;
@@ -40,6 +39,10 @@ export interface Kept {
 export interface Subscription {
   stop(): void;
 }
+
+/** Why a message was not heard (B7). */
+export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected";
+export type RefusalListener = (party: string, why: Refusal) => void;
 
 export interface ReadOptions {
   /** Go on with new pieces until `signal` aborts or the consumer breaks out; else end at the last piece stored now. */

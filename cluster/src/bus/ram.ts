@@ -9,8 +9,8 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, plainEnvelopes, tell, type Envelopes, type RefusalListener } from "./envelope-door.ts";
+import type { Bus, Kept, Message, ReadOptions, RefusalListener, Subscription } from "./bus.ts";
+import { ask, plainEnvelopes, tell, type Envelopes } from "./envelope-door.ts";
 import { blobPart, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */

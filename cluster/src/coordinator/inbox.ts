@@ -4,8 +4,7 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { HeartbeatReply, ReportReply } from "@openclaw-cluster/contract/wire";
-import type { Message, Subscription } from "../bus/bus.ts";
-import type { Refusal } from "../bus/envelope-door.ts";
+import type { Message, Refusal, Subscription } from "../bus/bus.ts";
 import { ANY_HEARTBEAT, ANY_REPORT, senderOf } from "../bus/subjects.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
