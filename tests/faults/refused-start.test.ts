@@ -43,7 +43,7 @@ describe("once it is stopped", () => {
   });
 
   test.each([
-    ["api.host=0.0.0.0", /api\.host: name one address/],
+    ["api.host=0.0.0.0", /api\.host: 0\.0\.0\.0 may be reached from anywhere/],
     ["slots=none", /slots/],
     ["colour=red", /colour/],
   ])("a wrong setting ends the start with 2: %s (F11)", async (setting, told) => {

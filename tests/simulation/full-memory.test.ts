@@ -3,6 +3,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Submitted } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { BODY_BYTES_MAX } from "../../cluster/src/bus/bus.ts";
 import { specBytes } from "../../cluster/src/core/spec-size.ts";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
 
@@ -56,4 +57,15 @@ test("F17: while no node can be reached tasks are accepted up to the limit, and 
   await expect.poll(() => coordinator.queue(1).queued).toBe(LIMITS.liveTasksMax - wanted.length);
   await expect.poll(() => submit(1, parked)).toHaveLength(1);
   leave.abort();
+});
+
+test("tasks that are large in everything but their input are given out like others: no message is larger than the bus takes", async () => {
+  const { coordinator } = cluster;
+  const filled = (name: string): Record<string, string> =>
+    Object.fromEntries(Array.from({ length: LIMITS.labelsMax }, (_, n) => [`${name}${n}`, "\u0001".repeat(LIMITS.labelCharsMax)]));
+  const spec: TaskSpec = { kind: "echo", input: {}, labels: filled("filed"), name: "\u0001".repeat(LIMITS.labelCharsMax) };
+  const made = await coordinator.submit({ owner: "me", specs: Array.from({ length: 50 }, () => spec) });
+  expect(50 * JSON.stringify(spec).length).toBeGreaterThan(BODY_BYTES_MAX);
+  await cluster.addWorker("studio");
+  for (const { id } of made) await expect.poll(async () => (await coordinator.task(id)).state).toBe("succeeded");
 });

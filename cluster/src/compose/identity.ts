@@ -6,7 +6,7 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { readTextFile, writePrivateFile, type Folders } from "../system/folders.ts";
 
-const COPIES = "identity";
+export const IDENTITY_COPIES = "identity";
 
 function filesOf({ coordinatorSeed, authorityKey, authority }: Folders): readonly string[] {
   return [coordinatorSeed, authorityKey, authority];
@@ -14,7 +14,7 @@ function filesOf({ coordinatorSeed, authorityKey, authority }: Folders): readonl
 
 /** Copies what is not there yet, or is another's. */
 export async function copyIdentity(folders: Folders, backups: string): Promise<void> {
-  await carry(filesOf(folders), path.join(backups, COPIES), { replace: true });
+  await carry(filesOf(folders), path.join(backups, IDENTITY_COPIES), { replace: true });
 }
 
 /** To a home that has none: one that has keeps its own, which its nodes know. */
@@ -22,7 +22,7 @@ export async function restoreIdentity(folders: Folders, backups: string): Promis
   // The authority of another key would be of no use to it.
   if ((await readTextFile(folders.coordinatorSeed)) !== undefined) return;
   for (const file of filesOf(folders))
-    await carry([path.join(backups, COPIES, path.basename(file))], path.dirname(file), { replace: false });
+    await carry([path.join(backups, IDENTITY_COPIES, path.basename(file))], path.dirname(file), { replace: false });
 }
 
 async function carry(files: readonly string[], folder: string, { replace }: { replace: boolean }): Promise<void> {

@@ -153,7 +153,7 @@ export class Lead implements Leading {
     return new Ledger(scheduler, { ...loaded, live: loaded.live.map((task) => found(task, now)) });
   }
 
-  private async commit(): Promise<void> {
+  private async commit(): Promise<() => void> {
     const { ledger, registry, outgoing } = this.state;
     const written = ledger.take();
     const keys = this.intake.takeKeys();
@@ -168,8 +168,10 @@ export class Lead implements Leading {
     if (written !== undefined || Object.values(rest).some(({ length }) => length > 0)) this.storageFull = false;
     this.intake.keysKept();
     registry.committed();
-    outgoing.flush(written, this.parts.clock.wall());
-    this.watch.arm();
+    return () => {
+      outgoing.flush(written, this.parts.clock.wall());
+      this.watch.arm();
+    };
   }
 
   /** M2: what memory says beyond the store is not true. */

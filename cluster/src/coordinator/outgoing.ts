@@ -18,6 +18,8 @@ import type { Written } from "./ledger.ts";
 /** Offers of one message; 256 was measured to be as fast as more. */
 const OFFERS_MAX = 256;
 const OFFERS_BYTES_MAX = 512 * 1024;
+/** Of one message: some 60 bytes each. */
+const CANCELS_MAX = 4_096;
 /**
  * Arrays with less in their inputs are not answered: one answer to each array costs single submits a sixth of their throughput.
  * On the wire it is 20 KiB of text, and 16 KiB around it for 64 tasks: half a second on a line of 64 kB/s.
@@ -102,7 +104,10 @@ export class Outgoing {
     if (this.cancels.size > 0) failpoint("cancel.committed");
     for (const [node, lives] of this.offers) for (const life of lives) this.sendOffers(node, life);
     if (this.offers.size > 0) failpointOnceSent("place.offered");
-    for (const [node, attempts] of this.cancels) this.control(node, { kind: "cancel", epoch: this.epoch, attempts });
+    for (const [node, attempts] of this.cancels) {
+      for (let at = 0; at < attempts.length; at += CANCELS_MAX)
+        this.control(node, { kind: "cancel", epoch: this.epoch, attempts: attempts.slice(at, at + CANCELS_MAX) });
+    }
     this.feed.publish(news, now);
     this.drop();
   }

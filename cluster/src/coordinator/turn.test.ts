@@ -1,3 +1,4 @@
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { expect, test } from "vitest";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { Turn } from "./turn.ts";
@@ -6,7 +7,10 @@ test("a turn that was about to begin does not outlive its coordinator: by then t
   const clock = new HandClock();
   let commits = 0;
   const nothing = (): void => undefined;
-  const commit = async (): Promise<void> => void (commits += 1);
+  const commit = async (): Promise<() => void> => {
+    commits += 1;
+    return nothing;
+  };
   const turn = new Turn({ clock, begin: nothing, place: () => false, commit, rollBack: async () => undefined, broken: nothing });
   turn.wake();
   const late = turn.run(() => undefined);
@@ -15,4 +19,18 @@ test("a turn that was about to begin does not outlive its coordinator: by then t
   turn.hurry();
   await new Promise((resolve) => void setImmediate(resolve));
   expect(commits).toBe(0);
+});
+
+test("what fails after the commit takes nothing back: it ends the process, and nobody is told that his change failed (P1)", async () => {
+  const clock = new HandClock();
+  const told: string[] = [];
+  const failing = async (): Promise<() => void> => () => {
+    throw new ClusterError("payload_too_large", "more than a message holds");
+  };
+  const parts = { clock, begin: () => undefined, place: () => false, commit: failing, rollBack: async () => void told.push("rolled back") };
+  const turn = new Turn({ ...parts, broken: () => void told.push("broken") });
+  turn.add({ apply: () => undefined, committed: () => void told.push("committed"), failed: () => void told.push("failed") });
+  turn.hurry();
+  await new Promise((resolve) => void setImmediate(resolve));
+  expect(told).toEqual(["broken"]);
 });

@@ -24,8 +24,8 @@ export const PLANTS: readonly Plant[] = [
     name: "answers-before-the-commit",
     breaks: ["I1"],
     file: "coordinator/turn.ts",
-    find: "      await this.parts.commit();",
-    put: "      for (const step of applied) step.committed();\n      await this.parts.commit();",
+    find: "      send = await this.parts.commit();",
+    put: "      for (const step of applied) step.committed();\n      send = await this.parts.commit();",
   },
   {
     name: "a-key-answers-before-its-commit",
