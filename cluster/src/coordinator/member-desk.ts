@@ -176,7 +176,7 @@ function admit(limit: MinuteLimit, id: NodeId): void {
 }
 
 function waits(id: NodeId): ClusterError {
-  return new ClusterError("unavailable", `${id} has joined and waits to be let in: openclaw-cluster nodes approve ${id}`);
+  return new ClusterError("state_conflict", `${id} has joined and waits to be let in: openclaw-cluster nodes approve ${id}`);
 }
 
 function probeTask(id: NodeId, kind: ProbeRequest["kind"]): TaskSpec {
