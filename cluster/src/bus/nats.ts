@@ -22,7 +22,7 @@ import { getBlob, putBlob } from "./nats-blobs.ts";
 import { openConnection, type Connection, type ConnectionOptions } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
 import { ensureStreams, readOutput } from "./nats-streams.ts";
-import { COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
+import { COORDINATOR, COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
@@ -159,9 +159,10 @@ class NatsBus implements Bus {
 
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
-    if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
+    const isFromNode = subject.startsWith(FROM_NODES);
+    if (reply && !reply.startsWith(`${isFromNode ? inboxOf(senderOf(subject)) : COORDINATOR_INBOX}.`)) {
       this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
-      return this.#refused(senderOf(subject), "misdirected");
+      return this.#refused(isFromNode ? senderOf(subject) : COORDINATOR, "misdirected");
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;
