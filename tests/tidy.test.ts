@@ -57,6 +57,8 @@ const PLANTS: readonly (readonly [rule: RuleName, what: string, path: string, ba
     imports("../../../contract/src/ids.ts"),
     imports("@openclaw-cluster/contract/ids"),
   ],
+  ["checkFloors", "the machine that knows of keys", room("system/x.ts"), imports("../trust/keys.ts"), imports("./folders.ts")],
+  ["checkFloors", "trust that knows of the store", room("trust/x.ts"), imports("../store/store.ts"), imports("../system/key-file.ts")],
   ["checkFloors", "a way out of the house", room("core/x.ts"), imports("../../../tests/support/y.ts"), imports("./y.ts")],
   ["checkFloors", "a test that climbs", room("store/x.test.ts"), imports("../worker/worker.ts"), imports("../../../tests/support/y.ts")],
   ["checkFloors", "a room on no floor", room("attic/x.ts"), header, ""],

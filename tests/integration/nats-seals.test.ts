@@ -1,10 +1,18 @@
 /** What is refused on a real nats-server that lets it through: whoever holds a key of the server's, but not the key that signs. */
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import type { Bus, Subscription } from "../../cluster/src/bus/bus.ts";
-import type { Refusal } from "../../cluster/src/bus/envelope-door.ts";
+import type { Bus, Refusal, Subscription } from "../../cluster/src/bus/bus.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
-import { blobName, controlTo, COORDINATOR_INBOX, heartbeatFrom, offersTo, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import {
+  blobName,
+  controlTo,
+  COORDINATOR,
+  COORDINATOR_INBOX,
+  heartbeatFrom,
+  offersTo,
+  outputOf,
+  reportFrom,
+} from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { startTestNats, type TestNats } from "../support/nats.ts";
@@ -105,6 +113,23 @@ test("a node obeys its coordinator's signature, not nats-server's word", async (
   expect(await coordinator.deliver(offersTo(A), { n: 3 }, 3_000)).toBe("heard");
   expect(heard).toEqual([{ n: 1 }, { n: 3 }]);
   expect(refused.map(([, why]) => why)).toEqual(["unsealed", "replayed"]);
+});
+
+test("a node answers what comes as the coordinator's word into the coordinator's inbox, or nowhere", async () => {
+  const { refused } = await listen(a, offersTo(A));
+  const answered: string[] = [];
+  for (const place of ["_INBOX_b.spied", `${offersTo(B)}.spied`, `${COORDINATOR_INBOX}.spied`]) {
+    const spying = thief.nc.subscribe(`${place}.*`, { callback: (_error, { subject }) => void answered.push(subject) });
+    listening.push({ stop: () => spying.unsubscribe() });
+    await thief.nc.flush();
+    // For a life that is over: whoever asks is told the present one.
+    thief.nc.publish(offersTo(A), `m ${"A".repeat(43)} 1 ${"B".repeat(43)} ${"A".repeat(43)}\n{}`, { reply: `${place}.1` });
+  }
+  await expect.poll(() => answered, WAIT).toEqual([`${COORDINATOR_INBOX}.spied.1`]);
+  expect(refused.filter(([, why]) => why === "misdirected")).toEqual([
+    [COORDINATOR, "misdirected"],
+    [COORDINATOR, "misdirected"],
+  ]);
 });
 
 test("an answer that is not the asked one's is none", async () => {

@@ -64,12 +64,12 @@ interface Position {
   readonly n: number;
 }
 
-/** `attempt.n`, as each event's id. */
+/** `attempt.n`, as each event's id: whatever OutputChunk takes for a number. */
 function position(header: string): Position {
-  const [, attempt, n] = /^(\d{1,9})\.(\d{1,9})$/.exec(header) ?? [];
-  if (attempt === undefined || n === undefined)
+  const [, attempt, n] = (/^(\d{1,16})\.(\d{1,16})$/.exec(header) ?? []).map(Number);
+  if (!Number.isSafeInteger(attempt) || !Number.isSafeInteger(n))
     throw new ClusterError("bad_request", "Last-Event-ID must be the id of an event of this stream.");
-  return { attempt: Number(attempt), n: Number(n) };
+  return { attempt, n } as Position;
 }
 
 function isAfter(chunk: OutputChunk, seen: Position): boolean {

@@ -43,6 +43,18 @@ describe("the OpenAPI document", () => {
     }
   });
 
+  test("tells of the errors that only some can answer with", () => {
+    const statuses = (name: keyof typeof OPERATIONS): string[] => {
+      const { path, method } = OPERATIONS[name];
+      return Object.keys(document.paths[`/api/v1${path}`][method].responses);
+    };
+    // Names and keys that are somebody's already, and a backup while another is made.
+    for (const name of ["join", "enrol", "backup", "drain"] as const) expect(statuses(name)).toContain("409");
+    // Whatever changes something may find the disk full.
+    for (const [name, { method }] of operations)
+      expect([name, statuses(name as keyof typeof OPERATIONS).includes("507")]).toEqual([name, method !== "get"]);
+  });
+
   test("is OpenAPI 3.1 with a strict body", () => {
     expect(document.openapi).toBe("3.1.0");
     expect(document.components.schemas.Retry.additionalProperties).toBe(false);

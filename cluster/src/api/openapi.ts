@@ -12,6 +12,18 @@ type Components = Record<string, unknown>;
 /** Errors that any operation can answer with; an operation's own stand in docs/api.md. */
 const ANY: readonly ErrorCode[] = ["bad_request", "unauthorized", "forbidden", "misdirected", "overloaded", "internal", "unavailable"];
 
+/** Of operations that name nothing in their path, what can be in the way all the same. */
+const FURTHER: Readonly<Record<string, readonly ErrorCode[]>> = {
+  submit: ["idempotency_mismatch"],
+  /** A name or a key that is somebody's already. */
+  join: ["state_conflict"],
+  enrol: ["state_conflict"],
+  /** Another one is being made. */
+  backup: ["state_conflict"],
+  /** Of one task's events, a task that is not there. */
+  events: ["not_found"],
+};
+
 const OTHERS: Readonly<Record<Others, string>> = {
   outline: "Below the scope operator, tasks of other users come without their payloads.",
   refused: "Below the scope operator, only for tasks of one's own.",
@@ -41,7 +53,7 @@ export function openApiDocument(operations: Readonly<Record<string, Operation>>,
 }
 
 function describe(name: string, operation: Operation, components: Components): Schema {
-  const { summary, scope, others, params, query, body, reply, status, stream } = operation;
+  const { method, summary, scope, others, params, query, body, reply, status, stream } = operation;
   const parameters = [...fields("path", params, components), ...fields("query", query, components)];
   if (stream === true) parameters.push({ name: "Last-Event-ID", in: "header", required: false, schema: { type: "string" } });
   if (name === "submit")
@@ -49,10 +61,9 @@ function describe(name: string, operation: Operation, components: Components): S
   const content = { [stream === true ? "text/event-stream" : "application/json"]: { schema: schema(reply, components) } };
   const own: readonly ErrorCode[] = [
     ...(params === undefined ? [] : (["not_found", "state_conflict"] as const)),
-    // Of one task's events, a task that is not there.
-    ...(name === "events" ? (["not_found"] as const) : []),
+    ...(method === "get" ? [] : (["storage_full"] as const)),
     ...(body === undefined ? [] : (["payload_too_large", "unsupported_media_type"] as const)),
-    ...(name === "submit" ? (["idempotency_mismatch", "storage_full"] as const) : []),
+    ...(FURTHER[name] ?? []),
   ];
   return {
     operationId: name,

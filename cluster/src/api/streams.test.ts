@@ -231,6 +231,19 @@ test("logs: each piece with its place, then `end`; Last-Event-ID skips what was 
   expect(second.events()).toHaveLength(2);
 });
 
+test("whatever place a piece names, its reader can go on behind it", async () => {
+  const far = Number.MAX_SAFE_INTEGER;
+  const chunk = (n: number): OutputChunk => ({ task: id(1), attempt: far, n, at: 1, stream: "stdout", text: `${n}` });
+  api.coordinator.output.set(id(1), [chunk(far - 1), chunk(far)]);
+  const all = await open("/tasks/t1/logs");
+  await expect.poll(() => all.ended).toBe(true);
+  const ids = all.events().flatMap(({ id: place }) => place ?? []);
+  expect(ids).toEqual([`${far}.${far - 1}`, `${far}.${far}`]);
+  const rest = await open("/tasks/t1/logs", { "last-event-id": ids[0] as string });
+  await expect.poll(() => rest.ended).toBe(true);
+  expect(rest.events().map(({ id: place, name }) => place ?? name)).toEqual([ids[1], "end"]);
+});
+
 test("logs with follow go on until the task ends", async () => {
   const stream = await open("/tasks/t1/logs?follow=true");
   await expect.poll(() => api.coordinator.listening).toBe(1);

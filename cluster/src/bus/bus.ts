@@ -16,9 +16,6 @@
  * B8. The coordinator hears no more of a node than its ration (rations.ts); what is beyond it is dropped, and told to listeners.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { Refusal, RefusalListener } from "./envelope-door.ts";
-
-export type { Refusal };
 
 /** One message on the wire; nats-server's own default. */
 export const MESSAGE_BYTES_MAX = 1_048_576;
@@ -45,6 +42,10 @@ export interface Kept {
 export interface Subscription {
   stop(): void;
 }
+
+/** Why a message was not heard (B7). */
+export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected" | "excess";
+export type RefusalListener = (party: string, why: Refusal) => void;
 
 export interface ReadOptions {
   /** Go on with new pieces until `signal` aborts or the consumer breaks out; else end at the last piece stored now. */

@@ -2,9 +2,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Stamp } from "../trust/envelope.ts";
 import type { Life, SharedKey } from "../trust/life.ts";
-
-export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected" | "excess";
-export type RefusalListener = (party: string, why: Refusal) => void;
+import type { Refusal, RefusalListener } from "./bus.ts";
 
 /** A message that was sent, until its answer comes. */
 export interface Question {

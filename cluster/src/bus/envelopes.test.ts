@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createNodeKeys, type NodeKeys } from "../trust/keys.ts";
-import { ask, type Envelopes, type Refusal } from "./envelope-door.ts";
+import type { Refusal } from "./bus.ts";
+import { ask, type Envelopes } from "./envelope-door.ts";
 import { openEnvelopes } from "./envelopes.ts";
 import { controlTo, COORDINATOR, heartbeatFrom, offersTo, reportFrom } from "./subjects.ts";
 import type { NodeId } from "@openclaw-cluster/contract/ids";

@@ -17,7 +17,8 @@ import { openSeal, seal, type Line, type Matter, type Opened as Letter, type Sta
 import { beginLife, isMac, macOf, type Life, type OwnLife, type SharedKey } from "../trust/life.ts";
 import { isSignedBy, signer, type Sign, type Verify } from "../trust/signature.ts";
 import { Party } from "./acquaintance.ts";
-import type { Answer, Envelopes, Question, Read, Refusal, RefusalListener, Sealed } from "./envelope-door.ts";
+import type { Refusal, RefusalListener } from "./bus.ts";
+import type { Answer, Envelopes, Question, Read, Sealed } from "./envelope-door.ts";
 import { COORDINATOR, nodeOf } from "./subjects.ts";
 
 export interface SealParts {

@@ -13,8 +13,8 @@ import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, tell, type Envelopes, type Refusal, type RefusalListener } from "./envelope-door.ts";
+import type { Bus, Kept, Message, ReadOptions, Refusal, RefusalListener, Subscription } from "./bus.ts";
+import { ask, tell, type Envelopes } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
@@ -26,7 +26,7 @@ import { readOutput } from "./nats-output.ts";
 import { outputStream } from "./nats-streams.ts";
 import { askedWord } from "./nats-words.ts";
 import type { Rations } from "./rations.ts";
-import { ANY_WORD, COORDINATOR_INBOX, FROM_NODES, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
+import { ANY_WORD, COORDINATOR, COORDINATOR_INBOX, FROM_NODES, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
@@ -184,12 +184,13 @@ class NatsBus implements Bus {
 
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
-    const rations = subject.startsWith(FROM_NODES) ? this.#rations : undefined;
+    const isFromNode = subject.startsWith(FROM_NODES);
+    const rations = isFromNode ? this.#rations : undefined;
     // Before it costs anything more (B8); of what goes in parts each part.
     if (rations?.take(senderOf(subject), raw.data.length) === false) return this.#refused(senderOf(subject), "excess");
-    if (reply && subject.startsWith(FROM_NODES) && !reply.startsWith(`${inboxOf(senderOf(subject))}.`)) {
+    if (reply && !reply.startsWith(`${isFromNode ? inboxOf(senderOf(subject)) : COORDINATOR_INBOX}.`)) {
       this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
-      return this.#refused(senderOf(subject), "misdirected");
+      return this.#refused(isFromNode ? senderOf(subject) : COORDINATOR, "misdirected");
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;

@@ -9,8 +9,8 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Kept, Message, ReadOptions, Subscription } from "./bus.ts";
-import { ask, plainEnvelopes, tell, type Envelopes, type Refusal, type RefusalListener } from "./envelope-door.ts";
+import type { Bus, Kept, Message, ReadOptions, Refusal, RefusalListener, Subscription } from "./bus.ts";
+import { ask, plainEnvelopes, tell, type Envelopes } from "./envelope-door.ts";
 import type { Rations } from "./rations.ts";
 import { blobPart, FROM_NODES, senderOf, subjectFits } from "./subjects.ts";
 

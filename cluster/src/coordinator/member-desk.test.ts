@@ -1,6 +1,7 @@
 /** What a node may ask with its own key, on the real coordinator in one process. */
-import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
 import { NodeId } from "@openclaw-cluster/contract/ids";
+import { INVITE } from "@openclaw-cluster/contract/join";
 import { MEMBERSHIP, type Leaving, type LeaveWish, type Probe } from "@openclaw-cluster/contract/membership";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { COORDINATOR_KEY } from "../../../tests/support/fake-keys.ts";
@@ -9,6 +10,8 @@ import { startRamCluster, type RamCluster } from "../../../tests/support/ram-clu
 import { Policy } from "../core/policy.ts";
 import { openRamStore } from "../store/ram.ts";
 import type { Store } from "../store/store.ts";
+import { readJoinCode } from "../trust/join-code.ts";
+import { joinKey, makeJoinRequest } from "../trust/join-proof.ts";
 import { createNodeKeys, type NodeKeys } from "../trust/keys.ts";
 import { makeSessionRequest } from "../trust/session-proof.ts";
 import { makeLeaveRequest, makeProbeRequest, makeRotateRequest, type Member } from "../trust/membership-proof.ts";
@@ -90,6 +93,17 @@ describe("a probe", () => {
     await cluster.coordinator.revokeNode(NAS);
     await expect(cluster.coordinator.probe(NAS, makeProbeRequest(mine, Date.now(), "echo", keys), NEVER)).rejects.toEqual(unauthorized);
   });
+});
+
+test("a node that waits for its approval is told so, and not that asking again would help", async () => {
+  const { code } = await cluster.coordinator.invite({ approve: false, ttlMs: INVITE.ttlDefaultMs });
+  const { invite, secret } = readJoinCode(code);
+  const said = { invite, node: NAS, publicKey: keys.publicKey, hostname: "nas", os: "linux" };
+  await cluster.coordinator.join(makeJoinRequest(said, joinKey(secret), keys.seed));
+  const waits = { code: "state_conflict", retryable: false, detail: expect.stringContaining("nodes approve nas") as string };
+  await expect(probe().catch(toProblem)).resolves.toMatchObject(waits);
+  const rotation = makeRotateRequest(await member(), Date.now(), keys, createNodeKeys());
+  await expect(cluster.coordinator.rotate(NAS, rotation).catch(toProblem)).resolves.toMatchObject(waits);
 });
 
 describe("a probe that nobody runs", () => {

@@ -174,7 +174,7 @@ export class MemberDesk {
 }
 
 function waits(id: NodeId): ClusterError {
-  return new ClusterError("unavailable", `${id} has joined and waits to be let in: openclaw-cluster nodes approve ${id}`);
+  return new ClusterError("state_conflict", `${id} has joined and waits to be let in: openclaw-cluster nodes approve ${id}`);
 }
 
 function probeTask(id: NodeId, kind: ProbeRequest["kind"]): TaskSpec {

@@ -3,13 +3,11 @@
  * that comes back, and lets it stop the runs of its earlier connections; without it, it answers `unauthorized`.
  *
  * I1. The private key is never logged or sent; only signatures over the Gateway's challenge leave this file.
- * I2. The file appears whole or not at all, readable by its owner only.
+ * I2. Its file is one of those of system/key-file.ts.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign, type KeyObject } from "node:crypto";
-import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { isOpenToOthers } from "../system/private-mode.ts";
+import { loadKeyFile, readKeyFile } from "../system/key-file.ts";
 
 export interface DeviceIdentity {
   /** SHA-256 of the raw public key, in hex: the Gateway's own rule. */
@@ -20,7 +18,7 @@ export interface DeviceIdentity {
 
 /** The identity in the file; makes one at the first call. */
 export function loadDeviceIdentity(file: string): DeviceIdentity {
-  return read(file) ?? write(file);
+  return loadKeyFile(file, read, make);
 }
 
 export function signDevicePayload(privateKeyPem: string, payload: string): string {
@@ -32,16 +30,8 @@ export function rawPublicKey(publicKeyPem: string): string {
 }
 
 function read(file: string): DeviceIdentity | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new ClusterError("config_invalid", `the identity file ${file} cannot be read`, { cause: error });
-  }
-  if (isOpenToOthers(statSync(file).mode)) {
-    throw new ClusterError("config_invalid", `the identity file ${file} is open to other users; run: chmod 600 ${file}`);
-  }
+  const text = readKeyFile(file, "identity file");
+  if (text === undefined) return undefined;
   try {
     const { privateKey } = JSON.parse(text) as { privateKey: string };
     const key = createPrivateKey(privateKey);
@@ -53,22 +43,9 @@ function read(file: string): DeviceIdentity | undefined {
   }
 }
 
-function write(file: string): DeviceIdentity {
-  const identity = identityOf(generateKeyPairSync("ed25519").privateKey);
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const draft = `${file}.${randomUUID()}`;
-  try {
-    writeFileSync(draft, `${JSON.stringify({ privateKey: identity.privateKeyPem })}\n`, { mode: 0o600, flag: "wx", flush: true });
-    // Unlike a rename, a link does not replace the file of somebody who was faster.
-    linkSync(draft, file);
-    return identity;
-  } catch (error) {
-    const theirs = (error as NodeJS.ErrnoException).code === "EEXIST" ? read(file) : undefined;
-    if (theirs === undefined) throw new ClusterError("config_invalid", `the identity file ${file} cannot be written`, { cause: error });
-    return theirs;
-  } finally {
-    rmSync(draft, { force: true });
-  }
+function make(): string {
+  const { privateKeyPem } = identityOf(generateKeyPairSync("ed25519").privateKey);
+  return `${JSON.stringify({ privateKey: privateKeyPem })}\n`;
 }
 
 function identityOf(privateKey: KeyObject): DeviceIdentity {

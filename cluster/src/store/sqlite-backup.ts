@@ -6,12 +6,13 @@
  * later steps it repeats. So the database's owner begins no write before `begun`, which comes after a millisecond.
  */
 import { closeSync, existsSync, openSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { backup, type DatabaseSync } from "node:sqlite";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { PARTIAL } from "../system/backup-files.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { syncFolder } from "../system/synced-folder.ts";
 import { translateInBackup } from "./sqlite-errors.ts";
-import { syncFolder } from "./sqlite-files.ts";
 
 /** A step holds the database, and a commit waits for it: about half a millisecond. */
 const PAGES_PER_STEP = 100;
@@ -37,7 +38,7 @@ async function copy(database: DatabaseSync, path: string, onStep: () => void): P
     await backup(database, partial, { rate: PAGES_PER_STEP, progress: onStep });
     failpoint("backup.copied");
     renameSync(partial, path);
-    syncFolder(path);
+    syncFolder(dirname(path));
   } catch (error) {
     rmSync(partial, { force: true });
     throw translateInBackup(error, path);

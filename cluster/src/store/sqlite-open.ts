@@ -14,9 +14,9 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { backupName } from "../system/backup-files.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
+import { syncFolder } from "../system/synced-folder.ts";
 import { copyDatabase } from "./sqlite-backup.ts";
 import { damaged, translateAtOpen } from "./sqlite-errors.ts";
-import { syncFolder } from "./sqlite-files.ts";
 import { isBehind, layoutOf, migrate, MIGRATIONS, refuseNewer } from "./sqlite-migrations.ts";
 import { finishRestore } from "./sqlite-replace.ts";
 
@@ -105,7 +105,7 @@ function make(path: string, log: Log, migrations: readonly string[]): void {
   if (existsSync(path)) return;
   translated(path, () => {
     renameSync(draft, path);
-    syncFolder(path);
+    syncFolder(dirname(path));
   });
   log.info({ path }, "database made");
 }

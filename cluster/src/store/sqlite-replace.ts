@@ -6,10 +6,11 @@
  * P2. Whoever calls has claimed the home: nobody has either database open.
  */
 import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Log } from "../system/log.ts";
 import { stamp } from "../system/backup-files.ts";
 import { failpoint } from "../system/failpoint.ts";
-import { syncFolder } from "./sqlite-files.ts";
+import { syncFolder } from "../system/synced-folder.ts";
 
 /** What the new database is called from its decision on until it has its place. */
 const DECIDED = ".restored";
@@ -19,7 +20,7 @@ const SHARED = "-shm";
 /** `draft` is whole, synced and closed. */
 export function replaceDatabase(path: string, draft: string, log: Log): { setAside: string | undefined } {
   renameSync(draft, path + DECIDED);
-  syncFolder(path);
+  syncFolder(dirname(path));
   failpoint("restore.decided");
   return { setAside: finishRestore(path, log) };
 }
@@ -36,9 +37,9 @@ export function finishRestore(path: string, log: Log): string | undefined {
   if (existsSync(path)) renameSync(path, aside);
   failpoint("restore.set-aside");
   // Before the new one has the name: after a power cut it must not meet the old one's log.
-  syncFolder(path);
+  syncFolder(dirname(path));
   renameSync(decided, path);
-  syncFolder(path);
+  syncFolder(dirname(path));
   failpoint("restore.placed");
   const setAside = existsSync(aside) ? aside : undefined;
   log.warn({ path, setAside }, "a restored database was put in place");

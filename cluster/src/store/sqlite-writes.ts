@@ -6,12 +6,11 @@
  * nothing of it stays.
  */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
-import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Placement } from "../core/scheduling/placement.ts";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { randomId } from "../system/random-id.ts";
 import { Insert } from "./sqlite-insert.ts";
 import {
   OUTCOME_ROW,
@@ -51,7 +50,7 @@ export class Writes {
   }
 
   claim(): Claim {
-    return inTransaction(this.database, () => ({ ...(this.statements.claim.get(freshClusterId()) as unknown as Claim) }));
+    return inTransaction(this.database, () => ({ ...(this.statements.claim.get(randomId()) as unknown as Claim) }));
   }
 
   commit(batch: Batch): void {
@@ -167,10 +166,4 @@ function prepare(database: DatabaseSync) {
 export function lastKeyOf(database: DatabaseSync): number {
   const row = database.prepare("SELECT max(ifnull((SELECT last_key FROM meta), 0), ifnull((SELECT max(key) FROM tasks), 0)) AS last").get();
   return (row as { last: number }).last;
-}
-
-const ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567";
-
-function freshClusterId(): ClusterId {
-  return Array.from(randomBytes(8), (byte) => ID_LETTERS[byte % ID_LETTERS.length]).join("") as ClusterId;
 }

@@ -5,10 +5,11 @@
  * F1. Folders are 0700 and secrets 0600; a secret's file is written whole or not at all.
  * F2. On Windows modes mean nothing: there the user's profile folder is closed to others by its access list.
  */
-import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import nodePath from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { syncFolder } from "./synced-folder.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -141,18 +142,11 @@ export async function writePrivateFile(path: string, text: string | Uint8Array):
   try {
     await writeFile(draft, text, { mode: 0o600, flush: true });
     await rename(draft, path);
-    await syncFolder(nodePath.dirname(path));
+    syncFolder(nodePath.dirname(path));
   } catch (error) {
     await rm(draft, { force: true });
     throw error;
   }
-}
-
-/** A new name lasts when its folder is synced. Windows has no such call, and needs none. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === "win32") return;
-  await using handle = await open(folder, "r");
-  await handle.sync();
 }
 
 /** The secret in a one-line file; undefined when there is no such file or nothing in it. */

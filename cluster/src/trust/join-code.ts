@@ -9,12 +9,11 @@ import { hash, randomBytes } from "node:crypto";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { InviteId } from "@openclaw-cluster/contract/join";
 import { z } from "zod";
+import { randomId } from "../system/random-id.ts";
 
 const PREFIX = "ocj1_";
 const SUM_CHARS = 6;
 const SECRET_BYTES = 20;
-const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
-const ID_CHARS = 8;
 
 const Code = z.strictObject({
   i: InviteId,
@@ -37,9 +36,7 @@ export interface JoinCode {
 }
 
 export function createInvitation(): Pick<JoinCode, "invite" | "secret"> {
-  let id = "";
-  for (const byte of randomBytes(ID_CHARS)) id += ID_ALPHABET[byte % ID_ALPHABET.length];
-  return { invite: InviteId.parse(id), secret: randomBytes(SECRET_BYTES).toString("base64url") };
+  return { invite: InviteId.parse(randomId()), secret: randomBytes(SECRET_BYTES).toString("base64url") };
 }
 
 export function writeJoinCode({ invite, secret, pin, urls }: JoinCode): string {

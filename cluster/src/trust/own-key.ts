@@ -9,7 +9,8 @@
  */
 import { existsSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
-import { loadNodeKeys, readNodeKeys, syncFolder, type NodeKeys } from "./keys.ts";
+import { syncFolder } from "../system/synced-folder.ts";
+import { loadNodeKeys, readNodeKeys, type NodeKeys } from "./keys.ts";
 
 export class OwnKey implements NodeKeys {
   private readonly file: string;

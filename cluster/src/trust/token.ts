@@ -4,11 +4,10 @@
  * lookup by hash leaves nothing to compare, so nothing to time.
  */
 import { hash, randomBytes } from "node:crypto";
+import { randomId } from "../system/random-id.ts";
 
 const FORM = /^occ_([a-z2-7]{8})_[A-Za-z0-9_-]{43}$/;
 const SECRET_BYTES = 32;
-const ID_CHARS = 8;
-const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
 
 export interface NewToken {
   readonly id: string;
@@ -18,15 +17,9 @@ export interface NewToken {
 }
 
 /** `id`: of a token that gets another secret. */
-export function createToken(id = createId()): NewToken {
+export function createToken(id = randomId()): NewToken {
   const token = `occ_${id}_${randomBytes(SECRET_BYTES).toString("base64url")}`;
   return { id, token, hash: hashToken(token) };
-}
-
-function createId(): string {
-  let id = "";
-  for (const byte of randomBytes(ID_CHARS)) id += ID_ALPHABET[byte % ID_ALPHABET.length];
-  return id;
 }
 
 /** What the store keeps and `Coordinator.token` looks up: SHA-256, base64url. */

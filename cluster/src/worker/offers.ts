@@ -78,9 +78,10 @@ export class Desk {
       return this.complain({}, "a message that is not an array of offers was dropped");
     if (!this.parts.spool.admits(epoch as number)) return this.complain({ epoch }, "offers of a replaced coordinator were dropped");
     // Whoever made them did not know yet that this life has begun; it learns that from the first heartbeat.
-    if (boot !== this.parts.spool.boot) return this.parts.log.info({ boot }, "offers to an earlier life were dropped");
+    if (boot !== this.parts.spool.boot)
+      return this.mention({ ...(Number.isSafeInteger(boot) && { boot }) }, "offers to another life were dropped");
     // What lay here while this machine slept may be another node's by now; what is not is offered again.
-    if (this.parts.inDoubt()) return this.parts.log.info("offers that came while this machine stood still were dropped");
+    if (this.parts.inDoubt()) return this.mention({}, "offers that came while this machine stood still were dropped");
     for (const offer of offers as unknown[]) this.take(offer);
   }
 
@@ -136,6 +137,11 @@ export class Desk {
 
   private complain(fields: object, message: string): void {
     this.complaints.warn("coordinator", fields, message);
+  }
+
+  /** As `complain`, of what an honest coordinator says too. */
+  private mention(fields: object, message: string): void {
+    this.complaints.info("coordinator", fields, message);
   }
 
   /** One of no known shape is nobody. Where it makes no difference, an echo is spared the schema. */

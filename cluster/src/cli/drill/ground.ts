@@ -5,15 +5,14 @@
  *     drill is over, however it ended.
  * G2. The temporary folder belongs to everybody: another user's folder is none of ours, whatever its name.
  */
-import { randomInt } from "node:crypto";
 import { lstat, mkdir, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { claimHome } from "../../system/home-claim.ts";
+import { randomId } from "../../system/random-id.ts";
 
 const PREFIX = "openclaw-cluster-drill-";
-const ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567";
 const ID_CHARS = 6;
 const OF_A_DRILL = new RegExp(`^${PREFIX}([a-z2-7]{${ID_CHARS}})$`);
 
@@ -25,7 +24,7 @@ export interface Ground {
 }
 
 export async function openGround(): Promise<Ground> {
-  const id = Array.from({ length: ID_CHARS }, () => ID_LETTERS[randomInt(ID_LETTERS.length)]).join("");
+  const id = randomId(ID_CHARS);
   const folder = path.join(tmpdir(), PREFIX + id);
   // Not recursive: a folder, or a link, that is there already is somebody else's.
   await mkdir(folder, { mode: 0o700 });
