@@ -130,7 +130,7 @@ function nested(depth: number): unknown {
   return value;
 }
 
-/** JSON's text as it is, or what JSON.stringify would never write. `large` ones are rare. */
+/** JSON's text as it is, or what JSON.stringify would never write. */
 const TEXTS = {
   plain: (text: string) => Buffer.from(text),
   proto: (text: string) => Buffer.from(text.replace("{", '{"__proto__":{"polluted":1},')),

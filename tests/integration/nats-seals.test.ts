@@ -3,7 +3,16 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Bus, Refusal, Subscription } from "../../cluster/src/bus/bus.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
-import { blobName, controlTo, COORDINATOR, COORDINATOR_INBOX, heartbeatFrom, offersTo, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import {
+  blobName,
+  controlTo,
+  COORDINATOR,
+  COORDINATOR_INBOX,
+  heartbeatFrom,
+  offersTo,
+  outputOf,
+  reportFrom,
+} from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { startTestNats, type TestNats } from "../support/nats.ts";
