@@ -153,6 +153,7 @@ export class EvilNode {
     return { ...copy, ...ref };
   }
 
+  /** Its own for the most part, of late; now and then the honest node's, and none that there is. */
   private pick(n: number): AttemptRef | undefined {
     const other = this.others.at(-1 - (n % WORK));
     if (n % 4 === 3 && other !== undefined) return { task: other, attempt: 1, epoch: 1 };
