@@ -39,19 +39,19 @@ const grouped = openCommandGround();
 const sandboxed = openCommandGround({ sandbox: "required" });
 const ways: Way[] = [{ name: "node alone", run: byNode, close: () => undefined }, executor("looks", openCommandGround({}, looks))];
 if (grouped.confinement.ours().places.length > 0) ways.push(executor("control groups", grouped));
-if (
-  "reason" in
-  (await sandboxed.confinement.boxed({
-    folder: sandboxed.folder,
-    cwd: sandboxed.folder,
-    program: { file: "/bin/sh", real: "/bin/sh" },
-    network: false,
-    folders: [],
-    reads: [],
-  }))
-)
-  process.stderr.write("there is no sandbox here\n");
-else ways.push(executor("sandbox", sandboxed));
+const box = await sandboxed.confinement.boxed({
+  folder: sandboxed.folder,
+  cwd: sandboxed.folder,
+  program: { file: "/bin/sh", real: "/bin/sh" },
+  network: false,
+  folders: [],
+  reads: [],
+  writable: [],
+});
+if (box.kind === "boxed") {
+  box.close();
+  ways.push(executor("sandbox", sandboxed));
+} else process.stderr.write(`there is no sandbox here: ${box.reason}\n`);
 
 const figures = new Map(ways.map(({ name }) => [name, { wallMs: [] as number[], cpuMs: [] as number[] }]));
 for (const { run } of ways) await run();

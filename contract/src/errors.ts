@@ -128,7 +128,7 @@ export const ERRORS = {
     422,
     1,
     "infrastructure",
-    "The node's daemon was stopped or its machine went to sleep while the attempt ran, which was stopped before its end.",
+    "The node's daemon was stopped, its machine went to sleep or its policy was changed while the attempt ran, which was stopped before its end.",
   ),
   worker_failed: row(422, 1, "infrastructure", "The worker itself failed; see its log."),
 } as const satisfies Record<string, ErrorRow>;
@@ -141,13 +141,16 @@ export class ClusterError extends Error {
   readonly code: ErrorCode;
   readonly detail: string;
   readonly retryAfterMs: number | undefined;
+  /** The coordinator's signature, where whoever asked must know that nobody else says this. */
+  readonly proof: string | undefined;
 
-  constructor(code: ErrorCode, detail: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
+  constructor(code: ErrorCode, detail: string, options: { cause?: unknown; retryAfterMs?: number; proof?: string } = {}) {
     super(`${code}: ${detail}`, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "ClusterError";
     this.code = code;
     this.detail = detail;
     this.retryAfterMs = options.retryAfterMs;
+    this.proof = options.proof;
   }
 
   get row(): ErrorRow {
@@ -165,11 +168,15 @@ export const Problem = z
     detail: z.string(),
     hint: z.string(),
     retryable: z.boolean(),
+    /** Of what a node is refused that asks for its session: the coordinator's signature, as in its answer. */
+    proof: z.string().max(86).optional(),
   })
   .meta({ id: "Problem" });
 export type Problem = z.infer<typeof Problem>;
 
 export function toProblem(error: ClusterError): Problem {
   const { status, hint, retryable } = error.row;
-  return { type: "about:blank", title: error.code.replaceAll("_", " "), status, code: error.code, detail: error.detail, hint, retryable };
+  const { code, detail, proof } = error;
+  const problem = { type: "about:blank", title: code.replaceAll("_", " "), status, code, detail, hint, retryable };
+  return proof === undefined ? problem : { ...problem, proof };
 }

@@ -58,7 +58,7 @@ export const JoinRequest = z.strictObject({
 });
 export type JoinRequest = z.infer<typeof JoinRequest>;
 
-/** A node that has joined asks where the bus is. A copy of it tells a stranger nothing that opens anything. */
+/** A node that has joined asks its coordinator where the bus is. A copy of it tells a stranger nothing that opens anything. */
 export const SessionRequest = z.strictObject({ nonce: Digest, signature: Signature });
 export type SessionRequest = z.infer<typeof SessionRequest>;
 
@@ -71,6 +71,8 @@ export const Session = z.object({
   epoch: z.int(),
   /** The coordinator's time of day, by which it judges when something was signed. */
   now: z.int(),
+  /** Signature by the coordinator's key over all of that and the request (cluster/src/trust/session-proof.ts). */
+  proof: Signature,
 });
 export type Session = z.infer<typeof Session>;
 

@@ -42,8 +42,11 @@ export const LIMITS = {
   eventsKept: 8_192,
   /** What they may take together, results included. */
   eventBytesKept: 4 * 1024 * 1024,
-  /** Open event and log streams. */
+  /** Open event and log streams, and those of one user, through all tokens that speak for them. */
   streamsMax: 256,
+  streamsOfUserMax: 64,
+  /** Operators may hold more of their own; but neither one of them nor all others together hold these last ones. */
+  streamsReserved: 64,
   /** Losses of its node, and other faults of infrastructure, that a task survives before it fails (DESIGN §4). */
   nodeLossesMax: 5,
   /** Times that a task waits for whoever throttles it before it fails: with an hour's Retry-After most of a day. */

@@ -15,6 +15,8 @@ export const MEMBERSHIP = {
   freshMs: 60_000,
   /** Of one node in a minute. */
   probesMax: 6,
+  /** A daemon that waits to be let in asks every ten seconds at the most. */
+  sessionsMax: 60,
   changesMax: 12,
   /** So long a probe waits for its task, and for a turn of an agent. */
   echoMsMax: 10_000,

@@ -5,6 +5,9 @@ import { NodeId } from "./ids.ts";
 import { Arch, Labels, Os, TaskKind } from "./task-spec.ts";
 
 const Text = z.string().max(256);
+/** Lines of each of a policy's lists that a node tells to people. */
+export const POLICY_LINES_MAX = 64;
+const Lines = z.array(Text).max(POLICY_LINES_MAX);
 
 /** A skill as the node's OpenClaw reports it; `eligible` is OpenClaw's own verdict on this machine. */
 export const NodeSkill = z.object({ name: Text, eligible: z.boolean(), missing: z.array(Text).max(16).optional() });
@@ -38,7 +41,14 @@ export const NodeFacts = z
     policy: z.object({
       kinds: z.array(TaskKind),
       agents: z.array(Text).max(256).optional(),
+      /** Patterns of tools that may be called directly; absent: any. */
+      tools: z.object({ allow: z.array(Text).max(256), deny: z.array(Text).max(256) }).optional(),
+      /** Patterns of the machine's own sessions that a task may name; absent: any. Told to operators only. */
+      sessions: z.array(Text).max(256).optional(),
+      /** Programs. */
       commands: z.array(Text).max(256).optional(),
+      /** How commands are ruled, in lines for people. Told to operators only. */
+      rules: z.object({ commands: Lines, folders: Lines, variables: Lines, secrets: Lines, leftOut: z.int().min(1).optional() }).optional(),
       /** Patterns of who may use it (cluster/src/core/users.ts); absent: everybody. */
       users: z.object({ allow: z.array(Text).max(64), deny: z.array(Text).max(64) }).optional(),
       /** When it begins nothing new, in words. */
@@ -60,7 +70,7 @@ export const NodeFacts = z
   .meta({ id: "NodeFacts" });
 export type NodeFacts = z.infer<typeof NodeFacts>;
 
-/** Whose machine it was when it joined, by Tailscale's word on its address. */
+/** From where it joined, and whose machine it was by Tailscale's word on that address, where Tailscale knew it. */
 export const JoinedFrom = z.object({
   address: Text,
   /** A machine with tags is nobody's. */
@@ -111,6 +121,8 @@ export const Node = z
   .object({
     id: NodeId,
     state: NodeState,
+    /** Of its key, for people: the one that `join` has shown on that machine. */
+    fingerprint: z.string().max(32),
     draining: z.boolean(),
     facts: NodeFacts.optional(),
     /** The node's own labels with those set by an operator laid over them, so up to twice as many as either may be. */
@@ -119,7 +131,9 @@ export const Node = z
     slotsUsed: z.int(),
     memoryReservedMiB: z.int(),
     load: NodeLoad.optional(),
-    /** There where it came over a tailnet. */
+    /** What the machine said of itself when it joined; nobody has looked. */
+    claimed: z.object({ hostname: Text, os: z.string().max(32).optional() }).optional(),
+    /** There where it came with a code, over HTTP. */
     joinedFrom: JoinedFrom.optional(),
     registeredAt: z.int(),
     lastSeenAt: z.int().optional(),

@@ -148,7 +148,10 @@ export const AgentInput = z
     message: z.string().min(1).max(200_000),
     /** One of the node's OpenClaw agents; its default one unless said. */
     agent: AgentName.optional(),
-    /** Turns with the same session continue one conversation; a session of the task's own unless said. */
+    /**
+     * Turns with the same session on the same node continue one conversation, the submitter's own; a session of the task's own
+     * unless said. Names that begin with cluster- or agent:, and main, are the node's, which opens them in its policy or not.
+     */
     session: SessionName.optional(),
     /** `provider/model`, as that node's OpenClaw names it. */
     model: Name.optional(),

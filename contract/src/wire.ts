@@ -58,8 +58,11 @@ export type Control = z.infer<typeof Control>;
 export const Outcome = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("succeeded"), result: Json.optional(), blob: BlobRef.optional() }),
   z.object({ kind: z.literal("failed"), error: TaskError, retryAfterMs: z.int().min(0).optional() }),
-  /** Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that task; the node left in good order. */
-  z.object({ kind: z.literal("cancelled"), cause: z.enum(["shutdown", "sleep"]).optional() }),
+  /**
+   * Stopped before its end, and nothing of it goes on. `cause`: nobody asked for that; the node left in good order, or its
+   * policy does not allow any more what an earlier life of its daemon began.
+   */
+  z.object({ kind: z.literal("cancelled"), cause: z.enum(["shutdown", "sleep", "policy"]).optional() }),
   /** Never started: policy, no slot, no such executor, stopping. */
   z.object({ kind: z.literal("refused"), error: TaskError }),
 ]);

@@ -5,6 +5,8 @@
 import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL, type TaskState } from "@openclaw-cluster/contract/task";
 import { until, type TestCluster, type TestDaemon } from "../../tests/support/daemon.ts";
 import { processesOf } from "../../tests/support/leaked-processes.ts";
@@ -68,6 +70,7 @@ export class Soak {
     const chance = this.chance.fork();
     const strike = strikeOf(this.rounds, chance);
     const watch = watchTasks(this.cluster.client);
+    await watch.open();
     const load = new Load(this.cluster, chance.fork());
     const before = this.tasks;
     const count = (): void => void (this.tasks = before + load.sent.size);
@@ -81,7 +84,7 @@ export class Soak {
     await this.settle();
     await pause(REST_MS);
     await this.sample(true);
-    const found = [...load.broken, ...(await this.leftBehind()), ...(await judge(watch, load))];
+    const found = [...load.broken, ...(await this.leftBehind()), ...(await judge(watch, load, this.cluster.client))];
     this.problems.push(...found.map((problem) => `round ${this.rounds}: ${problem}`));
   }
 
@@ -137,9 +140,17 @@ export class Soak {
 }
 
 /** By the one judge of all tests on real parts; and each task has ended as its kind must. */
-async function judge(watch: Watch, { sent }: Load): Promise<string[]> {
+async function judge(watch: Watch, { sent }: Load, client: Client): Promise<string[]> {
   const broken = await watch.broken([...sent.keys()]);
   const ends = endsOf(watch.events);
   const wrong = [...sent].filter(([id, end]) => ends.get(id)?.at(-1) !== end);
-  return [...broken, ...wrong.map(([id, end]) => `${id} is ${ends.get(id)?.at(-1)} and not ${end}`)];
+  return [...broken, ...(await Promise.all(wrong.map(([id, end]) => wrongEnd(client, id, end))))];
+}
+
+async function wrongEnd(client: Client, id: TaskId, end: TaskState): Promise<string> {
+  const [{ kind, state, error }, { attempts }] = await Promise.all([client.getTask({ id }), client.attempts({ id })]);
+  const course = attempts.map(
+    ({ n, node, outcome, error: why }) => `${n} on ${node} ${outcome} ${why === undefined ? "" : JSON.stringify(why)}`,
+  );
+  return `${id}, a ${kind}, is ${state} and not ${end}: ${error?.message ?? "without an error"} (${course.join("; ")})`;
 }

@@ -16,8 +16,9 @@ import type { Envelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { openEnvelopes } from "../../cluster/src/bus/envelopes.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
+import { wordFor } from "../../cluster/src/bus/nats-words.ts";
 import { startNatsServer } from "../../cluster/src/bus/nats-server.ts";
-import { COORDINATOR, COORDINATOR_INBOX, heartbeatFrom, inboxOf, outputOf } from "../../cluster/src/bus/subjects.ts";
+import { COORDINATOR, COORDINATOR_INBOX, heartbeatFrom, inboxOf, keptUnder, outputOf } from "../../cluster/src/bus/subjects.ts";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
 import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
 import { DEFAULT_POLICY } from "../../cluster/src/core/policy.ts";
@@ -28,6 +29,7 @@ import { systemClock as clock } from "../../cluster/src/system/clock.ts";
 import type { Log } from "../../cluster/src/system/log.ts";
 import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
+import { signer } from "../../cluster/src/trust/signature.ts";
 import { openWorker } from "../../cluster/src/worker/worker.ts";
 import { AUTHORITY } from "../support/authority.ts";
 import { natsIn } from "../support/nats.ts";
@@ -40,6 +42,8 @@ export const PRINTED: readonly OutputChunk[] = [
   { task: TASK, attempt: 1, n: 0, at: 1, stream: "stdout", text: "said by the honest node" },
   { task: TASK, attempt: 1, n: 1, at: 2, stream: "stdout", text: "", last: true },
 ];
+/** What is kept in streams. */
+const KEPT = /^ocx\.(out|blob)\./;
 const FIRST_WORD_MS = 5_000;
 const LATE_MS = 20_000;
 
@@ -105,6 +109,7 @@ async function openSite(log: Log, ends: Ends): Promise<Site> {
   const coordinator = await openCoordinator({
     ...{ name: "test", version: "0", self: GOOD, store: openRamStore(), bus, busServer: server, keyring, broken, clock, log },
     authority: AUTHORITY,
+    sign: signer(keys.coordinator.seed),
     ...{ coordinatorKey: keys.coordinator.publicKey, busUrls: [server.url], apiUrls: () => [], random: Math.random },
     ...{ strategy: "balanced" as const, retentionMs: 86_400_000 },
   });
@@ -147,6 +152,9 @@ async function openWriting({ url, coordinator, keys, envelopesOf }: Site, ends: 
   ends.push(() => bus.close());
   const load = { cpu: 0, memoryFreeMiB: 1, diskFreeMiB: 1, running: 0, held: 0 };
   await bus.request(heartbeatFrom(EVIL), { node: EVIL, boot: 1, n: 1, load, facts: factsOf(), held: [] }, FIRST_WORD_MS);
+  // Its own streams take nothing without it.
+  const word = wordFor(keys.coordinator.seed, EVIL);
+  const place = (subject: string): string => (KEPT.test(subject) ? keptUnder(subject, word) : subject);
   let written = 0;
   return {
     write({ from, subject, reply, bytes, sealed, part }) {
@@ -157,7 +165,7 @@ async function openWriting({ url, coordinator, keys, envelopesOf }: Site, ends: 
         ...(reply !== undefined && { reply: `${reply}.${written}` }),
         ...(part !== undefined && { headers: partHeader(part) }),
       };
-      writers[from].nc.publish(subject, whole, options);
+      writers[from].nc.publish(place(subject), whole, options);
     },
     flush: async () => void (await Promise.all([writers.node.nc.flush(), writers.coordinator.nc.flush()])),
   };

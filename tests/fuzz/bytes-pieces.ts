@@ -5,7 +5,7 @@
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { OutputChunk } from "@openclaw-cluster/contract/wire";
 import fc from "fast-check";
-import { controlTo, COORDINATOR_INBOX, heartbeatFrom, inboxOf, offersTo, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import { controlTo, COORDINATOR_INBOX, heartbeatFrom, inboxOf, offersTo, outputOf, reportFrom, wordFrom } from "../../cluster/src/bus/subjects.ts";
 import { valuesOfType } from "./from-schema.ts";
 import { zeros } from "./many.ts";
 import { bytesOf, textForms } from "./mutation.ts";
@@ -29,6 +29,7 @@ const UP = [
   heartbeatFrom(EVIL),
   outputOf(EVIL, TASK, 1),
   outputOf(EVIL, OWN, 1),
+  wordFrom(EVIL),
   "ocx.blob.evil.t1.1.end",
   "ocx.up.evil.nothing",
 ];
@@ -39,7 +40,7 @@ const FOREIGN = [
   offersTo(GOOD),
   `${COORDINATOR_INBOX}.x.y`,
   "$SYS.REQ.SERVER.PING",
-  "$JS.API.STREAM.PURGE.OCX_OUTPUT",
+  "$JS.API.STREAM.PURGE.OCX_OUT_good",
 ];
 const DOWN = [offersTo(GOOD), controlTo(GOOD), `${inboxOf(GOOD)}.x.y`, reportFrom(EVIL)];
 const REPLIES = [undefined, `${inboxOf(EVIL)}.x.y`, `${inboxOf(GOOD)}.x.y`, offersTo(GOOD), `${COORDINATOR_INBOX}.x.y`];

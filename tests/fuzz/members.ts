@@ -11,9 +11,12 @@ import { Invite, INVITE, JoinReply, type Session } from "@openclaw-cluster/contr
 import { Leaving } from "@openclaw-cluster/contract/membership";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
+import { fingerprintOf } from "../../cluster/src/trust/fingerprint.ts";
 import { readJoinCode, type JoinCode } from "../../cluster/src/trust/join-code.ts";
-import { joinKey, makeJoinRequest, makeSessionRequest } from "../../cluster/src/trust/join-proof.ts";
+import { joinKey, makeJoinRequest } from "../../cluster/src/trust/join-proof.ts";
 import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
+import { makeSessionRequest } from "../../cluster/src/trust/session-proof.ts";
+import { COORDINATOR_KEY } from "../support/fake-keys.ts";
 import { bytesOf } from "./mutation.ts";
 import { freshNonce, signProven, type Means, type Unsigned } from "./proofs.ts";
 
@@ -58,7 +61,7 @@ export class Members {
 
   /** `first` is a node already, with these keys. */
   static async open(coordinator: Coordinator, first: NodeId, keys: NodeKeys): Promise<Members> {
-    const { cluster } = await coordinator.session(first, makeSessionRequest(first, keys.seed));
+    const { cluster } = await coordinator.session(first, makeSessionRequest(first, COORDINATOR_KEY, keys.seed));
     const members = new Members(coordinator, cluster);
     members.keys.set(first, keys);
     return members;
@@ -74,7 +77,7 @@ export class Members {
 
   /** Lets the node in as it is wanted, unless it is that. */
   async restore(node: NodeId, standing: Standing): Promise<void> {
-    if ((await this.standingOf(node)) === standing) return;
+    if (this.standingOf(node) === standing) return;
     if (this.coordinator.nodes({ all: true }).some(({ id }) => id === node)) await this.coordinator.removeNode(node);
     await this.letIn(node, standing);
   }
@@ -122,20 +125,18 @@ export class Members {
   }
 
   /** undefined: it is not there, or is shut out, or has another key. */
-  private async standingOf(node: NodeId): Promise<Standing | undefined> {
-    const { seed } = this.keys.get(node) ?? this.foreign;
-    try {
-      return (await this.coordinator.session(node, makeSessionRequest(node, seed))).state;
-    } catch (error) {
-      if (error instanceof ClusterError && error.code === "unauthorized") return undefined;
-      throw error;
-    }
+  private standingOf(node: NodeId): Standing | undefined {
+    const its = this.coordinator.nodes({ all: true }).find(({ id }) => id === node);
+    const keys = this.keys.get(node);
+    if (its === undefined || keys === undefined || its.fingerprint !== fingerprintOf(keys.publicKey)) return undefined;
+    if (its.state === "revoked") return undefined;
+    return its.state === "pending" ? "pending" : "approved";
   }
 
   private async meansFor(unsigned: Unsigned): Promise<Means> {
     const { operation, again } = unsigned;
     if (!again) this.lastNonce = freshNonce();
-    const means = { cluster: this.cluster, now: systemClock.wall(), nonce: this.lastNonce };
+    const means = { cluster: this.cluster, coordinatorKey: COORDINATOR_KEY, now: systemClock.wall(), nonce: this.lastNonce };
     const [own, chosen] = [this.keys.get(unsigned.node) ?? this.foreign, this.chosenKeys(unsigned)];
     if (operation !== "join") return { ...means, keys: own, next: chosen, code: undefined };
     if (!again || this.lastCode === undefined) this.lastCode = await this.invite(unsigned);

@@ -32,6 +32,7 @@ export interface Unsigned {
 /** What a request is signed with at the moment in which it is sent. */
 export interface Means {
   readonly cluster: string;
+  readonly coordinatorKey: string;
   readonly now: number;
   readonly nonce: string;
   readonly keys: NodeKeys;
@@ -62,7 +63,10 @@ const PROOFS = {
     words: (body) => ["join", ...["invite", "node", "publicKey", "hostname", "os", "nonce"].map((name) => body[name])],
     more: (words, { code }) => ({ proof: hmac(joinKey(code?.secret ?? ""), words) }),
   },
-  session: { fresh: (_unsigned, { nonce }) => ({ nonce }), words: (body, node) => ["session", node, body["nonce"]] },
+  session: {
+    fresh: (_unsigned, { nonce }) => ({ nonce }),
+    words: (body, node, { coordinatorKey }) => ["session", coordinatorKey, node, body["nonce"]],
+  },
   probe: ownWord("probe", "kind"),
   leave: ownWord("leave", "wish"),
   rotate: {

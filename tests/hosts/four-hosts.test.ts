@@ -8,7 +8,7 @@ import type { Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { makeSessionRequest } from "../../cluster/src/trust/join-proof.ts";
+import { makeSessionRequest } from "../../cluster/src/trust/session-proof.ts";
 import { until, untilOver, untilState, type TestDaemon } from "../support/daemon.ts";
 import { API_PORT, NATS_PORT, openFourHosts, type FourHosts, type HostName } from "../support/four-hosts.ts";
 import { whyNoHosts } from "../support/hosts.ts";
@@ -105,7 +105,8 @@ describe.skipIf(whyNot !== undefined)(`four hosts${whyNot === undefined ? "" : `
     await stage.client.cancel({ id });
 
     await expect(come()).rejects.toBeInstanceOf(errors.AuthorizationError);
-    const own = { id: NodeId.parse(node), ...makeSessionRequest(NodeId.parse(node), seed) };
+    const coordinatorKey = (await readFile(`${stage.home(node)}/coordinator.key`, "utf8")).trim();
+    const own = { id: NodeId.parse(node), ...makeSessionRequest(NodeId.parse(node), coordinatorKey, seed) };
     await expect(stage.client.session(own)).rejects.toMatchObject({ code: "unauthorized" });
     await expect(daemons[node].start()).rejects.toThrow("has shut it out");
     await until("both tries are in the audit log", async () => {

@@ -1,9 +1,11 @@
 /**
  * Every port of every host, as the hosts themselves tell of them: they are those that docs/deployment.md names, and none of them gives
- * anything to whoever has no credential or a wrong one, but `/healthz`. The tailnet's ports are tried from a stranger's
- * host, those of the loopback from the host itself.
+ * anything to whoever has no credential or a wrong one, but `/healthz`. The ports of the tailnet and of the local network are tried
+ * from a stranger's host, those of the loopback from the host itself; in the local network all that is tried goes over TLS, and what is
+ * no TLS is told nothing.
  */
 import { connect as dial } from "node:net";
+import { connect as dialTls } from "node:tls";
 import { DatabaseSync } from "node:sqlite";
 import path from "node:path";
 import { connect, errors, nkeyAuthenticator } from "@nats-io/transport-node";
@@ -44,10 +46,13 @@ const ROUTES: readonly Route[] = [
   ...["OPTIONS", "TRACE", "PUT"].map((method) => ({ method, path: "/api/v1/tasks", scope: "viewer" })),
 ];
 
-/** Everything that comes back until the other side ends it. */
-function talk(port: number, said: string | Uint8Array): Promise<string> {
+/** Everything that comes back until the other side ends it. `ca`: over TLS. */
+function talk(port: number, said: string | Uint8Array, ca?: string): Promise<string> {
   return new Promise((resolve) => {
-    const socket = dial(port, "127.0.0.1", () => socket.write(said));
+    const socket =
+      ca === undefined
+        ? dial(port, "127.0.0.1", () => socket.write(said))
+        : dialTls({ port, host: "127.0.0.1", ca }, () => socket.write(said));
     let heard = "";
     socket.on("data", (piece) => (heard += piece.toString("latin1")));
     // However it ends.
@@ -57,7 +62,7 @@ function talk(port: number, said: string | Uint8Array): Promise<string> {
   });
 }
 
-describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
+describe.skipIf(whyNot !== undefined).each(["tailscale", "lan", "127.0.0.1"] as const)(
   `the ports of four hosts, with api.host %s${whyNot === undefined ? "" : ` (skipped: ${whyNot})`}`,
   (place) => {
     let stage: FourHosts;
@@ -69,8 +74,9 @@ describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
     beforeAll(async () => {
       stage = await openFourHosts({ place });
       const { client, listensOn } = stage;
-      if (place === "tailscale") await stage.join("nas1");
-      const from = place === "tailscale" ? stage.stranger : stage.lead;
+      const isLoopback = place === "127.0.0.1";
+      if (!isLoopback) await stage.join("nas1");
+      const from = isLoopback ? stage.lead : stage.stranger;
       api = await from.reach({ host: listensOn, port: API_PORT });
       nats = await from.reach({ host: listensOn, port: NATS_PORT });
       revoked = createNodeKeys();
@@ -101,6 +107,7 @@ describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
       ask(api, "", {
         ...{ method, path: at },
         headers: { authorization: undefined, host: `${stage.listensOn}:${API_PORT}`, ...headers },
+        ca: stage.ca,
         ...(body !== undefined && { body }),
       });
     /** A refusal in our own words, and nothing else. */
@@ -131,14 +138,15 @@ describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
       const script = `const [host, port] = process.argv.slice(1);
         const socket = require("node:net").connect({ host, port, timeout: 5000 });
         for (const event of ["connect", "error", "timeout"]) socket.once(event, (e) => { console.log(e?.code ?? event); process.exit(); });`;
-      for (const [host, reachable] of [
-        ["lead", place === "tailscale"],
-        ["nas1", false],
+      for (const [address, reachable] of [
+        [stage.listensOn, place !== "127.0.0.1"],
+        [stage.lead.address, place === "tailscale"],
+        [stage.nas1.address, false],
       ] as const) {
         for (const port of [API_PORT, NATS_PORT]) {
-          const argv = [...stage.stranger.inside, process.execPath, "-e", script, stage[host].address, String(port)];
+          const argv = [...stage.stranger.inside, process.execPath, "-e", script, address, String(port)];
           const said = (await run(argv[0] as string, argv.slice(1)).output()).trim();
-          expect({ host, port, said }).toEqual({ host, port, said: reachable ? "connect" : "ECONNREFUSED" });
+          expect({ address, port, said }).toEqual({ address, port, said: reachable ? "connect" : "ECONNREFUSED" });
         }
       }
     });
@@ -195,8 +203,9 @@ describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
     test("NATS: no key, a foreign one, a revoked one, a password", async () => {
       const foreign = createNodeKeys();
       const key = (keys: NodeKeys) => ({ authenticator: nkeyAuthenticator(keys.seed as Uint8Array) });
+      const tls = stage.ca === undefined ? {} : { tls: { ca: stage.ca, handshakeFirst: true } };
       for (const credential of [{}, { user: "admin", pass: "admin" }, { token: stage.cluster.token }, key(foreign), key(revoked)]) {
-        await expect(connect({ servers: `127.0.0.1:${nats}`, reconnect: false, ...credential })).rejects.toBeInstanceOf(
+        await expect(connect({ servers: `127.0.0.1:${nats}`, reconnect: false, ...tls, ...credential })).rejects.toBeInstanceOf(
           errors.AuthorizationError,
         );
       }
@@ -212,7 +221,7 @@ describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
       ["TLS", Buffer.from("16030100310100002d0303", "hex")],
       ["bytes", Buffer.alloc(4_096, 0xff)],
     ])("NATS, in raw bytes, %s: its greeting and a refusal", async (_what, said) => {
-      const lines = (await talk(nats, said)).split("\r\n").filter(Boolean);
+      const lines = (await talk(nats, said, stage.ca)).split("\r\n").filter(Boolean);
       expect(lines[0]).toMatch(/^INFO \{/);
       // It also asks whether anybody is still there.
       for (const line of lines.slice(1)) expect(line).toMatch(/^(-ERR |PING$)/);
@@ -231,9 +240,28 @@ describe.skipIf(whyNot !== undefined).each(["tailscale", "127.0.0.1"] as const)(
       ["a proxy's request", `GET http://127.0.0.1:${NATS_PORT}/ HTTP/1.1\r\nhost: 127.0.0.1:${NATS_PORT}\r\nconnection: close\r\n\r\n`],
       ["bytes", Buffer.alloc(4_096, 0xff)],
     ])("HTTP, in raw bytes, %s: a refusal or nothing", async (_what, said) => {
-      const heard = await talk(api, said);
+      const heard = await talk(api, said, stage.ca);
       expect(heard).toMatch(/^$|^HTTP\/1\.1 (4\d\d|503) /);
       for (const secret of secrets) expect(heard).not.toContain(secret);
+    });
+
+    test.skipIf(place !== "lan")("what is no TLS is told nothing, at either port", async () => {
+      const { token } = stage.cluster;
+      const words = [
+        "",
+        `GET /api/v1/nodes HTTP/1.1\r\nhost: ${stage.listensOn}:${API_PORT}\r\nauthorization: Bearer ${token}\r\n\r\n`,
+        'CONNECT {"verbose":true}\r\nPING\r\n',
+        Buffer.from("16030100310100002d0303", "hex"),
+        Buffer.alloc(4_096, 0xff),
+      ];
+      for (const port of [api, nats]) {
+        for (const said of words) {
+          const heard = await talk(port, said);
+          // TLS's own way of saying no is an alert of seven bytes.
+          expect(heard.length).toBeLessThanOrEqual(7);
+          expect(heard).not.toMatch(/HTTP|INFO|PONG/);
+        }
+      }
     });
   },
 );

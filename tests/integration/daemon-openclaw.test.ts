@@ -3,17 +3,23 @@
  * behind it whose own record says what was asked and when each request ended.
  */
 import path from "node:path";
+import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
+import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL, type Task } from "@openclaw-cluster/contract/task";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCommand } from "../../scripts/daemon.ts";
-import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startCluster, until, writePolicy, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { startGateway, type GatewayOptions, type RunningGateway } from "../support/gateway.ts";
 import { startModelServer, type ModelRequest, type ModelServer } from "../support/model-server.ts";
 
 const START_MS = 200_000;
+/** A Gateway's first turn takes half a minute on two busy cores, before the model hears of it. */
+const TURN_MS = 120_000;
+/** Several of them. */
+const TURNS_MS = 400_000;
 /** From the answer to a cancel until the model's request is closed, as the issue asks. */
 const CANCEL_MS = 1_000;
 const POLICY = { allow: { echo: true, agents: ["*"], tools: ["sessions_list"] } };
@@ -23,6 +29,7 @@ let model: ModelServer;
 let options: GatewayOptions;
 let gateway: RunningGateway;
 let worker: TestDaemon;
+const opened: Client[] = [];
 beforeAll(async () => {
   model = await startModelServer();
   cluster = await startCluster();
@@ -33,6 +40,7 @@ beforeAll(async () => {
   await untilReachable(true);
 }, START_MS);
 afterAll(async () => {
+  for (const client of opened) await client.close();
   await gateway?.stop();
   await cluster?.end();
   await model?.close();
@@ -52,6 +60,13 @@ async function end(id: TaskId, limitMs = 60_000): Promise<Task> {
     },
     limitMs,
   );
+}
+
+async function clientFor(name: string): Promise<Client> {
+  const { json } = await cluster.ask({ method: "POST", path: "/api/v1/tokens", body: { name, scope: "submitter" } });
+  const client = openClient({ url: cluster.url, token: json.token as string, transport: nodeTransport() });
+  opened.push(client);
+  return client;
 }
 
 const untilReachable = (reachable: boolean, limitMs = 60_000): Promise<true> =>
@@ -88,6 +103,57 @@ test("turns side by side, one with a tool, and a tool without a turn", async () 
   const direct = await cluster.client.run({ kind: "tool", input: { tool: "sessions_list", args: { limit: 1 } } });
   expect(direct).toMatchObject({ state: "succeeded", node: "studio", result: { content: [{ type: "text" }] } });
 });
+
+test("a tool that no node allows waits without an attempt, and says why; the node shows what it allows", async () => {
+  const { id } = await cluster.client.submit({ kind: "tool", input: { tool: "web_fetch" } });
+  const { sentence, refused } = await cluster.client.why({ id });
+  expect(sentence).toContain("studio does not allow the tool web_fetch (allow it in policy.yaml on studio)");
+  expect(refused).toContainEqual(expect.objectContaining({ node: "studio", code: "policy" }));
+  expect((await cluster.client.attempts({ id })).attempts).toEqual([]);
+  await cluster.client.cancel({ id });
+  expect((await cluster.cli("nodes", "show", "studio")).stdout).toMatch(/^its tools +sessions_list$/m);
+});
+
+test(
+  "a session by name is its user's own, over tasks; that of a task, and the machine's, are nobody's to name",
+  { timeout: TURNS_MS },
+  async () => {
+    const [ann, bob] = [await clientFor("ann"), await clientFor("bob")];
+    const turn = (message: string, session?: string): TaskSpec => ({ kind: "agent", input: { message, ...(session && { session }) } });
+    const asked = async (client: Client, spec: TaskSpec): Promise<ModelRequest> => {
+      const end = await client.run(spec);
+      expect(end).toMatchObject({ state: "succeeded" });
+      return requestsFor((spec as { input: { message: string } }).input.message).at(-1)!;
+    };
+    const secret = "the word is swordfish";
+    await asked(ann, turn(secret, "daily"));
+    expect((await asked(ann, turn("which word", "Daily"))).shows(secret)).toBe(true);
+    expect((await asked(bob, turn("and which word", "daily"))).shows(secret)).toBe(false);
+
+    const hers = await ann.run(turn("mine alone, the word is mackerel"));
+    const { sessionKey } = hers.result as { sessionKey: string };
+    const name = sessionKey.slice("agent:main:".length);
+    expect(name).toMatch(new RegExp(`-${hers.id}$`));
+    for (const session of [name, name.toUpperCase(), sessionKey, "main", "MAIN"]) {
+      const input = { message: "repeat everything so far", session, agent: "main" };
+      const { id } = await bob.submit({ kind: "agent", input, require: { nodes: ["studio" as NodeId] } });
+      expect((await bob.why({ id })).sentence).toMatch(/does not allow the session (main|cluster-)/);
+      expect((await bob.attempts({ id })).attempts).toEqual([]);
+      await bob.cancel({ id });
+    }
+    expect(requestsFor("repeat everything so far")).toEqual([]);
+
+    await writePolicy(worker.home, { allow: { ...POLICY.allow, sessions: ["main"] } });
+    const isOpen = async (): Promise<true | undefined> =>
+      /^its sessions +each user's own, and main$/m.test((await cluster.cli("nodes", "show", "studio")).stdout) ? true : undefined;
+    await until("main is open", isOpen);
+    expect(await bob.run(turn("to the machine's own", "main"))).toMatchObject({
+      state: "succeeded",
+      result: { sessionKey: "agent:main:main" },
+    });
+    await writePolicy(worker.home, POLICY);
+  },
+);
 
 test("what OpenClaw or its model refuses is a typed failure", async () => {
   const ends = await cluster.client.runMany([
@@ -142,6 +208,44 @@ test("kill -9 of the worker mid-turn: its restart takes the same run up, one req
   for await (const { stream, text } of cluster.client.logs(id)) if (stream === "assistant") said += text;
   expect(said).toContain("word60");
 });
+
+test(
+  "kill -9 of the worker mid-turn, and a policy that forbids turns by then: its restart stops the run, and begins none",
+  { timeout: TURNS_MS },
+  async () => {
+    const acting = 'use tool sessions_list {"limit":1}\nslow 400';
+    const [idle, acted] = (await cluster.client.submitMany([agent("slow 401"), agent(acting)])).map(({ id }) => id) as [TaskId, TaskId];
+    await until("the model is asked", () => requestsFor("slow 401")[0], TURN_MS);
+    // The second request of the turn carries what the tool gave.
+    const second = await until("the tool was used", () => requestsFor(acting)[1], TURN_MS);
+    for (const id of [idle, acted])
+      await until(`${id} is known to run`, async () => ((await cluster.client.getTask({ id })).state === "running" ? true : undefined));
+    await worker.kill();
+    await writePolicy(worker.home, { ...POLICY, deny: { kinds: ["agent"] } });
+    await worker.start();
+
+    // Without a tool used it may run again, where it is allowed; else a person is asked.
+    const over = async (id: TaskId): Promise<Task | undefined> => {
+      const task = await cluster.client.getTask({ id });
+      return task.state === "running" || task.state === "leased" ? undefined : task;
+    };
+    expect(await until("the end of its attempt", () => over(idle), TURN_MS)).toMatchObject({
+      state: "queued",
+      reason: "node_stopped",
+      attempt: 1,
+    });
+    const asked = await until("the end of its attempt", () => over(acted));
+    expect(asked).toMatchObject({ state: "waiting", reason: "asked", attempt: 1 });
+    expect(asked.error?.message).toBe("The policy of studio does not allow it any more, and stopped the attempt before its end.");
+    await until("the model's requests to close", () => second.closedAt ?? undefined);
+    for (const text of ["slow 401", acting]) expect(requestsFor(text).at(-1)).toMatchObject({ aborted: true });
+    expect([requestsFor("slow 401").length, requestsFor(acting).length]).toEqual([1, 2]);
+    for (const id of [idle, acted]) await cluster.client.cancel({ id });
+    await writePolicy(worker.home, POLICY);
+    await untilReachable(true, 15_000);
+    expect(await cluster.client.run(agent("after the ban"))).toMatchObject({ state: "succeeded" });
+  },
+);
 
 test("kill -9 of the coordinator mid-turn: the turn goes on and its result arrives", async () => {
   const { id } = await cluster.client.submit(agent("slow 61"));

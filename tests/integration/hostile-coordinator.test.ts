@@ -12,6 +12,8 @@ import type { Finished, Heartbeat, Report } from "@openclaw-cluster/contract/wir
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ANY_HEARTBEAT, ANY_REPORT, offersTo } from "../../cluster/src/bus/subjects.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
+import { proveSession } from "../../cluster/src/trust/session-proof.ts";
+import { signer } from "../../cluster/src/trust/signature.ts";
 import { startDaemon, type StartedDaemon } from "../../scripts/daemon.ts";
 import { startApi, type TestApi } from "../support/api-server.ts";
 import { until, writePolicy } from "../support/daemon.ts";
@@ -56,15 +58,9 @@ beforeAll(async () => {
   // Lets its key in; the daemon takes the connection's place.
   await (await nats.connectAs(NODE, keys)).close();
   api = await startApi();
-  api.coordinator.session = async () => ({
-    node: NODE,
-    cluster: CLUSTER,
-    state: "approved",
-    busUrls: [nats.server.url],
-    coordinatorKey: nats.coordinatorKeys.publicKey,
-    epoch: EPOCH,
-    now: Date.now(),
-  });
+  const { publicKey: coordinatorKey, seed } = nats.coordinatorKeys;
+  const told = { node: NODE, cluster: CLUSTER, state: "approved" as const, busUrls: [nats.server.url], coordinatorKey, epoch: EPOCH };
+  api.coordinator.session = async (_id, request) => proveSession({ ...told, now: Date.now() }, request, signer(seed));
   const bus = nats.coordinatorBus;
   bus.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {
     ({ boot } = body as Heartbeat);

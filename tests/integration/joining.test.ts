@@ -1,5 +1,6 @@
 /** A machine comes into a real cluster with a code, as a person does it, works there, and is shut out again. */
 import { readdir, readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { NodeId } from "@openclaw-cluster/contract/ids";
@@ -67,12 +68,22 @@ test("without --approve it waits until somebody lets it in", async () => {
   const invited = await cluster.cli("invite", "--node-id", "nas", "--json");
   const joined = await there("join", "--no-start", invited.json.code as string);
   expect(joined.stdout).toContain("nas has joined openclaw and waits to be let in");
-  expect((await cluster.cli("nodes")).stdout).toMatch(/nas +pending/);
+  const listed = (await cluster.cli("nodes")).stdout;
+  expect(listed).toMatch(/nas +pending/);
+  // The same on both sides, for two people to compare.
+  const [key] = /(?:[A-Z2-7]{4}-){4}[A-Z2-7]{4}/.exec(joined.stdout) ?? [];
+  expect(listed).toContain(`nas waits to be let in: key ${key}, says it is ${hostname()} (${process.platform}), came from 127.0.0.1`);
+  expect((await cluster.cli("nodes", "show", "nas")).stdout).toContain(key);
+  expect((await cluster.cli("nodes", "show", "nas", "--json")).json).toMatchObject({ fingerprint: key });
+  expect((await there("join", "--no-start", invited.json.code as string, "--json")).stdout).toContain(`"fingerprint": "${key}"`);
   const started = nas?.start();
   await until("it waits", async () => (await cluster.client.node({ id: NAS })).state === "pending" || undefined);
-  expect((await cluster.cli("nodes", "approve", "nas")).code).toBe(0);
+  expect(await cluster.cli("nodes", "approve", "nas")).toMatchObject({ code: 0, stdout: expect.stringContaining(key as string) as string });
   await started;
   await inState("ready");
+  const { entries } = await cluster.client.audit({ limit: 500 });
+  for (const what of ["node.joined", "node.approved"])
+    expect(entries.findLast(({ action }) => action === what)?.object).toContain(`key ${key}`);
 });
 
 test("all of it is in the audit log, by whom, in a chain that shows when somebody changes it", async () => {

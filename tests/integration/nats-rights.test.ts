@@ -6,7 +6,7 @@ import type { Bus } from "../../cluster/src/bus/bus.ts";
 import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { openConnection, type Connection } from "../../cluster/src/bus/nats-connection.ts";
-import { blobName, heartbeatFrom, offersTo, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import { blobName, heartbeatFrom, offersTo, outputOf, reportFrom, wordFrom } from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { startTestNats, type TestNats } from "../support/nats.ts";
@@ -44,6 +44,7 @@ test("a node cannot publish what another node, the coordinator or the server wou
     offersTo(A),
     offersTo(B),
     outputOf(B, TASK, 1),
+    wordFrom(B),
     "ocx.up",
     "ocx.up.a",
     "_INBOX_b.x.y",
@@ -79,10 +80,14 @@ test.each([
 test.each([
   "$JS.API.INFO",
   "$JS.API.STREAM.NAMES",
-  "$JS.API.STREAM.DELETE.OCX_OUTPUT",
-  "$JS.API.STREAM.PURGE.OCX_BLOBS",
-  "$JS.API.DIRECT.GET.OCX_BLOBS",
-  "$JS.API.CONSUMER.CREATE.OCX_OUTPUT",
+  "$JS.API.STREAM.INFO.OCX_OUT_b",
+  "$JS.API.STREAM.DELETE.OCX_OUT_b",
+  "$JS.API.STREAM.PURGE.OCX_BLOB_b",
+  "$JS.API.DIRECT.GET.OCX_BLOB_b",
+  "$JS.API.CONSUMER.CREATE.OCX_OUT_b",
+  // Its own neither.
+  "$JS.API.DIRECT.GET.OCX_BLOB_a",
+  "$JS.API.STREAM.PURGE.OCX_OUT_a",
   "$SYS.REQ.SERVER.PING",
 ])("a node cannot ask %s", async (subject) => {
   await expect(raw.nc.request(subject, "{}", { timeout: 2_000 })).rejects.toMatchObject({ cause: { name: "PermissionViolationError" } });
@@ -93,7 +98,7 @@ test("through our own client the same refusals are `forbidden`", async () => {
   await expect(a.putBlob(blobName(B, TASK, 1), new Uint8Array(8))).rejects.toMatchObject({ code: "forbidden" });
   await expect(a.getBlob(blobName(A, TASK, 1))).rejects.toMatchObject({ code: "forbidden" });
   await expect(a.request(reportFrom(B), {}, 2_000)).rejects.toMatchObject({ code: "forbidden" });
-  const reading = a.read(outputOfTask(TASK), { follow: false })[Symbol.asyncIterator]();
+  const reading = a.read(outputOf(A, TASK, 1), { follow: false })[Symbol.asyncIterator]();
   await expect(reading.next()).rejects.toMatchObject({ code: "forbidden" });
 });
 

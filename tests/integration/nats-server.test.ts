@@ -12,7 +12,7 @@ import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { watchAddresses } from "../../cluster/src/bus/nats-address.ts";
 import { openConnection } from "../../cluster/src/bus/nats-connection.ts";
 import { startNatsServer } from "../../cluster/src/bus/nats-server.ts";
-import { heartbeatFrom, inboxOf, outputOf, outputOfTask, reportFrom } from "../../cluster/src/bus/subjects.ts";
+import { heartbeatFrom, inboxOf, outputOf, reportFrom } from "../../cluster/src/bus/subjects.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { natsIn, startTestNats, type TestNats } from "../support/nats.ts";
@@ -113,7 +113,7 @@ test("kill -9 of the server: same port, everybody returns, a following reader mi
   const end = new AbortController();
   const got: number[] = [];
   const reading = (async () => {
-    for await (const { body } of coordinator.read(outputOfTask(TASK), { follow: true, signal: end.signal }))
+    for await (const { body } of coordinator.read(outputOf(A, TASK, 1), { follow: true, signal: end.signal }))
       got.push((body as { n: number }).n);
   })();
   const total = 60;
@@ -160,7 +160,7 @@ test("the server dies and its folder is deleted: it starts again, with its nodes
   const end = new AbortController();
   const got: unknown[] = [];
   const reading = (async () => {
-    for await (const { body } of nats.coordinatorBus.read(outputOfTask(TASK), { follow: true, signal: end.signal })) got.push(body);
+    for await (const { body } of nats.coordinatorBus.read(outputOf(A, TASK, 1), { follow: true, signal: end.signal })) got.push(body);
   })();
   for (let n = 0; n < 10; n += 1) await a.append(outputOf(A, TASK, 1), `before ${n}`);
   await expect.poll(() => got.length, WAIT).toBe(10);

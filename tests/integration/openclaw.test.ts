@@ -66,7 +66,8 @@ function another(change?: Parameters<typeof connect>[0]): Gateway {
 
 function turnOf(message: string): Turn {
   runs += 1;
-  return { runId: `ocx-test-t${runs}-a1-e1`, message, agent: "main", sessionKey: `agent:main:cluster-test-t${runs}`, timeoutMs: 120_000 };
+  const sessionKey = `agent:main:cluster-test-t${runs}`;
+  return { runId: `ocx-test-t${runs}-a1-e1`, message, agent: "main", sessionKey, timeoutMs: 120_000, permit: () => undefined };
 }
 
 async function until<T>(what: string, find: () => T | undefined, limitMs = 60_000): Promise<T> {
@@ -169,6 +170,13 @@ describe("a turn", () => {
     expect(end).toMatchObject({ kind: "failed", code: "throttled", reason: "rate_limit", retryAfterMs: 3_600_000 });
     // R2: OpenClaw does not wait for the hour either.
     expect(await gateway.turn(turn, never, () => undefined)).toMatchObject({ kind: "aborted" });
+  });
+
+  test("agents and sessions in capitals are the same ones, and capitals lead to no other", async () => {
+    const small = { ...turnOf("said in small letters"), sessionKey: "agent:main:cluster-test-fold" };
+    const capitals = { ...turnOf("asked in capitals"), agent: "MAIN", sessionKey: "agent:MAIN:CLUSTER-TEST-FOLD" };
+    for (const turn of [small, capitals]) expect(await gateway.turn(turn, never, () => undefined)).toMatchObject({ kind: "done" });
+    expect((await firstRequest(capitals.message)).shows(small.message)).toBe(true);
   });
 
   test("the same run id twice is one run", async () => {

@@ -93,6 +93,20 @@ describe.skipIf(whyNoHosts() !== undefined)("in a tailnet", () => {
     const { stdout } = await onLeadRun("doctor");
     expect(stdout).toMatch(new RegExp(`^ok +Tailscale +${LEAD} \\(${SELF.name.replaceAll(".", "\\.")}\\)`, "m"));
   });
+
+  test("an address of the range that Tailscale does not call this machine's own speaks TLS: it may be a provider's", async () => {
+    const other = await hosts.add("other", []);
+    const started = await startCluster({ api: { host: other.address, port: 0 } }, { manner: { under: other.inside, env: stub.env } });
+    try {
+      expect(new URL(started.url)).toMatchObject({ protocol: "https:", hostname: other.address });
+      const conf = await readFile(path.join(started.lead.home, "data", "nats", "nats.conf"), "utf8");
+      expect(conf).toMatch(/^tls \{$/m);
+      const told = await runCommand(["nodes", "--home", started.lead.home], { under: other.inside, env: stub.env }).ended();
+      expect(told).toMatchObject({ code: 0, stderr: "" });
+    } finally {
+      await started.end();
+    }
+  });
 });
 
 test("where the coordinator is on the loopback, invite says which setting lets the tailnet in", async () => {

@@ -5,6 +5,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
 import { EMPTY_CHAIN, follow } from "../../cluster/src/trust/audit-chain.ts";
+import { fingerprintOf } from "../../cluster/src/trust/fingerprint.ts";
 import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinRequest } from "../../cluster/src/trust/join-proof.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
@@ -47,8 +48,8 @@ test("every act of an administrator, by whom and on what, and nothing of a secre
   await coordinator.removeNode(NAS, ANN);
   expect(await told()).toEqual([
     `${ANN} node.invited ${id} for nas`,
-    `node nas node.joined ${id}, nas.local`,
-    `${ANN} node.approved nas`,
+    `node nas node.joined ${id}, key ${fingerprintOf(publicKey)}, nas.local`,
+    `${ANN} node.approved nas, key ${fingerprintOf(publicKey)}`,
     `${ANN} node.changed nas`,
     `${ANN} node.drained nas`,
     `${ANN} node.resumed nas`,

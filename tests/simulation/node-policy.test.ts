@@ -66,6 +66,28 @@ test("where the coordinator does not know it, the node refuses by itself, no ret
   expect(await stateOf(hers)).toBe("succeeded");
 });
 
+test("a tool, or a conversation of the machine's, that no node allows costs no attempt, and why says so", async () => {
+  const openclaw = { version: "1", reachable: true, agents: ["main"], models: [] };
+  const policy = Policy.parse({ version: 1, allow: { agents: ["*"], tools: ["web_fetch"] } });
+  await cluster.addWorker("studio", { kinds: ["echo", "tool", "agent"], openclaw }, policy);
+  const refused: [TaskSpec, string][] = [
+    [{ kind: "tool", input: { tool: "exec" } }, "the tool exec"],
+    [{ kind: "tool", input: { tool: "web_fetch", session: "main" } }, "the session main"],
+    [{ kind: "agent", input: { message: "go on", session: "cluster-abcd1234-t1" } }, "the session cluster-abcd1234-t1"],
+  ];
+  for (const [spec, what] of refused) {
+    const id = await submit(BOB, spec);
+    await pass(1_000);
+    expect((await cluster.coordinator.why(id)).sentence).toContain(`studio does not allow ${what} (allow it in policy.yaml on studio)`);
+    expect(await cluster.coordinator.attempts(id)).toEqual([]);
+  }
+  for (const spec of [
+    { kind: "tool", input: { tool: "web_fetch" } },
+    { kind: "agent", input: { message: "go on", session: "daily" } },
+  ] as const)
+    expect(cluster.coordinator.plan([spec], BOB)[0]?.node).toBe("studio");
+});
+
 test("in quiet hours it takes nothing; when they are over it says so, and the work begins", async () => {
   await cluster.addWorker("studio", {}, NIGHTS);
   const id = await submit(ANN);

@@ -3,6 +3,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import { InviteRequest, type JoinRequest } from "@openclaw-cluster/contract/join";
 import { afterEach, expect, test } from "vitest";
 import type { Whois } from "../../cluster/src/system/tailscale-whois.ts";
+import { fingerprintOf } from "../../cluster/src/trust/fingerprint.ts";
 import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinRequest } from "../../cluster/src/trust/join-proof.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
@@ -47,7 +48,9 @@ test("login and machine are kept with the node, over a restart, and stand in the
   const joinedFrom = { address: PEER.address, login: "ann@example.com", machine: "nas.tail1a2b3.ts.net", tags: [] };
   expect(cluster.coordinator.node(NAS)).toMatchObject({ joinedFrom });
   const [joined] = await told("node.joined");
-  expect(joined).toContain(`node nas: ${request.invite}, ann@example.com (nas.tail1a2b3.ts.net) at ${PEER.address}, hhh`);
+  expect(joined).toContain(
+    `node nas: ${request.invite}, key ${fingerprintOf(request.publicKey)}, ann@example.com (nas.tail1a2b3.ts.net) at ${PEER.address}, hhh`,
+  );
 });
 
 test.each<[string, readonly string[], Whois]>([

@@ -1,5 +1,6 @@
 /** The API on a free port over a FakeCoordinator, with a token of each scope, and a plain way to ask it anything. */
 import { request, type IncomingHttpHeaders } from "node:http";
+import { request as requestTls } from "node:https";
 import { connect, type Socket } from "node:net";
 import { openApi, type Api } from "../../cluster/src/api/api.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
@@ -17,6 +18,8 @@ export interface Question {
   readonly body?: unknown;
   /** The address that it is asked from. */
   readonly localAddress?: string;
+  /** Who has certified the server, where it speaks TLS. */
+  readonly ca?: string | undefined;
 }
 
 export interface Answered {
@@ -44,6 +47,9 @@ interface ApiOptions {
   /** It speaks TLS then, which `ask` does not. */
   readonly certificate?: ServerCertificate;
 }
+
+/** By which name it is known, whatever the Host header says. */
+const CERTIFIED = { servername: "localhost" };
 
 export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
   const coordinator = new FakeCoordinator();
@@ -74,7 +80,11 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
   };
 }
 
-export function ask(port: number, token: string, { method = "GET", path, headers = {}, body, localAddress }: Question): Promise<Answered> {
+export function ask(
+  port: number,
+  token: string,
+  { method = "GET", path, headers = {}, body, localAddress, ca }: Question,
+): Promise<Answered> {
   const raw = body === undefined || typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
   const all: Record<string, string | undefined> = {
     authorization: `Bearer ${token}`,
@@ -84,7 +94,17 @@ export function ask(port: number, token: string, { method = "GET", path, headers
   const sent = Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined));
   return new Promise((resolve, reject) => {
     const from = localAddress === undefined ? {} : { localAddress };
-    const asked = request({ host: "127.0.0.1", port, method, path, headers: sent, agent: false, ...from }, (answer) => {
+    const options = {
+      host: "127.0.0.1",
+      port,
+      method,
+      path,
+      headers: sent,
+      agent: false,
+      ...from,
+      ...(ca !== undefined && { ca, ...CERTIFIED }),
+    };
+    const asked = (ca === undefined ? request : requestTls)(options, (answer) => {
       let text = "";
       answer.setEncoding("utf8");
       answer.on("data", (piece: string) => (text += piece));

@@ -2,6 +2,8 @@
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
+import { fingerprintOf } from "../../cluster/src/trust/fingerprint.ts";
+import { keyFor } from "./fake-keys.ts";
 
 export const NODE = "studio" as NodeId;
 export const STARTED_AT = 1_700_000_000_000;
@@ -9,6 +11,7 @@ export const STARTED_AT = 1_700_000_000_000;
 export const SAMPLE_NODE: Node = {
   id: NODE,
   state: "ready",
+  fingerprint: fingerprintOf(keyFor(NODE)),
   draining: false,
   labels: { room: "office" },
   slots: 4,

@@ -2,16 +2,22 @@
 import { createHash } from "node:crypto";
 import { plainEnvelopes, type Envelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { sealedEnvelopes } from "../../cluster/src/bus/envelopes.ts";
-import { COORDINATOR } from "../../cluster/src/bus/subjects.ts";
+import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import type { OwnLife } from "../../cluster/src/trust/life.ts";
+import { signer } from "../../cluster/src/trust/signature.ts";
 
-/** What looks like the public key of this party. */
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/** What looks like the public key of this party, and is no other's. */
 export function keyFor(party: string): string {
-  const letters = party.toUpperCase().replaceAll(/[^A-Z2-7]/g, "A");
-  return `U${letters.padEnd(55, "A")}`;
+  const letters = Array.from(createHash("sha512").update(party).digest(), (byte) => LETTERS[byte % LETTERS.length]);
+  return `U${letters.slice(0, 55).join("")}`;
 }
 
-export const COORDINATOR_KEY = keyFor(COORDINATOR);
+const coordinator = createNodeKeys();
+/** A real one, with which it signs what it answers over HTTP. On the bus in memory it seals by keyFor, as everybody. */
+export const COORDINATOR_KEY = coordinator.publicKey;
+export const signAsCoordinator = signer(coordinator.seed);
 
 /** 64 bytes, as Ed25519's. */
 function signatureOf(publicKey: string, words: Uint8Array): Buffer {

@@ -2,17 +2,20 @@
 import type { AuditPage } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId, taskId, type NodeId } from "@openclaw-cluster/contract/ids";
-import type { Invite, InviteRequest, JoinReply, JoinRequest, Session } from "@openclaw-cluster/contract/join";
+import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { LeaveRequest, Leaving, Probe, Rotated, RotateRequest } from "@openclaw-cluster/contract/membership";
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import type { TokenId, TokenMade, TokenRequest, TokenView } from "@openclaw-cluster/contract/token";
 import type { ApiTokenRow } from "../../cluster/src/store/store.ts";
 import { createInvitation, writeJoinCode } from "../../cluster/src/trust/join-code.ts";
 import { joinKey, makeJoinReply } from "../../cluster/src/trust/join-proof.ts";
+import { proveRefusal, proveSession } from "../../cluster/src/trust/session-proof.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
 import { AUTHORITY } from "./authority.ts";
 import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
-import { COORDINATOR_KEY } from "./fake-keys.ts";
+import { COORDINATOR_KEY, signAsCoordinator } from "./fake-keys.ts";
+
+const CLUSTER = ClusterId.parse("abcd1234");
 
 export class FakeTrust {
   readonly rows = new Map<string, ApiTokenRow>();
@@ -73,18 +76,25 @@ export class FakeTrust {
     return { ...viewOf(row), token };
   }
 
-  async probe(id: NodeId): Promise<Probe> {
-    const { cluster } = await this.session(id);
-    return { cluster, name: "test", version: "0.1.0", task: taskId(1), state: "succeeded", node: SAMPLE_NODE };
+  /** What probes wait for, once their proof was judged. */
+  probing: Promise<unknown> = Promise.resolve();
+  probed = 0;
+
+  async probe(id: NodeId, _request?: unknown, _signal?: unknown, proven?: () => void): Promise<Probe> {
+    known(id);
+    this.probed += 1;
+    proven?.();
+    await this.probing;
+    return { cluster: CLUSTER, name: "test", version: "0.1.0", task: taskId(1), state: "succeeded", node: SAMPLE_NODE };
   }
 
   async leave(id: NodeId, { wish }: LeaveRequest): Promise<Leaving> {
-    await this.session(id);
+    known(id);
     return { node: id, gone: wish === "go", wasDraining: false, held: 0, tasks: [] };
   }
 
   async rotate(id: NodeId, { publicKey }: RotateRequest): Promise<Rotated> {
-    await this.session(id);
+    known(id);
     return { node: id, publicKey };
   }
 
@@ -113,7 +123,7 @@ export class FakeTrust {
     return makeJoinReply(
       {
         node: request.node,
-        cluster: ClusterId.parse("abcd1234"),
+        cluster: CLUSTER,
         name: "test",
         state: "pending",
         coordinatorKey: COORDINATOR_KEY,
@@ -124,15 +134,22 @@ export class FakeTrust {
     );
   }
 
-  async session(id: NodeId): Promise<Session> {
-    if (id === "stranger") throw new ClusterError("unauthorized", "There is no such node with that key.");
+  async session(id: NodeId, request: SessionRequest): Promise<Session> {
+    known(id, request);
     const told = { busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT };
-    return { node: id, cluster: ClusterId.parse("abcd1234"), state: "approved", ...told };
+    return proveSession({ node: id, cluster: CLUSTER, state: "approved", ...told }, request, signAsCoordinator);
   }
 
   protected check(): void {
     if (this.fault !== undefined) throw this.fault;
   }
+}
+
+/** Everybody but the id `stranger`, who is told so with a signature, where that is asked for. */
+function known(id: NodeId, request?: SessionRequest): void {
+  if (id !== "stranger") return;
+  const proof = request && { proof: proveRefusal(id, "unauthorized", request, signAsCoordinator) };
+  throw new ClusterError("unauthorized", "There is no such node with that key.", proof);
 }
 
 function viewOf({ id, name, user = name, scope, createdAt }: ApiTokenRow): TokenView {

@@ -3,6 +3,7 @@
  *
  * T1. A gap is an error: what was left out may be the very thing that the test looks for.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
@@ -10,9 +11,14 @@ import type { NodeState } from "@openclaw-cluster/contract/node";
 import { TERMINAL, type TaskState } from "@openclaw-cluster/contract/task";
 import { until } from "./daemon.ts";
 
+/** From an answer to its news. */
+const TOLD_MS = 20;
+
 export interface Feed {
   /** Since the feed was opened, in the order of their commits. */
   readonly events: readonly ClusterEvent[];
+  /** Resolves when what is committed from now on is heard; runs tasks of its own for it. */
+  open(): Promise<void>;
   /** Resolves when everything was heard that was committed before; runs a task of its own for it. */
   hearOut(): Promise<void>;
   /** Rejects if the feed had broken. */
@@ -30,14 +36,25 @@ export function listen(client: Client): Feed {
     }
   };
   const hearing = hear().catch((error: unknown) => (fault = error));
+  const isOver = (id: TaskId): boolean =>
+    events.findLast((event) => event.type === "task" && event.task === id && TERMINAL.has(event.state)) !== undefined;
+  const echo = async (): Promise<TaskId> => (await client.run({ kind: "echo", input: {} })).id;
+  const untilHeard = async (what: string, isHeard: () => boolean | Promise<boolean>): Promise<void> => {
+    await until(what, async () => (fault !== undefined || (await isHeard()) ? true : undefined));
+    if (fault !== undefined) throw fault;
+  };
   return {
     events,
+    async open() {
+      await untilHeard("the feed is open", async () => {
+        const id = await echo();
+        await pause(TOLD_MS);
+        return isOver(id);
+      });
+    },
     async hearOut() {
-      const { id } = await client.run({ kind: "echo", input: {} });
-      const told = (): boolean =>
-        events.findLast((event) => event.type === "task" && event.task === id && TERMINAL.has(event.state)) !== undefined;
-      await until("the feed has told everything", () => (fault !== undefined || told() ? true : undefined));
-      if (fault !== undefined) throw fault;
+      const id = await echo();
+      await untilHeard("the feed has told everything", () => isOver(id));
     },
     async end() {
       leave.abort();

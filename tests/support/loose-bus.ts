@@ -1,5 +1,6 @@
 /** A connection that can be cut and healed, as a cable can: the worker's tests and the simulation pull at it. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Bus, Kept, Message, ReadOptions, Subscription } from "../../cluster/src/bus/bus.ts";
 
 export class LooseBus implements Bus {
@@ -48,8 +49,12 @@ export class LooseBus implements Bus {
     await this.inner.append(subject, body);
   }
 
-  read(pattern: string, options: ReadOptions): AsyncIterable<Kept> {
-    return this.inner.read(pattern, options);
+  read(subject: string, options: ReadOptions): AsyncIterable<Kept> {
+    return this.inner.read(subject, options);
+  }
+
+  keepFor(nodes: readonly NodeId[]): Promise<void> {
+    return this.inner.keepFor(nodes);
   }
 
   async putBlob(name: string, bytes: Uint8Array): Promise<void> {

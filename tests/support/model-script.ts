@@ -63,7 +63,7 @@ function humanIndex(messages: readonly ChatMessage[]): number {
   return messages.findLastIndex((message) => message.role === "user" && !plain(message).includes(INTERNAL));
 }
 
-function plain(message: ChatMessage): string {
+export function plain(message: ChatMessage): string {
   if (typeof message.content === "string") return message.content;
   return (message.content ?? []).map((part) => part.text ?? "").join("");
 }

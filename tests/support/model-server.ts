@@ -10,7 +10,7 @@ import { appendFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import { type ChatMessage, type Reply, humanText, replyTo } from "./model-script.ts";
+import { type ChatMessage, type Reply, humanText, plain, replyTo } from "./model-script.ts";
 
 export interface ModelRequest {
   readonly at: number;
@@ -19,6 +19,8 @@ export interface ModelRequest {
   /** What the person wrote, without what OpenClaw wraps around it. */
   readonly text: string;
   readonly model: string;
+  /** Does any message of the conversation, as it was sent here, hold these words? */
+  readonly shows: (words: string) => boolean;
   closedAt?: number;
   /** The client closed the connection before the answer was complete. */
   aborted: boolean;
@@ -88,7 +90,9 @@ async function answer(
     return sendJson(response, 404, { error: { message: "only POST /v1/chat/completions", type: "invalid_request_error" } });
   }
   const body = JSON.parse(await readBody(request)) as ChatBody;
-  const record: ModelRequest = { at: Date.now(), gateway: key, text: humanText(body.messages), model: body.model, aborted: false };
+  const { messages, model } = body;
+  const shows = (words: string): boolean => messages.some((message) => plain(message).includes(words));
+  const record: ModelRequest = { at: Date.now(), gateway: key, text: humanText(messages), model, shows, aborted: false };
   requests.push(record);
   response.once("close", () => finish(record, response.writableFinished));
   const reply = replyTo(body.messages);

@@ -11,6 +11,7 @@ import { plainEnvelopes } from "../../cluster/src/bus/envelope-door.ts";
 import { openEnvelopes } from "../../cluster/src/bus/envelopes.ts";
 import { connectNats } from "../../cluster/src/bus/nats.ts";
 import { startNatsServer, type NatsServer, type NatsServerOptions } from "../../cluster/src/bus/nats-server.ts";
+import type { Rations } from "../../cluster/src/bus/rations.ts";
 import { COORDINATOR } from "../../cluster/src/bus/subjects.ts";
 import { resolveBinary } from "../../cluster/src/system/binaries.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
@@ -40,8 +41,8 @@ export async function natsIn(folder: string): Promise<NatsServerOptions> {
   return { binary, folder, port: 0, coordinator: createNodeKeys(), nodes: [], log: silentLog, clock: systemClock };
 }
 
-/** `plain`: nothing is sealed, so that what nats-server alone keeps away shows. */
-export async function startTestNats({ plain = false }: { plain?: boolean } = {}): Promise<TestNats> {
+/** `plain`: nothing is sealed, so that what nats-server alone keeps away shows. `rations`: of what the coordinator hears. */
+export async function startTestNats({ plain = false, rations }: { plain?: boolean; rations?: Rations } = {}): Promise<TestNats> {
   const folder = await mkdtemp(join(tmpdir(), "ocx-nats-"));
   const coordinatorKeys = createNodeKeys();
   const server = await startNatsServer({ ...(await natsIn(folder)), coordinator: coordinatorKeys });
@@ -49,11 +50,20 @@ export async function startTestNats({ plain = false }: { plain?: boolean } = {})
   const keyOf = (party: string): string | undefined => (party === COORDINATOR ? coordinatorKeys.publicKey : nodes.get(party as NodeId));
   const connect = (seed: Uint8Array, node?: NodeId): Promise<Bus> => {
     const envelopes = plain ? plainEnvelopes() : openEnvelopes({ self: node ?? COORDINATOR, seed, keyOf });
-    return connectNats({ urls: [server.url], seed, envelopes, log: silentLog, ...(node !== undefined && { node }) });
+    return connectNats({
+      urls: [server.url],
+      seed,
+      envelopes,
+      log: silentLog,
+      ...(node === undefined ? rations && { rations } : { node }),
+    });
   };
   const coordinatorBus = await connect(coordinatorKeys.seed);
   const buses = [coordinatorBus];
-  const authorize = (): Promise<void> => server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+  const authorize = async (): Promise<void> => {
+    await server.authorize([...nodes].map(([id, publicKey]) => ({ id, publicKey })));
+    await coordinatorBus.keepFor([...nodes.keys()]);
+  };
   return {
     server,
     folder,

@@ -190,7 +190,7 @@ export async function listAll(client: Client, label?: string): Promise<Task[]> {
   return tasks;
 }
 
-export interface Watch extends Pick<Feed, "events"> {
+export interface Watch extends Pick<Feed, "events" | "open"> {
   /** Waits for each task's end, and for the news of it; then the watch is over. What was promised of them and is not so. */
   broken(tasks: readonly TaskId[]): Promise<string[]>;
 }
@@ -200,6 +200,7 @@ export function watchTasks(client: Client): Watch {
   const feed = listen(client);
   return {
     events: feed.events,
+    open: () => feed.open(),
     async broken(tasks) {
       const promises = new Promises();
       for (const id of tasks) {

@@ -8,10 +8,12 @@ import path from "node:path";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { openRamNet, type RamNet } from "../../cluster/src/bus/ram.ts";
+import { Rations } from "../../cluster/src/bus/rations.ts";
 import type { Coordinator } from "../../cluster/src/coordinator/coordinator.ts";
 import type { LeadParts } from "../../cluster/src/coordinator/lead-parts.ts";
 import { openCoordinator } from "../../cluster/src/coordinator/open.ts";
-import { DEFAULT_POLICY, summary, type Policy } from "../../cluster/src/core/policy.ts";
+import { DEFAULT_POLICY, type Policy } from "../../cluster/src/core/policy.ts";
+import { summary } from "../../cluster/src/core/policy-facts.ts";
 import { echoExecutor } from "../../cluster/src/executors/echo.ts";
 import type { Executor } from "../../cluster/src/executors/executors.ts";
 import { openRamStore } from "../../cluster/src/store/ram.ts";
@@ -21,7 +23,7 @@ import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import { Keyring } from "../../cluster/src/trust/keyring.ts";
 import { openWorker, type Worker } from "../../cluster/src/worker/worker.ts";
 import { AUTHORITY } from "./authority.ts";
-import { COORDINATOR_KEY, keyFor } from "./fake-keys.ts";
+import { COORDINATOR_KEY, keyFor, signAsCoordinator } from "./fake-keys.ts";
 
 export interface RamCluster {
   readonly coordinator: Coordinator;
@@ -79,9 +81,10 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
     openCoordinator({
       ...CALLED,
       store,
-      bus: net.connect("coordinator"),
+      bus: net.connect("coordinator", clock, undefined, new Rations(clock)),
       keyring: new Keyring(),
       coordinatorKey: COORDINATOR_KEY,
+      sign: signAsCoordinator,
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],

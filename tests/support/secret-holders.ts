@@ -1,6 +1,6 @@
 /** Every secret of a stage, read from where it lies, and the files that may hold it. */
 import { createPrivateKey } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fromSeed } from "@nats-io/nkeys";
 import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
@@ -34,7 +34,8 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
     [path.join(studio.home, "gateway.token"), "refused token of the Gateway"],
     [path.join(studio.home, "secrets.yaml"), "secret that tasks name"],
   ]);
-  const seeds = [cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)].map((home) => path.join(home, "node.seed"));
+  // Of one that was not let in, it lies where the coordinator's name is on it (compose/joining-key.ts).
+  const seeds = await Promise.all([cluster.lead.home, studio.home, joined.home, path.join(folder, STRANGER)].map(seedIn));
   const [coordinators, copy] = ["", "backups/identity"].map((place) => path.join(cluster.lead.home, place, "coordinator.seed"));
   for (const file of [...seeds, coordinators as string]) {
     const name = `${path.basename(file)} of ${path.basename(path.dirname(file))}`;
@@ -52,6 +53,10 @@ export async function findHolders({ cluster, studio, joined, folder, code }: Sta
   }
   await addAuthorityKey(cluster.lead.home, secrets, files);
   return { secrets, files };
+}
+
+async function seedIn(home: string): Promise<string> {
+  return path.join(home, (await readdir(home)).find((name) => name.startsWith("node.seed")) ?? "node.seed");
 }
 
 async function addAuthorityKey(home: string, secrets: Secret[], files: Map<string, string>): Promise<void> {

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import { TaskId, type ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskKind, TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import {
@@ -21,7 +21,7 @@ import {
 } from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
 import { openRamNet, type Faults, type RamNet } from "../../cluster/src/bus/ram.ts";
-import { ANY_HEARTBEAT, ANY_REPORT, controlTo, offersTo } from "../../cluster/src/bus/subjects.ts";
+import { ANY_HEARTBEAT, ANY_REPORT, controlTo, offersTo, outputOf } from "../../cluster/src/bus/subjects.ts";
 import { Policy } from "../../cluster/src/core/policy.ts";
 import { echoExecutor } from "../../cluster/src/executors/echo.ts";
 import type { Execution, Executor } from "../../cluster/src/executors/executors.ts";
@@ -198,9 +198,10 @@ export class WorkerGround {
     return (await this.end(n)).outcome;
   }
 
-  async chunks(pattern: string): Promise<OutputChunk[]> {
+  async chunks(task: string, attempt: number): Promise<OutputChunk[]> {
     const chunks: OutputChunk[] = [];
-    for await (const { body } of this.coordinator.read(pattern, { follow: false })) chunks.push(OutputChunk.parse(body));
+    const subject = outputOf(NODE, TaskId.parse(task), attempt);
+    for await (const { body } of this.coordinator.read(subject, { follow: false })) chunks.push(OutputChunk.parse(body));
     return chunks;
   }
 

@@ -40,11 +40,14 @@ export class AuthFailures {
     return failures + (this.underWay.get(address) ?? 0) >= AUTH_FAILURES.max ? AUTH_FAILURES.underWayMs : 0;
   }
 
-  /** A try whose outcome takes a moment counts from its start, so that many at once are no way around the limit. */
+  /** A try whose outcome takes a moment counts from its start, so that many at once are no way around the limit. `end` counts once. */
   begin(address: string): { end(): void } {
     this.underWay.set(address, (this.underWay.get(address) ?? 0) + 1);
+    let isOver = false;
     return {
       end: () => {
+        if (isOver) return;
+        isOver = true;
         const rest = (this.underWay.get(address) ?? 1) - 1;
         if (rest === 0) this.underWay.delete(address);
         else this.underWay.set(address, rest);

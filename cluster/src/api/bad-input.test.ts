@@ -64,8 +64,13 @@ test("a body that pollutes prototypes pollutes nothing", async () => {
   const bodies = [
     '{"kind":"echo","input":{"value":{"__proto__":{"polluted":1}}}}',
     '{"kind":"echo","input":{"value":{"constructor":{"prototype":{"polluted":1}}}},"labels":{"__proto__":"x"}}',
+    // The same key in escapes, and in each case a condition that would be gone without a word.
+    String.raw`{"kind":"echo","input":{},"require":{"labels":{"\u005f_proto__":"x"}}}`,
+    String.raw`{"tasks":[{"kind":"echo","input":{},"require":{"labels":{"__pr\u006fto__":"x"}}}]}`,
   ];
-  expect(await Promise.all(bodies.map(async (body) => (await submit(body)).status))).toEqual([400, 400]);
+  expect(await Promise.all(bodies.map(async (body) => (await submit(body)).status))).toEqual([400, 400, 400, 400]);
+  // It is the key that is meant, and no text.
+  expect((await submit(String.raw`{"kind":"echo","input":{"value":"\u005f_proto__, __proto__"}}`)).status).toBe(202);
   expect(({} as { polluted?: number }).polluted).toBeUndefined();
 });
 

@@ -4,6 +4,9 @@
  * beyond a limit is answered with 429 instead of hanging; only a crowd beyond that again is cut off unheard. Idle
  * connections make room by themselves within Retry-After; to end them at once would also hit those that have just come and
  * not spoken yet, which node counts as idle.
+ *
+ * C1. A connection counts from the moment in which the system has accepted it, also where TLS is spoken: those that never
+ *     shake hands would otherwise fill `maxConnections`, which knows no addresses, and nobody else would be accepted.
  */
 import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
@@ -20,6 +23,13 @@ interface Limits {
   readonly idleMs: number;
 }
 
+/** A connection that is open. */
+interface Held {
+  readonly address: string;
+  readonly ends: string;
+  isSurplus: boolean;
+}
+
 export interface Surplus {
   /** Why a request on this connection is not served. */
   refusal(incoming: IncomingMessage): ClusterError | undefined;
@@ -31,7 +41,8 @@ export function watchConnections(server: Server, { connectionsMax, ofAddressMax,
   /** Those that are served when they ask, in all and by address; surplus ones count apart, so that they take nobody's place. */
   const served = new Map<string, number>();
   let open = 0;
-  const surplus = new Map<Socket, string>();
+  /** By both ends of the connection: requests of a TLS server come on its own sockets, not on those that are counted. */
+  const surplus = new Map<string, Held>();
   const crowds = new Map<string, number>();
 
   const refusalOf = (address: string): ClusterError | undefined => {
@@ -42,37 +53,44 @@ export function watchConnections(server: Server, { connectionsMax, ofAddressMax,
     open += by;
     count(served, address, by);
   };
-  const leaveSurplus = (socket: Socket, address: string): boolean => {
-    if (!surplus.delete(socket)) return false;
-    count(crowds, address, -1);
-    return true;
+  const leaveSurplus = (held: Held): void => {
+    held.isSurplus = false;
+    if (surplus.get(held.ends) === held) surplus.delete(held.ends);
+    count(crowds, held.address, -1);
   };
 
   server.maxConnections = connectionsMax + SURPLUS_MAX;
-  // Requests of a TLS server come on its own sockets, not on those that the system has accepted.
-  server.on("setSecureContext" in server ? "secureConnection" : "connection", (socket: Socket) => {
+  // C1: not `secureConnection`.
+  server.on("connection", (socket: Socket) => {
     const address = socket.remoteAddress ?? "";
-    if (refusalOf(address) === undefined) {
-      serve(address, 1);
-    } else {
-      surplus.set(socket, address);
+    const held: Held = { address, ends: endsOf(socket), isSurplus: refusalOf(address) !== undefined };
+    if (held.isSurplus) {
+      surplus.set(held.ends, held);
       if (count(crowds, address, 1) > SURPLUS_OF_ADDRESS_MAX) socket.destroy();
+    } else {
+      serve(address, 1);
     }
     socket.on("close", () => {
-      if (!leaveSurplus(socket, address)) serve(address, -1);
+      if (held.isSurplus) leaveSurplus(held);
+      else serve(address, -1);
     });
   });
   return {
     refusal({ socket }) {
-      const address = surplus.size === 0 ? undefined : surplus.get(socket);
-      if (address === undefined) return undefined;
-      const refused = refusalOf(address);
+      const held = surplus.size === 0 ? undefined : surplus.get(endsOf(socket));
+      if (held === undefined) return undefined;
+      const refused = refusalOf(held.address);
       if (refused !== undefined) return refused;
-      leaveSurplus(socket, address);
-      serve(address, 1);
+      leaveSurplus(held);
+      serve(held.address, 1);
       return undefined;
     },
   };
+}
+
+/** No two open connections have the same; one that was cut in its first moment has none that could be told. */
+function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
 
 /** Gives the new count; one of nothing is not kept. */

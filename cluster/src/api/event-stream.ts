@@ -45,7 +45,7 @@ export async function streamEvents(
   if (query.task !== undefined) await coordinator.task(query.task);
 
   let last = after;
-  const stream = streams.open(outgoing, { lastId: () => last?.toString() });
+  const stream = streams.open(outgoing, { reader, lastId: () => last?.toString() });
   for await (const events of coordinator.events(after, stream.signal)) {
     if (stream.full) return drop(stream, last, clock);
     mustHold();

@@ -4,7 +4,8 @@
  * A1. It was sent to us by our own name, by no page of another site: origin.ts, before all else and whatever the method.
  * A2. The scope comes from the record of the token presented in this request; nothing is remembered between requests.
  * A3. Wrong tokens and proofs are limited for each address before a token or a body is looked at.
- * A4. A stream outlives its request: before each piece its token is looked up again (`mustHold`).
+ * A4. A stream outlives its request: before each piece what was presented is looked up again (`mustHold`), and not the token that
+ *     it was found to be: that one may have another secret by then.
  * A5. HEAD is refused: the router would run it as GET, and a stream without a body would never end.
  */
 import type { IncomingMessage } from "node:http";
@@ -23,16 +24,17 @@ export interface Gate {
   checkOrigin(incoming: IncomingMessage): void;
   /** Throws unless it also has a token with this scope. */
   admit(incoming: IncomingMessage, scope: Scope): ApiTokenRow;
-  /** Throws when this token was revoked or has expired since it was admitted (A4). */
-  mustHold(token: ApiTokenRow): void;
+  /** As `admit`; `mustHold` throws once what this request has presented opens nothing any more (A4). */
+  admitStream(incoming: IncomingMessage, scope: Scope): { readonly token: ApiTokenRow; mustHold(): void };
   /**
    * For an operation whose body is the proof: what `handle` refuses as unauthorized counts like a wrong token (A3). It calls
-   * `judge` for the part that looks at the proof, with the body at hand.
+   * `judge` for the part that looks at the proof, with the body at hand. What is found good is told by `proven`: the rest can
+   * take a minute, and counts for nothing, or a few honest machines behind one address would shut each other out.
    */
   prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T>;
 }
 
-export type Judge = <T>(look: () => Promise<T>) => Promise<T>;
+export type Judge = <T>(look: (proven: () => void) => Promise<T>) => Promise<T>;
 
 export function openGate(parts: {
   coordinator: Pick<Coordinator, "token" | "guessed">;
@@ -71,8 +73,15 @@ export function openGate(parts: {
     return token;
   }
 
-  function mustHold({ hash }: ApiTokenRow): void {
-    if (coordinator.token(hash) === undefined) throw new ClusterError("unauthorized", "This token was revoked or has expired.");
+  function admitStream(incoming: IncomingMessage, scope: Scope): { token: ApiTokenRow; mustHold(): void } {
+    const token = admit(incoming, scope);
+    const presented = hashToken(bearer(incoming.headers.authorization) ?? "");
+    return {
+      token,
+      mustHold() {
+        if (coordinator.token(presented) === undefined) throw new ClusterError("unauthorized", "This token was revoked or has expired.");
+      },
+    };
   }
 
   async function prove<T>(incoming: IncomingMessage, handle: (judge: Judge) => Promise<T>): Promise<T> {
@@ -83,10 +92,15 @@ export function openGate(parts: {
       // Others of this address may have failed while the body came.
       checkFailures(address);
       const underWay = failures.begin(address);
+      let isProven = false;
+      const proven = (): void => {
+        isProven = true;
+        underWay.end();
+      };
       try {
-        return await look();
+        return await look(proven);
       } catch (error) {
-        if (error instanceof ClusterError && error.code === "unauthorized") failed(address);
+        if (!isProven && error instanceof ClusterError && error.code === "unauthorized") failed(address);
         throw error;
       } finally {
         underWay.end();
@@ -94,7 +108,7 @@ export function openGate(parts: {
     });
   }
 
-  return { checkOrigin: (incoming) => checkOrigin(incoming, hosts), admit, mustHold, prove };
+  return { checkOrigin: (incoming) => checkOrigin(incoming, hosts), admit, admitStream, prove };
 }
 
 function bearer(header: string | undefined): string | undefined {

@@ -2,7 +2,7 @@
  * One small handler for each operation that answers with JSON: what the coordinator is asked, and how its answer is
  * laid out. Input is checked before a handler sees it. The table must be whole, or the server does not start.
  *
- * D1. Every task leaves through `taskFor`, every attempt through `attemptsFor`. What the table of operations refuses for others'
+ * D1. Every task leaves through `taskFor`, every attempt through `attemptsFor`, every node that others than operators may see through `nodeFor`. What the table of operations refuses for others'
  *     tasks does not come here (routes.ts).
  */
 import type { BulkRequest } from "@openclaw-cluster/contract/bulk";
@@ -12,7 +12,7 @@ import type { NodeSkill } from "@openclaw-cluster/contract/node";
 import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
 import type { z } from "zod";
 import type { Asker, BulkOrder, Coordinator, Peer, TaskQuery } from "../coordinator/coordinator.ts";
-import { attemptsFor, onlyOf, sees, taskFor, type Reader } from "../core/visibility.ts";
+import { attemptsFor, nodeFor, nodesFor, onlyOf, sees, taskFor, type Reader } from "../core/visibility.ts";
 
 type Operations = typeof OPERATIONS;
 type Part<N extends OperationName, P extends "params" | "query" | "body"> = Operations[N] extends {
@@ -31,6 +31,8 @@ export interface Call<N extends OperationName> {
   readonly reader: Reader;
   /** The other end of the connection. */
   peer(): Peer;
+  /** Where the body itself is the proof: to be called once it was found good (gate.ts). */
+  readonly proven?: () => void;
   /** Aborts when the caller goes away or the server closes. */
   signal(): AbortSignal;
 }
@@ -73,10 +75,10 @@ export const HANDLERS: Handlers = {
   health: (coordinator) => coordinator.health(),
   backup: (coordinator, { actor }) => coordinator.backup(actor),
   backups: async (coordinator) => ({ backups: await coordinator.backups() }),
-  nodes: (coordinator, { query: { all } }) => ({ nodes: coordinator.nodes({ all: all === true }) }),
-  nodesOnline: (coordinator) => ({ nodes: coordinator.nodes().filter(({ state }) => state === "ready") }),
-  nodesWithSkill: (coordinator, { params: { skill } }) => ({
-    nodes: coordinator.nodes().filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
+  nodes: (coordinator, { query: { all }, reader }) => ({ nodes: nodesFor(reader, coordinator.nodes({ all: all === true })) }),
+  nodesOnline: (coordinator, { reader }) => ({ nodes: nodesFor(reader, coordinator.nodes()).filter(({ state }) => state === "ready") }),
+  nodesWithSkill: (coordinator, { params: { skill }, reader }) => ({
+    nodes: nodesFor(reader, coordinator.nodes()).filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
   }),
   tokens: (coordinator) => ({ tokens: coordinator.tokens() }),
   audit: (coordinator, { query }) => coordinator.auditLog(query),
@@ -84,15 +86,15 @@ export const HANDLERS: Handlers = {
   revokeToken: (coordinator, { params, actor }) => coordinator.revokeToken(params.id, actor),
   rotateToken: (coordinator, { params, body, actor }) => coordinator.rotateToken(params.id, body, actor),
   invite: (coordinator, { body, actor }) => coordinator.invite(body, actor),
-  join: (coordinator, { body, peer }) => coordinator.join(body, peer()),
-  session: (coordinator, { params, body }) => coordinator.session(params.id, body),
-  probe: (coordinator, { params, body, signal }) => coordinator.probe(params.id, body, signal()),
-  leave: (coordinator, { params, body }) => coordinator.leave(params.id, body),
-  rotate: (coordinator, { params, body }) => coordinator.rotate(params.id, body),
+  join: (coordinator, { body, peer, proven }) => coordinator.join(body, peer(), proven),
+  session: (coordinator, { params, body, proven }) => coordinator.session(params.id, body, proven),
+  probe: (coordinator, { params, body, signal, proven }) => coordinator.probe(params.id, body, signal(), proven),
+  leave: (coordinator, { params, body, proven }) => coordinator.leave(params.id, body, proven),
+  rotate: (coordinator, { params, body, proven }) => coordinator.rotate(params.id, body, proven),
   approveNode: (coordinator, { params, actor }) => coordinator.approveNode(params.id, actor),
   revokeNode: (coordinator, { params, actor }) => coordinator.revokeNode(params.id, actor),
   enrol: (coordinator, { body: { id, publicKey }, actor }) => coordinator.enrol({ id, publicKey }, actor),
-  node: (coordinator, { params }) => coordinator.node(params.id),
+  node: (coordinator, { params, reader }) => nodeFor(reader, coordinator.node(params.id)),
   nodeHealth: (coordinator, { params }) => coordinator.nodeHealth(params.id),
   patchNode: (coordinator, { params, body: { labels, slots }, actor }) =>
     coordinator.patchNode(params.id, { ...(labels !== undefined && { labels }), ...(slots !== undefined && { slots }) }, actor),

@@ -12,12 +12,14 @@ import type { TaskId } from "@openclaw-cluster/contract/ids";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { READ_AHEAD_PIECES } from "../bus/bus.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { Reader } from "../core/visibility.ts";
 import { event, type Streams } from "./stream.ts";
 
 interface Parts {
   readonly coordinator: Coordinator;
   readonly streams: Streams;
   readonly outgoing: ServerResponse;
+  readonly reader: Reader;
   /** Throws once the reader's token is gone. */
   readonly mustHold: () => void;
 }
@@ -34,7 +36,7 @@ export interface LogQuery {
 }
 
 export async function streamLogs(
-  { coordinator, streams, outgoing, mustHold }: Parts,
+  { coordinator, streams, outgoing, reader, mustHold }: Parts,
   task: TaskId,
   query: LogQuery,
   lastEventId: string | undefined,
@@ -43,7 +45,7 @@ export async function streamLogs(
   await coordinator.task(task);
 
   let last = lastEventId;
-  const stream = streams.open(outgoing, { lastId: () => last, droppable: DROPPABLE });
+  const stream = streams.open(outgoing, { reader, lastId: () => last, droppable: DROPPABLE });
   const { follow = false, attempt } = query;
   const chunks = coordinator.logs(task, { follow, signal: stream.signal, ...(attempt !== undefined && { attempt }) });
   for await (const chunk of chunks) {

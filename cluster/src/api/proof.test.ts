@@ -10,6 +10,8 @@ const JOIN = {
   ...{ nonce: "n".repeat(43), proof: "p".repeat(43), signature: "s".repeat(86) },
 };
 
+const PROBE = { at: 1, nonce: "n".repeat(43), signature: "s".repeat(86), kind: "echo" };
+
 let api: TestApi;
 let clock: HandClock;
 beforeEach(async () => {
@@ -33,6 +35,19 @@ test("a wrong proof counts like a wrong token, and keeps tokens of that address 
   expect((await api.ask({ path: "/api/v1/nodes" })).status).toBe(429);
   clock.advance(AUTH_FAILURES.windowMs);
   expect((await join()).status).toBe(200);
+});
+
+test("good proofs whose work takes long shut nobody of their address out", async () => {
+  const over = Promise.withResolvers<void>();
+  api.coordinator.probing = over.promise;
+  const probes = Array.from({ length: AUTH_FAILURES.max }, () =>
+    api.ask({ method: "POST", path: "/api/v1/nodes/nas2/probe", body: PROBE, headers: { authorization: undefined } }),
+  );
+  await expect.poll(() => api.coordinator.probed).toBe(AUTH_FAILURES.max);
+  expect((await api.ask({ path: "/api/v1/nodes" })).status).toBe(200);
+  expect((await join()).status).toBe(200);
+  over.resolve();
+  expect((await Promise.all(probes)).map(({ status }) => status)).toEqual(probes.map(() => 200));
 });
 
 test("a stranger's body is small, whole, and not another site's", async () => {

@@ -100,7 +100,8 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
     const answer = async (body: unknown): Promise<Response> => {
       if (mayUse !== undefined) await mayUse(parts.coordinator, reader, params);
       const call = { params, query, body, signal, peer, actor, reader };
-      const reply = judge === undefined ? handle(parts.coordinator, call) : judge(async () => handle(parts.coordinator, call));
+      const reply =
+        judge === undefined ? handle(parts.coordinator, call) : judge(async (proven) => handle(parts.coordinator, { ...call, proven }));
       return json(operation.status, await reply);
     };
     const form = operation.body;
@@ -159,9 +160,8 @@ function serveStream(run: Run): Serve {
     const mayUse = ownership(operation);
     return async (context) => {
       const { incoming, outgoing } = context.env;
-      const token = parts.gate.admit(incoming, scope);
+      const { token, mustHold } = parts.gate.admitStream(incoming, scope);
       const reader = readerOf(token);
-      const mustHold = (): void => parts.gate.mustHold(token);
       const lastEventId = incoming.headers["last-event-id"];
       try {
         const its = input(context);

@@ -7,13 +7,15 @@
  * E3. All readers together hold no more than BACKLOG_BYTES_MAX (backlog.ts), and one piece each: while it is more, `room`
  *     waits until its own reader has taken everything, and streams that may be dropped are, the slowest first. A stream
  *     that has ended counts, also as one of LIMITS.streamsMax, until its connection is closed.
+ * E4. Nobody holds all of them: each user has a share, and a reserve is left to those who can see to it (shares.ts).
  */
 import type { ServerResponse } from "node:http";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { LIMITS } from "@openclaw-cluster/contract/limits";
+import type { Reader } from "../core/visibility.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import { SECURITY_HEADERS } from "./answers.ts";
 import { Backlog, type Holder } from "./backlog.ts";
+import { Shares } from "./shares.ts";
 
 export const STREAM = {
   heartbeatMs: 15_000,
@@ -42,6 +44,8 @@ export interface Stream {
 }
 
 export interface StreamOptions {
+  /** Whose it is. */
+  readonly reader: Reader;
   /** Repeated with each heartbeat. */
   readonly lastId: () => string | undefined;
   /** The reader can come back for the rest: the stream may be dropped while all readers together hold too much. */
@@ -54,7 +58,7 @@ export interface StreamOptions {
 }
 
 export interface Streams {
-  /** Begins the answer. Throws `overloaded` when too many are open. */
+  /** Begins the answer. Throws `overloaded` when too many are open (E4). */
   open(outgoing: ServerResponse, options: StreamOptions): Stream;
   closeAll(): void;
 }
@@ -62,14 +66,18 @@ export interface Streams {
 export function openStreams(clock: Clock): Streams {
   const streams = new Set<Stream>();
   const backlog = new Backlog();
+  const shares = new Shares();
   return {
     open(outgoing, options) {
-      if (streams.size >= LIMITS.streamsMax) {
-        throw new ClusterError("overloaded", `${LIMITS.streamsMax} streams are open; close one.`, { retryAfterMs: STREAM.retryAfterMs });
-      }
+      const refusal = shares.refusal(options.reader);
+      if (refusal !== undefined) throw new ClusterError("overloaded", refusal, { retryAfterMs: STREAM.retryAfterMs });
+      const share = shares.take(options.reader);
       const stream = openStream(outgoing, { clock, backlog, ...options });
       streams.add(stream);
-      outgoing.once("close", () => streams.delete(stream));
+      outgoing.once("close", () => {
+        streams.delete(stream);
+        share.giveBack();
+      });
       return stream;
     },
     closeAll() {

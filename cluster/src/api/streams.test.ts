@@ -7,6 +7,7 @@ import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
+import type { ApiTokenRow } from "../store/store.ts";
 import { hashToken } from "../trust/token.ts";
 import { STREAM } from "./stream.ts";
 
@@ -33,6 +34,10 @@ interface Open {
   readonly ended: boolean;
   cut(): void;
 }
+
+const as = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
+const openMany = (count: number, token: string): Promise<Open[]> =>
+  Promise.all(Array.from({ length: count }, () => open("/events", as(token))));
 
 function open(path: string, headers: Record<string, string> = {}): Promise<Open> {
   return new Promise((resolve, reject) => {
@@ -163,12 +168,27 @@ test("a reader that takes nothing at all is cut off in the end", async () => {
 });
 
 test("streams beyond the limit are refused, and a closed one makes room", async () => {
-  const streams = await Promise.all(Array.from({ length: LIMITS.streamsMax }, () => open("/events")));
+  const streams = await openMany(LIMITS.streamsMax - LIMITS.streamsReserved, api.tokens.admin);
+  await openMany(LIMITS.streamsReserved, api.coordinator.tokenFor("operator"));
   const refused = await api.ask({ path: "/api/v1/events" });
   expect([refused.status, refused.json.code, refused.headers["retry-after"]]).toEqual([429, "overloaded", "5"]);
   streams[0]?.cut();
   await expect.poll(() => api.coordinator.listening).toBe(LIMITS.streamsMax - 1);
-  expect((await open("/events")).answer.statusCode).toBe(200);
+  expect((await open("/events", as(api.tokens.admin))).answer.statusCode).toBe(200);
+});
+
+test("a user has a share, through whichever token, and all below operator leave a reserve (E4)", async () => {
+  const [one, another] = [api.coordinator.tokenFor("viewer", "eve"), api.coordinator.tokenFor("submitter", "eve")];
+  await openMany(LIMITS.streamsOfUserMax - 1, one);
+  const [last] = await openMany(1, another);
+  const asked = async (token: string): Promise<number | undefined> => (await open("/events", as(token))).answer.statusCode;
+  expect(await asked(one)).toBe(429);
+  await openMany(LIMITS.streamsOfUserMax, api.coordinator.tokenFor("viewer", "bob"));
+  await openMany(LIMITS.streamsOfUserMax, api.coordinator.tokenFor("viewer", "carol"));
+  expect(await asked(reader)).toBe(429);
+  expect(await asked(api.tokens.operator)).toBe(200);
+  last?.cut();
+  await expect.poll(() => asked(reader)).toBe(200);
 });
 
 test("a reader that leaves leaves no listener behind", async () => {
@@ -248,6 +268,21 @@ test("a stream tells nothing more when its token is gone", async () => {
     expect(stream.pieces.join("")).not.toContain("later");
     expect(stream.events().at(-1)).toMatchObject({ name: "error", data: expect.stringContaining('"unauthorized"') as string });
   }
+});
+
+test("a stream ends with the secret that opened it, though its token goes on with another one", async () => {
+  const hash = hashToken(reader);
+  const next = { ...(api.coordinator.rows.get(hash) as ApiTokenRow), hash: hashToken("the next secret") };
+  // As the coordinator looks tokens up while a rotation's grace lasts: either secret gives the token as it is now.
+  for (const either of [hash, next.hash]) api.coordinator.rows.set(either, next);
+  const feed = await open("/events");
+  api.coordinator.finish([id(2)]);
+  await arrived(feed, 1);
+  api.coordinator.rows.delete(hash);
+  api.coordinator.finish([id(1)], { result: "later" });
+  await expect.poll(() => feed.ended).toBe(true);
+  expect(feed.pieces.join("")).not.toContain("later");
+  expect(feed.events().at(-1)).toMatchObject({ name: "error", data: expect.stringContaining('"unauthorized"') as string });
 });
 
 test("a fault in the middle of a stream is told as an event", async () => {

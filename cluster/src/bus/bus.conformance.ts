@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { BODY_BYTES_MAX, type Bus, type Message, type Subscription } from "./bus.ts";
-import { blobName, controlTo, heartbeatFrom, offersTo, outputOf, outputOfTask, reportFrom } from "./subjects.ts";
+import { blobName, controlTo, heartbeatFrom, offersTo, outputOf, reportFrom } from "./subjects.ts";
 
 export interface Bench {
   readonly coordinator: Bus;
@@ -39,9 +39,9 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       collecting.push(bus.subscribe(pattern, (message) => got.push(message)));
       return got;
     };
-    const readAll = async (pattern: string): Promise<unknown[]> => {
+    const readAll = async (subject: string): Promise<unknown[]> => {
       const pieces: unknown[] = [];
-      for await (const { body } of coordinator.read(pattern, { follow: false })) pieces.push(body);
+      for await (const { body } of coordinator.read(subject, { follow: false })) pieces.push(body);
       return pieces;
     };
 
@@ -149,9 +149,15 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       for (let n = 0; n < 5; n += 1) await worker.append(outputOf(node, task, 1), { n });
       await worker.append(outputOf(node, task, 2), { n: 5 });
       await worker.append(outputOf(node, other, 1), { n: "other" });
-      expect(await readAll(outputOfTask(task))).toEqual([0, 1, 2, 3, 4, 5].map((n) => ({ n })));
-      expect(await readAll(outputOfTask(task, 2))).toEqual([{ n: 5 }]);
-      expect(await readAll(outputOfTask(nextTask()))).toEqual([]);
+      expect(await readAll(outputOf(node, task, 1))).toEqual([0, 1, 2, 3, 4].map((n) => ({ n })));
+      expect(await readAll(outputOf(node, task, 2))).toEqual([{ n: 5 }]);
+      expect(await readAll(outputOf(node, nextTask(), 1))).toEqual([]);
+    });
+
+    test("of a node that nobody knows nothing is kept, and reading it ends at once", async () => {
+      const stranger = "stranger" as NodeId;
+      expect(await readAll(outputOf(stranger, nextTask(), 1))).toEqual([]);
+      expect(await coordinator.getBlob(blobName(stranger, nextTask(), 1))).toBeUndefined();
     });
 
     test("a reader that follows gets what is kept, then what comes, and ends with its signal", async () => {
@@ -160,7 +166,7 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
       const end = new AbortController();
       const got: unknown[] = [];
       const reading = (async () => {
-        for await (const { body } of coordinator.read(outputOfTask(task), { follow: true, signal: end.signal })) got.push(body);
+        for await (const { body } of coordinator.read(outputOf(node, task, 1), { follow: true, signal: end.signal })) got.push(body);
       })();
       await expect.poll(() => got.length, WAIT).toBe(1);
       for (let n = 1; n < 4; n += 1) await worker.append(outputOf(node, task, 1), { n });
@@ -173,8 +179,8 @@ export function busConformance(name: string, open: () => Promise<Bench>): void {
     test("a reader that leaves in the middle ends the reading", async () => {
       const task = nextTask();
       for (let n = 0; n < 10; n += 1) await worker.append(outputOf(node, task, 1), { n });
-      for await (const piece of coordinator.read(outputOfTask(task), { follow: true })) {
-        expect(piece).toEqual({ subject: outputOf(node, task, 1), body: { n: 0 } });
+      for await (const piece of coordinator.read(outputOf(node, task, 1), { follow: true })) {
+        expect(piece).toEqual({ body: { n: 0 } });
         break;
       }
     });

@@ -5,13 +5,15 @@
  * B1. `publish` never blocks and may lose.
  * B2. `request` ends in an answer or a ClusterError (`bus_timeout`, `bus_unreachable`); a time-out means unknown.
  * B3. Messages of one publisher on one subject arrive in order, if they arrive; but see B6.
- * B4. `append` resolves when the piece is stored; that is the back-pressure on output.
+ * B4. `append` resolves when the piece is stored; that is the back-pressure on output. What a node writes, output and blobs,
+ *     pushes out nothing but what it wrote itself before.
  * B5. Bodies are JSON. A handler gets them parsed but unchecked: the receiver validates with the schema in contract/wire.
  * B6. `deliver` is a `request` for what may be large. It waits for room on the node's line, as output and blobs do, so that
  *     heartbeats, which do not wait, are not held up behind it; the time-out counts for each part of it from its sending.
  *     What is delivered may be overtaken by what was sent later.
  * B7. Messages and answers are sealed (envelopes.ts): a handler gets what its sender has signed, once. What is published to a
  *     party that was not heard yet is said as a request, so that it is not lost for that alone.
+ * B8. The coordinator hears no more of a node than its ration (rations.ts); what is beyond it is dropped, and told to listeners.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 
@@ -28,11 +30,12 @@ export interface Message {
   readonly body: unknown;
   /** Present on a request. Answering twice, or too late, has no effect. */
   readonly respond?: (body: unknown) => void;
+  /** To be called where it was news of work; it then takes nothing of what its node may say (B8). */
+  readonly wasNews?: () => void;
 }
 
-/** A kept piece of output. Its subject says whose it is, which its body could not be trusted to say. */
+/** A kept piece of output. */
 export interface Kept {
-  readonly subject: string;
   readonly body: unknown;
 }
 
@@ -41,7 +44,7 @@ export interface Subscription {
 }
 
 /** Why a message was not heard (B7). */
-export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected";
+export type Refusal = "unsealed" | "stranger" | "forged" | "other-life" | "replayed" | "misdirected" | "excess";
 export type RefusalListener = (party: string, why: Refusal) => void;
 
 export interface ReadOptions {
@@ -53,7 +56,7 @@ export interface ReadOptions {
 export interface Bus {
   readonly connected: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
-  /** Something was refused that claims to come from this party (B7), or that this party may not ask. Told for each: the listener sees to a limit. */
+  /** Something was refused that claims to come from this party (B7), or that this party may not ask, or that was too much of it (B8). Told for each: the listener sees to a limit. */
   onRefusal(listener: RefusalListener): Subscription;
   publish(subject: string, body: unknown): void;
   request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
@@ -62,11 +65,16 @@ export interface Bus {
   subscribe(pattern: string, handle: (message: Message) => void): Subscription;
   /** Appends one piece of output to the kept stream. */
   append(subject: string, body: unknown): Promise<void>;
-  /** Kept pieces whose subject fits `pattern`, in the order they were stored. */
-  read(pattern: string, options: ReadOptions): AsyncIterable<Kept>;
+  /** What is kept of one attempt's output (`outputOf`), in the order in which it was stored. */
+  read(subject: string, options: ReadOptions): AsyncIterable<Kept>;
+  /**
+   * These nodes have a share each of what is kept, of others nothing new is. Resolves when that is so, or could not be done
+   * yet. The coordinator's to call, as are `read` and `getBlob`: a node gets `forbidden`.
+   */
+  keepFor(nodes: readonly NodeId[]): Promise<void>;
   /** Written once under a name of `blobName` (subjects.ts), and kept for a week at most. A node writes under its own id only. */
   putBlob(name: string, bytes: Uint8Array): Promise<void>;
-  /** undefined when there is none of that name. The coordinator's to call, as is `read`: a node gets `forbidden`. */
+  /** undefined when there is none of that name. */
   getBlob(name: string): Promise<Uint8Array | undefined>;
   close(): Promise<void>;
 }

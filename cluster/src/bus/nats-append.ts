@@ -6,6 +6,7 @@
  *     again, under the same message id, until APPEND_MS_MAX is over or the connection is closed, so that a server's restart
  *     is only a delay and the piece is stored once. What still tries keeps the process alive.
  * A3. A piece waits for room on the line first (line.ts), in order.
+ * A4. It goes where only this node can have it kept (nats-words.ts).
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
@@ -14,6 +15,8 @@ import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Lines } from "./line.ts";
 import { busError, type Connection } from "./nats-connection.ts";
+import type { Words } from "./nats-words.ts";
+import { keptUnder, nodeOf } from "./subjects.ts";
 
 const APPEND_MS_MAX = 30_000;
 const ACK_MS_MAX = 5_000;
@@ -59,10 +62,12 @@ export class Requests {
 export class Appender {
   readonly #requests: Requests;
   readonly #lines: Lines;
+  readonly #words: Words;
 
-  constructor(requests: Requests, lines: Lines) {
+  constructor(requests: Requests, lines: Lines, words: Words) {
     this.#requests = requests;
     this.#lines = lines;
+    this.#words = words;
   }
 
   async append(subject: string, payload: Uint8Array): Promise<void> {
@@ -82,7 +87,9 @@ export class Appender {
     const start = performance.now();
     for (;;) {
       try {
-        const ack = await this.#requests.send(subject, payload, ACK_MS_MAX, messageHeaders);
+        // A4
+        const kept = keptUnder(subject, await this.#words.of(nodeOf(subject)));
+        const ack = await this.#requests.send(kept, payload, ACK_MS_MAX, messageHeaders);
         const { error } = JSON.parse(ack.string()) as { error?: ApiError };
         if (error !== undefined) throw busError(new JetStreamApiError(error), subject);
         return;

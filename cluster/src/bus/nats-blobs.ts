@@ -1,18 +1,18 @@
 /**
- * Blobs in a stream of their own: parts of 64 KiB under `ocx.blob.<name>.<n>`, then an `end` that says how many
+ * Blobs in their node's stream: parts of 64 KiB under `ocx.blob.<name>.<n>`, then an `end` that says how many
  * there are and what they hash to. A blob without its end does not exist.
  */
 import { createHash } from "node:crypto";
 import { jetstreamManager, type StoredMsg } from "@nats-io/jetstream";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
-import type { NatsConnection } from "@nats-io/transport-node";
 import { z } from "zod";
 import { decodeBody, encodeBody } from "./body.ts";
 import type { Appender } from "./nats-append.ts";
-import { busError } from "./nats-connection.ts";
-import { BLOBS } from "./nats-streams.ts";
-import { blobPart } from "./subjects.ts";
+import { busError, type Connection } from "./nats-connection.ts";
+import type { Keeper } from "./nats-keeper.ts";
+import { blobStream } from "./nats-streams.ts";
+import { blobPart, keptUnder, nodeOf } from "./subjects.ts";
 
 /** Small enough for a slow line: a part takes 1 s at 64 kB/s, and what else is to be said gets in between. */
 const PART_BYTES = 64 * 1024;
@@ -41,16 +41,22 @@ export async function putBlob(appender: Appender, name: string, bytes: Uint8Arra
 }
 
 /** undefined where there is no such blob, or no longer, or not one that is whole: its node can write there whatever it likes. */
-export async function getBlob(nc: NatsConnection, name: string): Promise<Uint8Array | undefined> {
-  const manager = await jetstreamManager(nc, { checkAPI: false });
+export async function getBlob(connection: Connection, keeper: Keeper, name: string): Promise<Uint8Array | undefined> {
+  const endSubject = blobPart(name, "end");
+  const node = nodeOf(endSubject);
+  const word = await keeper.of(node);
+  const manager = await jetstreamManager(connection.nc, { checkAPI: false });
   const get = async (subject: string): Promise<StoredMsg | null> => {
     try {
-      return await manager.direct.getMessage(BLOBS, { last_by_subj: subject });
-    } catch (error) {
-      throw busError(error, subject);
+      return await manager.direct.getMessage(blobStream(node), { last_by_subj: keptUnder(subject, word) });
+    } catch (thrown) {
+      const error = busError(thrown, subject);
+      // Nobody answers for a stream that is not there, and of a node that is gone there may be none any more.
+      if (error.code === "bus_unreachable" && connection.connected && !keeper.keeps(node)) return null;
+      throw error;
     }
   };
-  const last = await get(blobPart(name, "end"));
+  const last = await get(endSubject);
   if (last === null) return undefined;
   const end = End.safeParse(decodeBody(last.data));
   if (!end.success) return undefined;

@@ -6,8 +6,9 @@
  * N2. A node has no right at all in JetStream's API. Its output and blobs are plain publishes under its own id, which a
  *     stream records and acknowledges to the reply subject; so it can neither read, purge nor overwrite what others
  *     wrote. (The object store of the client library would need stream rights that reach every node's blobs.)
- * N3. The server does not check reply subjects: a node can make the stream or the coordinator answer to a foreign
- *     subject. Such an answer is never a valid message there (schemas), and nats.ts answers only to the sender's inbox.
+ * N3. The server does not check reply subjects: a node can make its streams or the coordinator answer to a foreign
+ *     subject. Such an answer is never a valid message there (seals), nats.ts answers only to the sender's inbox, and no
+ *     stream takes it in, because nobody can name a subject where another node's streams listen (nats-words.ts).
  * N4. Ids and keys are checked here again, because a dot, a star or a brace in one would widen what the file allows.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -52,8 +53,11 @@ const LIMITS = [
   "logfile_size_limit: 10MB",
   "logfile_max_num: 3",
 ];
-/** The streams' own limits stand in nats-streams.ts and fit in here. */
-const STORE = ["sync_interval: always", "max_file: 4GB", "max_mem: 64MB"];
+/**
+ * What streams may take of the disk is their own limits' affair (nats-shares.ts). The server only adds them up and makes no
+ * stream that would go beyond this, whatever lies in it; so it stands above the shares of as many nodes as may connect.
+ */
+const STORE = ["sync_interval: always", "max_file: 1TB", "max_mem: 64MB"];
 /**
  * A node may answer what it is asked, once and soon: that what was delivered to it has arrived. With two subscriptions for
  * one message on one connection the server takes the second delivery for the answer, so a node has one.

@@ -137,8 +137,14 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   };
 }
 
+/** The seed as it is now. */
+export function seedBytes(seed: ConnectionOptions["seed"]): Uint8Array {
+  if (typeof seed === "string") return new TextEncoder().encode(seed);
+  return seed instanceof Uint8Array ? seed : seed.forAttempt();
+}
+
 function seedsOf({ seed, log }: ConnectionOptions): Seeds {
-  const given = typeof seed === "string" ? new TextEncoder().encode(seed) : seed;
+  const given = typeof seed === "string" ? seedBytes(seed) : seed;
   if (given instanceof Uint8Array) return { forAttempt: () => given, letIn: () => undefined };
   return {
     forAttempt: () => given.forAttempt(),

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
-import { silentLog } from "../system/log.ts";
+import { silentLog, type Log } from "../system/log.ts";
 import { refusalIn, watchServerLog, type Refusal } from "./nats-log.ts";
 
 const KEY = `U${"A".repeat(55)}`;
@@ -83,12 +83,14 @@ describe("the file", () => {
   let file: string;
   let clock: HandClock;
   let seen: string[];
+  let said: string[];
   let stop: () => void;
   beforeEach(async () => {
     folder = mkdtempSync(path.join(tmpdir(), "ocx-nats-log-"));
     file = path.join(folder, "nats-server.log");
     clock = new HandClock();
     seen = [];
+    said = [];
   });
   afterEach(() => {
     stop();
@@ -96,7 +98,8 @@ describe("the file", () => {
   });
   const watch = async (): Promise<void> => {
     const refused = (refusal: Refusal): void => void seen.push(refusal.kind === "trespass" ? refusal.what : refusal.address);
-    ({ stop } = await watchServerLog({ file, clock, log: silentLog, refused }));
+    const log = { ...silentLog, warn: (_fields: unknown, message: string) => void said.push(message) } as Log;
+    ({ stop } = await watchServerLog({ file, clock, log, refused }));
   };
   const publish = (subject: string): string => PUBLISHED.replace("ocx.up.nas.report", subject);
   /** One look for each move of the clock. */
@@ -124,9 +127,13 @@ describe("the file", () => {
     await expectSeen("one", "two");
   });
 
-  test("of more than a look takes, the end counts (G2)", async () => {
+  test("of more than a look takes, the end counts, and that there was more is told (G2)", async () => {
     await watch();
-    writeFileSync(file, `${publish("lost")}\n${"x".repeat(300_000)}\n${publish("kept")}\n`);
-    await expectSeen("kept");
+    writeFileSync(file, `${publish("lost")}\n${"x".repeat(200_000)}\n${publish("kept")}\n`);
+    await expectSeen("lost", "kept");
+    expect(said).toEqual([]);
+    appendFileSync(file, `${publish("lost again")}\n${"x".repeat(300_000)}\n${publish("the end")}\n`);
+    await expectSeen("lost", "kept", "the end");
+    expect(said).toEqual([expect.stringContaining("passed over")]);
   });
 });

@@ -4,11 +4,12 @@
  *
  * G1. Only the end of a line says who did what, from the user on: before that stand words that the other side chose. They are
  *     quoted there, so that no name of a connection passes for the rest of a line.
- * G2. A look reads LOOK_BYTES_MAX at most; where more was written, the older part is passed over.
+ * G2. A look reads LOOK_BYTES_MAX at most; where more was written, the older part is passed over, and our log says so.
  */
 import { open } from "node:fs/promises";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sparingLog } from "../system/sparing-log.ts";
 import type { Subscription } from "./bus.ts";
 import { ACCOUNT } from "./nats-config.ts";
 
@@ -51,11 +52,15 @@ export async function watchServerLog(parts: {
   refused: (refusal: Refusal) => void;
 }): Promise<Subscription> {
   const { file, clock, log, refused } = parts;
+  const complaints = sparingLog(log, clock);
   let place = await read(file, Number.POSITIVE_INFINITY).then(({ size }) => size);
   let timer: Timer | undefined;
   let stopped = false;
   const look = async (): Promise<void> => {
-    const { size, text } = await read(file, place);
+    const { size, text, passedOver } = await read(file, place);
+    // Whose trespasses were there nobody knows any more; those at the end are most likely of whoever made so many.
+    if (passedOver > 0)
+      complaints.warn("", { bytes: passedOver }, "nats-server refuses more than is looked at; some of it was passed over");
     // What is not a whole line yet comes again.
     const lines = text.slice(0, text.lastIndexOf("\n") + 1);
     place = size - Buffer.byteLength(text.slice(lines.length));
@@ -83,19 +88,20 @@ export async function watchServerLog(parts: {
 }
 
 /** What follows `place`. A file that has become shorter is another one: it was rotated. */
-async function read(file: string, place: number): Promise<{ size: number; text: string }> {
+async function read(file: string, place: number): Promise<{ size: number; text: string; passedOver: number }> {
   const handle = await open(file, "r").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  if (handle === undefined) return { size: 0, text: "" };
+  if (handle === undefined) return { size: 0, text: "", passedOver: 0 };
   try {
     const { size } = await handle.stat();
-    if (place === Number.POSITIVE_INFINITY) return { size, text: "" };
-    const from = Math.max(place > size ? 0 : place, size - LOOK_BYTES_MAX);
-    if (from === size) return { size, text: "" };
+    if (place === Number.POSITIVE_INFINITY) return { size, text: "", passedOver: 0 };
+    const begin = place > size ? 0 : place;
+    const from = Math.max(begin, size - LOOK_BYTES_MAX);
+    if (from === size) return { size, text: "", passedOver: 0 };
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(size - from), 0, size - from, from);
-    return { size: from + bytesRead, text: buffer.toString("utf8", 0, bytesRead) };
+    return { size: from + bytesRead, text: buffer.toString("utf8", 0, bytesRead), passedOver: from - begin };
   } finally {
     await handle.close();
   }

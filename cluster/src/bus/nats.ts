@@ -6,8 +6,8 @@
  * N2. Nothing thrown by a handler reaches the client library, where it would end the connection.
  */
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
@@ -19,15 +19,21 @@ import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
 import { Appender, Requests } from "./nats-append.ts";
 import { getBlob, putBlob } from "./nats-blobs.ts";
-import { openConnection, type Connection, type ConnectionOptions } from "./nats-connection.ts";
+import { openConnection, seedBytes, type Connection, type ConnectionOptions } from "./nats-connection.ts";
 import { Deliveries, heldFor, Joiner } from "./nats-delivery.ts";
-import { ensureStreams, readOutput } from "./nats-streams.ts";
-import { COORDINATOR, COORDINATOR_INBOX, inboxOf, nodeOf, senderOf } from "./subjects.ts";
+import { Keeper } from "./nats-keeper.ts";
+import { readOutput } from "./nats-output.ts";
+import { outputStream } from "./nats-streams.ts";
+import { askedWord } from "./nats-words.ts";
+import type { Rations } from "./rations.ts";
+import { ANY_WORD, COORDINATOR, COORDINATOR_INBOX, FROM_NODES, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
 
 export interface NatsOptions {
   readonly urls: readonly string[];
   /** Who may have certified nats-server, where it is reached by tls://. */
   readonly trust?: Trust | undefined;
+  /** Of the coordinator: how much it hears of each node; all that they say, without. */
+  readonly rations?: Rations;
   /** Absent: this is the coordinator, which also keeps the streams in being. */
   readonly node?: NodeId;
   /** `SU…` */
@@ -42,15 +48,13 @@ export interface NatsOptions {
   readonly onRefused?: () => void;
 }
 
-const ENSURE_AGAIN_MS = 1_000;
-const FROM_NODES = "ocx.up.";
+const WORD_MS_MAX = 5_000;
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
 export async function connectNats(options: NatsOptions): Promise<Bus> {
-  const { node, log } = options;
+  const { node } = options;
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);
   const connection = await openConnection({ ...options, inboxPrefix, name: node ?? "coordinator" });
-  if (node === undefined) await keepStreams(connection, log);
   return new NatsBus(connection, options);
 }
 
@@ -59,24 +63,31 @@ class NatsBus implements Bus {
   readonly #log: Log;
   readonly #complaints: SparingLog;
   readonly #envelopes: Envelopes;
+  readonly #rations: Rations | undefined;
   readonly #unlisten: () => void;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
   readonly #refusalListeners = new Set<RefusalListener>();
+  /** The coordinator's. */
+  readonly #keeper: Keeper | undefined;
 
-  constructor(connection: Connection, { envelopes, log }: Pick<NatsOptions, "envelopes" | "log">) {
+  constructor(connection: Connection, { node, seed, envelopes, log, rations }: NatsOptions) {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
     this.#complaints = sparingLog(log, systemClock);
     this.#envelopes = envelopes;
+    this.#rations = rations;
     this.#unlisten = envelopes.onRefusal((party, why) => this.#refused(party, why));
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
-    this.#appender = new Appender(this.#requests, lines);
+    this.#keeper = node === undefined ? new Keeper(connection, seedBytes(seed), log) : undefined;
+    const words = this.#keeper ?? askedWord(() => this.request(wordFrom(node as NodeId), {}, WORD_MS_MAX));
+    this.#appender = new Appender(this.#requests, lines, words);
+    if (this.#keeper !== undefined) this.subscribe(ANY_WORD, this.#keeper.tell);
   }
 
   get connected(): boolean {
@@ -127,22 +138,36 @@ class NatsBus implements Bus {
     await this.#appender.append(subject, encodeBody(body, subject));
   }
 
-  read(pattern: string, options: ReadOptions): AsyncIterable<Kept> {
-    return readOutput(this.#connection, pattern, options);
+  async *read(subject: string, options: ReadOptions): AsyncGenerator<Kept> {
+    const keeper = this.#coordinators(subject);
+    const node = nodeOf(subject);
+    const stream = outputStream(node);
+    const place = { stream, subject: keptUnder(subject, await keeper.of(node)), isKept: () => keeper.keeps(node) };
+    yield* readOutput(this.#connection, place, options);
+  }
+
+  keepFor(nodes: readonly NodeId[]): Promise<void> {
+    return this.#coordinators("streams").keepFor(nodes);
   }
 
   putBlob(name: string, bytes: Uint8Array): Promise<void> {
     return putBlob(this.#appender, name, bytes);
   }
 
-  getBlob(name: string): Promise<Uint8Array | undefined> {
-    return getBlob(this.#connection.nc, name);
+  async getBlob(name: string): Promise<Uint8Array | undefined> {
+    return getBlob(this.#connection, this.#coordinators(name), name);
   }
 
   close(): Promise<void> {
     this.#addresses.stop();
     this.#unlisten();
     return this.#connection.close();
+  }
+
+  /** What nats-server would refuse to a node as well. */
+  #coordinators(what: string): Keeper {
+    if (this.#keeper === undefined) throw new ClusterError("forbidden", `${what}: what is kept is the coordinator's to read`);
+    return this.#keeper;
   }
 
   async #request(subject: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
@@ -160,6 +185,9 @@ class NatsBus implements Bus {
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     const isFromNode = subject.startsWith(FROM_NODES);
+    const rations = isFromNode ? this.#rations : undefined;
+    // Before it costs anything more (B8); of what goes in parts each part.
+    if (rations?.take(senderOf(subject), raw.data.length) === false) return this.#refused(senderOf(subject), "excess");
     if (reply && !reply.startsWith(`${isFromNode ? inboxOf(senderOf(subject)) : COORDINATOR_INBOX}.`)) {
       this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
       return this.#refused(isFromNode ? senderOf(subject) : COORDINATOR, "misdirected");
@@ -182,34 +210,12 @@ class NatsBus implements Bus {
         this.#complaints.warn(nodeOf(subject), { subject, err: error }, "an answer could not be sent");
       }
     };
+    const wasNews = (): void => rations?.giveBack(senderOf(subject), bytes.length);
     try {
-      handle(reply ? { subject, body, respond } : { subject, body });
+      handle(reply ? { subject, body, respond, wasNews } : { subject, body, wasNews });
     } catch (error) {
       // Once would be too often; but whoever found out how to do it may do it again and again.
       this.#complaints.warn(nodeOf(subject), { subject, err: error }, "a handler of the bus threw");
     }
   }
-}
-
-/** The streams may be gone after a server's restart (its folder was deleted), so they are ensured at each connection. */
-async function keepStreams(connection: Connection, log: Log): Promise<void> {
-  try {
-    await ensureStreams(connection.nc);
-  } catch (error) {
-    await connection.close();
-    throw error;
-  }
-  const again = async (): Promise<void> => {
-    while (connection.connected) {
-      try {
-        return await ensureStreams(connection.nc);
-      } catch (error) {
-        log.error({ err: error }, "the streams of the bus could not be made");
-        await delay(ENSURE_AGAIN_MS, undefined, { ref: false });
-      }
-    }
-  };
-  connection.onStatus((connected) => {
-    if (connected) void again();
-  });
 }

@@ -9,9 +9,10 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Kept, Message, ReadOptions, RefusalListener, Subscription } from "./bus.ts";
+import type { Bus, Kept, Message, ReadOptions, Refusal, RefusalListener, Subscription } from "./bus.ts";
 import { ask, plainEnvelopes, tell, type Envelopes } from "./envelope-door.ts";
-import { blobPart, subjectFits } from "./subjects.ts";
+import type { Rations } from "./rations.ts";
+import { blobPart, FROM_NODES, senderOf, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */
 export interface Passage {
@@ -26,9 +27,9 @@ export type Faults = (passage: Passage) => readonly number[];
 export interface RamNet {
   /**
    * `clock`: the party's own, which a simulation stops and ends with it; what arrives then waits, or is dropped. `envelopes`:
-   * without them nothing is sealed.
+   * without them nothing is sealed. `rations`: of the coordinator; without them all is heard.
    */
-  connect(name: string, clock?: Clock, envelopes?: Envelopes): Bus;
+  connect(name: string, clock?: Clock, envelopes?: Envelopes, rations?: Rations): Bus;
   /** As when the server dies: every message that is under way is lost. Connections are the caller's to cut. */
   drop(): void;
 }
@@ -53,7 +54,7 @@ interface Piece {
 export function openRamNet(options: { clock: Clock; faults?: Faults }): RamNet {
   const net = new Net(options.clock, options.faults ?? (() => UNHARMED));
   return {
-    connect: (name, clock = options.clock, envelopes = plainEnvelopes()) => new RamBus(name, net, clock, envelopes),
+    connect: (name, clock = options.clock, envelopes = plainEnvelopes(), rations) => new RamBus({ name, net, clock, envelopes, rations }),
     drop: () => net.drop(),
   };
 }
@@ -148,21 +149,34 @@ class Net {
   }
 }
 
+interface RamBusParts {
+  readonly name: string;
+  readonly net: Net;
+  readonly clock: Clock;
+  readonly envelopes: Envelopes;
+  readonly rations: Rations | undefined;
+}
+
 class RamBus implements Bus {
   readonly #name: string;
   readonly #net: Net;
   readonly #clock: Clock;
   readonly #envelopes: Envelopes;
+  readonly #rations: Rations | undefined;
+  readonly #refusalListeners = new Set<RefusalListener>();
   readonly #own = new Set<Receiver>();
   #connected = true;
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #closed = new AbortController();
+  readonly #unlisten: () => void;
 
-  constructor(name: string, net: Net, clock: Clock, envelopes: Envelopes) {
+  constructor({ name, net, clock, envelopes, rations }: RamBusParts) {
     this.#name = name;
     this.#net = net;
     this.#clock = clock;
     this.#envelopes = envelopes;
+    this.#rations = rations;
+    this.#unlisten = envelopes.onRefusal((party, why) => this.#refused(party, why));
   }
 
   get connected(): boolean {
@@ -175,7 +189,8 @@ class RamBus implements Bus {
   }
 
   onRefusal(listener: RefusalListener): Subscription {
-    return { stop: this.#envelopes.onRefusal(listener) };
+    this.#refusalListeners.add(listener);
+    return { stop: () => this.#refusalListeners.delete(listener) };
   }
 
   publish(subject: string, body: unknown): void {
@@ -233,7 +248,7 @@ class RamBus implements Bus {
     });
   }
 
-  async *read(pattern: string, options: ReadOptions): AsyncGenerator<Kept> {
+  async *read(subject: string, options: ReadOptions): AsyncGenerator<Kept> {
     const signals = options.signal === undefined ? [this.#closed.signal] : [this.#closed.signal, options.signal];
     const signal = AbortSignal.any(signals);
     signal.addEventListener("abort", () => this.#net.wake(), { once: true });
@@ -246,10 +261,12 @@ class RamBus implements Bus {
         continue;
       }
       number = found.number + 1;
-      const { subject, bytes } = found.piece;
-      if (subjectFits(subject, pattern)) yield { subject, body: decodeBody(bytes) };
+      if (found.piece.subject === subject) yield { body: decodeBody(found.piece.bytes) };
     }
   }
+
+  /** It has room for all. */
+  async keepFor(): Promise<void> {}
 
   async putBlob(name: string, bytes: Uint8Array): Promise<void> {
     blobPart(name, "end");
@@ -266,6 +283,7 @@ class RamBus implements Bus {
   async close(): Promise<void> {
     if (!this.#connected) return;
     this.#connected = false;
+    this.#unlisten();
     for (const receiver of this.#own) this.#drop(receiver);
     this.#closed.abort();
     for (const listener of this.#listeners) listener(false);
@@ -277,14 +295,21 @@ class RamBus implements Bus {
     respond: ((bytes: Uint8Array) => void) | undefined,
     handle: (message: Message) => void,
   ): void {
+    const rations = subject.startsWith(FROM_NODES) ? this.#rations : undefined;
+    if (rations?.take(senderOf(subject), bytes.length) === false) return this.#refused(senderOf(subject), "excess");
     const read = this.#envelopes.read(subject, bytes);
     if (read.kind === "refused") {
       if (read.challenge !== undefined) respond?.(read.challenge);
       return;
     }
     const body = decodeBody(read.body);
-    if (respond === undefined) handle({ subject, body });
-    else handle({ subject, body, respond: (answer) => respond(read.answer(encodeBody(answer, subject))) });
+    const wasNews = (): void => rations?.giveBack(senderOf(subject), bytes.length);
+    if (respond === undefined) handle({ subject, body, wasNews });
+    else handle({ subject, body, wasNews, respond: (answer) => respond(read.answer(encodeBody(answer, subject))) });
+  }
+
+  #refused(party: string, why: Refusal): void {
+    for (const listener of this.#refusalListeners) listener(party, why);
   }
 
   /** Returns how many receivers there are, reached or not. */

@@ -13,24 +13,30 @@ export const outputOf = (node: NodeId, task: TaskId, attempt: number): string =>
 
 export const ANY_REPORT = "ocx.up.*.report";
 export const ANY_HEARTBEAT = "ocx.up.*.heartbeat";
-export const ANY_OUTPUT = "ocx.out.>";
-export const outputOfTask = (task: TaskId, attempt?: number): string => `ocx.out.*.${task}.${attempt ?? "*"}`;
-
-/** Of which attempt a piece of output tells, by its subject. */
-export function attemptOf(subject: string): { task: string; attempt: number } {
-  const [task = "", attempt = ""] = subject.split(".").slice(3);
-  return { task, attempt: Number(attempt) };
-}
 
 /** The name of an attempt's blob. It starts with its writer, so that the server's allow-lists cover it too. */
 export const blobName = (node: NodeId, task: TaskId, attempt: number): string => `${node}.${task}.${attempt}`;
-export const ANY_BLOB = "ocx.blob.>";
 /** Blobs travel in numbered parts, closed by an `end` that says how many there are. */
 export function blobPart(name: string, part: number | "end"): string {
   if (!/^[a-z0-9]{1,32}(\.[A-Za-z0-9_-]{1,40}){1,2}$/.test(name))
     throw new ClusterError("bad_request", `${JSON.stringify(name)} is no blob's name`);
   return `ocx.blob.${name}.${part}`;
 }
+
+/** What a node's streams take, by the word that only it and the coordinator know (nats-words.ts). */
+export const anyOutput = (node: NodeId, word: string): string => `ocx.out.${node}.${word}.>`;
+export const anyBlob = (node: NodeId, word: string): string => `ocx.blob.${node}.${word}.>`;
+/** Where nats-server keeps what is written under a subject of output or of a blob's part. */
+export function keptUnder(subject: string, word: string): string {
+  const [ocx, kind, node, ...rest] = subject.split(".");
+  return [ocx, kind, node, word, ...rest].join(".");
+}
+/** Where a node asks for its word. */
+export const wordFrom = (node: NodeId): string => `ocx.up.${node}.word`;
+export const ANY_WORD = "ocx.up.*.word";
+
+/** What nodes say to the coordinator. */
+export const FROM_NODES = "ocx.up.";
 
 /** The node that a message comes from or goes to. */
 export function nodeOf(subject: string): NodeId {

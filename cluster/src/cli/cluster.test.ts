@@ -2,11 +2,9 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
-import { SAMPLE_NODE } from "../../../tests/support/fake-answers.ts";
 import { runCli, startCli, type CliOptions } from "../../../tests/support/terminal.ts";
 import { foldersOf, logFile, makeFolders } from "../system/folders.ts";
 
@@ -44,32 +42,6 @@ describe("the cluster", () => {
     expect(stdout).toMatch(/^system +darwin\/arm64, 8 processors, 16\.0 GiB$/m);
     expect(stdout).toMatch(/^skills +summarize$/m);
     expect(await cli(["nodes", "show", "nas"])).toMatchObject({ code: 1, stderr: expect.stringContaining("not_found") });
-  });
-
-  it("shows a node's policy in short", async () => {
-    const shown = async (policy: NodeFacts["policy"]): Promise<string> => {
-      api.coordinator.changeNode({ facts: { ...(SAMPLE_NODE.facts as NodeFacts), policy } });
-      const { stdout } = await cli(["nodes", "show", "studio"]);
-      return /^policy allows[^]*(?=^OpenClaw)/m.exec(stdout)?.[0].replaceAll(/ {2,}/g, ": ") ?? stdout;
-    };
-    expect(await shown({ kinds: [] })).toBe("policy allows: nothing\n");
-    expect(
-      await shown({
-        kinds: ["echo", "agent", "command"],
-        agents: ["main"],
-        commands: ["git", "uname"],
-        users: { allow: ["*"], deny: ["bob"] },
-        hours: { text: "22:00-07:00 (UTC)", pinned: false, quiet: { until: 1, text: "07:00 (UTC)" } },
-      }),
-    ).toBe(
-      [
-        "policy allows: echo agent command",
-        "its agents: main",
-        "its programs: git uname",
-        "its users: everybody, never bob",
-        "quiet hours: 22:00-07:00 (UTC); now, until 07:00 (UTC)\n",
-      ].join("\n"),
-    );
   });
 
   it("says of a node why it takes no new work", async () => {

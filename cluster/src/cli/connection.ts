@@ -116,7 +116,7 @@ async function askHome(flags: ConnectionFlags, env: Environment): Promise<HomeSa
     };
   if (api.port === 0)
     throw new ClusterError("coordinator_unreachable", `the daemon of ${home} is not running, and its port is chosen when it starts`);
-  if ([LAN, TAILSCALE].includes(api.host))
+  if ([LAN, TAILSCALE].includes(api.host) || reachOf(api.host) === "tailnet")
     throw new ClusterError(
       "coordinator_unreachable",
       `the daemon of ${home} is not running; its address is ${api.host === LAN ? "looked up" : "asked of Tailscale"} when it starts`,

@@ -72,7 +72,7 @@ describe("probe", () => {
     for (const command of ["probe", "rotate", "leave"])
       expect(await here(command)).toMatchObject({
         code: 1,
-        stderr: expect.stringContaining("another key than this machine has joined") as string,
+        stderr: expect.stringContaining("does not prove to be the coordinator that this machine has joined") as string,
       });
     expect(existsSync(`${seedFile()}.next`)).toBe(false);
   });
@@ -133,6 +133,22 @@ describe("leave", () => {
     await settings("stranger");
     expect((await here("leave")).code).toBe(0);
     await left();
+  });
+
+  it("finishes it also where only the settings are left", async () => {
+    await rm(join(home, "coordinator.key"));
+    expect((await here("leave")).code).toBe(0);
+    await left();
+  });
+
+  it("stays where nobody can say who its coordinator is", async () => {
+    await loadNodeKeys(seedFile());
+    await rm(join(home, "coordinator.key"));
+    expect(await here("leave")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("does not know its coordinator's key") as string,
+    });
+    expect(existsSync(seedFile())).toBe(true);
   });
 
   it("stays, and takes work again, where what it has does not end in time", async () => {

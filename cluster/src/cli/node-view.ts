@@ -6,6 +6,8 @@ import { labelText } from "./task-view.ts";
 import { paint, plainLine, type Style, type Terminal } from "./terminal.ts";
 import { age, dayAndTime, mebibytes } from "./time.ts";
 
+type Row = readonly [name: string, value: string];
+
 const STATE_STYLES: Record<NodeState, Style> = {
   ready: "green",
   pending: "yellow",
@@ -48,6 +50,8 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
     ["node", node.id],
     ["state", paint(terminal, stateStyle(node), stateText(node))],
     ["host", known && plainLine(known.hostname)],
+    ["key", node.fingerprint],
+    ["says it is", known === undefined && node.claimed ? claimedText(node.claimed) : undefined],
     ["joined from", node.joinedFrom && joinedText(node.joinedFrom)],
     ["system", known && `${known.os}/${known.arch}, ${known.cpus} processors, ${mebibytes(known.memoryMiB)}`],
     ["slots", `${node.slotsUsed} of ${node.slots} taken`],
@@ -70,19 +74,37 @@ export function nodeFacts(terminal: Terminal, node: Node): string {
   ]);
 }
 
+/** What there is to know of a machine before it is let in, a line for each; whoever does that compares the keys. */
+export function waitingLines(nodes: readonly Node[], typed: (line: string) => string): string {
+  const waiting = nodes.filter(({ state }) => state === "pending");
+  const lines = waiting.map(({ id, fingerprint, claimed, joinedFrom }) => {
+    const said = [claimed && `says it is ${claimedText(claimed)}`, joinedFrom && `came from ${joinedText(joinedFrom)}`];
+    return `${[`${id} waits to be let in: key ${fingerprint}`, ...said.filter((part) => part !== undefined)].join(", ")}\n`;
+  });
+  if (waiting.length === 0) return "";
+  return `\n${lines.join("")}\`join\` has shown the key there; if it is the same: ${typed(`nodes approve ${waiting[0]?.id ?? ""}`)}\n`;
+}
+
+const claimedText = ({ hostname, os }: NonNullable<Node["claimed"]>): string =>
+  plainLine(os === undefined ? hostname : `${hostname} (${os})`);
+
 /** By Tailscale's word, when it joined. */
 function joinedText({ address, login, machine, tags }: JoinedFrom): string {
   return plainLine([address, machine, login, ...tags].filter((part) => part !== undefined).join(", "));
 }
 
-/** What the node says of its own policy; `openclaw-cluster policy check` there says all. */
-function policyRows(policy: NodeFacts["policy"] | undefined): (readonly [name: string, value: string])[] {
+/** What the node says of its own policy; `openclaw-cluster policy check` there says all. Lines of rules come to operators only. */
+function policyRows(policy: NodeFacts["policy"] | undefined): Row[] {
   if (policy === undefined) return [];
-  const { kinds, agents, commands, users, hours } = policy;
-  const rows: (readonly [name: string, value: string])[] = [["policy allows", kinds.join(" ") || "nothing"]];
+  const { kinds, agents, tools, sessions, commands, rules, users, hours } = policy;
+  const rows: Row[] = [["policy allows", kinds.join(" ") || "nothing"]];
   if (kinds.includes("agent") && agents !== undefined) rows.push(["its agents", names(agents) || "none"]);
+  if (kinds.includes("tool")) rows.push(["its tools", tools === undefined ? "any" : allowedText(tools, "any")]);
+  if (sessions !== undefined)
+    rows.push(["its sessions", sessions.length === 0 ? "each user's own" : `each user's own, and ${names(sessions)}`]);
   if (kinds.includes("command")) rows.push(["its programs", commands === undefined ? "any" : names(commands)]);
-  if (users !== undefined) rows.push(["its users", usersText(users)]);
+  if (rules !== undefined) rows.push(...ruleRows(rules));
+  if (users !== undefined) rows.push(["its users", allowedText(users, "everybody")]);
   if (hours !== undefined) {
     const now = hours.quiet && (hours.quiet.text === undefined ? "; now, without an end" : `; now, until ${hours.quiet.text}`);
     rows.push(["quiet hours", plainLine(`${hours.text}${now ?? ""}`)]);
@@ -90,8 +112,19 @@ function policyRows(policy: NodeFacts["policy"] | undefined): (readonly [name: s
   return rows;
 }
 
+function ruleRows({ commands, folders, variables, secrets, leftOut }: NonNullable<NodeFacts["policy"]["rules"]>): Row[] {
+  const listed = (name: string, lines: readonly string[]): Row[] => lines.map((line, index) => [index === 0 ? name : "", plainLine(line)]);
+  return [
+    ...listed("its commands", commands),
+    ...listed("its folders", folders),
+    ...(variables.length === 0 ? [] : [["its variables", names(variables)] as const]),
+    ...(secrets.length === 0 ? [] : [["its secrets", names(secrets)] as const]),
+    ...(leftOut === undefined ? [] : [["", `and ${leftOut} more lines`] as const]),
+  ];
+}
+
 /** What its commands may take, by what that is kept, and whether there is a sandbox for them. */
-function confinementRows(confinement: Confinement | undefined): (readonly [name: string, value: string])[] {
+function confinementRows(confinement: Confinement | undefined): Row[] {
   if (confinement === undefined) return [];
   const { limits, keeps, note, sandbox } = confinement;
   const { memoryMiB, processes, fileMiB, openFiles, nice } = limits;
@@ -112,8 +145,11 @@ function confinementRows(confinement: Confinement | undefined): (readonly [name:
   ];
 }
 
-function usersText({ allow, deny }: NonNullable<NodeFacts["policy"]["users"]>): string {
-  const open = allow.includes("*") ? "everybody" : names(allow) || "nobody";
+function allowedText(
+  { allow, deny }: { readonly allow: readonly string[]; readonly deny: readonly string[] },
+  all: "any" | "everybody",
+): string {
+  const open = allow.includes("*") ? all : names(allow) || (all === "any" ? "none" : "nobody");
   return deny.length === 0 ? open : `${open}, never ${names(deny)}`;
 }
 

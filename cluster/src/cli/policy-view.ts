@@ -1,6 +1,6 @@
 /** A node's policy in plain words: what counts in the end, denials included. */
 import { totalmem } from "node:os";
-import type { AllowRule } from "../core/allow-rule.ts";
+import { ruleText, wordsText } from "../core/allow-rule.ts";
 import { limitsHere } from "../core/bounds.ts";
 import type { Policy } from "../core/policy.ts";
 import { hoursText, quietness, untilText, type Moment } from "../core/quiet-hours.ts";
@@ -12,11 +12,12 @@ type Row = readonly [name: string, value: string];
 
 export function policyText(terminal: Terminal, policy: Policy, moment: Moment): string {
   const { allow, deny } = policy;
-  const commands = (rules: readonly (readonly string[])[]): string[] => rules.map(line);
+  const commands = (rules: readonly (readonly string[])[]): string[] => rules.map(wordsText);
   const rows: Row[] = [
     ["echo", shut(policy, "echo") ?? (allow.echo ? "allowed" : "not allowed")],
     ["agents", shut(policy, "agent") ?? listed(allow.agents, deny.agents)],
     ["tools", shut(policy, "tool") ?? listed(allow.tools, deny.tools)],
+    ...(allow.sessions.length === 0 ? [] : [["sessions", `each user's own, and ${allow.sessions.join(", ")}`] as const]),
     ...lines("commands", shut(policy, "command"), allow.commands.map(ruleText), commands(deny.commands)),
     ...(allow.commands.length === 0 || deny.kinds.includes("command")
       ? []
@@ -68,18 +69,4 @@ function limitsText({ limits }: Policy): string {
   return `${memoryMiB} MiB of memory, ${processes} processes, ${fileMiB} MiB in one file, ${openFiles} open files, nice ${nice}`;
 }
 
-function ruleText(rule: AllowRule): string {
-  if (Array.isArray(rule)) return line(rule);
-  const { run, sandbox, network, folders, reads } = rule;
-  const said = [
-    ...(sandbox === undefined ? [] : [`sandbox ${sandbox}`]),
-    ...(network ? ["network"] : []),
-    ...(folders.length === 0 ? [] : [`writes ${folders.join(", ")}`]),
-    ...(reads.length === 0 ? [] : [`reads ${reads.join(", ")}`]),
-  ];
-  return said.length === 0 ? line(run) : `${line(run)} (${said.join("; ")})`;
-}
-
 const MIB = 1024 * 1024;
-const line = (words: readonly string[]): string => words.map(quoted).join(" ");
-const quoted = (word: string): string => (/\s/.test(word) ? JSON.stringify(word) : word);

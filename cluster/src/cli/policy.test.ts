@@ -113,6 +113,7 @@ quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken a
   it.each([
     ["no YAML", "version: 1\nallow: [\n", /:3: Flow sequence/],
     ["nothing", "", /:1: the whole file: .*expected object/],
+    ["a star for any variable", "version: 1\nallow:\n  env: [TZ, '*']\n", /:3: allow\.env\.1: \* would mean .* as in APP_\*/],
     ["a doubled field", "version: 1\nallow: {}\nallow: {echo: false}\n", /:3: Map keys must be unique/],
   ])("tells %s", async (_what, text, told) => {
     await write(text);
@@ -192,6 +193,18 @@ describe("policy test", () => {
     expect((await cli("test", ...DAY, "--by", "ann", "tool", "web_fetch")).stdout).toBe(
       "taken\n  allow.tools: web_*\n  users.allow: ann\n",
     );
+  });
+
+  it("says whose session a task would work in", async () => {
+    await write("version: 1\nallow: { agents: [main], sessions: [main] }\n");
+    const session = (name: string, ...more: string[]) => trying("--agent", "main", "--session", name, ...more, "agent", "hi");
+    expect(await session("main")).toMatchObject({ taken: true, rules: ["allow.agents: main", "allow.sessions: main"] });
+    expect(await session("cluster-a-t1")).toMatchObject({ taken: false, reason: "the session cluster-a-t1 is not allowed" });
+    expect(await session("daily", "--by", "ann")).toMatchObject({ taken: true });
+    const unsaid = await cli("test", "--agent", "main", "--session", "daily", "agent", "hi");
+    expect(unsaid.stdout).toContain("refused: whose session daily is meant is not known");
+    expect(unsaid.stderr).toContain("--by <user>");
+    expect((await cli("check")).stdout).toMatch(/^sessions +each user's own, and main$/m);
   });
 
   it("says which rule refuses it, or that none allows it", async () => {

@@ -28,7 +28,7 @@ export function takeAgent(command: Command): Command {
   command
     .argument("<words>", "what the agent shall do")
     .option("--agent <name>", "one of the node's OpenClaw agents; its default one unless said")
-    .option("--session <key>", "turns with the same session continue one conversation")
+    .option("--session <name>", "your own conversation of that name on the node; the next turn with it goes on there")
     .option("--model <provider/model>", "a model, as the node's OpenClaw names it")
     .option("--skill <name>", "a skill the turn needs; only nodes that have it are taken");
   return takeCommon(command);

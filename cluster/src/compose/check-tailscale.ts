@@ -2,7 +2,14 @@
 import { reachOf } from "../system/address.ts";
 import type { ClusterConfig } from "../system/config.ts";
 import { TAILSCALE } from "../system/config-schema.ts";
-import { tailnetAddress, tailscaleAdvice, tailscaleState, type RunningTailscale, type Tailscale } from "../system/tailscale.ts";
+import {
+  isOwnAddress,
+  tailnetAddress,
+  tailscaleAdvice,
+  tailscaleState,
+  type RunningTailscale,
+  type Tailscale,
+} from "../system/tailscale.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 
 const NAME = "Tailscale";
@@ -13,6 +20,8 @@ export function checkTailscale(config: ClusterConfig, found: Tailscale): Check {
   const leads = config.roles.includes("coordinator");
   const listens = leads && (host === TAILSCALE || reachOf(host) === "tailnet");
   const state = `${found.kind === "running" ? "" : "it "}${tailscaleState(found)}`;
+  if (listens && host !== TAILSCALE && found.kind === "absent")
+    return warn(NAME, `${state}, so api.host, ${host}, is no address of a tailnet: TLS is spoken there`, tailscaleAdvice(found));
   if (found.kind !== "running") {
     if (listens) return fail(NAME, `${state}, and api.host is ${host}`, tailscaleAdvice(found));
     if (!leads && leadsThere(config.coordinator.url))
@@ -21,9 +30,12 @@ export function checkTailscale(config: ClusterConfig, found: Tailscale): Check {
   }
   const address = tailnetAddress(found);
   if (!listens) return ok(NAME, leads ? `${shown(found)}; api.host ${TAILSCALE} lets machines there reach this coordinator` : shown(found));
-  if (host === TAILSCALE || host === found.ip4 || host === found.ip6)
-    return ok(NAME, `${shown(found)}; the API and nats-server listen there`);
-  return fail(NAME, `api.host is ${host}, which is not this machine's address in the tailnet (${address})`, USE_KEYWORD);
+  if (host === TAILSCALE || isOwnAddress(found, host)) return ok(NAME, `${shown(found)}; the API and nats-server listen there`);
+  return warn(
+    NAME,
+    `api.host is ${host}, which is not this machine's address in the tailnet (${address}): TLS is spoken there`,
+    USE_KEYWORD,
+  );
 }
 
 function shown(found: RunningTailscale): string {

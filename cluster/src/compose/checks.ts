@@ -4,7 +4,8 @@
  */
 import { homedir } from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { DEFAULT_POLICY, summary } from "../core/policy.ts";
+import { DEFAULT_POLICY } from "../core/policy.ts";
+import { summary } from "../core/policy-facts.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { ownSide, reachOf } from "../system/address.ts";
 import { resolveBinary } from "../system/binaries.ts";

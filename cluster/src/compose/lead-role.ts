@@ -4,6 +4,7 @@ import { openApi } from "../api/api.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats } from "../bus/nats.ts";
 import { startNatsServer, type NatsServer } from "../bus/nats-server.ts";
+import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -19,6 +20,7 @@ import { isAtLeast } from "../system/version.ts";
 import type { Authority, ServerCertificate } from "../trust/authority.ts";
 import { Keyring } from "../trust/keyring.ts";
 import { loadNodeKeys, type NodeKeys } from "../trust/keys.ts";
+import { signer } from "../trust/signature.ts";
 import { createToken, hashToken } from "../trust/token.ts";
 import { loadAuthority } from "./authority-files.ts";
 import { VERSION, type Ground } from "./ground.ts";
@@ -54,7 +56,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
 
   const keyring = new Keyring();
   const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
-  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log });
+  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log, rations: new Rations(clock) });
   open.push(() => bus.close());
 
   const apiUrls: string[] = [];
@@ -62,11 +64,13 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     name: config.clusterName,
     version: VERSION,
     self: config.nodeId,
+    ...(config.roles.includes("worker") && { ownKeys: ground.keys.all().map(({ publicKey }) => publicKey) }),
     store,
     bus,
     busServer: server,
     keyring,
     coordinatorKey: keys.publicKey,
+    sign: signer(keys.seed),
     authority,
     busUrls: urlsAt(place, server.url),
     apiUrls: () => apiUrls,

@@ -11,6 +11,7 @@ import { readConfigFile } from "../system/config-file.ts";
 import { loadConfig, saveConfig } from "../system/config.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { foldersOf, membershipOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
+import { joiningKeys } from "./joining-key.ts";
 import { owedIn, spoolFile } from "../worker/spool.ts";
 import { startDaemon, type Daemon } from "./compose.ts";
 
@@ -45,7 +46,7 @@ export async function putAway(home: string): Promise<string | undefined> {
   const aside = owedBy(folders) > 0 ? `${folders.worker}.left-${Date.now()}` : undefined;
   if (aside === undefined) await rm(folders.worker, { recursive: true, force: true });
   else await rename(folders.worker, aside);
-  for (const file of membershipOf(folders)) await rm(file, { force: true });
+  for (const file of [...membershipOf(folders), ...(await joiningKeys(home))]) await rm(file, { force: true });
   failpoint("leave.cleared");
   await saveConfig(home, { roles: ["worker"], coordinator: { url: null, tokenFile: null } });
   return aside;

@@ -56,11 +56,31 @@ describe.skipIf(process.platform === "win32")("in the tailnet", () => {
     expect(await find(host)).toEqual({ apiHost: host, busHost: host, tls: false, addresses: [host], names: [SELF.name] });
   });
 
-  it("an address that is not this machine's has no name, nor has any where Tailscale is away", async () => {
-    const place = { apiHost: "100.99.9.9", busHost: "100.99.9.9", tls: false, addresses: ["100.99.9.9"], names: [] };
+  it("however it is written", async () => {
+    expect(await find("fd7a:115c:a1e0:0:0:0:6501:6667")).toMatchObject({ tls: false, names: [SELF.name] });
+  });
+
+  it("an address of the range that Tailscale does not call its own speaks TLS and has no name: a provider's, perhaps (L3)", async () => {
+    const place = { apiHost: "100.99.9.9", busHost: "100.99.9.9", tls: true, addresses: ["100.99.9.9"], names: [] };
     expect(await find("100.99.9.9")).toEqual(place);
+    expect(await find("100.99.9.9", { env: { PATH: "/nonexistent" } })).toEqual(place);
+    expect(await find(SELF.ip4, { env: { PATH: "/nonexistent" } })).toMatchObject({ tls: true, names: [] });
+    expect(told).toEqual([]);
+  });
+
+  it("while Tailscale cannot say whether an address is its own, that is waited for, and then the interface (L2)", async () => {
+    let own: OwnAddress[] = [];
     stub.says(STARTING);
-    expect((await find(SELF.ip4)).names).toEqual([]);
+    meanwhile = [() => stub.says(RUNNING), () => (own = at("tailscale0", SELF.ip4))];
+    expect(await find(SELF.ip4, { addresses: () => own })).toMatchObject({ apiHost: SELF.ip4, tls: false });
+    expect(told).toEqual([
+      expect.stringMatching(/only Tailscale can say whether 100\.101\.102\.103 .* does not run here: it is starting/),
+      expect.stringContaining("no network interface of this machine has its address"),
+      "Tailscale is there",
+    ]);
+    stub.says(STARTING);
+    meanwhile = [() => stub.says(RUNNING)];
+    expect(await find("100.99.9.9")).toMatchObject({ tls: true });
   });
 
   it("a Tailscale that comes up is waited for, then its address on an interface (L2)", async () => {

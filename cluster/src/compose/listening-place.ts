@@ -5,14 +5,15 @@
  * L1. The API and nats-server listen on one address: whoever reaches one must reach the other.
  * L2. What passes by itself is waited for: at the machine's start Tailscale or the network is often not up yet, or has no
  *     address yet, and a daemon that ended then would not come back. What only a person can change ends the start.
- * L3. Off the loopback and the tailnet both speak TLS, whatever the settings say.
+ * L3. Off the loopback and the tailnet both speak TLS, whatever the settings say. An address is the tailnet's where Tailscale runs
+ *     here and calls it this machine's own; that it lies in the tailnets' range says nothing, for providers use that range too.
  */
 import { hostname } from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { isEvery, needsTls, reachOf } from "../system/address.ts";
+import { isEvery, isSameAddress, reachOf } from "../system/address.ts";
 import { LAN, TAILSCALE } from "../system/config-schema.ts";
 import { outwardAddresses, ownAddresses, privateAddresses, type OwnAddress } from "../system/own-addresses.ts";
-import { askTailscale, tailnetAddress, tailscaleAdvice, tailscaleState, type Tailscale } from "../system/tailscale.ts";
+import { askTailscale, isOwnAddress, tailnetAddress, tailscaleAdvice, tailscaleState, type Tailscale } from "../system/tailscale.ts";
 import type { Ground } from "./ground.ts";
 import { waitPatiently } from "./patience.ts";
 
@@ -41,20 +42,21 @@ export interface PlaceParts extends Pick<Ground, "env" | "signal" | "log" | "pro
 export async function findListeningPlace(parts: PlaceParts): Promise<ListeningPlace> {
   const { host, env, log, signal, progress, addresses = ownAddresses, outward = outwardAddresses, pause } = parts;
   if (reachOf(host) === "loopback") return { apiHost: host, busHost: "127.0.0.1", tls: false, addresses: [host], names: [] };
-  const whom = { [TAILSCALE]: "Tailscale", [LAN]: "an address in the local network" }[host];
+  const isTailnets = host === TAILSCALE || reachOf(host) === "tailnet";
+  const whom = isTailnets ? "Tailscale" : host === LAN ? "an address in the local network" : undefined;
   if (whom === undefined) return placeAt(host, await askTailscale({ env }), addresses());
   const wait = { whom, log, signal, tell: progress, random: Math.random, ...(pause !== undefined && { pause }) };
   return waitPatiently(wait, async () => {
     if (host === LAN) return placeAt(lanAddress(addresses(), await outward()), { kind: "absent" }, addresses());
     const found = await askTailscale({ env });
     const own = addresses().map(({ address }) => address);
-    return placeAt(addressIn(found, own), found, addresses());
+    return placeAt(host === TAILSCALE ? addressIn(found, own) : named(host, found, own), found, addresses());
   });
 }
 
 function placeAt(host: string, tailscale: Tailscale, own: readonly OwnAddress[]): ListeningPlace {
   const addresses = isEvery(host) ? reachable(own) : [host];
-  return { apiHost: host, busHost: host, tls: needsTls(host), addresses, names: namesOf(tailscale, addresses) };
+  return { apiHost: host, busHost: host, tls: !isOwnAddress(tailscale, host), addresses, names: namesOf(tailscale, addresses) };
 }
 
 /** The address of the interface with the default route; without one, the only private one. */
@@ -76,8 +78,24 @@ function addressIn(found: Tailscale, own: readonly string[]): string {
   if (found.kind === "absent")
     throw new ClusterError("config_invalid", `api.host is ${TAILSCALE}, which is not installed here. ${tailscaleAdvice(found)}`);
   if (found.kind !== "running") throw new ClusterError("unavailable", `Tailscale ${tailscaleState(found)}. ${tailscaleAdvice(found)}`);
-  const address = tailnetAddress(found);
-  if (address !== undefined && own.includes(address)) return address;
+  const address = tailnetAddress(found) as string;
+  checkInterfaces(address, own);
+  return address;
+}
+
+/** An address of the tailnets' range. Where Tailscale may yet say whether it is the tailnet's, that is waited for (L2, L3). */
+function named(host: string, found: Tailscale, own: readonly string[]): string {
+  if (isOwnAddress(found, host)) checkInterfaces(host, own);
+  else if (found.kind !== "absent" && found.kind !== "running")
+    throw new ClusterError(
+      "unavailable",
+      `only Tailscale can say whether ${host} is this machine's address in the tailnet, and it ${tailscaleState(found)}. ${tailscaleAdvice(found)}`,
+    );
+  return host;
+}
+
+function checkInterfaces(address: string, own: readonly string[]): void {
+  if (own.some((one) => isSameAddress(one, address))) return;
   throw new ClusterError(
     "unavailable",
     `Tailscale runs, but no network interface of this machine has its address ${address} (in userspace-networking mode none ever gets it)`,
@@ -95,7 +113,7 @@ function reachable(own: readonly OwnAddress[]): string[] {
 /** A name of another address would lead to another machine. */
 function namesOf(found: Tailscale, addresses: readonly string[]): string[] {
   if (found.kind !== "running" || found.magicDnsName === undefined) return [];
-  return [found.ip4, found.ip6].some((own) => own !== undefined && addresses.includes(own)) ? [found.magicDnsName] : [];
+  return addresses.some((address) => isOwnAddress(found, address)) ? [found.magicDnsName] : [];
 }
 
 /** What its certificate names: all that people may call it by, on this machine and on others. */

@@ -13,7 +13,7 @@ import { foldersOf, readSecret, type Environment, type Folders } from "../system
 import { OwnKey } from "../trust/own-key.ts";
 import { makeLeaveRequest, makeProbeRequest, makeRotateRequest } from "../trust/membership-proof.ts";
 import { coordinatorTrust } from "./coordinator-trust.ts";
-import { checkPin } from "./pin.ts";
+import { pinned } from "./pin.ts";
 import { isRefused, knock } from "./session.ts";
 
 export interface MemberParts {
@@ -40,17 +40,16 @@ export async function openMember(parts: MemberParts): Promise<Member> {
   const folders = foldersOf(home);
   const config = await loadConfig({ home, env });
   const url = await coordinatorOf(config, folders);
+  const coordinatorKey = await pinned(config, folders);
   const keys = await OwnKey.open(folders.nodeSeed);
   const client = await connect(url, await coordinatorTrust(config, folders));
   const options = signal === undefined ? {} : { signal };
   let aheadMs = 0;
   const introduce = async (): Promise<Session> => {
     const askedAt = Date.now();
-    const session = await knock(client, { node: config.nodeId, keys }, options).catch((error: unknown) => {
+    const session = await knock(client, { node: config.nodeId, keys, url, coordinatorKey }, options).catch((error: unknown) => {
       throw isRefused(error) ? unknown(url, config.nodeId, error) : error;
     });
-    if (!config.roles.includes("coordinator"))
-      await checkPin({ file: folders.coordinatorKey, url }, session.coordinatorKey, { proven: false });
     aheadMs = session.now - (askedAt + Date.now()) / 2;
     return session;
   };

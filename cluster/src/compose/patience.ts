@@ -5,7 +5,8 @@
  * J1. Only what may pass by itself is waited for, by the table of errors. A wrong address, a refused token or an id that is
  *     another's ends the start at once; so does `internal`, a fault of ours, which mostly comes again.
  * J2. Each try has TRY_MS, whatever it hangs on, and the pauses between grow up to PAUSE_MS_MAX, half of each by chance, so that
- *     a room full of machines does not come at once. A coordinator that asks for patience gets it.
+ *     a room full of machines does not come at once. A coordinator that asks for patience gets it, for
+ *     a minute at most: whoever answers at its address for a moment must not have the last word.
  * J3. What is told: the first failure, each new reason, and of the same one the 2nd, 4th, 8th …, so that days fill no log.
  * J4. The wait ends at once with `signal`.
  */
@@ -16,6 +17,7 @@ import type { Log } from "../system/log.ts";
 const TRY_MS = 15_000;
 const PAUSE_MS = 500;
 const PAUSE_MS_MAX = 10_000;
+const ASKED_MS_MAX = 60_000;
 
 export interface PatienceParts {
   /** Who is waited for, for people: `the coordinator at http://studio:8888`. */
@@ -58,7 +60,7 @@ function pauseUnless(ms: number, ended: AbortSignal): Promise<void> {
 
 function pauseMs(tried: number, random: () => number, afterMs = 0): number {
   const whole = Math.min(PAUSE_MS * 2 ** Math.min(tried - 1, 10), PAUSE_MS_MAX);
-  return Math.max(afterMs, whole / 2) + (whole / 2) * random();
+  return Math.max(Math.min(afterMs, ASKED_MS_MAX), whole / 2) + (whole / 2) * random();
 }
 
 /** Ends when the time is over or the signal says so, whatever the attempt does then. */

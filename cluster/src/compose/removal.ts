@@ -2,7 +2,7 @@
  * Why nats-server refuses a node's key. A coordinator that is just starting has not let its nodes in yet, and that passes;
  * but a node that an administrator took out of the cluster would knock for ever, and nobody at its machine would know.
  *
- * R1. The coordinator itself is asked, over HTTP: only its own word that it knows no such node counts.
+ * R1. The coordinator itself is asked, over HTTP: only its own word that it knows no such node counts, signed by its key (session.ts).
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Log } from "../system/log.ts";

@@ -1,20 +1,24 @@
 /**
  * What a node's daemon asks its coordinator at the start: may I come in, and where is the bus? The node's own key signs the
- * question; nothing else speaks for it.
+ * question, and the coordinator's own key the answer.
  *
  * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
  * S2. Of two keys, where they are being exchanged, the one that is known counts from then on (trust/own-key.ts).
  * S3. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
+ * S4. Whoever answers without the key of the coordinator that this machine has joined has no say here, and least of all that this
+ *     node is not known: it may be anybody who has taken that port for a while. That passes by itself, too.
  */
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { Session } from "@openclaw-cluster/contract/join";
+import { Session, type SessionRequest } from "@openclaw-cluster/contract/join";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import { makeSessionRequest } from "../trust/join-proof.ts";
+import { readSecret } from "../system/folders.ts";
+import { fingerprintOf } from "../trust/fingerprint.ts";
 import type { OwnKey } from "../trust/own-key.ts";
-import { checkPin } from "./pin.ts";
+import { isRefusal, isSessionAnswer, makeSessionRequest } from "../trust/session-proof.ts";
+import { AGAIN, keepPin, notPinned } from "./pin.ts";
 
 export interface SessionQuestion {
   readonly node: NodeId;
@@ -33,45 +37,92 @@ export interface Admitted {
   readonly coordinatorKey: string;
 }
 
+interface Options {
+  readonly signal?: AbortSignal;
+}
+
 /** Throws node_removed where the node is not known, unavailable while it waits to be approved, and what a call throws. */
-export async function askSession({ node, keys, url, trust, token, pinFile }: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
-  const pin = { file: pinFile, url };
-  const client = openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
+export async function askSession(question: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
+  const { node, keys, url, trust, token, pinFile } = question;
   const options = signal === undefined ? {} : { signal };
+  const client = openClient({ url, transport: nodeTransport(trust) });
   try {
-    const session = await knock(client, { node, keys }, options);
-    await checkPin(pin, session.coordinatorKey, { proven: token !== undefined });
+    const coordinatorKey = (await readSecret(pinFile)) ?? (await letIn(question, options));
+    const ask = (): Promise<Session> => knock(client, { ...question, coordinatorKey }, options);
+    const session = await ask().catch(async (error: unknown) => {
+      if (!isRefused(error)) throw error;
+      if (token === undefined) throw removed(node, error);
+      await letIn(question, options);
+      return ask();
+    });
     if (session.state === "approved") return session;
     throw new ClusterError(
       "unavailable",
-      `${node} has joined and waits to be let in; on the coordinator: openclaw-cluster nodes approve ${node}`,
-    );
-  } catch (error) {
-    if (!isRefused(error)) throw error;
-    if (token !== undefined) {
-      const admitted = await client.enrol({ id: node, publicKey: keys.publicKey }, options);
-      await checkPin(pin, admitted.coordinatorKey, { proven: true });
-      return admitted;
-    }
-    throw new ClusterError(
-      "node_removed",
-      `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
-      { cause: error },
+      `${node} has joined and waits to be let in, with the key ${fingerprintOf(keys.publicKey)}; on the coordinator: openclaw-cluster nodes approve ${node}`,
     );
   } finally {
     await client.close();
   }
 }
 
-/** S2. Throws unauthorized where none of them is known. */
-export function knock(
-  client: Client,
-  { node, keys }: Pick<SessionQuestion, "node" | "keys">,
-  options: { signal?: AbortSignal } = {},
-): Promise<Session> {
-  return keys.withEach(({ seed }) => client.session({ id: node, ...makeSessionRequest(node, seed) }, options), isRefused);
+/** S3. The coordinator's key. */
+async function letIn({ node, keys, url, trust, token, pinFile }: SessionQuestion, options: Options): Promise<string> {
+  if (token === undefined) throw notPinned(pinFile);
+  const client = openClient({ url, token, transport: nodeTransport(trust) });
+  try {
+    const { coordinatorKey } = await client.enrol({ id: node, publicKey: keys.publicKey }, options);
+    return await keepPin({ file: pinFile, url }, coordinatorKey);
+  } finally {
+    await client.close();
+  }
+}
+
+export interface Knock extends Pick<SessionQuestion, "node" | "keys" | "url"> {
+  /** Who has to answer. */
+  readonly coordinatorKey: string;
+}
+
+/** S2. Throws unauthorized where the coordinator knows none of them, and coordinator_unreachable where another answers (S4). */
+export function knock(client: Client, { node, keys, url, coordinatorKey }: Knock, options: Options = {}): Promise<Session> {
+  return keys.withEach(async ({ seed }) => {
+    const question = makeSessionRequest(node, coordinatorKey, seed);
+    const said = await client.session({ id: node, ...question }, options).catch((error: unknown) => {
+      const isForeign = error instanceof ClusterError && !isItsWord(error, { node, question, coordinatorKey });
+      throw isForeign ? strangerAt(url, error) : error;
+    });
+    const session = Session.safeParse(said).data;
+    if (session !== undefined && isSessionAnswer(node, session, question, coordinatorKey)) return session;
+    throw strangerAt(url);
+  }, isRefused);
 }
 
 export function isRefused(error: unknown): boolean {
   return error instanceof ClusterError && error.code === "unauthorized";
+}
+
+/** S4. What passes by itself needs no proof, and what this side has found out, which has a cause, is nobody's word. */
+function isItsWord(
+  error: ClusterError,
+  { node, question, coordinatorKey }: { node: NodeId; question: SessionRequest; coordinatorKey: string },
+): boolean {
+  if (error.cause !== undefined || (error.row.retryable && error.code !== "internal")) return true;
+  return isRefusal(node, error, question, coordinatorKey);
+}
+
+function strangerAt(url: string, error?: ClusterError): ClusterError {
+  const said = error === undefined ? "" : `, and says ${error.code}`;
+  return new ClusterError(
+    "coordinator_unreachable",
+    `whoever answers at ${url} does not prove to be the coordinator that this machine has joined${said}: another program, ` +
+      `or a coordinator with another key; if it was set up anew, ${AGAIN}`,
+    { cause: error },
+  );
+}
+
+function removed(node: NodeId, cause: unknown): ClusterError {
+  return new ClusterError(
+    "node_removed",
+    `the cluster knows no node ${node} with this machine's key, or has shut it out; join with a new code: on the coordinator \`openclaw-cluster invite\``,
+    { cause },
+  );
 }

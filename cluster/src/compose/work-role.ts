@@ -167,6 +167,7 @@ function executorsFor({ clock, env, folders }: Ground, commands: Omit<CommandPar
   const { policy } = commands;
   const command = withSecrets(commandExecutor({ ...commands, inherited: env }), { policy, file: folders.secrets });
   const all: Executor[] = [echoExecutor({ clock }) as Executor, command as Executor];
-  if (gateway !== undefined) all.push(agentExecutor({ gateway }) as Executor, toolExecutor({ gateway }) as Executor);
+  if (gateway !== undefined)
+    all.push(agentExecutor({ gateway, policy, clock }) as Executor, toolExecutor({ gateway, policy, clock }) as Executor);
   return new Map(all.map((executor) => [executor.kind, executor]));
 }

@@ -27,6 +27,9 @@ export interface Peer {
   readonly port: number;
 }
 
+/** Called as soon as a request's own proof was found good: what follows can take a minute, and is not in doubt. */
+export type Proven = () => void;
+
 export interface SubmitRequest {
   /** The user for whom it is asked: the tasks are theirs, and so are idempotency keys. */
   readonly owner: string;
@@ -103,16 +106,16 @@ export interface Coordinator {
   /** The answer holds the code, which is shown nowhere else. */
   invite(request: InviteRequest, actor?: string): Promise<Invite>;
   /** Throws unauthorized where the request proves nothing, forbidden where this machine may not join, and state_conflict where its id is another key's. */
-  join(request: JoinRequest, peer?: Peer): Promise<JoinReply>;
-  /** Throws unauthorized where the request is not signed by the key that the node has joined with. */
-  session(id: NodeId, request: SessionRequest): Promise<Session>;
+  join(request: JoinRequest, peer?: Peer, proven?: Proven): Promise<JoinReply>;
+  /** Throws unauthorized where the request is not signed by the key that the node has joined with, overloaded where it asks too often. */
+  session(id: NodeId, request: SessionRequest, proven?: Proven): Promise<Session>;
   /**
    * What a node asks with its own key, and each throws unauthorized where another has signed it. `probe` runs a task on it alone
    * and answers when that is over, or was given up.
    */
-  probe(id: NodeId, request: ProbeRequest, signal: AbortSignal): Promise<Probe>;
-  leave(id: NodeId, request: LeaveRequest): Promise<Leaving>;
-  rotate(id: NodeId, request: RotateRequest): Promise<Rotated>;
+  probe(id: NodeId, request: ProbeRequest, signal: AbortSignal, proven?: Proven): Promise<Probe>;
+  leave(id: NodeId, request: LeaveRequest, proven?: Proven): Promise<Leaving>;
+  rotate(id: NodeId, request: RotateRequest, proven?: Proven): Promise<Rotated>;
   approveNode(id: NodeId, actor?: string): Promise<Node>;
   /** Its connection is cut, its key is not taken again, its leases are given away. */
   revokeNode(id: NodeId, actor?: string): Promise<Node>;

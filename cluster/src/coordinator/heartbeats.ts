@@ -37,16 +37,17 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   entry.seenAt = state.clock.monotonic();
   entry.seenWall = state.clock.wall();
   entry.closed = false;
-  entry.load = beat.load;
+  entry.load = state.facts.load(entry, beat.load);
   entry.liveness = beat.goodbye ?? "ready";
-  if (beat.facts !== undefined && !same(entry.facts, beat.facts)) {
-    entry.facts = beat.facts;
-    state.registry.update(entry.row.id, { facts: beat.facts });
+  const facts = state.facts.next(entry, beat.facts);
+  if (facts !== undefined) {
+    entry.facts = facts;
+    state.registry.update(entry.row.id, { facts });
     state.ledger.scheduler.setNode(toSchedulable(entry));
   } else if (before !== entry.liveness) {
     state.ledger.scheduler.setNode(toSchedulable(entry));
   } else {
-    state.ledger.scheduler.setLoad(entry.row.id, beat.load);
+    state.ledger.scheduler.setLoad(entry.row.id, entry.load);
   }
   // The first one that is heard of a life may have been on its way before the word of a pause had reached the node.
   if (sameLife && beat.paused !== true) entry.pausedUntil = -Infinity;
@@ -117,8 +118,4 @@ function loseLease(state: State, task: TaskRecord, neverStarted: boolean): void 
   const node = task.lease?.node;
   state.losses.info(node ?? "", { task: taskId(task.key), node, attempt: task.attempt }, "attempt lost with its node");
   state.ledger.write(task, lose(task, state.clock.wall(), neverStarted));
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

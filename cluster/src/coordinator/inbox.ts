@@ -23,6 +23,7 @@ const TRESPASSES: { readonly [Why in Refusal]?: string } = {
   forged: "sent a message with a seal that is not its own",
   misdirected: "wanted an answer sent to somebody else",
   replayed: "sent a message a second time, or from an earlier life",
+  excess: "said more than is listened to; what was beyond it was dropped",
 };
 
 export class Inbox {
@@ -54,7 +55,7 @@ export class Inbox {
     for (const subscription of this.subscriptions) subscription.stop();
   }
 
-  private onReport({ subject, body, respond }: Message): void {
+  private onReport({ subject, body, respond, wasNews }: Message): void {
     const { state, turn } = this.lead;
     const report = readReport(body);
     const node = senderOf(subject);
@@ -66,7 +67,9 @@ export class Inbox {
     turn.add({
       apply: () => {
         // Asked again, here and below: it may have been removed in this very turn.
-        reply = { epoch: state.epoch, verdicts: applyReport(state, state.registry.get(node), report) };
+        const { verdicts, isNews } = applyReport(state, state.registry.get(node), report);
+        reply = { epoch: state.epoch, verdicts };
+        if (isNews) wasNews?.();
         if (report.finished.length > 0) failpoint("report.applied");
       },
       committed: () => {

@@ -5,10 +5,11 @@
  * J1. An invitation is used once, by one key. Two that race for it: one wins, in one turn; the same key asking again, because
  *     the answer was lost, is answered again. Once its node is gone it has been used for good.
  * J2. What is said to be true is committed: a node is let onto the bus after its row is in the store.
- * J3. Whoever proves nothing learns nothing: an invitation or a node that is not there is told like a wrong proof.
+ * J3. Whoever proves nothing learns nothing: an invitation or a node that is not there is told like a wrong proof, and takes as long.
  * J4. Where only certain Tailscale logins may join, a machine of which Tailscale says nothing may not. Its word is a further
  *     condition; without a code it is worth nothing.
- * J5. A node that hears that it is not known goes for good: that answer rests on what is committed, never on a removal that may yet fail.
+ * J5. A node that hears that it is not known goes for good: that answer rests on what is committed, never on a removal that may yet fail,
+ *     and is signed by the coordinator's key, as every answer and refusal of `session` is (trust/session-proof.ts).
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -21,14 +22,19 @@ import {
   type Session,
   type SessionRequest,
 } from "@openclaw-cluster/contract/join";
+import { MEMBERSHIP } from "@openclaw-cluster/contract/membership";
 import type { JoinedFrom, Node } from "@openclaw-cluster/contract/node";
-import type { InviteTerms, TokenRow } from "../store/store.ts";
+import type { InviteTerms, NodeRow, TokenRow } from "../store/store.ts";
+import { MinuteLimit } from "../system/minute-limit.ts";
 import { identityText, isNamed } from "../system/tailscale-whois.ts";
+import { fingerprintOf } from "../trust/fingerprint.ts";
 import { createInvitation, writeJoinCode } from "../trust/join-code.ts";
-import { isProven, isSessionProven, joinKey, makeJoinReply } from "../trust/join-proof.ts";
+import { isProven, joinKey, makeJoinReply } from "../trust/join-proof.ts";
+import { isSessionProven, proveRefusal, proveSession } from "../trust/session-proof.ts";
+import { admit } from "./asks.ts";
 import { loseLeases } from "./heartbeats.ts";
 import { SELF } from "./audit.ts";
-import type { Peer } from "./coordinator.ts";
+import type { Peer, Proven } from "./coordinator.ts";
 import type { Lead } from "./lead.ts";
 import type { NodeDesk } from "./node-desk.ts";
 
@@ -40,10 +46,12 @@ export const NOT_KNOWN = "This cluster knows no node of that id with that key.";
 export class JoinDesk {
   private readonly lead: Lead;
   private readonly nodes: NodeDesk;
+  private readonly sessions: MinuteLimit;
 
   constructor(lead: Lead, nodes: NodeDesk) {
     this.lead = lead;
     this.nodes = nodes;
+    this.sessions = new MinuteLimit(lead.parts.clock, MEMBERSHIP.sessionsMax);
   }
 
   /** The code's only appearance. Throws overloaded with INVITE.openMax of them open. */
@@ -68,45 +76,62 @@ export class JoinDesk {
     };
   }
 
-  async join(request: JoinRequest, peer?: Peer): Promise<JoinReply> {
+  async join(request: JoinRequest, peer?: Peer, proven?: Proven): Promise<JoinReply> {
     const { parts, turn, claim } = this.lead;
     // Nobody is looked up for who proves nothing.
     this.invitation(request);
+    proven?.();
     const from = await this.identify(request, peer);
     const { key, state } = await turn.run(() => this.accept(request, from));
     if (state === "approved") await this.lead.gate.authorize();
-    parts.log.info({ node: request.node, state, hostname: request.hostname }, "a machine has joined");
+    const fingerprint = fingerprintOf(request.publicKey);
+    parts.log.info({ node: request.node, state, fingerprint, hostname: request.hostname, address: peer?.address }, "a machine has joined");
     const { name, coordinatorKey } = parts;
     const { certificate: authority } = parts.authority;
     return makeJoinReply({ node: request.node, cluster: claim.cluster, name, state, coordinatorKey, authority }, request, key);
   }
 
   /** For a node that knocks: it need not have been let in yet. */
-  async session(id: NodeId, request: SessionRequest): Promise<Session> {
-    const { parts, claim, state, turn } = this.lead;
+  async session(id: NodeId, request: SessionRequest, proven?: Proven): Promise<Session> {
+    const { parts, claim } = this.lead;
+    const { busUrls, coordinatorKey, clock, sign } = parts;
+    try {
+      const state = await this.standingOf(id, request, proven);
+      const { cluster, epoch } = claim;
+      return proveSession({ node: id, cluster, state, busUrls: [...busUrls], coordinatorKey, epoch, now: clock.wall() }, request, sign);
+    } catch (error) {
+      if (!(error instanceof ClusterError)) throw error;
+      const { code, detail, retryAfterMs } = error;
+      const proof = proveRefusal(id, code, request, sign);
+      throw new ClusterError(code, detail, { cause: error, proof, ...(retryAfterMs !== undefined && { retryAfterMs }) });
+    }
+  }
+
+  private async standingOf(id: NodeId, request: SessionRequest, proven?: Proven): Promise<"pending" | "approved"> {
+    const { parts, state, turn, gate } = this.lead;
+    // J3: nobody but the coordinator signs with its key, and it does not ask itself.
+    const isProvenBy = (node: NodeRow | undefined): boolean =>
+      isSessionProven(id, parts.coordinatorKey, request, node?.publicKey ?? parts.coordinatorKey);
+    // Judged here for the limit alone, before it costs a turn; of one that is not known yet the turn will tell.
+    const seen = state.registry.find(id)?.row;
+    if (isProvenBy(seen) && seen !== undefined) admit(this.sessions, id);
     // J5: in a turn, and judged after it.
     const row = await turn.run(() => state.registry.find(id)?.row);
-    if (row === undefined || !isSessionProven(id, request, row.publicKey)) throw new ClusterError("unauthorized", NOT_KNOWN);
+    if (!isProvenBy(row) || row === undefined) throw new ClusterError("unauthorized", NOT_KNOWN);
+    proven?.();
     if (row.state === "revoked") {
       this.lead.trespassed(id, "asked to come in, after it was shut out");
       throw new ClusterError("unauthorized", NOT_KNOWN);
     }
-    if (row.state === "approved") await this.lead.gate.ensureLetIn(row);
-    const { busUrls, coordinatorKey, clock } = parts;
-    return {
-      node: id,
-      cluster: claim.cluster,
-      state: row.state,
-      busUrls: [...busUrls],
-      coordinatorKey,
-      epoch: claim.epoch,
-      now: clock.wall(),
-    };
+    state.registry.checkKey(id, row.publicKey);
+    if (row.state === "approved") await gate.ensureLetIn(row);
+    return row.state;
   }
 
   approve(id: NodeId, actor: string = SELF): Promise<Node> {
-    return this.change(id, actor, (state) => {
+    return this.change(id, actor, ({ state, publicKey }) => {
       if (state === "revoked") throw new ClusterError("state_conflict", `${id} was revoked; take it out and let it join anew.`);
+      this.lead.state.registry.checkKey(id, publicKey);
       return "approved";
     });
   }
@@ -131,14 +156,15 @@ export class JoinDesk {
     return this.lead.state.registry.find(node)?.row.publicKey === publicKey;
   }
 
-  /** J4: what Tailscale says of the machine. Throws forbidden where that is asked for and is not known, or is another. */
+  /** J4: where the machine comes from, and what Tailscale says of it. Throws forbidden where that is asked for and is not known, or is another. */
   private async identify({ invite, node }: JoinRequest, peer: Peer = NOWHERE): Promise<JoinedFrom | undefined> {
     const { joiners } = this.lead.parts;
-    if (joiners === undefined) return undefined;
+    const from = peer === NOWHERE ? undefined : { address: peer.address, tags: [] };
+    if (joiners === undefined) return from;
     const found = await joiners.whois(peer);
     const who = found.kind === "known" ? found.who : undefined;
     if (joiners.logins.length === 0 || (who !== undefined && isNamed(who, joiners.logins)))
-      return who && { address: peer.address, ...who, tags: [...who.tags] };
+      return who === undefined ? from : { address: peer.address, ...who, tags: [...who.tags] };
     const whose = who === undefined ? `nobody knows whose it is: ${(found as { reason: string }).reason}` : `it is ${identityText(who)}`;
     this.lead.audit.noteRefusedJoin(peer.address, `${invite} for ${node}: ${whose}`, (note) => this.lead.turn.run(note));
     throw new ClusterError("forbidden", `Only machines of certain Tailscale logins may join this cluster, and of this one ${whose}.`);
@@ -151,32 +177,36 @@ export class JoinDesk {
     const { approve, node, usedBy } = row.invite;
     if (node !== undefined && node !== request.node)
       throw new ClusterError("forbidden", `This join code is for a node called ${node}; join with --node-id ${node}.`);
-    state.registry.checkKey(request.node, request.publicKey);
-    const more = { hostname: request.hostname, ...(from && { joinedFrom: from }), ...(!approve && { state: "pending" as const }) };
-    if (state.registry.enrol(request.node, request.publicKey, now, more)) this.lead.nodeChanged(state.registry.get(request.node));
+    const { publicKey, hostname, os } = request;
+    const more = { hostname, os, ...(from && { joinedFrom: from }), ...(!approve && { state: "pending" as const }) };
+    if (state.registry.enrol(request.node, publicKey, now, more)) this.lead.nodeChanged(state.registry.get(request.node));
     else if (approve) state.registry.update(request.node, { state: "approved" });
     // What it says of itself comes last: it could be long.
-    const said = [row.id, ...(from === undefined ? [] : [`${identityText(from)} at ${from.address}`]), request.hostname].join(", ");
+    const said = [row.id, keyText(publicKey), ...(from === undefined ? [] : [fromText(from)]), hostname].join(", ");
     if (usedBy === undefined) this.lead.audit.note(`node ${request.node}`, "node.joined", said);
-    tokens.add({ ...row, invite: { ...row.invite, usedBy: request.publicKey } });
+    tokens.add({ ...row, invite: { ...row.invite, usedBy: publicKey } });
     return { key: row.hash, state: state.registry.get(request.node).row.state === "approved" ? "approved" : "pending" };
   }
 
-  private async change(
-    id: NodeId,
-    actor: string,
-    next: (state: "pending" | "approved" | "revoked") => "approved" | "revoked",
-  ): Promise<Node> {
+  private async change(id: NodeId, actor: string, next: (row: NodeRow) => "approved" | "revoked"): Promise<Node> {
     const { turn, state, audit } = this.lead;
     await turn.run(() => {
       const entry = state.registry.get(id);
-      const to = next(entry.row.state);
+      const to = next(entry.row);
       state.registry.update(id, { state: to });
       if (to === "revoked") loseLeases(state, entry);
-      audit.note(actor, to === "revoked" ? "node.revoked" : "node.approved", id);
+      if (to === "revoked") audit.note(actor, "node.revoked", id);
+      else audit.note(actor, "node.approved", `${id}, ${keyText(entry.row.publicKey)}`);
       this.lead.nodeChanged(entry);
     });
     await this.lead.gate.authorize();
     return this.nodes.node(id);
   }
+}
+
+const keyText = (publicKey: string): string => `key ${fingerprintOf(publicKey)}`;
+
+function fromText(from: JoinedFrom): string {
+  const isKnown = from.login !== undefined || from.machine !== undefined || from.tags.length > 0;
+  return isKnown ? `${identityText(from)} at ${from.address}` : from.address;
 }

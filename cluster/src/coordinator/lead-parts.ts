@@ -7,6 +7,7 @@ import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { Whois } from "../system/tailscale-whois.ts";
 import type { Keyring } from "../trust/keyring.ts";
+import type { Sign } from "../trust/signature.ts";
 import type { BackupParts } from "./backups.ts";
 import type { BusGate } from "./bus-gate.ts";
 import type { Peer } from "./coordinator.ts";
@@ -26,6 +27,8 @@ export interface LeadParts {
   readonly version: string;
   /** The node whose daemon this coordinator runs in. */
   readonly self: NodeId;
+  /** The keys in that daemon's folder by which the cluster may know its node; none where it does no work. */
+  readonly ownKeys?: readonly string[];
   readonly store: Store;
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
@@ -34,6 +37,8 @@ export interface LeadParts {
   readonly keyring: Keyring;
   /** The public half of the key with which this coordinator signs; nodes keep it when they join. */
   readonly coordinatorKey: string;
+  /** With that key. */
+  readonly sign: Sign;
   /** Whom nodes know the coordinator's servers by; its pin goes into join codes. */
   readonly authority: { readonly certificate: string; readonly pin: string };
   /** Where workers find the bus. */

@@ -12,6 +12,7 @@ import { failpoint } from "../system/failpoint.ts";
 import { sparingLog } from "../system/sparing-log.ts";
 import { Audit } from "./audit.ts";
 import { Backups } from "./backups.ts";
+import { FactsPace } from "./facts-pace.ts";
 import { Feed } from "./feed.ts";
 import { BusGate } from "./bus-gate.ts";
 import { Inbox } from "./inbox.ts";
@@ -55,7 +56,7 @@ export class Lead implements Leading {
     this.parts = parts;
     this.claim = claim;
     this.feed = new Feed(claim.epoch);
-    const registry = new Registry(loaded.nodes);
+    const registry = new Registry(loaded.nodes, parts.coordinatorKey);
     this.state = {
       epoch: claim.epoch,
       clock: parts.clock,
@@ -64,6 +65,7 @@ export class Lead implements Leading {
       losses: sparingLog(parts.log, parts.clock, LOSSES_TOLD_MAX),
       trespassed: (node, what) => this.trespassed(node, what),
       registry,
+      facts: new FactsPace(parts.clock),
       outgoing: new Outgoing(parts.bus, this.feed, claim.epoch),
       ledger: this.newLedger(registry, loaded),
     };

@@ -1,14 +1,18 @@
 /**
- * A task's output, read from the bus's kept stream and ended when there can be no more.
+ * A task's output: its attempts one after the other, each read from where its node keeps it, until there can be no more.
  *
- * L1. A node writes what it likes under its own subjects, also under another's task. A piece counts only if its sender ran
- *     the attempt that it speaks of; the others are nobody's output, and end nothing.
+ * L1. Only what the node wrote to which an attempt was given is read. A node writes what it likes under its own subjects, also
+ *     under another's task; nobody looks there.
+ * L2. Pieces come in the order of `attempt.n`, each once, so that a reader can go on after any of them.
+ * L3. An attempt's output is whole with its last piece. One that never writes it, as its node is gone, has LATE_MS from the
+ *     moment that its task has gone on; what comes later is there for those who read afterwards.
  */
-import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import type { Attempt } from "@openclaw-cluster/contract/task";
 import { OutputChunk } from "@openclaw-cluster/contract/wire";
-import type { Bus, Kept } from "../bus/bus.ts";
-import { attemptOf, outputOfTask, senderOf } from "../bus/subjects.ts";
-import type { TaskRecord } from "../core/task.ts";
+import type { Bus } from "../bus/bus.ts";
+import { outputOf } from "../bus/subjects.ts";
+import { isTerminal, type TaskRecord } from "../core/task.ts";
 import type { Clock } from "../system/clock.ts";
 
 export interface LogSource {
@@ -16,65 +20,88 @@ export interface LogSource {
   readonly clock: Clock;
   /** The record as it is now. */
   record(): Promise<TaskRecord>;
-  /** The node that an attempt was given to; undefined where there is none of that number. */
-  ranOn(attempt: number): Promise<NodeId | undefined>;
-  /** A node has written output under an attempt that is another's. */
-  forged(node: NodeId): void;
-  /** Resolves when the task is over. */
-  over(signal: AbortSignal): Promise<void>;
+  attempts(): Promise<readonly Attempt[]>;
+  /** Resolves when an attempt after this one is given away, or the task is over. */
+  past(attempt: number, signal: AbortSignal): Promise<void>;
 }
 
-/** After the task's end, output that is still on its way has this long to arrive. */
+export interface LogOptions {
+  readonly follow: boolean;
+  readonly attempt?: number;
+  readonly signal: AbortSignal;
+}
+
 const LATE_MS = 1_000;
 
-/** Chunks of one attempt or of all, in order; with `follow` until the task is over and its last chunk was seen. */
-export async function* readLogs(
-  key: number,
-  source: LogSource,
-  options: { follow: boolean; attempt?: number; signal: AbortSignal },
-): AsyncGenerator<OutputChunk> {
-  const done = new AbortController();
-  const signal = AbortSignal.any([done.signal, options.signal]);
-  const seenLast = new Set<number>();
-  let over: TaskRecord | undefined;
-  const end = (): void => {
-    if (over !== undefined && (over.attempt === 0 || seenLast.has(over.attempt))) done.abort();
-  };
-  const watching = options.follow
-    ? source.over(signal).then(async () => {
-        over = await source.record();
-        end();
-        source.clock.after(LATE_MS, () => done.abort());
-      })
-    : undefined;
-  watching?.catch(() => done.abort());
-  const own = ownOutput(source);
-  try {
-    for await (const kept of source.bus.read(outputOfTask(taskId(key), options.attempt), { follow: options.follow, signal })) {
-      const chunk = await own(kept);
-      if (chunk === undefined) continue;
-      yield chunk;
-      if (chunk.last === true) seenLast.add(chunk.attempt);
-      end();
+/** Chunks of one attempt or of all; with `follow` until the task is over. */
+export async function* readLogs(id: TaskId, source: LogSource, options: LogOptions): AsyncGenerator<OutputChunk> {
+  const { follow, attempt: only, signal } = options;
+  for (let read = 0; !signal.aborted;) {
+    const { state, attempt: newest } = await source.record();
+    const attempts = (await source.attempts()).filter(({ n, outcome }) => n > read && (only ?? n) === n && outcome !== "refused");
+    for (const { n, node } of attempts) {
+      yield* readAttempt(new Reading(id, n, node, source), follow && n >= newest, signal);
+      read = n;
     }
-  } finally {
-    done.abort();
+    const isAllThereWillBe = isTerminal(state) || (only !== undefined && only <= Math.max(read, newest - 1));
+    if (!follow || isAllThereWillBe) return;
+    await source.past(Math.max(read, newest), signal);
   }
 }
 
-/** L1 */
-function ownOutput(source: LogSource): (kept: Kept) => Promise<OutputChunk | undefined> {
-  /** An attempt's node is known for good. */
-  const known = new Map<number, NodeId>();
-  return async ({ subject, body }) => {
-    const { task, attempt } = attemptOf(subject);
-    const chunk = OutputChunk.safeParse(body);
-    if (!chunk.success || chunk.data.task !== task || chunk.data.attempt !== attempt) return undefined;
-    const node = known.get(attempt) ?? (await source.ranOn(attempt));
-    if (node === undefined) return undefined;
-    known.set(attempt, node);
-    if (node === senderOf(subject)) return chunk.data;
-    source.forged(senderOf(subject));
-    return undefined;
-  };
+async function* readAttempt(reading: Reading, follow: boolean, signal: AbortSignal): AsyncGenerator<OutputChunk> {
+  if (follow) yield* reading.untilPast(signal);
+  // Also after that: whoever reads slowly has only begun when the task is over.
+  if (!reading.isWhole) yield* reading.go({ follow: false, signal });
+}
+
+/** One attempt, and how far it is read. */
+class Reading {
+  /** Its last piece was read. */
+  isWhole = false;
+  private readonly ref: { readonly task: TaskId; readonly attempt: number };
+  private readonly node: NodeId;
+  private readonly source: LogSource;
+  private seen = -1;
+
+  constructor(task: TaskId, attempt: number, node: NodeId, source: LogSource) {
+    this.ref = { task, attempt };
+    this.node = node;
+    this.source = source;
+  }
+
+  async *untilPast(signal: AbortSignal): AsyncGenerator<OutputChunk> {
+    const { source } = this;
+    const done = new AbortController();
+    const until = AbortSignal.any([done.signal, signal]);
+    let isPast = false;
+    const end = (): void => {
+      if (isPast && this.isWhole) done.abort();
+    };
+    const watching = source.past(this.ref.attempt, until).then(() => {
+      isPast = true;
+      end();
+      source.clock.after(LATE_MS, () => done.abort());
+    });
+    watching.catch(() => done.abort());
+    try {
+      for await (const chunk of this.go({ follow: true, signal: until })) {
+        yield chunk;
+        end();
+      }
+    } finally {
+      done.abort();
+    }
+  }
+
+  async *go(options: { follow: boolean; signal: AbortSignal }): AsyncGenerator<OutputChunk> {
+    const { task, attempt } = this.ref;
+    for await (const { body } of this.source.bus.read(outputOf(this.node, task, attempt), options)) {
+      const { success, data: chunk } = OutputChunk.safeParse(body);
+      if (!success || chunk.task !== task || chunk.attempt !== attempt || chunk.n <= this.seen) continue;
+      this.seen = chunk.n;
+      if (chunk.last === true) this.isWhole = true;
+      yield chunk;
+    }
+  }
 }

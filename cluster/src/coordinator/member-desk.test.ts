@@ -4,14 +4,16 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import { INVITE } from "@openclaw-cluster/contract/join";
 import { MEMBERSHIP, type Leaving, type LeaveWish, type Probe } from "@openclaw-cluster/contract/membership";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { COORDINATOR_KEY } from "../../../tests/support/fake-keys.ts";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { startRamCluster, type RamCluster } from "../../../tests/support/ram-cluster.ts";
 import { Policy } from "../core/policy.ts";
 import { openRamStore } from "../store/ram.ts";
 import type { Store } from "../store/store.ts";
 import { readJoinCode } from "../trust/join-code.ts";
-import { joinKey, makeJoinRequest, makeSessionRequest } from "../trust/join-proof.ts";
+import { joinKey, makeJoinRequest } from "../trust/join-proof.ts";
 import { createNodeKeys, type NodeKeys } from "../trust/keys.ts";
+import { makeSessionRequest } from "../trust/session-proof.ts";
 import { makeLeaveRequest, makeProbeRequest, makeRotateRequest, type Member } from "../trust/membership-proof.ts";
 
 const NAS = NodeId.parse("nas");
@@ -22,7 +24,7 @@ let cluster: RamCluster;
 let keys: NodeKeys;
 let store: Store;
 const member = async (): Promise<Member> => {
-  const { cluster: id } = await cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed));
+  const { cluster: id } = await cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, keys.seed));
   return { cluster: id, node: NAS };
 };
 const probe = async (kind: "echo" | "agent" = "echo", by = keys): Promise<Probe> =>
@@ -39,6 +41,27 @@ beforeEach(async () => {
   keys = createNodeKeys();
 });
 afterEach(() => cluster.stop());
+
+describe("a session", () => {
+  test("so many in a minute of one that is known by its key; whoever has another key uses nothing of it up", async () => {
+    const clock = new HandClock();
+    const own = await startRamCluster({ store: openRamStore(), clock });
+    try {
+      await own.coordinator.enrol({ id: NAS, publicKey: keys.publicKey });
+      const ask = (by: NodeKeys) => own.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, by.seed));
+      for (let asked = 0; asked < MEMBERSHIP.sessionsMax; asked++) {
+        await expect(ask(createNodeKeys())).rejects.toEqual(unauthorized);
+        expect((await ask(keys)).node).toBe(NAS);
+      }
+      const overloaded = expect.objectContaining({ code: "overloaded", retryAfterMs: 60_000 });
+      await expect(ask(keys)).rejects.toEqual(overloaded);
+      clock.advance(60_000);
+      expect((await ask(keys)).node).toBe(NAS);
+    } finally {
+      await own.stop();
+    }
+  });
+});
 
 describe("a probe", () => {
   test("is a task that the node itself has run, and tells how the cluster sees the node", async () => {
@@ -90,7 +113,7 @@ describe("a probe that nobody runs", () => {
     try {
       const deaf = Policy.parse({ version: 1, deny: { kinds: ["echo"] } });
       await own.addWorker("nas", {}, deaf, keys.publicKey);
-      const { cluster: id, now } = await own.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed));
+      const { cluster: id, now } = await own.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, keys.seed));
       const asked = own.coordinator.probe(NAS, makeProbeRequest({ cluster: id, node: NAS }, now, "echo", keys), NEVER);
       await expect.poll(() => own.coordinator.queue(1).queued).toBe(1);
       clock.advance(MEMBERSHIP.echoMsMax);
@@ -134,7 +157,7 @@ describe("leaving", () => {
     expect((await acts()).at(-1)).toBe("node nas node.left");
     // Whoever has heard it can do nothing with it, nor the node with its key.
     await expect(cluster.coordinator.leave(NAS, go)).rejects.toEqual(unauthorized);
-    await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).rejects.toEqual(unauthorized);
+    await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, keys.seed))).rejects.toEqual(unauthorized);
     await cluster.coordinator.cancel(task!.id);
     const other = createNodeKeys();
     await cluster.coordinator.enrol({ id: NAS, publicKey: other.publicKey });
@@ -159,7 +182,7 @@ describe("leaving", () => {
   test("the node that runs the coordinator stays", async () => {
     const lead = NodeId.parse("lead");
     await cluster.coordinator.enrol({ id: lead, publicKey: keys.publicKey });
-    const { cluster: id } = await cluster.coordinator.session(lead, makeSessionRequest(lead, keys.seed));
+    const { cluster: id } = await cluster.coordinator.session(lead, makeSessionRequest(lead, COORDINATOR_KEY, keys.seed));
     const go = makeLeaveRequest({ cluster: id, node: lead }, Date.now(), "go", keys);
     await expect(cluster.coordinator.leave(lead, go)).rejects.toMatchObject({ code: "state_conflict" });
   });
@@ -172,9 +195,11 @@ describe("another key", () => {
     const request = makeRotateRequest(await member(), Date.now(), keys, next);
     expect(await cluster.coordinator.rotate(NAS, request)).toEqual({ node: NAS, publicKey: next.publicKey });
     expect(await cluster.coordinator.rotate(NAS, request)).toEqual({ node: NAS, publicKey: next.publicKey });
-    await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).rejects.toEqual(unauthorized);
+    await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, keys.seed))).rejects.toEqual(unauthorized);
     await cluster.restartCoordinator();
-    expect(await cluster.coordinator.session(NAS, makeSessionRequest(NAS, next.seed))).toMatchObject({ state: "approved" });
+    expect(await cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, next.seed))).toMatchObject({
+      state: "approved",
+    });
     expect((await acts()).filter((act) => act.endsWith("node.rotated"))).toHaveLength(1);
   });
 
@@ -185,7 +210,7 @@ describe("another key", () => {
     const requests = [one, two].map((next) => makeRotateRequest(mine, Date.now(), keys, next));
     const ends = await Promise.allSettled(requests.map((request) => cluster.coordinator.rotate(NAS, request)));
     expect(ends.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
-    expect((await cluster.coordinator.session(NAS, makeSessionRequest(NAS, one.seed))).state).toBe("approved");
+    expect((await cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, one.seed))).state).toBe("approved");
   });
 
   test("is no key of another node, and no stranger brings one in", async () => {
@@ -209,8 +234,8 @@ describe("another key", () => {
     store.commit = () => Promise.reject(new ClusterError("storage_full", "The disk is full."));
     await expect(cluster.coordinator.rotate(NAS, request)).rejects.toMatchObject({ code: "storage_full" });
     store.commit = commit;
-    expect((await cluster.coordinator.session(NAS, makeSessionRequest(NAS, keys.seed))).state).toBe("approved");
-    await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, next.seed))).rejects.toEqual(unauthorized);
+    expect((await cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, keys.seed))).state).toBe("approved");
+    await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, next.seed))).rejects.toEqual(unauthorized);
     expect(await cluster.coordinator.rotate(NAS, request)).toMatchObject({ publicKey: next.publicKey });
   });
 });

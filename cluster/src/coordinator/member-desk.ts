@@ -24,7 +24,8 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { failpoint } from "../system/failpoint.ts";
 import { MinuteLimit } from "../system/minute-limit.ts";
 import { isFresh, isLeaveProven, isProbeProven, isRotationProven, type Member } from "../trust/membership-proof.ts";
-import type { SubmitRequest } from "./coordinator.ts";
+import { admit } from "./asks.ts";
+import type { Proven, SubmitRequest } from "./coordinator.ts";
 import { loseLeases } from "./heartbeats.ts";
 import { NOT_KNOWN } from "./join-desk.ts";
 import type { Lead } from "./lead.ts";
@@ -50,8 +51,9 @@ export class MemberDesk {
   }
 
   /** Answers when its task is over; one that takes too long is cancelled. */
-  async probe(id: NodeId, request: ProbeRequest, signal: AbortSignal): Promise<Probe> {
+  async probe(id: NodeId, request: ProbeRequest, signal: AbortSignal, proven?: Proven): Promise<Probe> {
     const entry = this.proven(id, request, isProbeProven);
+    proven?.();
     if (entry.row.state === "pending") throw waits(id);
     admit(this.probes, id);
     const { nonce, kind } = request;
@@ -73,8 +75,9 @@ export class MemberDesk {
     };
   }
 
-  async leave(id: NodeId, request: LeaveRequest): Promise<Leaving> {
+  async leave(id: NodeId, request: LeaveRequest, proven?: Proven): Promise<Leaving> {
     const entry = this.proven(id, request, isLeaveProven);
+    proven?.();
     if (id === this.lead.parts.self)
       throw new ClusterError("state_conflict", `${id} runs the coordinator; without it there is no cluster.`);
     const wasDraining = entry.row.draining;
@@ -98,8 +101,9 @@ export class MemberDesk {
   }
 
   /** The key of before opens nothing from the answer on; that of now opens everything from shortly before it. */
-  async rotate(id: NodeId, request: RotateRequest): Promise<Rotated> {
+  async rotate(id: NodeId, request: RotateRequest, proven?: Proven): Promise<Rotated> {
     this.proven(id, request, isRotationProven);
+    proven?.();
     const { publicKey } = request;
     const { turn, state, audit } = this.lead;
     const { row } = state.registry.get(id);
@@ -167,12 +171,6 @@ export class MemberDesk {
     await this.tasks.cancel(id).catch(() => undefined);
     return { task, why: sentence };
   }
-}
-
-/** Its key alone must not fill the coordinator's disk: each of these costs a commit. Throws overloaded. */
-function admit(limit: MinuteLimit, id: NodeId): void {
-  if (limit.take(id) !== undefined) return;
-  throw new ClusterError("overloaded", `${id} asks too often.`, { retryAfterMs: limit.waitMs(id) });
 }
 
 function waits(id: NodeId): ClusterError {

@@ -8,7 +8,7 @@ import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operation
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
 import type { Lead } from "./lead.ts";
-import { stateOf, toNode, type NodeEntry } from "./registry.ts";
+import { stateOf, toNode, twinText, type NodeEntry } from "./registry.ts";
 
 /** Twice what a node wants kept free unless it says otherwise: a person hears of it before it takes no new work. */
 const DISK_LOW_MIB = 512;
@@ -152,6 +152,7 @@ export class NodeDesk {
       problems.push("Most nodes fell silent at once. It may be this machine's own network, so what they hold is kept for a minute longer.");
     const late = this.lead.backups?.problem();
     if (late !== undefined) problems.push(late);
+    for (const [id, owner] of this.registry.twins()) problems.push(`${twinText(id, owner)}.`);
     const entries = [...this.registry.all()];
     if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining && entry.load?.diskFull === undefined))
       problems.push("No node is ready to take work.");

@@ -1,5 +1,5 @@
 /** Opens the coordinator: the lead, and the desks at which callers ask. */
-import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { isTerminal } from "../core/task.ts";
 import { auditLog } from "./audit.ts";
 import { BulkDesk } from "./bulk-desk.ts";
@@ -12,6 +12,7 @@ import type { LeadParts } from "./lead-parts.ts";
 import { MemberDesk } from "./member-desk.ts";
 import { readLogs } from "./logs.ts";
 import { NodeDesk } from "./node-desk.ts";
+import { twinText } from "./registry.ts";
 import { TaskDesk } from "./task-desk.ts";
 import { TokenDesk } from "./token-desk.ts";
 
@@ -19,12 +20,14 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const claim = await parts.store.claim();
   failpoint("start.claimed");
   const lead = new Lead(parts, claim, await parts.store.load());
+  checkOwnName(lead);
   const tasks = new TaskDesk(lead);
   const bulk = new BulkDesk(lead);
   const nodes = new NodeDesk(lead);
   const joining = new JoinDesk(lead, nodes);
   const tokens = new TokenDesk(lead);
   failpoint("start.loaded");
+  for (const [id, owner] of lead.state.registry.twins()) parts.log.error({ node: id }, twinText(id, owner));
   await lead.gate.authorize();
   await lead.backups?.start();
   lead.start();
@@ -66,11 +69,10 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
         bus: parts.bus,
         clock: parts.clock,
         record: () => tasks.record(id),
-        ranOn: (attempt: number) => tasks.ranOn(id, attempt),
-        forged: (node: NodeId) => lead.trespassed(node, `wrote output under ${id}, which another node ran`),
-        over: (signal: AbortSignal) => over(lead, key, signal),
+        attempts: () => tasks.attempts(id),
+        past: (attempt: number, signal: AbortSignal) => past(lead, key, attempt, signal),
       };
-      yield* readLogs(key, source, options);
+      yield* readLogs(id, source, options);
     },
     token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
     tokens: () => tokens.list(),
@@ -84,29 +86,41 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   };
 }
 
+/** Under another id its node would be a second one with the same key, which nobody can be (N1 in registry.ts). */
+function checkOwnName({ parts: { self, ownKeys = [] }, state: { registry } }: Lead): void {
+  const known = ownKeys.map((key) => registry.ownerOf(key)).find((id) => id !== undefined);
+  if (known === undefined || known === self) return;
+  throw new ClusterError(
+    "config_invalid",
+    `nodeId: the cluster knows this machine as ${known}, by its key, and cannot know it as ${self}; nothing was changed. ` +
+      `Set it back: openclaw-cluster config set nodeId ${known}`,
+  );
+}
+
 type Membership = "invite" | "join" | "session" | "approveNode" | "revokeNode" | "probe" | "leave" | "rotate";
 
 function membership(joining: JoinDesk, members: MemberDesk): Pick<Coordinator, Membership> {
   return {
     invite: (request, actor) => joining.invite(request, actor),
-    join: (request, peer) => joining.join(request, peer),
-    session: (id, request) => joining.session(id, request),
+    join: (request, peer, proven) => joining.join(request, peer, proven),
+    session: (id, request, proven) => joining.session(id, request, proven),
     approveNode: (id, actor) => joining.approve(id, actor),
     revokeNode: (id, actor) => joining.revoke(id, actor),
-    probe: (id, request, signal) => members.probe(id, request, signal),
-    leave: (id, request) => members.leave(id, request),
-    rotate: (id, request) => members.rotate(id, request),
+    probe: (id, request, signal, proven) => members.probe(id, request, signal, proven),
+    leave: (id, request, proven) => members.leave(id, request, proven),
+    rotate: (id, request, proven) => members.rotate(id, request, proven),
   };
 }
 
-function over(lead: Lead, key: number, signal: AbortSignal): Promise<void> {
+function past(lead: Lead, key: number, attempt: number, signal: AbortSignal): Promise<void> {
   const task = lead.state.ledger.get(key);
-  if (task === undefined || isTerminal(task.state)) return Promise.resolve();
+  if (task === undefined || isTerminal(task.state) || task.attempt > attempt || signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    const stop = lead.state.outgoing.whenOver(key, resolve);
-    signal.addEventListener("abort", () => {
+    const stop = lead.state.outgoing.whenPast(key, attempt, resolve);
+    const leave = (): void => {
       stop();
       resolve();
-    });
+    };
+    signal.addEventListener("abort", leave, { once: true });
   });
 }

@@ -28,6 +28,11 @@ const ANSWERED_BYTES = 64 * 1024;
 /** Once they have left (B6 in bus.ts): a second and a half each way on a slow line that is full. */
 const ARRIVAL_MS = 5_000;
 
+interface Waiter {
+  readonly attempt: number;
+  callBack(): void;
+}
+
 interface OffersToLife {
   readonly boot: number;
   readonly offers: Offer[];
@@ -41,7 +46,7 @@ export class Outgoing {
   private cancels = new Map<NodeId, AttemptRef[]>();
   private readonly underWay = new Map<NodeId, Set<readonly Offer[]>>();
   private progressed: TaskRecord[] = [];
-  private readonly waiters = new Map<number, Set<() => void>>();
+  private readonly waiters = new Map<number, Set<Waiter>>();
 
   constructor(bus: Bus, feed: Feed, epoch: number) {
     this.bus = bus;
@@ -78,12 +83,14 @@ export class Outgoing {
 
   /** Calls back once when the task has ended and that is committed. Returns how to stop waiting. */
   whenOver(key: number, callBack: () => void): () => void {
-    const waiting = this.waiters.get(key) ?? new Set();
-    this.waiters.set(key, waiting.add(callBack));
-    return () => {
-      waiting.delete(callBack);
-      if (waiting.size === 0) this.waiters.delete(key);
-    };
+    return this.whenPast(key, Number.POSITIVE_INFINITY, callBack);
+  }
+
+  /** As soon as an attempt after this one is given away, or the task has ended. */
+  whenPast(key: number, attempt: number, callBack: () => void): () => void {
+    const waiter = { attempt, callBack };
+    this.waiters.set(key, (this.waiters.get(key) ?? new Set()).add(waiter));
+    return () => this.stopWaiting(key, waiter);
   }
 
   /** Forgets what a failed commit would have sent. */
@@ -98,7 +105,7 @@ export class Outgoing {
     for (const task of written?.created ?? []) news.push({ task });
     for (const task of written?.changed ?? []) {
       news.push({ task });
-      if (isTerminal(task.state)) this.over(task.key);
+      this.moved(task);
     }
     if (this.offers.size > 0) failpoint("place.committed");
     if (this.cancels.size > 0) failpoint("cancel.committed");
@@ -116,9 +123,17 @@ export class Outgoing {
     this.bus.publish(controlTo(node), control);
   }
 
-  private over(key: number): void {
-    for (const callBack of this.waiters.get(key) ?? []) callBack();
-    this.waiters.delete(key);
+  private moved({ key, attempt, state }: TaskRecord): void {
+    for (const waiter of this.waiters.get(key) ?? []) {
+      if (attempt <= waiter.attempt && !isTerminal(state)) continue;
+      this.stopWaiting(key, waiter);
+      waiter.callBack();
+    }
+  }
+
+  private stopWaiting(key: number, waiter: Waiter): void {
+    const waiting = this.waiters.get(key);
+    if (waiting?.delete(waiter) === true && waiting.size === 0) this.waiters.delete(key);
   }
 
   private sendOffers(node: NodeId, { boot, offers }: OffersToLife): void {

@@ -2,7 +2,8 @@
  * The nodes: who may connect (rows, in the store), and how each of them is now (in memory, from heartbeats).
  *
  * N1. A node's id belongs to the key that it was enrolled with; another key under the same id is refused.
- *     A key belongs to one node: nats-server could not tell two of them apart.
+ *     A key belongs to one node, and the coordinator's own to none: nats-server could not tell two of them apart. Where a store
+ *     holds such twins all the same, the key is that of the node that came first, and the others are kept away from the bus.
  * N2. Silence is measured on the coordinator's own monotonic clock, never on a node's times; while the coordinator
  *     itself stood still it heard nobody, and that is not their silence.
  */
@@ -13,9 +14,13 @@ import type { Labels } from "@openclaw-cluster/contract/task-spec";
 import { isForfeit, isMassLoss, lostAfterMs, withSilence, type Liveness, type Silence } from "../core/liveness.ts";
 import type { SchedulableNode } from "../core/node.ts";
 import type { NodeRow } from "../store/store.ts";
+import { fingerprintOf } from "../trust/fingerprint.ts";
 
 /** A node that names no slots of its own has not sent its facts yet. */
 const SLOTS_UNKNOWN = 1;
+
+/** What is kept of how a node came in. */
+export type Came = Pick<NodeRow, "hostname" | "os" | "joinedFrom"> & { readonly state?: "pending" };
 
 export interface NodeEntry {
   row: NodeRow;
@@ -47,7 +52,10 @@ export class Registry {
   private readonly freshLives = new Map<NodeEntry, number | undefined>();
   private removed = new Set<NodeId>();
 
-  constructor(rows: readonly NodeRow[]) {
+  private readonly coordinatorKey: string;
+
+  constructor(rows: readonly NodeRow[], coordinatorKey: string) {
+    this.coordinatorKey = coordinatorKey;
     for (const row of rows) this.entries.set(row.id, fresh(row));
   }
 
@@ -66,15 +74,15 @@ export class Registry {
   }
 
   /** N1. True when the node is new. */
-  enrol(id: NodeId, publicKey: string, now: number, more: Pick<NodeRow, "hostname" | "joinedFrom"> & { state?: "pending" } = {}): boolean {
+  enrol(id: NodeId, publicKey: string, now: number, more: Came = {}): boolean {
     const known = this.entries.get(id);
-    if (known !== undefined) {
-      if (known.row.publicKey === publicKey && known.row.state !== "revoked") return false;
+    if (known !== undefined && (known.row.publicKey !== publicKey || known.row.state === "revoked"))
       throw new ClusterError(
         "state_conflict",
         `The id ${id} belongs to a node with another key; choose another id, or take that node out first: openclaw-cluster nodes remove ${id}`,
       );
-    }
+    this.checkKey(id, publicKey);
+    if (known !== undefined) return false;
     const row: NodeRow = {
       ...{ id, publicKey, state: "approved", draining: false, labels: {}, registeredAt: now, succeeded: 0, failed: 0 },
       ...more,
@@ -84,14 +92,34 @@ export class Registry {
     return true;
   }
 
-  /** N1: throws where the key is another node's. */
+  /** N1: throws where the key is another's. */
   checkKey(id: NodeId, publicKey: string): void {
-    const owner = this.entries.values().find(({ row }) => row.publicKey === publicKey && row.id !== id);
-    if (owner === undefined) return;
+    if (publicKey === this.coordinatorKey)
+      throw new ClusterError("state_conflict", `This key is the coordinator's own; give ${id} a folder of its own with --home.`);
+    const owner = this.ownerOf(publicKey);
+    if (owner === undefined || owner === id) return;
     throw new ClusterError(
       "state_conflict",
-      `This key is that of the node ${owner.row.id} already; let that one leave first, or give ${id} a folder of its own with --home.`,
+      `This key is that of the node ${owner} already; let that one leave first, or give ${id} a folder of its own with --home.`,
     );
+  }
+
+  /** N1: the node that came first with it, whatever its standing. */
+  ownerOf(publicKey: string): NodeId | undefined {
+    const [first] = [...this.entries.values()].filter(({ row }) => row.publicKey === publicKey).sort(byArrival);
+    return first?.row.id;
+  }
+
+  /** N1: nodes with a key that is another's, and whose it is, in words. */
+  twins(): ReadonlyMap<NodeId, string> {
+    const owners = new Map([[this.coordinatorKey, "the coordinator"]]);
+    const twins = new Map<NodeId, string>();
+    for (const { row } of [...this.entries.values()].sort(byArrival)) {
+      const owner = owners.get(row.publicKey);
+      if (owner === undefined) owners.set(row.publicKey, row.id);
+      else twins.set(row.id, owner);
+    }
+    return twins;
   }
 
   /** N1: the node's owner has shown that both keys are its own. */
@@ -206,6 +234,15 @@ export class Registry {
   }
 }
 
+function byArrival({ row: a }: NodeEntry, { row: b }: NodeEntry): number {
+  return a.registeredAt - b.registeredAt || (a.id < b.id ? -1 : 1);
+}
+
+/** For people, with the next step. */
+export function twinText(id: NodeId, owner: string): string {
+  return `${id} has the key of ${owner}, and so it is kept away from the bus; take it out: openclaw-cluster nodes remove ${id}`;
+}
+
 /** A label that goes while the node is silent, or whose news was lost, takes back no lease that the node still believes in. */
 function silenceOf(entry: NodeEntry, now: number): Silence {
   const seenAt = entry.seenAt ?? now;
@@ -253,9 +290,11 @@ export function toSchedulable(entry: NodeEntry): SchedulableNode {
 
 export function toNode(entry: NodeEntry, used: { slots: number; memoryMiB: number }): Node {
   const { id, state, draining, labels, slots } = toSchedulable(entry);
+  const { publicKey, hostname, os } = entry.row;
   return {
     id,
     state,
+    fingerprint: fingerprintOf(publicKey),
     draining,
     ...(entry.facts !== undefined && { facts: entry.facts }),
     labels,
@@ -263,6 +302,7 @@ export function toNode(entry: NodeEntry, used: { slots: number; memoryMiB: numbe
     slotsUsed: used.slots,
     memoryReservedMiB: used.memoryMiB,
     ...(entry.load !== undefined && { load: entry.load }),
+    ...(hostname !== undefined && { claimed: { hostname, ...(os !== undefined && { os }) } }),
     ...(entry.row.joinedFrom !== undefined && { joinedFrom: entry.row.joinedFrom }),
     registeredAt: entry.row.registeredAt,
     ...(entry.seenWall !== undefined && { lastSeenAt: entry.seenWall }),

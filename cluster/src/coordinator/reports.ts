@@ -15,14 +15,24 @@ const PENALTY_MS = 1_000;
 /** … and no longer than this. */
 const PENALTY_MS_MAX = 60_000;
 
-/** Applies a report of the node; the verdicts are in the order of `report.finished`. */
-export function applyReport(state: State, entry: NodeEntry, report: Report): Verdict[] {
+export interface Applied {
+  /** In the order of `report.finished`. */
+  readonly verdicts: Verdict[];
+  /** Something of it moved a task on, which nothing can do twice. */
+  readonly isNews: boolean;
+}
+
+export function applyReport(state: State, entry: NodeEntry, report: Report): Applied {
   const node = entry.row.id;
   if (entry.boot === report.boot) entry.said = Math.max(entry.said, report.n);
   const now = state.clock.wall();
+  let isNews = false;
   for (const started of report.started) {
     const task = held(state, node, started);
-    if (task !== undefined) state.ledger.write(task, { task: start(task, started.at) });
+    if (task === undefined) continue;
+    const next = start(task, started.at);
+    if (next !== task) isNews = true;
+    state.ledger.write(task, { task: next });
   }
   for (const news of report.progressed) {
     const task = held(state, node, news);
@@ -31,11 +41,16 @@ export function applyReport(state: State, entry: NodeEntry, report: Report): Ver
       ...(news.progress !== undefined && { progress: news.progress }),
       ...(news.acted !== undefined && { acted: news.acted }),
     });
-    if (next.acted !== task.acted) state.ledger.write(task, { task: next });
-    else state.ledger.note(next);
+    if (next.acted === task.acted) {
+      state.ledger.note(next);
+    } else {
+      isNews = true;
+      state.ledger.write(task, { task: next });
+    }
     if (news.progress !== undefined) state.outgoing.progress(next);
   }
-  return report.finished.map((finished) => applyFinished(state, node, finished, now));
+  const verdicts = report.finished.map((finished) => applyFinished(state, node, finished, now));
+  return { verdicts, isNews: isNews || verdicts.includes("accepted") };
 }
 
 function applyFinished(state: State, node: NodeId, finished: Finished, now: number): Verdict {

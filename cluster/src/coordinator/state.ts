@@ -3,6 +3,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { SparingLog } from "../system/sparing-log.ts";
+import type { FactsPace } from "./facts-pace.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Outgoing } from "./outgoing.ts";
 import type { Registry } from "./registry.ts";
@@ -17,6 +18,8 @@ export interface State {
   /** A node has tried what only another may (Leading). */
   trespassed(node: NodeId, what: string): void;
   readonly registry: Registry;
+  /** How often a node may be another one. */
+  readonly facts: FactsPace;
   readonly outgoing: Outgoing;
   ledger: Ledger;
 }

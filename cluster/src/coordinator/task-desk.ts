@@ -85,13 +85,6 @@ export class TaskDesk {
     return toAttempts(task, await this.lead.parts.store.attempts(task.key), holder?.liveness === "ready");
   }
 
-  /** The node that this attempt was given to. */
-  async ranOn(id: TaskId, attempt: number): Promise<NodeId | undefined> {
-    const { attempt: newest, placement, key } = await this.record(id);
-    if (attempt === newest && placement !== undefined) return placement.node;
-    return (await this.lead.parts.store.attempts(key)).find(({ n }) => n === attempt)?.node;
-  }
-
   async result(id: TaskId): Promise<Json> {
     const task = await this.record(id);
     if (task.state !== "succeeded") throw new ClusterError("state_conflict", `${id} is ${task.state}; only a succeeded task has a result.`);

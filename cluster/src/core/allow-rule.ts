@@ -5,6 +5,7 @@
 import { SandboxMode } from "@openclaw-cluster/contract/command-limits";
 import { z } from "zod";
 import { CommandRule, isAbsolute, programOf } from "./command-rule.ts";
+import { lastName } from "./given-code.ts";
 
 export const Folders = z.array(z.string().max(4_096).refine(isAbsolute, "a folder's path is absolute")).max(256).default([]);
 
@@ -42,6 +43,24 @@ export function wordsOf(rule: AllowRule): CommandRule {
   return Array.isArray(rule) ? rule : rule.run;
 }
 
+/** As its owner would write it, on one line. */
+export function wordsText(words: readonly string[]): string {
+  return words.map((word) => (/\s/.test(word) ? JSON.stringify(word) : word)).join(" ");
+}
+
+/** The same, with what is said of how it runs. */
+export function ruleText(rule: AllowRule): string {
+  if (Array.isArray(rule)) return wordsText(rule);
+  const { run, sandbox, network, folders, reads } = rule;
+  const said = [
+    ...(sandbox === undefined ? [] : [`sandbox ${sandbox}`]),
+    ...(network ? ["network"] : []),
+    ...(folders.length === 0 ? [] : [`writes ${folders.join(", ")}`]),
+    ...(reads.length === 0 ? [] : [`reads ${reads.join(", ")}`]),
+  ];
+  return said.length === 0 ? wordsText(run) : `${wordsText(run)} (${said.join("; ")})`;
+}
+
 /** `mode`: of the whole file. */
 export function boxOf(rule: AllowRule, mode: SandboxMode): Box {
   if (Array.isArray(rule)) return { mode, network: false, folders: [], reads: [] };
@@ -59,8 +78,4 @@ export function sandboxedPrograms(rules: readonly AllowRule[], mode: SandboxMode
   const programs = shut.map((rule) => programOf(wordsOf(rule))).filter((program) => program !== undefined);
   // /opt/x and x can be one program: only the node knows its PATH.
   return [...new Set(programs)].filter((program) => !openNames.includes(lastName(program)));
-}
-
-function lastName(program: string): string {
-  return program.slice(Math.max(program.lastIndexOf("/"), program.lastIndexOf("\\")) + 1);
 }

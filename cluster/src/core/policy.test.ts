@@ -2,7 +2,8 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { matches } from "./command-rule.ts";
-import { admit, decide, DEFAULT_POLICY, DENY_ALL, Policy, summary, type Found } from "./policy.ts";
+import { admit, decide, DEFAULT_POLICY, DENY_ALL, mayGoOn, Policy, type Found } from "./policy.ts";
+import { summary } from "./policy-facts.ts";
 
 type CommandInput = Extract<TaskSpec, { kind: "command" }>["input"];
 
@@ -87,6 +88,7 @@ describe("for whom and when", () => {
     expect(admit(full, { spec: command(["ls"]), submitter: ann }, DAY)).toMatchObject({
       reason: expect.stringContaining("command ls") as string,
     });
+    expect(mayGoOn(full, { spec: echo, submitter: ann })).toEqual(admit(full, { spec: echo, submitter: ann }, DAY));
     expect(admit(full, { spec: echo, submitter: ann }, NIGHT)).toEqual({
       allow: false,
       reason: "no new work until 07:00 (UTC)",
@@ -129,11 +131,43 @@ describe("for whom and when", () => {
   });
 });
 
-test("a session key of OpenClaw's own form does not lead to another agent", () => {
-  const helper = policy({ agents: ["helper"] });
-  expect(decide(helper, agent("helper", "notes")).allow).toBe(true);
-  expect(decide(helper, agent("helper", "agent:helper:notes")).allow).toBe(true);
-  expect(decide(helper, agent("helper", "agent:main:main")).allow).toBe(false);
+describe("sessions", () => {
+  const open = (sessions: string[]): Policy => policy({ agents: ["helper", "default"], tools: ["*"], sessions });
+
+  test("a user's own need no leave, the machine's do, and the cluster's a leave that names them", () => {
+    for (const session of [undefined, "notes", "mainly"]) expect(decide(open([]), agent("helper", session)).allow).toBe(true);
+    for (const session of ["main", "Main", "agent:helper:notes", "cluster-aecnrow5-t42"]) {
+      expect(decide(open([]), agent("helper", session))).toMatchObject({ allow: false, reason: expect.stringContaining("is not allowed") });
+      expect(decide(open(["*"]), agent("helper", session)).allow).toBe(!session.startsWith("cluster-"));
+    }
+    expect(decide(open(["main"]), agent(undefined, "MAIN"))).toEqual({
+      allow: true,
+      rules: ["allow.agents: default", "allow.sessions: main"],
+    });
+    const tool = { kind: "tool", input: { tool: "x", session: "main" } } as TaskSpec;
+    expect([decide(open([]), tool).allow, decide(open(["main"]), tool).allow]).toEqual([false, true]);
+  });
+
+  test("a session key of OpenClaw's own form does not lead to another agent", () => {
+    for (const session of ["agent:main:main", "agent:main:notes", "AGENT:Main:notes"])
+      expect(decide(open(["*"]), agent("helper", session))).toMatchObject({ allow: false, reason: "the session belongs to another agent" });
+    expect(decide(open(["*"]), agent("helper", "agent:Helper:notes")).allow).toBe(true);
+  });
+
+  test("one that is nobody's does not run", () => {
+    for (const submitter of [undefined, { token: "" }]) {
+      const asked = { spec: agent("helper", "notes"), submitter };
+      expect(mayGoOn(open([]), asked)).toEqual({ allow: false, reason: "whose session notes is meant is not known" });
+    }
+    expect(mayGoOn(open([]), { spec: agent("helper", "notes"), submitter: { token: "annannan" } }).allow).toBe(true);
+    expect(mayGoOn(open([]), { spec: agent("helper") }).allow).toBe(true);
+  });
+});
+
+test("an agent in capitals is the same agent, as OpenClaw has it", () => {
+  const strict = policy({ agents: ["*"] }, { agents: ["private"] });
+  for (const name of ["private", "Private", "PRIVATE"]) expect(decide(strict, agent(name)).allow).toBe(false);
+  expect(decide(policy({ agents: ["helper"] }), agent("Helper")).allow).toBe(true);
 });
 
 describe("commands", () => {
@@ -191,12 +225,14 @@ describe("commands", () => {
     expect(allows(["python3 -m *"], ["python3", "-m", "http.server"])).toBe(true);
     expect(allows(["sh -c *"], ["sh", "-c", "anything"])).toBe(true);
     expect(allows(["sudo systemctl restart *"], ["sudo", "systemctl", "restart", "nginx"])).toBe(true);
-    expect(allows(["cmd **"], ["cmd", "script.bat"])).toBe(true);
+    expect(allows(["cmd /c *"], ["cmd", "/c", "anything"])).toBe(true);
   });
 
   test("code on stdin counts as code", () => {
     expect(allows(["sh", "sh **", "**"], ["sh"], { stdin: "evil" })).toBe(false);
-    expect(allows(["python3 **"], ["python3", "count.py"], { stdin: "data" })).toBe(true);
+    expect(allows(["python3 **"], ["python3", "count.py"], { stdin: "data" })).toBe(false);
+    expect(allows(["python3 count.py **"], ["python3", "count.py", "-v"], { stdin: "data" })).toBe(false);
+    expect(allows(["python3 count.py *"], ["python3", "count.py", "all"], { stdin: "data" })).toBe(true);
     expect(allows(["python3 -"], ["python3", "-"], { stdin: "allowed" })).toBe(true);
     expect(allows(["cat"], ["cat"], { stdin: "data" })).toBe(true);
   });
@@ -212,27 +248,6 @@ describe("commands", () => {
   test("variables and folders need to be allowed", () => {
     expect(allows(["x"], ["x"], { env: { TZ: "UTC", APP_MODE: "1" } })).toBe(true);
     expect(allows(["x"], ["x"], { env: { LD_PRELOAD: "/tmp/evil.so" } })).toBe(false);
-  });
-
-  test("a star means no variable that decides what code a program runs (V1)", () => {
-    const may = (env: string[], name: string) => decide(policy({ commands: ["x"], env }), command(["x"], { env: { [name]: "y" } }));
-    for (const name of [
-      "LD_PRELOAD",
-      "ld_audit",
-      "PATH",
-      "Path",
-      "PYTHONPATH",
-      "PERL5OPT",
-      "NODE_OPTIONS",
-      "BASH_ENV",
-      "GIT_SSH_COMMAND",
-    ]) {
-      for (const star of ["*", `${name.slice(0, 2)}*`, `*${name.slice(2)}`])
-        expect(may([star], name)).toMatchObject({ allow: false, reason: expect.stringContaining("without a star") });
-      expect(may(["*", name], name)).toEqual({ allow: true, rules: ["allow.commands: x", `allow.env: ${name}`] });
-    }
-    for (const name of ["TZ", "LANG", "PATHS", "MY_PATH", "OLD_THING", "GITHUB_TOKEN", "HTTP_PROXY"])
-      expect(may(["*"], name).allow).toBe(true);
     expect(allows(["x"], ["x"], { cwd: "/srv/tasks/a" })).toBe(true);
     for (const cwd of ["/srv", "/srv/tasksmith", "/srv/tasks/../..", "srv/tasks", "/"]) expect(allows(["x"], ["x"], { cwd })).toBe(false);
     expect(allows(["x"], ["x"], { cwd: "/srv/tasks" }, { files: [], cwd: "/etc" })).toBe(false);
@@ -260,16 +275,37 @@ test("matching a hostile pattern is not slow: at most length times length steps"
 
 describe("the summary for placement", () => {
   test("says which kinds, agents and programs; an absent list means any", () => {
-    expect(summary(DEFAULT_POLICY, NOON)).toEqual({ kinds: ["echo", "agent"], commands: [] });
-    expect(summary(policy({ agents: ["*"], tools: ["x"], commands: ["**"] }, { kinds: ["echo"] }), NOON)).toEqual({
+    expect(summary(DEFAULT_POLICY, NOON)).toEqual({ kinds: ["echo", "agent"], sessions: [], commands: [] });
+    expect(summary(policy({ agents: ["*"], tools: ["*"], commands: ["**"] }, { kinds: ["echo"] }), NOON)).toEqual({
       kinds: ["command", "agent", "tool"],
+      sessions: [],
+      rules: { commands: ["**"], folders: [], variables: [], secrets: [] },
     });
-    expect(summary(policy({ agents: ["h*"], commands: ["git pull", "git log", "/opt/x"] }), NOON, ["helper", "main"])).toEqual({
+    expect(summary(policy({ agents: ["h*"], commands: ["git pull", "git log", "/opt/x"] }), NOON, ["helper", "main"])).toMatchObject({
       kinds: ["echo", "command", "agent"],
       agents: ["helper"],
       commands: ["git", "/opt/x"],
     });
     expect(summary(policy({ agents: ["*"] }, { agents: ["private"] }), NOON, ["main", "private"])).toMatchObject({ agents: ["main"] });
     expect(summary(policy({ agents: ["default", "main"] }), NOON, ["main", "private"])).toMatchObject({ agents: ["default", "main"] });
+  });
+
+  test("says which tools and sessions, where not any", () => {
+    const tools = policy({ tools: ["web_fetch", "web_*"], sessions: ["main"] }, { tools: ["web_post"] });
+    expect(summary(tools, NOON)).toMatchObject({ tools: { allow: ["web_fetch", "web_*"], deny: ["web_post"] }, sessions: ["main"] });
+    expect(summary(policy({ tools: ["*"] }, { tools: ["web_post"] }), NOON).tools).toEqual({ allow: ["*"], deny: ["web_post"] });
+    for (const absent of ["tools", "sessions", "rules"]) expect(summary(policy({}), NOON)).not.toHaveProperty(absent);
+  });
+
+  test("says how commands are ruled, in so many lines of such a length, and how many there are more", () => {
+    const many = Array.from({ length: 70 }, (_, index) => `tool${index}`);
+    const commands = [{ run: "make -C /p", sandbox: "required", network: true }, ["say", "two words"], `echo ${"x".repeat(400)}`, ...many];
+    const whole = policy({ commands, cwds: ["/p"], env: ["TZ"], secrets: ["KEY"] }, { commands: ["rm"], cwds: ["/p/private"] });
+    const { rules } = summary(whole, NOON);
+    expect(rules).toMatchObject({ folders: ["/p", "never /p/private"], variables: ["TZ"], secrets: ["KEY"], leftOut: 10 });
+    expect(rules?.commands.slice(0, 2)).toEqual(["make -C /p (sandbox required; network)", 'say "two words"']);
+    expect(rules?.commands[2]).toHaveLength(256);
+    expect(rules?.commands).toHaveLength(64);
+    expect(summary(policy({ commands: ["ls"] }, { commands: ["rm"] }), NOON).rules?.commands).toEqual(["ls", "never rm"]);
   });
 });

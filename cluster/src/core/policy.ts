@@ -5,19 +5,21 @@
  * N1. What is not allowed is denied, and deny wins over allow.
  * N2. A policy that cannot be read denies everything; one that does not exist is DEFAULT_POLICY.
  * N3. A reason names the rule's subject, never an argument: arguments can hold secrets. Rules are for the node's owner.
- * N4. For whom is as true as the coordinator that says it; what may run, and when, is the node's alone to judge.
+ * N4. For whom is as true as the coordinator that says it; what may run, and when, is the node's alone to judge. Whose a
+ *     session is, is of the first kind: what is nobody's does not run.
  */
 import { SandboxMode } from "@openclaw-cluster/contract/command-limits";
-import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import { TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 import { AllowRule, boxOf, Folders, wordsOf, type Box } from "./allow-rule.ts";
 import { Limits } from "./bounds.ts";
-import { CommandRule, isAbsolute, matches, programOf, ruleAllows, ruleDenies, type Command } from "./command-rule.ts";
+import { CommandRule, isAbsolute, matches, ruleAllows, ruleDenies } from "./command-rule.ts";
+import type { Command } from "./given-code.ts";
 import { Hours, hoursText, isQuiet, quietness, untilText, type Moment } from "./quiet-hours.ts";
+import { isNobodys, readSession, sessionRule } from "./session-rule.ts";
 import { judgeUser, Users, userText } from "./users.ts";
-import { allowsVariable } from "./variable-rule.ts";
+import { allowsVariable, VariableRule } from "./variable-rule.ts";
 
 const Patterns = z.array(z.string().min(1).max(256)).max(256).default([]);
 const Rules = z.array(CommandRule).max(256).default([]);
@@ -30,12 +32,14 @@ export const Policy = z.strictObject({
       /** OpenClaw agents by name; `default` stands for a task that names none. */
       agents: Patterns,
       tools: Patterns,
+      /** Conversations of this machine's own that a task may name, as OpenClaw calls them: `main` (session-rule.ts). */
+      sessions: Patterns,
       /** The first that allows a command says how it runs (allow-rule.ts). */
       commands: z.array(AllowRule).max(256).default([]),
       /** Folders, with all below them, in which a command may run; its own fresh folder is always allowed. */
       cwds: Folders,
       /** Variables that a command's task may set. PATH or LD_PRELOAD would undo every rule about commands: variable-rule.ts. */
-      env: Patterns,
+      env: z.array(VariableRule).max(256).default([]),
       /** Secrets of this node, by name, that a command's task may have put into such a variable. */
       secrets: Patterns,
     })
@@ -92,15 +96,23 @@ const denied = (reason: string, rule?: string): Decision => ({ allow: false, rea
 const ECHO: Decision = allowed("allow.echo");
 
 /** May the node begin it now? */
-export function admit(policy: Policy, { spec, submitter, found }: Asked, here: Here): Decision {
-  const { users, hours } = policy;
-  const user = users && judgeUser(users, submitter);
+export function admit(policy: Policy, asked: Asked, here: Here): Decision {
+  const { hours } = policy;
+  const ever = mayGoOn(policy, asked);
+  if (!ever.allow || hours === undefined || !isQuiet(hours, here) || (hours.pinned && isPinned(asked.spec.require?.nodes, here.node)))
+    return ever;
+  return denied(`no new work ${untilWords(hours, here)}`, `hours.quiet: ${hoursText(hours, here.timeZone)}`);
+}
+
+/** May what has begun go on? The hours keep new work away only. */
+export function mayGoOn(policy: Policy, { spec, submitter, found }: Asked): Decision {
+  const user = policy.users && judgeUser(policy.users, submitter);
   if (user?.allow === false)
     return denied(`${userText(submitter)} may not use this node`, user.rule === undefined ? undefined : `users.deny: ${user.rule}`);
   const what = decide(policy, spec, found);
   if (!what.allow) return what;
-  if (hours !== undefined && isQuiet(hours, here) && !(hours.pinned && isPinned(spec.require?.nodes, here.node)))
-    return denied(`no new work ${untilWords(hours, here)}`, `hours.quiet: ${hoursText(hours, here.timeZone)}`);
+  if ((spec.kind === "agent" || spec.kind === "tool") && isNobodys(spec.input.session, submitter))
+    return denied(`whose session ${spec.input.session} is meant is not known`);
   return user === undefined ? what : { allow: true, rules: [...what.rules, `users.allow: ${user.rule}`] };
 }
 
@@ -132,15 +144,24 @@ export function decide(policy: Policy, spec: TaskSpec, found?: Found): Decision 
 function decideAgent(policy: Policy, agent: string | undefined, session: string | undefined): Decision {
   const { allow, deny } = policy;
   const name = agent ?? "default";
-  const against = deny.agents.find((pattern) => matches(pattern, name));
+  const against = deny.agents.find((pattern) => meansAgent(pattern, name));
   if (against !== undefined) return denied(`agent ${name} is denied`, `deny.agents: ${against}`);
   // Which agent is the default one is not known here, so it could be a denied one.
   const isAny = agent === undefined && deny.agents.length > 0;
-  const open = allow.agents.find((pattern) => (isAny ? pattern === "default" : matches(pattern, name)));
+  const open = allow.agents.find((pattern) => (isAny ? pattern === "default" : meansAgent(pattern, name)));
   if (open === undefined) return denied(`agent ${name} is not allowed`);
-  // OpenClaw's own session keys begin with agent:<name>: and would lead to that agent, whatever the task says.
-  if (session?.startsWith("agent:") && !session.startsWith(`agent:${name}:`)) return denied("the session belongs to another agent");
-  return allowed(`allow.agents: ${open}`);
+  const wanted = readSession(session);
+  if (wanted.kind !== "machine") return allowed(`allow.agents: ${open}`);
+  // A whole key would lead to the agent in it, whatever the task says.
+  if (wanted.agent !== undefined && wanted.agent !== name.toLowerCase()) return denied("the session belongs to another agent");
+  const rule = sessionRule(allow.sessions, wanted.name);
+  if (rule === undefined) return denied(`the session ${wanted.name} is not allowed`);
+  return allowed(`allow.agents: ${open}`, `allow.sessions: ${rule}`);
+}
+
+/** OpenClaw takes Main for main. */
+function meansAgent(pattern: string, name: string): boolean {
+  return matches(pattern.toLowerCase(), name.toLowerCase());
 }
 
 function decideTool(policy: Policy, input: Extract<TaskSpec, { kind: "tool" }>["input"]): Decision {
@@ -166,7 +187,7 @@ function decideCommand(policy: Policy, input: Extract<TaskSpec, { kind: "command
   for (const [variable, value] of Object.entries(input.env ?? {})) {
     const may = allowsVariable(allow.env, variable);
     if ("reason" in may) return denied(may.reason);
-    rules.push(`allow.env: ${may.pattern}`);
+    rules.push(`allow.env: ${may.rule}`);
     if (typeof value === "string") continue;
     const secret = allow.secrets.find((one) => matches(one, value.secret));
     if (secret === undefined) return denied(`a task may not use the secret ${value.secret}`);
@@ -184,50 +205,21 @@ function openRule({ allow }: Policy, command: Command): AllowRule | undefined {
   return allow.commands.find((rule) => ruleAllows(wordsOf(rule), command));
 }
 
-/** How a command runs that `decide` allows; `found` as it was given there. */
-export function boxFor(policy: Policy, input: Extract<TaskSpec, { kind: "command" }>["input"], found: Found): Box {
+/** How a command runs that `decide` allows; `found` as it was given there. `writable`: where any command may write by this policy. */
+export function boxFor(
+  policy: Policy,
+  input: Extract<TaskSpec, { kind: "command" }>["input"],
+  found: Found,
+): Box & { readonly writable: readonly string[] } {
+  const { allow, sandbox } = policy;
   const open = openRule(policy, { argv: input.argv, stdin: input.stdin !== undefined, files: found.files });
+  const writable = [...allow.cwds, ...allow.commands.flatMap((rule) => boxOf(rule, sandbox).folders)];
   // Changed in between: what no rule speaks of is shut in.
-  return open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, policy.sandbox);
+  return { ...(open === undefined ? { mode: "required", network: false, folders: [], reads: [] } : boxOf(open, sandbox)), writable };
 }
 
 function isWithin(folder: string, path: string): boolean {
   if (!isAbsolute(path) || path.split(/[/\\]/).includes("..")) return false;
   const base = folder.replace(/[/\\]+$/, "");
   return path === folder || path === base || path.startsWith(`${base}/`) || path.startsWith(`${base}\\`);
-}
-
-/** The policy in short, for placement only. `agents`: those of this node's OpenClaw, where it is known. A list that is absent means any. */
-export function summary(policy: Policy, moment: Moment, agents?: readonly string[]): NodeFacts["policy"] {
-  const { allow, deny, users, hours } = policy;
-  const open: Record<TaskKind, boolean> = {
-    echo: allow.echo,
-    agent: allow.agents.length > 0,
-    tool: allow.tools.length > 0,
-    command: allow.commands.length > 0,
-  };
-  const kinds = TaskKind.options.filter((kind) => open[kind] && !deny.kinds.includes(kind));
-  const everyAgent = allow.agents.includes("*") && deny.agents.length === 0;
-  const programs = allow.commands.map((rule) => programOf(wordsOf(rule)));
-  return {
-    kinds,
-    ...(!everyAgent && {
-      agents:
-        agents === undefined
-          ? allow.agents
-          : [undefined, ...agents].filter((name) => decideAgent(policy, name, undefined).allow).map((name) => name ?? "default"),
-    }),
-    ...(!programs.includes(undefined) && { commands: [...new Set(programs as string[])] }),
-    ...(users !== undefined && { users }),
-    ...(hours !== undefined && { hours: hoursSummary(hours, moment) }),
-  };
-}
-
-function hoursSummary(hours: Hours, moment: Moment): NonNullable<NodeFacts["policy"]["hours"]> {
-  const { quiet, until } = quietness(hours, moment);
-  return {
-    text: hoursText(hours, moment.timeZone),
-    pinned: hours.pinned,
-    ...(quiet && { quiet: until === undefined ? {} : { until, text: untilText(until, hours, moment) } }),
-  };
 }

@@ -134,6 +134,11 @@ describe("a daemon that stops in good order", () => {
     });
     expect(stop(running(echo({ onLost: "ask" }))).task).toMatchObject({ state: "waiting", reason: "asked" });
     expect(interrupt(turn, 50, false, "sleep").ended?.error?.message).toMatch(/went to sleep, and stopped/);
+    const forbidden = finished(turn, { kind: "cancelled", cause: "policy" }, { acted: true });
+    expect(settle(turn, forbidden, 50, 0).task).toMatchObject({
+      state: "waiting",
+      error: { message: `The policy of ${node} does not allow it any more, and stopped the attempt before its end.` },
+    });
     expect(stop(running(echo({ onLost: "fail" }))).task).toMatchObject({ state: "failed", reason: "node_stopped", endedAt: 50 });
   });
 

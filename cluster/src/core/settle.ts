@@ -5,9 +5,10 @@
  * L1. A result counts only for the lease it was run under: same attempt, same epoch (`holds`).
  * L2. Once cancelling, a task ends cancelled, whatever its attempt brings home.
  * L3. Losing a node does not spend a retry; it has a limit of its own. A node that leaves in good order spends
- *     neither: its stop or sleep is a person's doing, or their machine's, and ends in a report that nothing goes on. What else ends an attempt: retry.ts.
+ *     neither: its stop, sleep or change of policy is a person's doing, or their machine's, and ends in a report that nothing goes on. What else ends an attempt: retry.ts.
  * L4. A turn that has acted, or a task whose owner said so, never runs a second time by itself.
  */
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, Progress, TaskError } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { AttemptRef, Finished, Outcome } from "@openclaw-cluster/contract/wire";
@@ -174,10 +175,18 @@ function queueTimeAnew({ spec }: TaskRecord, now: number): Pick<TaskRecord, "que
   return spec.timeouts?.queueMs === undefined ? undefined : { queuedAt: now };
 }
 
-/** The node left in good order, and says that it has stopped the attempt, or never started it. */
-export function interrupt(task: TaskRecord, now: number, neverStarted: boolean, cause: "shutdown" | "sleep"): Settled {
+type StopCause = NonNullable<Extract<Outcome, { kind: "cancelled" }>["cause"]>;
+
+const STOPPED: Readonly<Record<StopCause, (node: NodeId | undefined) => string>> = {
+  shutdown: (node) => `The daemon of ${node} was stopped`,
+  sleep: (node) => `The machine ${node} went to sleep`,
+  policy: (node) => `The policy of ${node} does not allow it any more`,
+};
+
+/** The node left in good order or may not go on, and says that it has stopped the attempt, or never started it. */
+export function interrupt(task: TaskRecord, now: number, neverStarted: boolean, cause: StopCause): Settled {
   const node = task.lease?.node;
-  const what = cause === "sleep" ? `The machine ${node} went to sleep` : `The daemon of ${node} was stopped`;
+  const what = STOPPED[cause](node);
   const error: TaskError = {
     code: "node_stopped",
     message: neverStarted ? `${what} before the attempt had started.` : `${what}, and stopped the attempt before its end.`,

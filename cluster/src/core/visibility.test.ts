@@ -1,12 +1,14 @@
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import type { Node } from "@openclaw-cluster/contract/node";
 import type { Attempt, Task } from "@openclaw-cluster/contract/task";
 import { ClusterEvent as EventForm } from "@openclaw-cluster/contract/events";
 import { Attempt as AttemptForm, Task as TaskForm } from "@openclaw-cluster/contract/task";
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { describe, expect, it } from "vitest";
-import { attemptsFor, eventFor, mustSee, notYours, onlyOf, readerOf, sees, taskFor } from "./visibility.ts";
+import { facts } from "./scheduling/fixtures.ts";
+import { attemptsFor, eventFor, mustSee, nodesFor, notYours, onlyOf, readerOf, sees, taskFor } from "./visibility.ts";
 
 const SECRET = "canary";
 const ID = "t7" as TaskId;
@@ -38,6 +40,22 @@ const EVENTS: readonly ClusterEvent[] = [
   { id: 2, at: 2, type: "progress", task: ID, owner: "ann", progress: { fraction: 0.5, text: SECRET } },
 ];
 
+type NodePolicy = NonNullable<Node["facts"]>["policy"];
+
+function nodeOf(policy: NodePolicy): Node {
+  const state = {
+    id: NODE,
+    fingerprint: "abcd",
+    state: "ready",
+    draining: false,
+    labels: {},
+    slots: 1,
+    slotsUsed: 0,
+    memoryReservedMiB: 0,
+  } as const;
+  return { ...state, registeredAt: 1, succeeded: 0, failed: 0, facts: { ...facts(), policy } };
+}
+
 const token = (scope: Scope, user = "bob") => readerOf({ name: "laptop", user, scope });
 const STRANGERS = [token("viewer"), token("submitter")];
 const ENTITLED = [token("viewer", "ann"), token("submitter", "ann"), token("operator"), token("admin")];
@@ -51,6 +69,22 @@ describe("the owner, by whatever token, and who holds operator", () => {
       expect(attemptsFor(reader, "ann", attempts)).toBe(attempts);
       for (const event of EVENTS) expect(eventFor(reader, event)).toBe(event);
       expect(() => mustSee(reader, task)).not.toThrow();
+    }
+  });
+});
+
+describe("a node's policy", () => {
+  const kinds: NodePolicy["kinds"] = ["agent", "command", "tool"];
+  const short = { kinds, tools: { allow: ["web_*"], deny: [] }, commands: ["git"], users: { allow: ["*"], deny: [] } };
+  const rules = { commands: [`git clone ${SECRET}`], folders: [`/home/${SECRET}`], variables: [SECRET], secrets: [SECRET] };
+  const node = nodeOf({ ...short, rules, sessions: [`whatsapp:${SECRET}`] });
+
+  it("V5: whole for operators, without its lines and the names of conversations for others, their own user's too", () => {
+    for (const scope of ["operator", "admin"] as const) expect(nodesFor(token(scope), [node])[0]).toBe(node);
+    for (const scope of ["viewer", "submitter"] as const) {
+      const [shown] = nodesFor(token(scope, "ann"), [node]);
+      expect(shown?.facts?.policy).toEqual(short);
+      expect(JSON.stringify(shown)).not.toContain(SECRET);
     }
   });
 });

@@ -8,10 +8,13 @@
  *     no explanation, no group of failures, no answer to a filter.
  * V3. An outline names what it shows. A field that nobody thought of is hidden.
  * V4. Who may see it all gets the very object: no copy on the hot path.
+ * V5. Of a node's policy, operators see all that the node tells; others what decides where their tasks go: neither lines of rules,
+ *     whose arguments and folders can tell of its owner, nor names of its owner's conversations.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
+import type { Node } from "@openclaw-cluster/contract/node";
 import { permits, type Scope } from "@openclaw-cluster/contract/scopes";
 import type { Attempt, Progress, Task } from "@openclaw-cluster/contract/task";
 import { SpecOutline, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -83,6 +86,24 @@ export function eventFor(reader: Reader, event: ClusterEvent): ClusterEvent {
     ...(node !== undefined && { node }),
     ...(startedAt !== undefined && { startedAt }),
   };
+}
+
+export function nodeFor(reader: Reader, node: Node): Node {
+  if (reader.all || node.facts === undefined) return node;
+  const { kinds, agents, tools, commands, users, hours } = node.facts.policy;
+  const policy = {
+    kinds,
+    ...(agents !== undefined && { agents }),
+    ...(tools !== undefined && { tools }),
+    ...(commands !== undefined && { commands }),
+    ...(users !== undefined && { users }),
+    ...(hours !== undefined && { hours }),
+  };
+  return { ...node, facts: { ...node.facts, policy } };
+}
+
+export function nodesFor(reader: Reader, nodes: readonly Node[]): readonly Node[] {
+  return reader.all ? nodes : nodes.map((node) => nodeFor(reader, node));
 }
 
 const OUTLINE = Object.keys(SpecOutline.shape) as (keyof SpecOutline)[];

@@ -3,7 +3,9 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { describe, expect, test } from "vitest";
+import { Policy } from "../core/policy.ts";
 import type { Gateway, Turn, TurnEnd, TurnEvent } from "../openclaw/openclaw.ts";
+import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
 import { agentExecutor } from "./agent.ts";
 import type { Execution } from "./executors.ts";
@@ -12,6 +14,13 @@ import { toolExecutor } from "./tool.ts";
 type AgentSpec = Extract<TaskSpec, { kind: "agent" }>;
 type ToolSpec = Extract<TaskSpec, { kind: "tool" }>;
 
+const ANN = { token: "annannan", name: "ann" };
+const ruled = (allow: object, more: object = {}) => {
+  const policy = Policy.parse({ version: 1, allow, ...more });
+  return { policy: { current: () => policy }, clock: systemClock };
+};
+const OPEN = ruled({ agents: ["*"], tools: ["*"], sessions: ["daily"] });
+const SHUT = ruled({ agents: ["*"], tools: ["*"] }, { deny: { kinds: ["agent", "tool"] } });
 const DONE: TurnEnd = { kind: "done", text: "hi", meta: { model: "m", provider: "p", sessionKey: "k", toolCalls: 2, usage: { input: 1 } } };
 
 function played(parts: Partial<Gateway>): Gateway {
@@ -25,7 +34,7 @@ interface Recorded {
   acted: boolean;
 }
 
-function record(spec: TaskSpec, options: { signal?: AbortSignal; room?: () => Promise<void> } = {}): Recorded {
+function record(spec: TaskSpec, options: { signal?: AbortSignal; room?: () => Promise<void>; resumed?: boolean } = {}): Recorded {
   const printed: unknown[] = [];
   const recorded: Recorded = {
     printed,
@@ -33,7 +42,8 @@ function record(spec: TaskSpec, options: { signal?: AbortSignal; room?: () => Pr
     execution: {
       cluster: "abcdefgh" as ClusterId,
       node: "n1" as NodeId,
-      offer: { task: "t7" as TaskId, attempt: 2, epoch: 3, spec },
+      offer: { task: "t7" as TaskId, attempt: 2, epoch: 3, spec, submitter: ANN },
+      resumed: options.resumed ?? false,
       signal: options.signal ?? new AbortController().signal,
       folder: "unused",
       log: silentLog,
@@ -59,7 +69,7 @@ const agentSpec = (input: Partial<AgentSpec["input"]> = {}, more: Partial<AgentS
 async function askedFor(spec: AgentSpec): Promise<Turn> {
   const turns: Turn[] = [];
   const gateway = played({ turn: (turn) => Promise.resolve((turns.push(turn), DONE)) });
-  await agentExecutor({ gateway }).run(spec, record(spec).execution);
+  await agentExecutor({ gateway, ...OPEN }).run(spec, record(spec).execution);
   return turns[0] as Turn;
 }
 
@@ -71,12 +81,13 @@ describe("what an agent task asks for", () => {
       agent: "main",
       sessionKey: "agent:main:cluster-abcdefgh-t7",
       timeoutMs: 1_805_000,
+      permit: expect.any(Function) as unknown,
     });
   });
 
   test("agent, session, model, skill, thinking and time-out as the task says", async () => {
     const spec = agentSpec(
-      { agent: "ops", session: "daily", model: "p/m", skill: "haiku", thinking: "low" },
+      { agent: "ops", session: "agent:ops:daily", model: "p/m", skill: "haiku", thinking: "low" },
       { timeouts: { runMs: 1_000 } },
     );
     const turn = await askedFor(spec);
@@ -88,7 +99,7 @@ describe("what an agent task asks for", () => {
   test("a full session key is taken as it is, but not that of another agent", async () => {
     expect(await askedFor(agentSpec({ session: "agent:main:daily" }))).toMatchObject({ sessionKey: "agent:main:daily" });
     const spec = agentSpec({ agent: "ops", session: "agent:main:daily" });
-    expect(await agentExecutor({ gateway: played({}) }).run(spec, record(spec).execution)).toMatchObject({
+    expect(await agentExecutor({ gateway: played({}), ...OPEN }).run(spec, record(spec).execution)).toMatchObject({
       kind: "failed",
       error: { code: "bad_request" },
     });
@@ -98,7 +109,7 @@ describe("what an agent task asks for", () => {
 describe("how an agent task ends", () => {
   const run = async (turn: Gateway["turn"], options: { signal?: AbortSignal } = {}): Promise<object> => {
     const spec = agentSpec();
-    return agentExecutor({ gateway: played({ turn }) }).run(spec, record(spec, options).execution);
+    return agentExecutor({ gateway: played({ turn }), ...OPEN }).run(spec, record(spec, options).execution);
   };
 
   test("with the text and what is known about the run", async () => {
@@ -144,6 +155,55 @@ describe("how an agent task ends", () => {
   });
 });
 
+describe("what the policy does not allow now", () => {
+  const spec = agentSpec();
+  /** A Gateway that asks as turns.ts does. */
+  const asking = (step: "begin" | "go_on"): Gateway =>
+    played({
+      turn: async ({ permit }) => {
+        const reason = permit(step);
+        return reason === undefined ? DONE : { kind: "denied", reason, ran: step === "go_on" };
+      },
+    });
+  const run = (step: "begin" | "go_on", resumed: boolean, rules = SHUT) => {
+    const recorded = record(spec, { resumed });
+    return agentExecutor({ gateway: asking(step), ...rules })
+      .run(spec, recorded.execution)
+      .then((outcome) => ({ outcome, printed: recorded.printed }));
+  };
+
+  test("is not begun; where nothing of it ever was, others may have it", async () => {
+    const message = "This node's policy: kind agent is denied.";
+    expect((await run("begin", false)).outcome).toEqual({ kind: "refused", error: { code: "policy_denied", message } });
+    expect((await run("begin", true)).outcome).toEqual({ kind: "cancelled", cause: "policy" });
+  });
+
+  test("is stopped where an earlier life began it, and says so", async () => {
+    const { outcome, printed } = await run("go_on", true);
+    expect(outcome).toEqual({ kind: "cancelled", cause: "policy" });
+    expect(printed).toEqual([["note", "This node's policy: kind agent is denied. The turn is stopped.\n"]]);
+  });
+
+  test("quiet hours begin nothing, and let what was begun go on; users are asked about both", async () => {
+    const quiet = ruled({ agents: ["*"] }, { hours: { quiet: ["00:00-24:00"] } });
+    expect((await run("begin", false, quiet)).outcome).toMatchObject({
+      kind: "refused",
+      error: { message: expect.stringContaining("no new work") },
+    });
+    expect((await run("go_on", true, quiet)).outcome).toMatchObject({ kind: "succeeded" });
+    const bobs = ruled({ agents: ["*"] }, { users: { allow: ["bob"] } });
+    expect((await run("go_on", true, bobs)).outcome).toEqual({ kind: "cancelled", cause: "policy" });
+  });
+
+  test("calls no tool", async () => {
+    const tool: ToolSpec = { kind: "tool", input: { tool: "memory_search" } };
+    const recorded = record(tool);
+    const refused = await toolExecutor({ gateway: played({}), ...SHUT }).run(tool, recorded.execution);
+    expect(refused).toMatchObject({ kind: "refused", error: { code: "policy_denied" } });
+    expect(recorded.acted).toBe(false);
+  });
+});
+
 test("prints text and tool calls in their order, text in one piece while the reader is slow", async () => {
   const events: TurnEvent[] = [
     { kind: "text", delta: "I " },
@@ -163,7 +223,7 @@ test("prints text and tool calls in their order, text in one piece while the rea
       return DONE;
     },
   });
-  await agentExecutor({ gateway }).run(spec, recorded.execution);
+  await agentExecutor({ gateway, ...OPEN }).run(spec, recorded.execution);
   expect(recorded.printed).toEqual([
     ["assistant", "I "],
     ["assistant", "look."],
@@ -177,24 +237,24 @@ test("prints text and tool calls in their order, text in one piece while the rea
 test("a turn without tools did not act", async () => {
   const spec = agentSpec();
   const recorded = record(spec);
-  await agentExecutor({ gateway: played({ turn: () => Promise.resolve(DONE) }) }).run(spec, recorded.execution);
+  await agentExecutor({ gateway: played({ turn: () => Promise.resolve(DONE) }), ...OPEN }).run(spec, recorded.execution);
   expect(recorded.acted).toBe(false);
 });
 
 describe("a tool task", () => {
-  const spec: ToolSpec = { kind: "tool", input: { tool: "memory_search", args: { query: "x" }, session: "daily" } };
+  const spec: ToolSpec = { kind: "tool", input: { tool: "memory_search", args: { query: "x" } } };
 
   test("calls the tool and gives its output", async () => {
     const calls: unknown[] = [];
     const gateway = played({ invokeTool: (call) => Promise.resolve((calls.push(call), { found: 1 })) });
     const recorded = record(spec);
-    expect(await toolExecutor({ gateway }).run(spec, recorded.execution)).toEqual({ kind: "succeeded", result: { found: 1 } });
+    expect(await toolExecutor({ gateway, ...OPEN }).run(spec, recorded.execution)).toEqual({ kind: "succeeded", result: { found: 1 } });
     expect(calls).toEqual([
       {
         tool: "memory_search",
         args: { query: "x" },
         agent: "main",
-        sessionKey: "agent:main:daily",
+        sessionKey: "agent:main:cluster-abcdefgh-t7",
         idempotencyKey: "ocx-abcdefgh-t7-a2-e3",
       },
     ]);
@@ -203,11 +263,11 @@ describe("a tool task", () => {
 
   test("tells failures by their code, and an abort as cancelled", async () => {
     const gateway = played({ invokeTool: () => Promise.reject(new ClusterError("tool_failed", "memory_search: no")) });
-    expect(await toolExecutor({ gateway }).run(spec, record(spec).execution)).toEqual({
+    expect(await toolExecutor({ gateway, ...OPEN }).run(spec, record(spec).execution)).toEqual({
       kind: "failed",
       error: { code: "tool_failed", message: "memory_search: no" },
     });
-    expect(await toolExecutor({ gateway }).run(spec, record(spec, { signal: AbortSignal.abort("cancelled") }).execution)).toEqual({
+    expect(await toolExecutor({ gateway, ...OPEN }).run(spec, record(spec, { signal: AbortSignal.abort("cancelled") }).execution)).toEqual({
       kind: "cancelled",
     });
   });

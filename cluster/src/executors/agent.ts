@@ -1,14 +1,18 @@
 /**
  * The executor for agent turns: one turn in this machine's OpenClaw Gateway. The run id is made of the attempt's own
  * names, so that the same attempt, taken up after the worker's restart, finds the same run again.
+ *
+ * T1. The node's policy is asked when the turn is begun, and when one that an earlier life began is found running (X4).
+ * T2. What began in an earlier life and is not allowed any more ends as interrupted, not as refused: it may have acted.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { Outcome } from "@openclaw-cluster/contract/wire";
 import { runMsOf } from "../core/timeouts.ts";
-import type { Gateway, TurnEnd, TurnEvent } from "../openclaw/openclaw.ts";
-import { failedWith, type Execution, type Executor } from "./executors.ts";
+import type { Gateway, TurnEnd, TurnEvent, TurnStep } from "../openclaw/openclaw.ts";
+import { failedWith, refusedByPolicy, type Execution, type Executor } from "./executors.ts";
+import { ask, type PolicyParts } from "./permit.ts";
 import { chooseSession } from "./session.ts";
 
 type Spec = Extract<TaskSpec, { kind: "agent" }>;
@@ -16,13 +20,13 @@ type Spec = Extract<TaskSpec, { kind: "agent" }>;
 /** The worker's own time-out comes first; this one holds where it does not. */
 const RUN_MARGIN_MS = 5_000;
 
-export function agentExecutor(parts: { gateway: Gateway }): Executor<"agent"> {
+export function agentExecutor(parts: PolicyParts & { gateway: Gateway }): Executor<"agent"> {
   return {
     kind: "agent",
     resumable: true,
     async run(spec, execution) {
       try {
-        return await takeTurn(parts.gateway, spec, execution);
+        return await takeTurn(parts, spec, execution);
       } catch (error) {
         if (execution.signal.aborted) return { kind: "cancelled" };
         if (error instanceof ClusterError) return failedWith(error);
@@ -32,7 +36,7 @@ export function agentExecutor(parts: { gateway: Gateway }): Executor<"agent"> {
   };
 }
 
-async function takeTurn(gateway: Gateway, spec: Spec, execution: Execution): Promise<Outcome> {
+async function takeTurn({ gateway, ...rules }: PolicyParts & { gateway: Gateway }, spec: Spec, execution: Execution): Promise<Outcome> {
   const { input } = spec;
   const runId = runIdOf(execution);
   const { agent, sessionKey } = chooseSession(gateway, input, execution);
@@ -48,11 +52,15 @@ async function takeTurn(gateway: Gateway, spec: Spec, execution: Execution): Pro
     ...(input.model !== undefined && { model: input.model }),
     ...(input.thinking !== undefined && { thinking: input.thinking }),
     timeoutMs: runMsOf(spec) + RUN_MARGIN_MS,
+    permit: (step: TurnStep) => ask(rules, execution, step),
   };
   const end = await gateway.turn(turn, execution.signal, (event) => printed.take(event));
   // After an abort nobody reads the rest, and a stop must not wait for a slow bus.
-  if (!execution.signal.aborted) await printed.done();
-  return outcomeOf(end, runId, execution.signal.aborted);
+  if (!execution.signal.aborted) {
+    await printed.done();
+    if (end.kind === "denied" && end.ran) await execution.output("note", `This node's policy: ${end.reason}. The turn is stopped.\n`);
+  }
+  return outcomeOf(end, runId, execution);
 }
 
 /** Cluster and epoch keep apart what two coordinators, or two terms of one, call by the same number. */
@@ -60,7 +68,7 @@ function runIdOf({ cluster, offer }: Execution): string {
   return `ocx-${cluster}-${offer.task}-a${offer.attempt}-e${offer.epoch}`;
 }
 
-function outcomeOf(end: TurnEnd, runId: string, asked: boolean): Outcome {
+function outcomeOf(end: TurnEnd, runId: string, { signal, resumed = false }: Execution): Outcome {
   switch (end.kind) {
     case "done": {
       const { model, provider, sessionKey, toolCalls, usage } = end.meta;
@@ -72,8 +80,10 @@ function outcomeOf(end: TurnEnd, runId: string, asked: boolean): Outcome {
       return { kind: "succeeded", result: { text: end.text, ...known, sessionKey, runId, toolCalls: toolCalls ?? 0 } };
     }
     case "aborted":
-      if (asked) return { kind: "cancelled" };
+      if (signal.aborted) return { kind: "cancelled" };
       return { kind: "failed", error: { code: "agent_failed", message: "Somebody stopped the turn in OpenClaw." } };
+    case "denied":
+      return end.ran || resumed ? { kind: "cancelled", cause: "policy" } : refusedByPolicy(end.reason);
     case "failed":
       return {
         kind: "failed",

@@ -1,5 +1,5 @@
 /** Real programs: each test ends with nobody left of what it started. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, mkdirSync, symlinkSync, realpathSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, mkdirSync, symlinkSync, realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -51,7 +51,14 @@ interface Run {
   abort(cause: AbortCause): void;
 }
 
-const OPEN = { version: 1, allow: { commands: ["**", "sh -c *", "bash -c *", "python3 -c *", "env -i **"], cwds: ["/"], env: ["*"] } };
+const OPEN = {
+  version: 1,
+  allow: {
+    commands: ["**", "sh -c *", "bash -c *", "python3 -c *", "env -i **"],
+    cwds: ["/"],
+    env: ["MINE", "OPENCLAW_CLUSTER_NODE"],
+  },
+};
 
 function run(
   input: CommandInput,
@@ -141,6 +148,14 @@ describe.skipIf(process.platform === "win32")("what it passes on", () => {
     ]);
   });
 
+  test("a task's HOME is the attempt's folder, though it says another", async () => {
+    for (const name of ["HOME", "TMPDIR", "TMP"])
+      expect(await run({ argv: ["env"], env: { [name]: "/root" } }).outcome).toMatchObject({
+        kind: "refused",
+        error: { code: "policy_denied", message: `This node's policy: the variable ${name} is set by the node itself.` },
+      });
+  });
+
   test("its own folder, or one that the policy allows; links are followed before the policy is asked (D1)", async () => {
     const { outcome, printed } = run({ argv: ["pwd", "-P"] });
     await outcome;
@@ -153,6 +168,26 @@ describe.skipIf(process.platform === "win32")("what it passes on", () => {
     for (const cwd of [path.join(allowed, "way-out"), "/", `${allowed}/../..`]) {
       expect(await run({ argv: ["pwd"], cwd }, { policy }).outcome).toMatchObject({ kind: "refused", error: { code: "policy_denied" } });
     }
+  });
+
+  test.skipIf(process.platform !== "linux")("a folder that becomes a link once the policy has allowed it is not left (D1)", async () => {
+    const allowed = path.join(folder, "allowed");
+    const cwd = path.join(allowed, "sub");
+    mkdirSync(cwd, { recursive: true });
+    const real = confinement;
+    confinement = Object.assign(Object.create(real) as Confinement, {
+      hold(...asked: Parameters<Confinement["hold"]>) {
+        renameSync(cwd, path.join(allowed, "aside"));
+        symlinkSync("/", cwd);
+        return real.hold(...asked);
+      },
+    });
+    const { outcome, printed } = run(
+      { argv: ["pwd", "-P"], cwd },
+      { policy: { version: 1, allow: { commands: ["pwd -P"], cwds: [allowed] } } },
+    );
+    expect((await outcome).kind).toBe("succeeded");
+    expect(printed.stdout.trim()).toBe(path.join(allowed, "aside"));
   });
 
   test("a link to an interpreter is judged as the interpreter", async () => {

@@ -2,12 +2,14 @@
  * The executor for commands: argv, never a shell string; a folder and a short environment of its own; output streamed
  * with back-pressure; and when it ends, however it ends, nothing that it started is left (process-tree.ts).
  *
- * D1. Nothing is started before the node's policy allowed the real file and the real folder.
+ * D1. Nothing is started before the node's policy allowed the real file and the real folder. On Linux it starts in that
+ *     very folder (open-place.ts), though another command should have put a link in its place meanwhile.
  * D2. The environment is built from a list of names; what the daemon itself holds, its secrets too, is not passed on.
  * D3. It is held to the limits of policy and task from its first instruction on (launch.ts), and a sandbox that the policy
  *     requires is around it or nothing is started.
  * D4. Memory does not grow with what a program prints: one pipe's buffer and a tail are kept of each stream.
  */
+import { closeSync } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -19,8 +21,9 @@ import { breachText, type Bounds } from "../core/bounds.ts";
 import { boxFor, decide, type Found, type PolicySource } from "../core/policy.ts";
 import type { CommandGuard } from "./command-guard.ts";
 import type { Confinement, Hold } from "./confinement.ts";
-import { STOP_MS, type Execution, type Executor } from "./executors.ts";
+import { refusedByPolicy, STOP_MS, type Execution, type Executor } from "./executors.ts";
 import { startProgram, wasNotStarted, type Child, type Launch } from "./launch.ts";
+import { openPlace } from "./open-place.ts";
 import { Capture, pump } from "./printed.ts";
 import { endMarked, endTree, type Tree } from "./process-tree.ts";
 import { findProgram, type Program } from "./program.ts";
@@ -31,6 +34,8 @@ type Spec = PlainCommand;
 interface Plan {
   readonly launch: Omit<Launch, "doors" | "processes">;
   readonly bounds: Bounds;
+  /** Of the descriptors that the start needs. */
+  close(): void;
 }
 
 interface Exit {
@@ -67,7 +72,10 @@ export function commandExecutor(parts: CommandParts): Executor<"command"> {
     async run(spec: Spec, execution) {
       const plan = await prepare(parts, spec, execution);
       if ("kind" in plan) return plan;
-      if (execution.signal.aborted) return { kind: "cancelled" };
+      if (execution.signal.aborted) {
+        plan.close();
+        return { kind: "cancelled" };
+      }
       parts.guard?.watch(execution.log);
       return carryOut(plan, parts.confinement, execution);
     },
@@ -87,7 +95,7 @@ async function prepare(parts: CommandParts, spec: Spec, execution: Execution): P
   const given = [...input.argv, input.cwd ?? "", ...Object.values(input.env ?? {})];
   if (given.some((text) => text.includes("\0"))) return failed("bad_request", "An argument holds a NUL character.");
   const first = decide(policy.current(), spec);
-  if (!first.allow) return refused(first.reason);
+  if (!first.allow) return refusedByPolicy(first.reason);
   const environment = { ...environmentOf(inherited, spec, execution), ...guard?.mark };
   const name = input.argv[0] as string;
   const program = await findProgram(name, environment["PATH"] ?? "");
@@ -96,13 +104,14 @@ async function prepare(parts: CommandParts, spec: Spec, execution: Execution): P
   if (cwd === undefined) return failed("spawn_failed", `There is no folder ${input.cwd} on this node.`, { code: "ENOENT" });
   const found: Found = { files: [program.file, program.real], ...(input.cwd !== undefined && { cwd }) };
   const second = decide(policy.current(), spec, found);
-  if (!second.allow) return refused(second.reason);
-  const before = await boxIn(parts, { spec, found, program, cwd }, execution);
-  if ("kind" in before) return before;
+  if (!second.allow) return refusedByPolicy(second.reason);
   const bounds = parts.confinement.bounds(policy.current().limits, input.limits);
   const { nice, openFiles, fileMiB } = bounds;
   const limits = { nice, openFiles: openFiles.value, fileMiB: fileMiB.value };
-  return { bounds, launch: { file: program.file, argv: input.argv, cwd, environment, stdin: input.stdin, before, ...limits } };
+  const way = await boxIn(parts, { spec, found, program, cwd }, execution);
+  if ("kind" in way) return way;
+  const { close, ...rest } = way;
+  return { bounds, close, launch: { file: program.file, argv: input.argv, environment, stdin: input.stdin, ...rest, ...limits } };
 }
 
 interface Prepared {
@@ -112,23 +121,44 @@ interface Prepared {
   readonly cwd: string;
 }
 
-/** What stands before the program: a sandbox, or nothing. */
+/** Where the program starts, and what stands before it. */
+interface Way extends Pick<Launch, "cwd" | "before" | "descriptors"> {
+  close(): void;
+}
+
+/** In a sandbox, or not. */
 async function boxIn(
   { policy, confinement }: CommandParts,
   { spec, found, program, cwd }: Prepared,
   execution: Execution,
-): Promise<readonly string[] | Outcome> {
-  const box = boxFor(policy.current(), spec.input, found);
-  if (box.mode === "none") return [];
+): Promise<Way | Outcome> {
+  const { mode, ...box } = boxFor(policy.current(), spec.input, found);
+  if (mode === "none") return openly(cwd, execution);
   const boxed = await confinement.boxed({ folder: execution.folder, cwd, program, ...box });
-  if (Array.isArray(boxed)) return boxed;
-  const { reason } = boxed as { reason: string };
-  if (box.mode === "required") {
-    const message = `This node's policy runs ${spec.input.argv[0]} in a sandbox only, and there is none: ${reason}.`;
-    return { kind: "refused", error: { code: "sandbox_unavailable", message } };
+  switch (boxed.kind) {
+    case "boxed": {
+      const { before, descriptors, close } = boxed;
+      return { cwd: execution.folder, before, descriptors, close };
+    }
+    case "unsafe":
+      return refusedByPolicy(boxed.reason);
+    case "missing":
+      if (mode === "required") {
+        const message = `This node's policy runs ${spec.input.argv[0]} in a sandbox only, and there is none: ${boxed.reason}.`;
+        return { kind: "refused", error: { code: "sandbox_unavailable", message } };
+      }
+      await execution.output("note", `This node has no sandbox (${boxed.reason}), so the command runs without one.\n`);
+      return openly(cwd, execution);
   }
-  await execution.output("note", `This node has no sandbox (${reason}), so the command runs without one.\n`);
-  return [];
+}
+
+function openly(cwd: string, { folder }: Execution): Way | Outcome {
+  const way = { cwd, before: [], descriptors: [], close: () => undefined };
+  if (process.platform !== "linux" || cwd === folder) return way;
+  const opened = openPlace(cwd);
+  if (opened.kind !== "open") return failed("spawn_failed", `There is no folder ${cwd} on this node any more.`, { code: "ENOENT" });
+  // The child goes there before it becomes a program, while it still has all descriptors.
+  return { ...way, cwd: `/proc/self/fd/${opened.descriptor}`, close: () => closeSync(opened.descriptor) };
 }
 
 function environmentOf(inherited: NodeJS.ProcessEnv, spec: Spec, execution: Execution): Record<string, string> {
@@ -140,12 +170,12 @@ function environmentOf(inherited: NodeJS.ProcessEnv, spec: Spec, execution: Exec
       : [];
   return {
     ...Object.fromEntries(passed),
-    ...windows,
     PATH: inherited["PATH"] ?? SEARCH_PATH_DEFAULT,
-    HOME: folder,
-    TMPDIR: folder,
     LANG: inherited["LANG"] ?? "C.UTF-8",
     ...spec.input.env,
+    ...windows,
+    HOME: folder,
+    TMPDIR: folder,
     OPENCLAW_CLUSTER_TASK: offer.task,
     OPENCLAW_CLUSTER_ATTEMPT: String(offer.attempt),
     OPENCLAW_CLUSTER_NODE: execution.node,
@@ -153,14 +183,12 @@ function environmentOf(inherited: NodeJS.ProcessEnv, spec: Spec, execution: Exec
   };
 }
 
-async function carryOut({ launch, bounds }: Plan, confinement: Confinement, execution: Execution): Promise<Outcome> {
-  const hold = confinement.hold(path.basename(execution.folder), bounds);
+async function carryOut(plan: Plan, confinement: Confinement, execution: Execution): Promise<Outcome> {
+  const hold = confinement.hold(path.basename(execution.folder), plan.bounds);
+  const child = hold instanceof Error ? hold : await begin(plan, hold);
+  plan.close();
+  const { launch, bounds } = plan;
   if (hold instanceof Error) return failed("spawn_failed", `A control group for ${launch.argv[0]} could not be made: ${hold.message}`);
-  const child = await startProgram({
-    ...launch,
-    doors: hold.group?.doors ?? [],
-    ...(hold.group === undefined && { processes: hold.processes }),
-  });
   if (child instanceof Error) {
     hold.release();
     return failed("spawn_failed", `${launch.argv[0]} could not be started.`, { code: (child as NodeJS.ErrnoException).code ?? "" });
@@ -173,6 +201,10 @@ async function carryOut({ launch, bounds }: Plan, confinement: Confinement, exec
   } finally {
     hold.release();
   }
+}
+
+function begin({ launch }: Plan, { group, processes }: Hold): Promise<Child | Error> {
+  return startProgram({ ...launch, doors: group?.doors ?? [], ...(group === undefined && { processes }) });
 }
 
 interface Course {
@@ -244,8 +276,4 @@ async function realFolder(folder: string): Promise<string | undefined> {
 
 function failed(code: ErrorCode, message: string, data: Record<string, Json> = {}): Outcome {
   return { kind: "failed", error: { code, message, data } };
-}
-
-function refused(reason: string): Outcome {
-  return { kind: "refused", error: { code: "policy_denied", message: `This node's policy: ${reason}.` } };
 }

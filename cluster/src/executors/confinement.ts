@@ -16,7 +16,8 @@ import type { Log } from "../system/log.ts";
 import { endGroups, makeAttemptGroup, removePlaces, type AttemptGroup } from "./attempt-group.ts";
 import { findGroupHome, type GroupHome, type Place } from "./cgroup-home.ts";
 import type { Tree } from "./process-tree.ts";
-import { boxed, findSandbox, type Owner, type Sandbox, type Shown } from "./sandbox.ts";
+import { boxed, findSandbox, type Boxed, type Owner, type Sandbox } from "./sandbox.ts";
+import type { Shown, Unsafe } from "./shown-places.ts";
 import { watchTree, type TreeWatch } from "./tree-watch.ts";
 
 /** What holds one attempt. */
@@ -31,13 +32,15 @@ export interface Hold {
   release(): void;
 }
 
+export type NoSandbox = Extract<Sandbox, { kind: "missing" }>;
+
 export interface Confinement {
   /** The limits of this machine's policy, tightened by what the task asks. */
   bounds(limits: Limits, asked?: Asked): Bounds;
   /** Before the start of a program; an error where the kernel does not make what it can make. */
   hold(name: string, bounds: Bounds): Hold | Error;
-  /** What stands before a program in a sandbox, or why there is none. */
-  boxed(shown: Shown): Promise<readonly string[] | { readonly reason: string }>;
+  /** What stands before a program in a sandbox, and is to be closed; or why there is none. */
+  boxed(shown: Shown): Promise<Boxed | Unsafe | NoSandbox>;
   /** For the node's facts; undefined where the policy lets no command run. */
   facts(policy: Policy): Promise<ConfinementFacts | undefined>;
   /** Ends what an earlier life left in its groups. Returns the ids that could not be ended. */
@@ -98,7 +101,7 @@ class OpenConfinement implements Confinement {
     }
   }
 
-  async boxed(shown: Shown): Promise<readonly string[] | { readonly reason: string }> {
+  async boxed(shown: Shown): Promise<Boxed | Unsafe | NoSandbox> {
     const sandbox = await this.look();
     return sandbox.kind === "there" ? boxed(sandbox, shown, this.parts) : sandbox;
   }

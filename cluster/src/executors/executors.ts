@@ -6,7 +6,8 @@
  *     and only then returns. The abort's reason (an AbortCause) says whether it was cancelled or ran out of time.
  * X2. It never throws for what can be expected; a thrown error becomes `worker_failed`.
  * X3. It awaits `output`, so that a slow reader slows the work instead of filling memory.
- * X4. It asks the policy before it acts; the worker asked too, but with less knowledge.
+ * X4. It asks the policy before it acts; the worker asked too, but earlier and with less knowledge. What an earlier life began
+ *     goes on only where the policy still allows it.
  */
 import type { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
@@ -25,6 +26,8 @@ export interface Execution {
   readonly cluster: ClusterId;
   readonly node: NodeId;
   readonly offer: Offer;
+  /** True: an earlier life of the worker began it. */
+  readonly resumed?: boolean;
   /** Aborts with an AbortCause as its reason. */
   readonly signal: AbortSignal;
   /** A fresh, empty folder of this attempt's own; removed afterwards. */
@@ -44,6 +47,11 @@ export interface Executor<Kind extends TaskKind = TaskKind> {
   readonly resumable: boolean;
   /** Called once when the worker starts: ends what attempts of an earlier life, whose folders lie in `folder`, left running. */
   sweep?(folder: string, log: Log): Promise<void>;
+}
+
+/** Nothing of it has begun. */
+export function refusedByPolicy(reason: string): Outcome {
+  return { kind: "refused", error: { code: "policy_denied", message: `This node's policy: ${reason}.` } };
 }
 
 /** An error of the table as an attempt's end. */

@@ -29,7 +29,12 @@ export interface Launch {
   readonly doors: readonly string[];
   /** Stands before the program: a sandbox. */
   readonly before: readonly string[];
+  /** The program's own from FIRST_DESCRIPTOR on; they stay open here. */
+  readonly descriptors: readonly number[];
 }
+
+/** After stdin, stdout and stderr. */
+export const FIRST_DESCRIPTOR = 3;
 
 /** The last words of a shell that could not become the program. */
 const NOT_STARTED = "openclaw-cluster: the program was not started\n";
@@ -65,7 +70,7 @@ export function startProgram(launch: Launch): Promise<Child | Error> {
         // A session of its own, so that the whole of it can be signalled and found.
         detached: process.platform !== "win32",
         windowsHide: true,
-        stdio: [launch.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+        stdio: [launch.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe", ...launch.descriptors],
       }) as Child;
     } catch (error) {
       return resolve(error as Error);

@@ -1,5 +1,17 @@
 /** Real commands in a real sandbox: what they see, what they can change, and what of them is left. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -14,6 +26,7 @@ import { silentLog } from "../system/log.ts";
 import { commandExecutor } from "./command.ts";
 import { openConfinement, type Confinement } from "./confinement.ts";
 import type { Execution } from "./executors.ts";
+import type { Shown } from "./shown-places.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -153,6 +166,111 @@ describe.skipIf(missing !== undefined)(`in a sandbox${missing === undefined ? ""
       { rule: { reads: [user] } },
     );
     expect(stdout).toBe("NOTES");
+  });
+
+  /** As another task would that may write there: a folder is a link from now on, at the latest moment before or after the box is made. */
+  const swapped = (place: string, target: string, when: "before" | "after"): Confinement => {
+    const swap = (): void => {
+      renameSync(place, `${place}.aside`);
+      symlinkSync(target, place);
+    };
+    return Object.assign(Object.create(confinement) as Confinement, {
+      async boxed(shown: Shown) {
+        if (when === "before") swap();
+        const box = await confinement.boxed(shown);
+        if (when === "after") swap();
+        return box;
+      },
+    });
+  };
+
+  test.each(["before", "after"] as const)(
+    "a working folder that becomes a link %s the box is made shows nothing of where it leads (P1)",
+    async (when) => {
+      const project = path.join(user, "project");
+      for (const rule of [{}, { folders: [path.join(project, "sub")] }, { reads: [path.join(project, "sub")] }]) {
+        mkdirSync(path.join(project, "sub", "deep"), { recursive: true });
+        const by = swapped(path.join(project, "sub"), user, when);
+        const script = `${SECRETS()}; cat ${user}/plain/notes plain/notes .ssh/* 2>/dev/null; touch ${user}/x x 2>/dev/null; true`;
+        const { stdout } = await run(script, {
+          rule,
+          cwd: path.join(project, "sub"),
+          cwds: [project],
+          by,
+        });
+        expect(stdout).toBe("");
+        expect(existsSync(path.join(user, "x"))).toBe(false);
+        rmSync(project, { recursive: true });
+      }
+    },
+  );
+
+  test("a part of the way to it neither", async () => {
+    const project = path.join(user, "project");
+    mkdirSync(path.join(project, "a", "plain"), { recursive: true });
+    const cwd = path.join(project, "a", "plain");
+    const { stdout } = await run(`cat notes 2>/dev/null; touch x 2>/dev/null; true`, {
+      cwd,
+      cwds: [project],
+      by: swapped(path.join(project, "a"), user, "after"),
+    });
+    expect(stdout).toBe("");
+    expect(existsSync(path.join(user, "plain", "x"))).toBe(false);
+  });
+
+  test("a folder of a rule that another command has made a link is not shown, and the owner is told (P1)", async () => {
+    const project = path.join(user, "project");
+    mkdirSync(project);
+    symlinkSync(user, path.join(project, ".venv"));
+    for (const rule of [{ reads: [path.join(project, ".venv")] }, { folders: [path.join(project, ".venv", "plain")] }])
+      for (const mode of ["required", "preferred"])
+        expect(await run(`${SECRETS()}; cat ${user}/plain/notes`, { rule, cwds: [project], mode })).toMatchObject({
+          stdout: "",
+          outcome: {
+            kind: "refused",
+            error: { code: "policy_denied", message: expect.stringContaining(`${project}/.venv is a link`) as string },
+          },
+        });
+  });
+
+  test("what may be written never holds a hidden place, whose way could be moved (P2)", async () => {
+    mkdirSync(path.join(user, ".local", "share", "keyrings"), { recursive: true });
+    for (const [rule, cwd] of [
+      [{ folders: [user] }, undefined],
+      [{}, user],
+      [{ folders: [path.join(user, ".local")] }, undefined],
+      [{ folders: [path.dirname(cluster)] }, undefined],
+    ] as const)
+      expect(
+        await run(`mv ${user}/.local/share ${user}/.local/moved`, { rule, ...(cwd !== undefined && { cwd }), cwds: [user] }),
+      ).toMatchObject({ outcome: { kind: "refused", error: { code: "policy_denied" } } });
+    expect(existsSync(path.join(user, ".local", "share"))).toBe(true);
+  });
+
+  test("below a folder in which others work, only the working folder is there; a folder to read around it stays (P3)", async () => {
+    mkdirSync(path.join(elsewhere, "one", "deep"), { recursive: true });
+    mkdirSync(path.join(elsewhere, "two"));
+    const cwd = path.join(elsewhere, "one", "deep");
+    const script = `ls -A ${elsewhere} ${elsewhere}/one | tr '\\n' ' '; touch here && echo wrote; touch ${elsewhere}/two/x 2>/dev/null && echo more; true`;
+    expect((await run(script, { cwd, cwds: [elsewhere] })).stdout).toBe(`${elsewhere}: one  ${elsewhere}/one: deep wrote\n`);
+    expect(existsSync(path.join(cwd, "here"))).toBe(true);
+    const direct = await run(script, { cwd: path.join(elsewhere, "two"), cwds: [elsewhere], rule: { reads: [elsewhere] } });
+    expect(direct.stdout).toBe(`${elsewhere}: one two  ${elsewhere}/one: deep wrote\nmore\n`);
+    // Deeper down another command could change the way there while it is shown.
+    expect((await run(script, { cwd, cwds: [elsewhere], rule: { reads: [elsewhere] } })).outcome).toMatchObject({
+      kind: "refused",
+      error: { code: "policy_denied" },
+    });
+  });
+
+  test("no descriptor is left open, in the daemon or inside", async () => {
+    const open = (): number => readdirSync("/proc/self/fd").length;
+    const before = open();
+    const more = { cwd: elsewhere, cwds: [elsewhere], rule: { reads: [path.join(user, "plain")] } };
+    expect((await run("ls /proc/self/fd", more)).stdout).toBe((await run("ls /proc/self/fd")).stdout);
+    for (let n = 0; n < 3; n++) await run("true", more);
+    await run("true", { rule: { folders: [elsewhere, path.join(user, ".ssh"), user] } });
+    expect(open() - before).toBeLessThan(3);
   });
 
   test("no network, the machine's own loopback included, unless the rule says so", async () => {

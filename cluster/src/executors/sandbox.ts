@@ -6,24 +6,26 @@
  * B2. What is secret stays hidden, though the policy shows a folder around it: it is covered after that folder is shown.
  * B3. There is no network, the machine's own loopback included, unless the rule says so.
  * B4. It is there only if it was tried, with the same arguments as a command gets.
+ * B5. Nothing is shown by a path that commands of other tasks may have changed, before or meanwhile: shown-places.ts.
  */
 import { existsSync, mkdirSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { runShort } from "../system/short-program.ts";
-import { findProgram, type Program } from "./program.ts";
+import { FIRST_DESCRIPTOR } from "./launch.ts";
+import { findProgram } from "./program.ts";
+import { isWithinAny, openPlaces, outermost, type Shown, type Unsafe } from "./shown-places.ts";
 
 export type Sandbox =
   | { readonly kind: "there"; readonly file: string; readonly more: readonly string[] }
   | { readonly kind: "missing"; readonly reason: string };
 
-export interface Shown {
-  /** The attempt's own. */
-  readonly folder: string;
-  readonly cwd: string;
-  readonly program: Program;
-  readonly network: boolean;
-  readonly folders: readonly string[];
-  readonly reads: readonly string[];
+/** What stands before a program, and what it needs to be open: in this order, from FIRST_DESCRIPTOR on. */
+export interface Boxed {
+  readonly kind: "boxed";
+  readonly before: readonly [string, ...string[]];
+  readonly descriptors: readonly number[];
+  /** Once the program was started, or was not. */
+  close(): void;
 }
 
 /** Whose places are hidden. */
@@ -55,6 +57,9 @@ const SECRETS = [
 const PROGRAMS_IN_RUN = "/run/current-system";
 /** A sandbox that cannot make further ones leaves less of the kernel to attack; older ones do not know the word. */
 const WITHOUT_USER_NAMESPACES = ["--unshare-user", "--disable-userns"];
+/** A trial that shows nothing would not tell whether bubblewrap takes descriptors: those of before the summer of 2024 do not. */
+const SHOWN_IN_TRIAL = "/etc";
+const TRIAL = `exec ${FIRST_DESCRIPTOR}<"$1"; shift; exec "$@"`;
 const NAME_SERVERS = "/etc/resolv.conf";
 
 /** Looks, and tries. */
@@ -64,12 +69,17 @@ export async function findSandbox(env: Readonly<Record<string, string | undefine
   if (found === undefined) return { kind: "missing", reason: "bubblewrap (bwrap) is not installed" };
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const program = { file: "/bin/sh", real: "/bin/sh" };
-  const shown = { folder, cwd: folder, program, network: false, folders: [], reads: [] };
+  const shown = { folder, cwd: folder, program, network: false, folders: [], reads: [SHOWN_IN_TRIAL], writable: [] };
   let reason = "";
   for (const more of [WITHOUT_USER_NAMESPACES, []]) {
     const sandbox = { kind: "there", file: found.file, more } as const;
-    const [bwrap, ...args] = [...boxed(sandbox, shown, owner), program.file, "-c", ":"];
-    const tried = await runShort([bwrap, ...args], { env, timeoutMs: TRIAL_MS });
+    const box = boxed(sandbox, shown, owner);
+    if (box.kind === "unsafe") return { kind: "missing", reason: box.reason };
+    box.close();
+    const tried = await runShort([program.file, "-c", TRIAL, "sh", SHOWN_IN_TRIAL, ...box.before, program.file, "-c", ":"], {
+      env,
+      timeoutMs: TRIAL_MS,
+    });
     if (tried.kind === "ended" && tried.code === 0) return sandbox;
     reason =
       tried.kind === "ended" ? (tried.stderr.trim().split("\n").at(-1) ?? "") : tried.kind === "failed" ? tried.reason : "it is gone";
@@ -77,22 +87,24 @@ export async function findSandbox(env: Readonly<Record<string, string | undefine
   return { kind: "missing", reason: `bubblewrap does not work here: ${reason}` };
 }
 
-/** What stands before the program: bwrap and its arguments. Makes the attempt's folder for /tmp. */
-export function boxed(sandbox: Extract<Sandbox, { kind: "there" }>, shown: Shown, owner: Owner): string[] {
-  const hidden = outermost([...PLACES_HIDDEN, owner.userHome, owner.clusterHome, ...secretsOf(owner)].flatMap(real));
+/** Makes the attempt's folder for /tmp, and opens what is shown. */
+export function boxed(sandbox: Extract<Sandbox, { kind: "there" }>, shown: Shown, owner: Owner): Boxed | Unsafe {
+  const secrets = secretsOf(owner);
+  const hidden = outermost([...PLACES_HIDDEN, owner.userHome, owner.clusterHome, ...secrets].flatMap(real));
+  const places = openPlaces(shown, { hidden, secrets: [...secrets, ...real(owner.userHome)] });
+  if (places.kind === "unsafe") return places;
   const tmp = path.join(shown.folder, ".tmp");
   mkdirSync(tmp, { recursive: true, mode: 0o700 });
-  const { file, real: realFile } = shown.program;
-  const written = (shown.folders.length > 0 ? shown.folders : [shown.cwd]).flatMap(real);
-  const seen = [...shown.reads, shown.cwd].flatMap(real);
-  const uncovered = outermost(secretsOf(owner).filter((secret) => isWithinAny(secret, [...written, ...seen])));
+  const covers = places.covers.filter(isFolder);
+  const uncovered = outermost(secrets.filter((secret) => isWithinAny(secret, places.seen)));
+  const written = places.mounts.flatMap((mount) => (mount.written ? [mount.at] : []));
   const folders = new Set([...real(shown.folder), shown.folder]);
-  return [
+  const before = [
     sandbox.file,
     ...["--unshare-all", ...sandbox.more, ...(shown.network ? ["--share-net"] : [])],
     ...["--die-with-parent", "--new-session", "--cap-drop", "ALL"],
     ...["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"],
-    ...hidden.flatMap(hide),
+    ...[...hidden, ...covers].flatMap(hide),
     // On the disk and not in memory, which is not counted everywhere.
     ...TEMPORARY.filter((place) => existsSync(place)).flatMap((place) => ["--bind", tmp, place]),
     ...show(PROGRAMS_IN_RUN),
@@ -101,17 +113,20 @@ export function boxed(sandbox: Extract<Sandbox, { kind: "there" }>, shown: Shown
           .filter((place) => isWithinAny(place, hidden))
           .flatMap(show)
       : []),
-    ...seen.flatMap(show),
-    ...[realFile, ...(file === realFile ? [] : [file])].filter((one) => isWithinAny(one, hidden)).flatMap(show),
-    ...written.flatMap((place) => ["--bind", place, place]),
+    ...places.mounts.flatMap(({ at, written: isWritten }, index) => [
+      isWritten ? "--bind-fd" : "--ro-bind-fd",
+      String(FIRST_DESCRIPTOR + index),
+      at,
+    ]),
     ...uncovered.flatMap(hide),
     ...[...folders].flatMap((place) => ["--bind", shown.folder, place]),
     // What is written to a place that hides another would go into memory; its mount points are made by here.
-    ...[...hidden.filter((place) => !TEMPORARY.includes(place) && !written.includes(place)), ...uncovered]
+    ...[...hidden.filter((place) => !TEMPORARY.includes(place) && !written.includes(place)), ...covers, ...uncovered]
       .filter(isFolder)
       .flatMap((place) => ["--remount-ro", place]),
     ...["--chdir", shown.cwd, "--"],
-  ];
+  ] as const;
+  return { kind: "boxed", before, descriptors: places.mounts.map(({ descriptor }) => descriptor), close: places.close };
 }
 
 const show = (place: string): string[] => ["--ro-bind-try", place, place];
@@ -130,12 +145,4 @@ function real(place: string): string[] {
 
 function secretsOf({ userHome, clusterHome }: Owner): string[] {
   return [clusterHome, ...SECRETS.map((name) => path.join(userHome, name))].flatMap(real);
-}
-
-const isWithin = (place: string, folder: string): boolean => place === folder || folder === "/" || place.startsWith(`${folder}/`);
-const isWithinAny = (place: string, folders: readonly string[]): boolean => folders.some((folder) => isWithin(place, folder));
-
-/** Without those that lie in another of them. */
-function outermost(places: readonly string[]): string[] {
-  return [...new Set(places)].filter((place, _index, all) => !all.some((other) => other !== place && isWithin(place, other)));
 }

@@ -21,7 +21,14 @@ export interface Turn {
   readonly model?: string;
   readonly thinking?: string;
   readonly timeoutMs: number;
+  /**
+   * Asked right before the run is begun, and once about a run that was found running before anything was begun here. undefined:
+   * yes; else why not.
+   */
+  permit(step: TurnStep): string | undefined;
 }
+
+export type TurnStep = "begin" | "go_on";
 
 export type TurnEvent =
   | { readonly kind: "text"; readonly delta: string }
@@ -34,6 +41,8 @@ export type TurnEnd =
       readonly meta: { model?: string; provider?: string; sessionKey: string; usage?: Json; toolCalls?: number };
     }
   | { readonly kind: "aborted" }
+  /** It was not permitted. `ran`: it was found running, and is stopped; else nothing of it is known to have begun. */
+  | { readonly kind: "denied"; readonly reason: string; readonly ran: boolean }
   | {
       readonly kind: "failed";
       /**

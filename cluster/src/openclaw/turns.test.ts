@@ -6,7 +6,7 @@ import type { z } from "zod";
 import type { Clock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
 import type { Connection, GatewayEvent, RequestOptions } from "./connection.ts";
-import type { Turn, TurnEnd } from "./openclaw.ts";
+import type { Turn, TurnEnd, TurnEvent, TurnStep } from "./openclaw.ts";
 import { runTurn } from "./turns.ts";
 
 /** Time jumps to the next timer whenever nothing else happens. */
@@ -68,7 +68,14 @@ class PlayedGateway implements Connection {
   }
 }
 
-const turn: Turn = { runId: "r1", message: "hello", agent: "main", sessionKey: "agent:main:s", timeoutMs: 600_000 };
+const turn: Turn = {
+  runId: "r1",
+  message: "hello",
+  agent: "main",
+  sessionKey: "agent:main:s",
+  timeoutMs: 600_000,
+  permit: () => undefined,
+};
 const row = (runId: string, status: string): object => ({ tasks: [{ runId, status }] });
 const history = (runId: string, text: string, resumedAs?: string): object => ({
   messages: [
@@ -94,7 +101,12 @@ interface Play {
   readonly end: Promise<TurnEnd>;
 }
 
-function play(answers: Record<string, Answer>, signal = new AbortController().signal, change: Partial<Turn> = {}): Play {
+function play(
+  answers: Record<string, Answer>,
+  signal = new AbortController().signal,
+  change: Partial<Turn> = {},
+  onEvent: (event: TurnEvent) => void = () => undefined,
+): Play {
   const gateway = new PlayedGateway();
   gateway.answers = answers;
   const clock = new JumpingClock();
@@ -106,7 +118,7 @@ function play(answers: Record<string, Answer>, signal = new AbortController().si
     unstopped: { add: (run: { runId: string }) => void unstopped.push(run.runId) },
   };
   let over = false;
-  const end = runTurn(parts, { ...turn, ...change }, signal, () => undefined).finally(() => (over = true));
+  const end = runTurn(parts, { ...turn, ...change }, signal, onEvent).finally(() => (over = true));
   end.catch(() => undefined);
   void (async () => {
     for (let jumps = 0; !over && jumps < 10_000; jumps++) {
@@ -272,4 +284,90 @@ test("R3: its own deadline stops it too", async () => {
   );
   expect(await end).toEqual({ kind: "failed", code: "run_timeout", message: "The turn ran longer than 5000 ms." });
   expect(gateway.count("sessions.abort")).toBe(1);
+});
+
+const forbids = (...steps: TurnStep[]): Partial<Turn> => ({ permit: (step) => (steps.includes(step) ? `no ${step}` : undefined) });
+
+test("R5: nothing is begun without leave, also where it is taken back while the Gateway takes no runs", async () => {
+  const unknown = { "tasks.list": () => ({ tasks: [] }) };
+  const first = play(unknown, undefined, forbids("begin"));
+  expect(await first.end).toEqual({ kind: "denied", reason: "no begin", ran: false });
+  expect(first.gateway.count("agent") + first.gateway.count("sessions.patch")).toBe(0);
+
+  let tries = 0;
+  const busy = { ...unknown, agent: () => Promise.reject(new ClusterError("gateway_unreachable", "too many")) };
+  const later = play(busy, undefined, { permit: () => (++tries > 2 ? "no more" : undefined) });
+  expect(await later.end).toEqual({ kind: "denied", reason: "no more", ran: false });
+  expect(later.gateway.count("agent")).toBe(2);
+});
+
+test("R5: a run that is found going on without leave is stopped, and what it used by then is told first", async () => {
+  const used = (count: number): object => ({
+    messages: Array.from({ length: count }, (_, index) => ({
+      role: "assistant",
+      content: [{ type: "toolCall", id: `c${index}`, name: "send_mail" }],
+      __openclaw: { runId: "r1" },
+    })),
+  });
+  const events: TurnEvent[] = [];
+  let stopped = false;
+  const { end, gateway, unstopped } = play(
+    {
+      "tasks.list": () => row("r1", "running"),
+      // One call more, between the first look and the stop.
+      "chat.history": () => used(stopped ? 2 : 1),
+      "sessions.abort": () => ((stopped = true), { status: "aborted" }),
+    },
+    undefined,
+    forbids("begin", "go_on"),
+    (event) => void events.push(event),
+  );
+  expect(await end).toEqual({ kind: "denied", reason: "no go_on", ran: true });
+  expect(events.map((event) => event.kind === "tool" && event.callId)).toEqual(["c0", "c1"]);
+  expect([gateway.count("agent"), gateway.count("agent.wait"), unstopped]).toEqual([0, 0, []]);
+});
+
+test("R5: what has ended by then is told as it ended; a stop that is not answered is asked about", async () => {
+  const over = play(
+    {
+      "tasks.list": () => row("r1", "completed"),
+      "agent.wait": () => ({ status: "ok", endedAt: 1 }),
+      "chat.history": () => history("r1", "done"),
+    },
+    undefined,
+    forbids("begin", "go_on"),
+  );
+  expect(await over.end).toMatchObject({ kind: "done", text: "done" });
+
+  let stops = 0;
+  const deaf = play(
+    {
+      "tasks.list": () => row("r1", stops > 0 ? "cancelled" : "running"),
+      "chat.history": () => history("r1", ""),
+      "sessions.abort": () => ((stops += 1), Promise.reject(new ClusterError("gateway_unreachable", "gone"))),
+      "agent.wait": () => (stops > 0 ? { status: "error", stopReason: "rpc", endedAt: 1 } : { status: "timeout" }),
+    },
+    undefined,
+    forbids("go_on"),
+  );
+  expect(await deaf.end).toEqual({ kind: "denied", reason: "no go_on", ran: true });
+});
+
+test("R5: leave is not asked for again while a run that was begun here goes on", async () => {
+  let begun = false;
+  const { end } = play(
+    {
+      "tasks.list": () => (begun ? row("r1", "running") : { tasks: [] }),
+      agent: (_params, { final }) => {
+        begun = true;
+        final?.onSent();
+        throw new ClusterError("gateway_unreachable", "lost");
+      },
+      "agent.wait": () => ({ status: "ok", endedAt: 1 }),
+      "chat.history": () => history("r1", "done"),
+    },
+    undefined,
+    forbids("go_on"),
+  );
+  expect(await end).toMatchObject({ kind: "done" });
 });

@@ -7,6 +7,8 @@
  * R2. A turn that was stopped, by its signal or its deadline, is also stopped in the Gateway, now or when it is back.
  * R3. It ends: after `timeoutMs`, or RECONNECT_MS after the Gateway was lost.
  * R4. It does not wait for a throttled provider where the cluster can: a slot is for work.
+ * R5. Nothing is begun without leave at that moment. A run that is found going on without leave is stopped, and what it has
+ *     used by then is told first: that decides whether another may do it again.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { z } from "zod";
@@ -81,6 +83,10 @@ class RunningTurn {
   /** Whether the Gateway has the run. Until it was asked, or while it has not answered, that is not known. */
   #there: "unknown" | "no" | "yes" = "unknown";
   #caughtUp = "";
+  /** Leave was given, to begin here or to go on. */
+  #permitted = false;
+  /** Why what was found running is being stopped. */
+  #denial: string | undefined;
   #lostAt: number | undefined;
 
   constructor(parts: TurnParts, turn: Turn, onEvent: (event: TurnEvent) => void) {
@@ -168,6 +174,9 @@ class RunningTurn {
   async #begin(): Promise<TurnEnd | undefined> {
     const { connection } = this.#parts;
     const { sessionKey, message, agent, model, thinking, timeoutMs } = this.#turn;
+    const reason = this.#turn.permit("begin");
+    if (reason !== undefined) return { kind: "denied", reason, ran: false };
+    this.#permitted = true;
     // With less than an administrator's rights a model is chosen for the session, not for one run.
     if (model !== undefined) await connection.request("sessions.patch", { key: sessionKey, model }, z.unknown());
     const params = {
@@ -199,8 +208,14 @@ class RunningTurn {
     const { sessionKey } = this.#turn;
     await this.#catchUp();
     const isRunning = state.status === "running";
+    if (isRunning && !this.#permitted) {
+      this.#denial ??= this.#turn.permit("go_on");
+      this.#permitted = this.#denial === undefined;
+    }
+    const denied = this.#denial === undefined ? undefined : ({ kind: "denied", reason: this.#denial, ran: true } as const);
+    if (isRunning && denied !== undefined && (await this.#withdraw())) return denied;
     const waited = await waitForRun(connection, this.#run.id, isRunning ? WAIT_MS : 0, this.#over.signal);
-    if (waited.kind === "aborted") return { kind: "aborted" };
+    if (waited.kind === "aborted") return denied ?? { kind: "aborted" };
     if (waited.kind === "failed") return { kind: "failed", code: "agent_failed", message: waited.error };
     if (waited.kind === "timed_out") return { kind: "failed", code: "run_timeout", message: `OpenClaw ended the turn: ${waited.error}` };
     if (waited.kind === "open" && isRunning) return undefined;
@@ -210,6 +225,14 @@ class RunningTurn {
       return doneTurn(sessionKey, said.text, { ...said, toolCalls: this.#stream.toolCalls });
     }
     return this.#resume(said, state.error);
+  }
+
+  /** R5. False: it has ended meanwhile, is about to be taken up again, or the Gateway has not answered: what it says of the run tells which. */
+  async #withdraw(): Promise<boolean> {
+    if ((await stopRun(this.#parts.connection, this.#ref())) !== "stopped") return false;
+    this.#caughtUp = "";
+    await this.#catchUp();
+    return true;
   }
 
   /** The run ended with an earlier process of the Gateway. */

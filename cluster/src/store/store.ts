@@ -53,7 +53,8 @@ export interface NodeRow {
   readonly facts?: NodeFacts;
   /** What a machine that joined said of itself, for whoever approves it. */
   readonly hostname?: string;
-  /** And what Tailscale said of it. */
+  readonly os?: string;
+  /** Where it came from, and what Tailscale said of that. */
   readonly joinedFrom?: JoinedFrom;
   /** When it was last heard before it left, by the wall clock. */
   readonly lastSeenAt?: number;

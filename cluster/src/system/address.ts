@@ -28,7 +28,7 @@ PRIVATE.addSubnet("fc00::", 7, "ipv6");
 
 /** `host`: an address, with or without brackets, or a name; of names only `localhost` is known. */
 export function reachOf(host: string): Reach {
-  const address = /^\[.*\]$/.test(host) ? host.slice(1, -1) : host;
+  const address = bare(host);
   if (address.toLowerCase() === "localhost") return "loopback";
   const version = isIP(address);
   // A zone (`%eth0`) says which interface, and could be anything.
@@ -39,7 +39,21 @@ export function reachOf(host: string): Reach {
   return PRIVATE.check(address, family) ? "private" : "elsewhere";
 }
 
-/** Whoever listens there speaks TLS, or others read along. */
+/** R1. Of what is no address nothing is the same. */
+export function isSameAddress(one: string, other: string): boolean {
+  const [a, b] = [bare(one), bare(other)];
+  if (isIP(a) === 0 || isIP(b) === 0) return false;
+  const it = new BlockList();
+  it.addAddress(a, isIP(a) === 4 ? "ipv4" : "ipv6");
+  return it.check(b, isIP(b) === 4 ? "ipv4" : "ipv6");
+}
+
+const bare = (host: string): string => (/^\[.*\]$/.test(host) ? host.slice(1, -1) : host);
+
+/**
+ * Whoever listens there speaks TLS, or others read along. The range of a tailnet is no proof that it is one: some providers give out
+ * such addresses. Whether this one is, Tailscale says (compose/listening-place.ts).
+ */
 export function needsTls(host: string): boolean {
   const reach = reachOf(host);
   return reach !== "loopback" && reach !== "tailnet";

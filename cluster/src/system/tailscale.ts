@@ -7,7 +7,7 @@
  * T2. The link for a login is not passed on: whoever opens it chooses the tailnet.
  */
 import { z } from "zod";
-import { reachOf } from "./address.ts";
+import { isSameAddress, reachOf } from "./address.ts";
 import type { Environment } from "./folders.ts";
 import { runShort } from "./short-program.ts";
 
@@ -100,6 +100,11 @@ export async function askTailscale(question: TailscaleQuestion): Promise<Tailsca
 /** Where a server listens, and what others write to reach it. */
 export function tailnetAddress({ ip4, ip6 }: RunningTailscale): string | undefined {
   return ip4 ?? ip6;
+}
+
+/** Tailscale runs here, and this address is the machine's own in the tailnet. */
+export function isOwnAddress(found: Tailscale, host: string): boolean {
+  return found.kind === "running" && [found.ip4, found.ip6].some((own) => own !== undefined && isSameAddress(own, host));
 }
 
 /** What a person can do where it does not run. */

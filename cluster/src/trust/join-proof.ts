@@ -8,19 +8,8 @@
  * P3. A reply is for one request: its proof covers the request's nonce.
  */
 import { createHmac, hash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { JoinReply, JoinRequest, SessionRequest } from "@openclaw-cluster/contract/join";
+import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import { isSignedBy, signer } from "./signature.ts";
-
-/** A node that has joined, asking who it is to the coordinator. */
-export function makeSessionRequest(node: NodeId, seed: Uint8Array): SessionRequest {
-  const nonce = randomBytes(32).toString("base64url");
-  return { nonce, signature: sign(sessionWords(node, nonce), seed) };
-}
-
-export function isSessionProven(node: NodeId, { nonce, signature }: SessionRequest, publicKey: string): boolean {
-  return isSigned(sessionWords(node, nonce), signature, publicKey);
-}
 
 type Said = Omit<JoinRequest, "nonce" | "proof" | "signature">;
 type Answer = Omit<JoinReply, "proof">;
@@ -57,10 +46,6 @@ export function sign(words: Buffer, seed: Uint8Array): string {
 
 export function isSigned(words: Buffer, signature: string, publicKey: string): boolean {
   return isSignedBy(publicKey, words, Buffer.from(signature, "base64url"));
-}
-
-function sessionWords(node: NodeId, nonce: string): Buffer {
-  return Buffer.from(JSON.stringify(["session", node, nonce]));
 }
 
 function requestWords({ invite, node, publicKey, hostname, os, nonce }: Said & Pick<JoinRequest, "nonce">): Buffer {

@@ -74,6 +74,7 @@ const CHUNKS_PER_LIFE = 1_000_000;
 export class Attempt implements Execution {
   readonly offer: Offer;
   readonly executor: Executor;
+  readonly resumed: boolean;
   readonly startedAt: number;
   hasActed: boolean;
   latest: Progress | undefined;
@@ -93,6 +94,7 @@ export class Attempt implements Execution {
     this.home = home;
     this.offer = offer;
     this.executor = executor;
+    this.resumed = earlier !== undefined;
     this.startedAt = earlier?.startedAt ?? home.clock.wall();
     this.hasActed = earlier?.acted ?? false;
     this.lives = earlier?.lives ?? 0;

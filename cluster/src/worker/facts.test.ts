@@ -41,7 +41,7 @@ test("of a machine without OpenClaw", async () => {
     slots: 4,
     skills: [],
   });
-  expect(facts.policy).toEqual({ kinds: ["echo", "agent"], commands: [] });
+  expect(facts.policy).toEqual({ kinds: ["echo", "agent"], sessions: [], commands: [] });
   expect(facts).not.toHaveProperty("openclaw");
   expect(facts.memoryMiB).toBeGreaterThan(0);
 });
@@ -58,10 +58,14 @@ test("the policy's users and hours are told, and whether it is quiet now", async
 
 test("agents and rules in letters of many bytes do not hold the facts up for ever (Z1)", async () => {
   const wide = Array.from({ length: 256 }, (_, index) => `${index}${"界".repeat(250)}`);
-  const policy = Policy.parse({ version: 1, allow: { agents: ["*"], commands: wide }, deny: { agents: ["private"] } });
+  const names = wide.map((name) => name.slice(0, 250));
+  const lists = { agents: ["*"], commands: wide, tools: names, sessions: names, env: names, secrets: names };
+  const policy = Policy.parse({ version: 1, allow: lists, deny: { agents: ["private"], tools: names } });
   const gateway = { reachable: true, inventory: async () => ({ ...INVENTORY, agents: wide }) };
   const facts = await gatherFacts({ ...PARTS, gateway, policy: { current: () => policy } })();
   expect(NodeFacts.parse(facts).policy.agents).toHaveLength(256);
+  // What is left out means any: to refuse is the node's own affair.
+  for (const absent of ["rules", "tools", "sessions"]) expect(facts.policy).not.toHaveProperty(absent);
   expect(Buffer.byteLength(JSON.stringify(facts))).toBeLessThan(900_000);
 });
 

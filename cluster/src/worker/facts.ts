@@ -2,14 +2,16 @@
  * The slow facts of this machine, for placement: what it is, what its OpenClaw has, what its policy allows. Lists are cut
  * at the schema's limits, never refused.
  *
- * Z1. They fit in a heartbeat: first the reasons for which skills are not eligible are left out, then whole entries.
+ * Z1. They fit in a heartbeat: first the reasons for which skills are not eligible are left out, then the policy's lines for
+ *     people, then whole entries, and at last the policy's patterns of tools and sessions: without them, any is meant.
  * Z2. A Gateway that is down or slow does not hold the facts up; what it last said stays, marked unreachable.
  */
 import os from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { Arch, Os, type Labels } from "@openclaw-cluster/contract/task-spec";
-import { summary, type Policy, type PolicySource } from "../core/policy.ts";
+import type { Policy, PolicySource } from "../core/policy.ts";
+import { summary } from "../core/policy-facts.ts";
 import type { Executors } from "../executors/executors.ts";
 import type { Gateway, Inventory } from "../openclaw/openclaw.ts";
 import { localTimeZone, type Clock } from "../system/clock.ts";
@@ -97,6 +99,7 @@ function openclawFacts(
 function fitted(facts: NodeFacts): NodeFacts {
   let fit = facts;
   if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, skills: fit.skills.map(({ name, eligible }) => ({ name, eligible })) };
+  if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, policy: withoutRules(fit.policy) };
   // What is left then has limits of its own, and a message holds four times as much.
   while (sizeOf(fit) > FACTS_BYTES_MAX && (fit.skills.length > 0 || (fit.openclaw?.models.length ?? 0) > 0)) {
     const { skills, openclaw } = fit;
@@ -106,7 +109,16 @@ function fitted(facts: NodeFacts): NodeFacts {
       ...(openclaw && { openclaw: { ...openclaw, models: openclaw.models.slice(0, openclaw.models.length / 2) } }),
     };
   }
+  if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, policy: withoutPatterns(fit.policy) };
   return fit;
+}
+
+function withoutRules({ rules: _rules, ...policy }: NodeFacts["policy"]): NodeFacts["policy"] {
+  return policy;
+}
+
+function withoutPatterns({ tools: _tools, sessions: _sessions, ...policy }: NodeFacts["policy"]): NodeFacts["policy"] {
+  return policy;
 }
 
 const sizeOf = (facts: NodeFacts): number => Buffer.byteLength(JSON.stringify(facts));

@@ -37,9 +37,14 @@ allow:
   # Tools that may be called directly, without an agent: for example [web_fetch].
   tools: []
 
+  # Conversations of this machine's OpenClaw that a task may name, by OpenClaw's own names for them: main is your own. Those that
+  # tasks name otherwise are each user's own, and need no leave.
+  # sessions: [main]
+
   # Programs that may be started. A line is a program and a pattern for each of its arguments: * stands for
-  # any characters of one argument, ** at the end for any further arguments. Options of interpreters (python3 -c,
-  # sh -c) are never covered by a star; they must stand in the line.
+  # any characters of one argument, ** at the end for any further arguments. A star never stands for a way up (..),
+  # nor for code: options of interpreters (python3 -c, sh -c), the program that sudo or env is to run, and whatever is
+  # run by ssh must stand in the line, and an interpreter takes stdin only where its script does.
   # commands:
   #   - uname -a
   #   - git -C /home/me/project pull
@@ -54,9 +59,9 @@ allow:
   # cwds:
   #   - /home/me/project
 
-  # Variables that a task may set for such a program. Those like PATH or
-  # LD_PRELOAD, which decide what code a program runs, must be named whole: a * never means them.
-  # env: [TZ]
+  # Variables that a task may set for such a program: whole names, or a beginning of your own that ends in _ and a star.
+  # Those like PATH, CC or LD_PRELOAD decide what code a program runs. HOME and TMPDIR are always its own folder.
+  # env: [TZ, "APP_*"]
 
   # Secrets of this machine (\`openclaw-cluster secret set\`) that a task may have put into such a variable. Whoever may
   # start a program that is given one may learn it from that program.

@@ -159,9 +159,11 @@ describe("the next life", () => {
   });
 
   test("takes a resumable attempt up again, as the same attempt, and says that it is held", async () => {
+    const submitter = { token: "annannan", name: "ann" };
     await ground.open();
-    ground.offer({ n: 1, attempt: 2, spec: AGENT }, { n: 2, spec: COMMAND });
+    ground.offer({ n: 1, attempt: 2, spec: AGENT, submitter }, { n: 2, spec: COMMAND });
     await ground.started(ground.agent.runs);
+    expect(ground.agent.last().execution.resumed).toBe(false);
     ground.agent.last().execution.acted();
     await ground.agent.last().execution.output("assistant", "first words");
     await ground.pass(100);
@@ -172,11 +174,13 @@ describe("the next life", () => {
     await ground.until(() => ground.heartbeats.length > 0, "a heartbeat");
     expect(ground.heartbeats[0]?.held).toEqual([ref(1, 2)]);
     const again = ground.agent.last();
-    expect(again.execution.offer).toEqual({ ...ref(1, 2), spec: AGENT });
+    // For whom it runs is asked anew, and its session is theirs.
+    expect(again.execution.offer).toEqual({ ...ref(1, 2), spec: AGENT, submitter });
+    expect(again.execution.resumed).toBe(true);
     await again.execution.output("assistant", "more words");
     again.end({ kind: "succeeded", result: "said" });
     expect(await ground.end(1)).toMatchObject({ ...ref(1, 2), acted: true, outcome: { kind: "succeeded", result: "said" } });
-    expect((await ground.chunks("ocx.out.>")).map(({ n, text, last }) => [n, text, last])).toEqual([
+    expect((await ground.chunks("t1", 2)).map(({ n, text, last }) => [n, text, last])).toEqual([
       [0, "first words", undefined],
       [1_000_000, "more words", true],
     ]);

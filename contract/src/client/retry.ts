@@ -87,7 +87,10 @@ export function errorFrom(status: number, text: string, retryAfter: string | und
   const seconds = Number(retryAfter);
   const options = retryAfter !== undefined && Number.isFinite(seconds) ? { retryAfterMs: seconds * 1_000 } : {};
   const problem = Problem.safeParse(parseOrUndefined(text));
-  if (problem.success) return new ClusterError(problem.data.code, problem.data.detail, options);
+  if (problem.success) {
+    const { code, detail, proof } = problem.data;
+    return new ClusterError(code, detail, { ...options, ...(proof !== undefined && { proof }) });
+  }
   const byStatus = (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code].status === status);
   return new ClusterError(
     status >= 500 ? "unavailable" : (byStatus ?? "bad_request"),

@@ -6,13 +6,14 @@ import { ClusterError, type ErrorCode } from "@openclaw-cluster/contract/errors"
 import { NodeId, type ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Subscription } from "../../../cluster/src/bus/bus.ts";
 import type { RamNet } from "../../../cluster/src/bus/ram.ts";
+import { Rations } from "../../../cluster/src/bus/rations.ts";
 import { COORDINATOR } from "../../../cluster/src/bus/subjects.ts";
 import type { Coordinator } from "../../../cluster/src/coordinator/coordinator.ts";
 import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
 import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
 import { silentLog } from "../../../cluster/src/system/log.ts";
 import { Keyring } from "../../../cluster/src/trust/keyring.ts";
-import { COORDINATOR_KEY, keyFor, type OpenEnvelopes } from "../../support/fake-keys.ts";
+import { COORDINATOR_KEY, keyFor, signAsCoordinator, type OpenEnvelopes } from "../../support/fake-keys.ts";
 import { AUTHORITY } from "../../support/authority.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import type { Chance } from "./chance.ts";
@@ -84,6 +85,7 @@ export class Head {
       HEAD,
       clock,
       envelopes(COORDINATOR, (party) => keyring.keyOf(party)),
+      new Rations(clock),
     );
     const life: Life = { clock, keyring, link: new LooseBus(bus), listeners: new Set() };
     this.lives.push(life);
@@ -170,6 +172,7 @@ export class Head {
       busServer: { version: "0", authorize: (nodes) => this.authorize(clock, nodes), onDisconnect, isConnected: this.parts.isConnected },
       keyring,
       coordinatorKey: COORDINATOR_KEY,
+      sign: signAsCoordinator,
       authority: AUTHORITY,
       busUrls: ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],

@@ -11,9 +11,11 @@ import { InviteRequest } from "@openclaw-cluster/contract/join";
 import type { LeaveWish } from "@openclaw-cluster/contract/membership";
 import type { Batch } from "../../../cluster/src/store/store.ts";
 import { readJoinCode, type JoinCode } from "../../../cluster/src/trust/join-code.ts";
-import { joinKey, makeJoinRequest, makeSessionRequest } from "../../../cluster/src/trust/join-proof.ts";
+import { joinKey, makeJoinRequest } from "../../../cluster/src/trust/join-proof.ts";
 import { createNodeKeys, type NodeKeys } from "../../../cluster/src/trust/keys.ts";
 import { makeLeaveRequest, makeRotateRequest, type Member } from "../../../cluster/src/trust/membership-proof.ts";
+import { makeSessionRequest } from "../../../cluster/src/trust/session-proof.ts";
+import { COORDINATOR_KEY } from "../../support/fake-keys.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
 import type { Answer, Head } from "./head.ts";
@@ -133,7 +135,7 @@ export class Members {
     for (const [id, place] of this.places) {
       if (!place.joined || place.held) checker.fault("K1", `${id} has not come back`);
       for (const keys of place.ended) {
-        const answer = await head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, keys.seed)));
+        const answer = await head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, keys.seed)));
         if (answer.kind === "answered") checker.fault("K3", `a key that ${id} had before still opens`);
       }
     }
@@ -160,7 +162,7 @@ export class Members {
     let refused = 0;
     const keys = keysOf(place);
     for (const one of keys) {
-      const answer = await this.parts.head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, one.seed)));
+      const answer = await this.parts.head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, one.seed)));
       if (answer.kind === "answered") {
         this.settle(place, one);
         return (this.cluster = answer.value.cluster);
@@ -275,7 +277,7 @@ export class Members {
   private async isKnown(id: NodeId, place: Place): Promise<boolean> {
     const answers: Answer<unknown>[] = [];
     for (const { seed } of keysOf(place))
-      answers.push(await this.parts.head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, seed))));
+      answers.push(await this.parts.head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, seed))));
     return !answers.every((answer) => answer.kind === "refused" && answer.code === "unauthorized");
   }
 
@@ -291,7 +293,7 @@ export class Members {
   private async signed<T>(id: NodeId, call: (now: number) => Promise<Answer<T>>): Promise<Answer<T> | undefined> {
     const { head } = this.parts;
     for (const { seed } of keysOf(this.placeOf(id))) {
-      const session = await head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, seed)));
+      const session = await head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, seed)));
       if (session.kind === "answered") return call(session.value.now);
     }
     return undefined;

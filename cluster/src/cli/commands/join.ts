@@ -8,11 +8,13 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
-import { foldersOf, makeFolders, readSecret, writePrivateFile } from "../../system/folders.ts";
+import { foldersOf, makeFolders, readSecret, writePrivateFile, type Folders } from "../../system/folders.ts";
+import { isClaimed } from "../../system/home-claim.ts";
 import { pinOf, readCertificate } from "../../trust/authority.ts";
+import { fingerprintOf } from "../../trust/fingerprint.ts";
 import { readJoinCode } from "../../trust/join-code.ts";
 import { isReplyProven, joinKey, makeJoinRequest } from "../../trust/join-proof.ts";
-import { loadNodeKeys } from "../../trust/keys.ts";
+import { openJoiningKey, type JoiningKey } from "../../compose/joining-key.ts";
 import { examples, type Act } from "../command.ts";
 import { readUrl } from "../connection.ts";
 import { findCoordinators } from "../discovery.ts";
@@ -56,15 +58,16 @@ export function configure(command: Command, act: Act): void {
 
 async function join(session: Session, options: Options, text: string): Promise<number> {
   const { home, terminal } = session;
-  const { url, reply } = await comeIn(session, options.nodeId, text);
-  const { node, cluster, name, state } = reply;
-  const joined: Joined = { node, cluster, name, state, url, home };
+  const came = await comeIn(session, options.nodeId, text);
+  const { url, fingerprint } = came;
+  const { node, cluster, name, state } = came.reply;
+  const joined: Joined = { node, cluster, name, state, fingerprint, url, home };
   if (options.start === false) {
-    session.show(joined, () => told(session, reply));
+    session.show(joined, () => told(session, came));
     return 0;
   }
   const toldAtMs = performance.now();
-  remark(terminal, state === "approved" ? `${node} is a node of ${name}` : waits(reply));
+  remark(terminal, state === "approved" ? `${is(came)}; its key is ${fingerprint}` : waits(came));
   const turn = options.probeTurn === true;
   if (options.service === true) {
     await installService(session, { name: options.serviceName });
@@ -88,6 +91,7 @@ interface Joined {
   readonly cluster: string;
   readonly name: string;
   readonly state: JoinReply["state"];
+  readonly fingerprint: string;
   readonly url: string;
   readonly home: string;
 }
@@ -105,7 +109,14 @@ function report(session: Session, joined: Joined, { probing, toldAtMs }: { probi
   return probing.works ? 0 : 1;
 }
 
-async function comeIn(session: Session, nodeIdText: string | undefined, text: string): Promise<{ url: string; reply: JoinReply }> {
+interface Came {
+  readonly url: string;
+  readonly reply: JoinReply;
+  /** Of this machine's key. */
+  readonly fingerprint: string;
+}
+
+async function comeIn(session: Session, nodeIdText: string | undefined, text: string): Promise<Came> {
   const { home, terminal } = session;
   const folders = foldersOf(home);
   const code = readJoinCode(text);
@@ -116,7 +127,8 @@ async function comeIn(session: Session, nodeIdText: string | undefined, text: st
   const place = { roles: ["worker" as const], coordinator: { url: planned } };
   const { nodeId } = await loadConfig({ home, env: terminal.env, flags: { ...identity, ...place } });
   await makeFolders(folders);
-  const { publicKey, seed } = await loadNodeKeys(folders.nodeSeed);
+  const joining = await keyFor(folders, code.pin);
+  const { publicKey, seed } = joining.keys;
   const key = joinKey(code.secret);
   const said = { invite: code.invite, node: nodeId, publicKey, hostname: hostname(), os: process.platform };
   const urls = session.options.url === undefined ? code.urls : [readUrl(session.options.url)];
@@ -124,18 +136,33 @@ async function comeIn(session: Session, nodeIdText: string | undefined, text: st
   const { url, reply } = await ask(urls, makeJoinRequest(said, key, seed), way).catch((error: unknown) =>
     withOthers(session, code.urls, error),
   );
-  await writePrivateFile(folders.coordinatorAuthority, reply.authority);
+  await joining.settle(reply.authority);
   await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
-  return { url, reply };
+  return { url, reply, fingerprint: fingerprintOf(publicKey) };
 }
 
-const waits = ({ node, name }: JoinReply): string =>
-  `${node} has joined ${name} and waits to be let in. On the coordinator: openclaw-cluster nodes approve ${node}`;
+/** A daemon that runs must not find another key, and another coordinator's, in the midst of its work. */
+async function keyFor(folders: Folders, pin: string): Promise<JoiningKey> {
+  const joining = await openJoiningKey(folders, pin);
+  if (joining.isMember || !isClaimed(folders.data)) return joining;
+  throw new ClusterError(
+    "already_running",
+    `the daemon of ${folders.home} runs, for another cluster; end it first, or choose another --home`,
+  );
+}
 
-function told(session: Session, reply: JoinReply): string {
+const is = ({ reply: { node, name } }: Came): string => `${node} is a node of ${name}`;
+
+const waits = ({ reply: { node, name }, fingerprint }: Came): string =>
+  `${node} has joined ${name} and waits to be let in. Its key is ${fingerprint}, and \`nodes\` has to show the same there. ` +
+  `On the coordinator: openclaw-cluster nodes approve ${node}`;
+
+function told(session: Session, came: Came): string {
   const start = `start it here: ${session.typed("start")}\n`;
-  return reply.state === "approved" ? `${reply.node} is a node of ${reply.name}; ${start}` : `${waits(reply)}\nThen, or now, ${start}`;
+  return came.reply.state === "approved"
+    ? `${is(came)}; ${start}Its key is ${came.fingerprint}\n`
+    : `${waits(came)}\nThen, or now, ${start}`;
 }
 
 /** Nothing answers where the code leads: which coordinators of the tailnet do is told; whether one of them is meant, only a person knows. */

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
 import { waitUntilDrained } from "../drain.ts";
 import { readLabel, readNodeId } from "../ids.ts";
-import { nodeFacts, nodeTable } from "../node-view.ts";
+import { nodeFacts, nodeTable, waitingLines } from "../node-view.ts";
 import type { Session } from "../session.ts";
 import { labelText } from "../task-view.ts";
 
@@ -77,7 +77,8 @@ const CHANGES: readonly Change[] = [
     name: "approve",
     summary: "let a machine in that has joined and waits for it",
     ask: (client, id) => client.approveNode({ id }),
-    tell: told,
+    tell: (node) =>
+      `${told(node)}; its key is ${node.fingerprint}, as \`join\` must have shown it there: if not, openclaw-cluster nodes revoke ${node.id}`,
   },
   {
     name: "revoke",
@@ -103,7 +104,8 @@ const CHANGES: readonly Change[] = [
 async function list(session: Session, { all }: { all?: true }): Promise<void> {
   const client = await session.client();
   const { nodes } = await client.nodes(all === true ? { all } : {});
-  session.show({ nodes }, () => (nodes.length === 0 ? "no nodes\n" : nodeTable(session.terminal, nodes, Date.now())));
+  const text = (): string => nodeTable(session.terminal, nodes, Date.now()) + waitingLines(nodes, session.typed);
+  session.show({ nodes }, () => (nodes.length === 0 ? "no nodes\n" : text()));
 }
 
 async function show(session: Session, _options: object, text: string): Promise<void> {

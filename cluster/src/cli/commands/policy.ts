@@ -9,6 +9,7 @@ import type { Command } from "commander";
 import { ownPolicy, policyJsonSchema, tryPolicy, type OwnPolicy } from "../../compose/policy.ts";
 import { limitsHere } from "../../core/bounds.ts";
 import type { Policy } from "../../core/policy.ts";
+import { isNobodys } from "../../core/session-rule.ts";
 import { localTimeZone } from "../../system/clock.ts";
 import { collect, examples, type Act } from "../command.ts";
 import { policyText } from "../policy-view.ts";
@@ -18,6 +19,7 @@ import { paint, plain, remark } from "../terminal.ts";
 
 interface TestOptions {
   readonly agent?: string;
+  readonly session?: string;
   readonly by?: readonly string[];
   readonly at?: string;
   readonly file?: string;
@@ -44,6 +46,7 @@ export function configure(command: Command, act: Act): void {
       .summary("say whether this node would take a task, and by which rule")
       .argument("<task...>", "a task as JSON; or its kind and words: echo, agent <words>, tool <name>, command -- <argv...>")
       .option("--agent <name>", "the OpenClaw agent of an agent or tool task")
+      .option("--session <name>", "the session of an agent or tool task")
       .option("--by <user>", "who submits it: the name of a token, and its id as token:<id>; may be repeated", collect)
       .option("--at <time>", "when it comes, as 2026-06-01T23:00; now unless said")
       .option("--file <file>", "another file than this machine's"),
@@ -96,7 +99,10 @@ async function test(session: Session, options: TestOptions, task: string[]): Pro
     return `${verdict}\n${by}`;
   });
   if (tried.missing !== undefined) remark(session.terminal, `there is no program ${tried.missing} on this PATH; its name alone was judged`);
-  if (policy.users !== undefined && trial.submitter === undefined) remark(session.terminal, "who submits it was not said: --by <user>");
+  const isPersonal = (spec: TaskSpec): boolean =>
+    (spec.kind === "agent" || spec.kind === "tool") && isNobodys(spec.input.session, undefined);
+  if ((policy.users !== undefined || isPersonal(trial.spec)) && trial.submitter === undefined)
+    remark(session.terminal, "who submits it was not said: --by <user>");
   return tried.allow ? 0 : 1;
 }
 
@@ -132,10 +138,10 @@ function written({ allow, deny }: Policy): object {
   return { allow: { ...allow, commands: open }, deny: { ...deny, commands: deny.commands.map(line) } };
 }
 
-function specOf(task: readonly string[], { agent }: TestOptions): TaskSpec {
+function specOf(task: readonly string[], { agent, session }: TestOptions): TaskSpec {
   const [kind = "", ...rest] = task;
   if (kind.trimStart().startsWith("{")) return checkedSpec(parse(task.join(" ")));
-  const named = agent === undefined ? {} : { agent };
+  const named = { ...(agent !== undefined && { agent }), ...(session !== undefined && { session }) };
   switch (kind) {
     case "echo":
       return checkedSpec({ kind, input: {} });

@@ -140,9 +140,9 @@ describe("a launchd agent", () => {
       fc.property(plans, (plan) => {
         const text = launchAgent(plan);
         const list = /<array>([^]*?)<\/array>/.exec(text)?.[1] ?? "";
-        expect(Array.from(list.matchAll(/<string>(.*?)<\/string>/g), ([, word = ""]) => fromXml(word))).toEqual(argvIn(plan));
+        expect(Array.from(list.matchAll(/<string>([^<]*)<\/string>/g), ([, word = ""]) => fromXml(word))).toEqual(argvIn(plan));
         const variables = /<key>EnvironmentVariables<\/key>\s*<dict>([^]*?)<\/dict>/.exec(text)?.[1] ?? "";
-        const pairs = Array.from(variables.matchAll(/<key>(.*?)<\/key><string>(.*?)<\/string>/g), ([, key = "", value = ""]) => [
+        const pairs = Array.from(variables.matchAll(/<key>([^<]*)<\/key><string>([^<]*)<\/string>/g), ([, key = "", value = ""]) => [
           key,
           fromXml(value),
         ]);
@@ -161,9 +161,9 @@ describe("a task of the Task Scheduler", () => {
     fc.assert(
       fc.property(readable, words, (plan, account) => {
         const text = logonTask(plan, account);
-        const [, line = ""] = /<Arguments>(.*?)<\/Arguments>/.exec(text) ?? [];
+        const [, line = ""] = /<Arguments>([^<]*)<\/Arguments>/.exec(text) ?? [];
         expect(windowsWords(fromXml(line))).toEqual(["--headless", ...argvIn(plan)]);
-        expect(Array.from(text.matchAll(/<UserId>(.*?)<\/UserId>/g), ([, user = ""]) => fromXml(user))).toEqual([account, account]);
+        expect(Array.from(text.matchAll(/<UserId>([^<]*)<\/UserId>/g), ([, user = ""]) => fromXml(user))).toEqual([account, account]);
         expect(text).toContain(logonTaskHomeMark(plan.home));
         expectXml(text);
       }),

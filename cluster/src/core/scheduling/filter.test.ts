@@ -12,6 +12,7 @@ const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined =>
 const nas = (more: Partial<NodeFacts> = {}): SchedulableNode => node("nas2", { facts: more });
 const policy = (more: Partial<NodeFacts["policy"]>): SchedulableNode =>
   nas({ policy: { kinds: ["echo", "command", "agent", "tool"], ...more } });
+const tool = (name: string, more: { session?: string } = {}): TaskSpec => ({ kind: "tool", input: { tool: name, ...more } });
 const quiet = (more: Partial<NonNullable<NodeFacts["policy"]["hours"]>>): SchedulableNode =>
   policy({ hours: { text: "22:00-07:00 (UTC)", pinned: false, quiet: { until: 1, text: "07:00 (UTC)" }, ...more } });
 const full = (diskFull: "floor" | "write"): SchedulableNode =>
@@ -39,7 +40,11 @@ describe("the filter lets through", () => {
       policy({ commands: ["/usr/bin/git"] }),
       command({}, "git"),
     ],
-    ["a tool without an agent under a policy about agents", policy({ agents: [] }), { kind: "tool", input: { tool: "search" } }],
+    ["a tool without an agent under a policy about agents", policy({ agents: [] }), tool("search")],
+    ["a tool that the policy's patterns mean", policy({ tools: { allow: ["web_*"], deny: ["web_post"] } }), tool("web_fetch")],
+    ["any tool, where the node does not say which", policy({}), tool("web_fetch")],
+    ["a session of a user's own, whatever the policy opens", policy({ sessions: [] }), agent({ session: "daily" })],
+    ["one of the machine's own that the policy opens", policy({ sessions: ["main"] }), agent({ session: "Main" })],
     ["a user that the policy names", policy({ users: { allow: ["ann"], deny: [] } }), echo()],
     ["what only it may run, in hours that leave that out", quiet({ pinned: true }), echo({ require: { nodes: [id("nas2")] } })],
     ["anything, in hours that are not quiet now", policy({ hours: { text: "22:00-07:00 (UTC)", pinned: false } }), echo()],
@@ -73,6 +78,16 @@ describe("the filter refuses", () => {
     ["policy", "does not allow the agent default", /policy.yaml/, policy({ agents: ["main"] }), agent()],
     ["policy", "does not allow the command rm", /policy.yaml/, policy({ commands: ["git"] }), command({}, "rm")],
     ["policy", "does not allow the command it", /policy.yaml/, policy({ commands: ["git", "/usr/bin/git"] }), command({}, "it")],
+    [
+      "policy",
+      "does not allow the tool x",
+      "allow it in policy.yaml on nas2",
+      policy({ tools: { allow: ["web_*"], deny: [] } }),
+      tool("x"),
+    ],
+    ["policy", "does not allow the tool web_x", /policy.yaml/, policy({ tools: { allow: ["web_*"], deny: ["*_x"] } }), tool("web_x")],
+    ["policy", "does not allow the session main", /policy.yaml on nas2/, policy({ sessions: [] }), agent({ session: "main" })],
+    ["policy", "does not allow the session cluster-a-t1", /./, policy({ sessions: ["*"] }), tool("x", { session: "cluster-a-t1" })],
     ["policy", "does not allow the user ann", /policy.yaml on nas2/, policy({ users: { allow: ["bob"], deny: [] } }), echo()],
     ["policy", "does not allow the user ann", /policy.yaml/, policy({ users: { allow: ["*"], deny: ["token:me"] } }), echo()],
     [

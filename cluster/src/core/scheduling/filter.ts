@@ -8,8 +8,10 @@
  */
 import { diskFullText, type NodeFacts } from "@openclaw-cluster/contract/node";
 import type { Refusal } from "@openclaw-cluster/contract/placement";
+import { matches } from "../command-rule.ts";
 import type { SchedulableNode } from "../node.ts";
 import { isPinned } from "../policy.ts";
+import { sessionRule } from "../session-rule.ts";
 import { judgeUser, userText } from "../users.ts";
 import { modelMatches, modelNames } from "./census.ts";
 import { MEMORY_SHARE } from "./member.ts";
@@ -97,17 +99,23 @@ function kind(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict |
 }
 
 function allowed(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
-  const { kinds, agents, commands, users } = facts.policy;
+  const { kinds, agents, tools, sessions, commands, users } = facts.policy;
   const denied = (what: string): Verdict => no("policy", `does not allow ${what}`, `allow it in policy.yaml on ${id}`);
   if (users !== undefined && !judgeUser(users, need.submitter).allow) return denied(userText(need.submitter));
   if (!kinds.includes(need.kind)) return denied(`tasks of kind ${need.kind}`);
+  const { tool, session, program } = need;
+  const isOpen = (name: string): boolean => tools === undefined || (isAmong(tools.allow, name) && !isAmong(tools.deny, name));
+  if (tool !== undefined && !isOpen(tool)) return denied(`the tool ${tool}`);
   const agent = need.agent ?? (need.kind === "agent" ? DEFAULT_AGENT : undefined);
   if (agents !== undefined && agent !== undefined && !agents.includes(agent)) return denied(`the agent ${agent}`);
-  const { program } = need;
+  if (session !== undefined && sessions !== undefined && sessionRule(sessions, session) === undefined)
+    return denied(`the session ${session}`);
   if (commands === undefined || program === undefined) return undefined;
   // A rule by absolute path can stand for a bare name: only the node knows its PATH (F2).
   return commands.some((one) => one === program || one.endsWith(`/${program}`)) ? undefined : denied(`the command ${program}`);
 }
+
+const isAmong = (patterns: readonly string[], name: string): boolean => patterns.some((pattern) => matches(pattern, name));
 
 /** A command that the node's policy runs in a sandbox only, where there is none. */
 function sandboxed({ confinement }: NodeFacts, { id }: SchedulableNode, { kind: its, program }: Shape): Verdict | undefined {

@@ -55,7 +55,8 @@ export class Scheduler {
   /** New or changed. Reservations stay; penalties go where its facts (its policy among them) are new, or its disk has room again. */
   setNode(node: SchedulableNode): void {
     const known = this.roster.get(node.id)?.node;
-    if (known?.facts !== node.facts || known?.load?.diskFull !== node.load?.diskFull) this.fits.pardon(node.id);
+    const hasRoomAgain = known?.load?.diskFull !== undefined && node.load?.diskFull === undefined;
+    if (known?.facts !== node.facts || hasRoomAgain) this.fits.pardon(node.id);
     this.roster.set(node);
   }
 

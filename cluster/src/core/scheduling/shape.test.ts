@@ -6,6 +6,7 @@ import { agent, anyNode, anySpec, command, echo } from "./fixtures.ts";
 import { Shapes, SHAPES_KEPT, type Shaped } from "./shape.ts";
 
 const by = (spec: TaskSpec, token = "t1", owner = ""): Shaped => ({ spec, owner, token });
+const tool = (more: { session?: string } = {}): TaskSpec => ({ kind: "tool", input: { tool: "x", ...more } });
 const anyShaped = fc
   .tuple(anySpec, fc.constantFrom("t1", "t2"), fc.constantFrom("ann", "bob", undefined))
   .map(([spec, owner, name]) => by(spec, owner, name));
@@ -20,6 +21,10 @@ describe("shapes", () => {
       command({ user: "b", prefer: { spread: "y" }, fairnessKey: "k" }),
     ],
     [true, "a strategy named and the same by default", echo(), echo({ strategy: "balanced" })],
+    [true, "sessions of a user's own", agent({ session: "daily" }), agent({ session: "weekly" })],
+    [false, "sessions of the machine's own", agent({ session: "daily" }), agent({ session: "main" })],
+    [false, "a tool's session, which asks for the agent", tool(), tool({ session: "daily" })],
+    [false, "tools in sessions of the machine's own", tool({ session: "main" }), tool({ session: "agent:main:x" })],
     [false, "kinds", echo(), command()],
     [false, "programs", command({}, "ls"), command({}, "git")],
     [false, "agents", agent(), agent({ agent: "coder" })],

@@ -10,6 +10,7 @@
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import { Strategy, type Prefer, type Require, type TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { machineSession } from "../session-rule.ts";
 import { submitterOf, type TaskRecord } from "../task.ts";
 import { kindIndex } from "./history.ts";
 import { mayLead } from "./window.ts";
@@ -30,6 +31,9 @@ export interface Shape {
   readonly skills: readonly string[];
   readonly models: readonly string[];
   readonly agent: string | undefined;
+  readonly tool: string | undefined;
+  /** One of the machine's own; those of users are on every node alike. */
+  readonly session: string | undefined;
   /** argv[0] of a command. */
   readonly program: string | undefined;
   readonly wishes: NonNullable<Prefer["labels"]>;
@@ -93,6 +97,7 @@ export class Shapes {
     const { spec } = task;
     const { require = {}, prefer } = spec;
     const agent = spec.kind === "agent" ? spec.input : undefined;
+    const openclaw = spec.kind === "agent" || spec.kind === "tool" ? spec.input : undefined;
     return {
       index,
       kind: spec.kind,
@@ -106,7 +111,9 @@ export class Shapes {
       nodes: require.nodes,
       skills: union(require.skills, agent?.skill),
       models: union(require.models, agent?.model),
-      agent: spec.kind === "agent" || spec.kind === "tool" ? spec.input.agent : undefined,
+      agent: openclaw?.agent,
+      tool: spec.kind === "tool" ? spec.input.tool : undefined,
+      session: machineSession(openclaw?.session),
       program: spec.kind === "command" ? spec.input.argv[0] : undefined,
       wishes: prefer?.labels ?? [],
     };
@@ -169,11 +176,15 @@ function inputName(spec: TaskSpec): string {
       return "";
     case "command":
       return spec.input.argv.join("\0").slice(0, COMMAND_CHARS_MAX);
-    case "tool":
-      return `${spec.input.agent ?? ""}\0${spec.input.tool}`;
+    case "tool": {
+      const { agent, tool, session } = spec.input;
+      return session === undefined ? `${agent ?? ""}\0${tool}` : JSON.stringify([agent, tool, machineSession(session) ?? ""]);
+    }
     case "agent": {
       const { agent, skill, model } = spec.input;
-      return agent === undefined && skill === undefined && model === undefined ? "" : JSON.stringify([agent, skill, model]);
+      const session = machineSession(spec.input.session);
+      const isPlain = agent === undefined && skill === undefined && model === undefined && session === undefined;
+      return isPlain ? "" : JSON.stringify([agent, skill, model, session]);
     }
   }
 }

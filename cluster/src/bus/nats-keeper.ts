@@ -1,0 +1,78 @@
+/**
+ * The coordinator's side of what is kept: keeps the streams of the nodes that are let in in being, and tells each node its word.
+ *
+ * K1. The streams may be gone after a server's restart (its folder was deleted), so they are looked at after each connection,
+ *     as after each change of nodes; what fails is tried again for as long as there is a connection.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Log } from "../system/log.ts";
+import type { Message } from "./bus.ts";
+import type { Connection } from "./nats-connection.ts";
+import { ensureStreams } from "./nats-streams.ts";
+import { wordFor, type WordAnswer, type Words } from "./nats-words.ts";
+import { nodeOf } from "./subjects.ts";
+
+const AGAIN_MS = 1_000;
+
+export class Keeper implements Words {
+  readonly #connection: Connection;
+  readonly #seed: Uint8Array;
+  readonly #log: Log;
+  /** undefined: nobody has said yet; nothing may be removed. */
+  #nodes: readonly NodeId[] | undefined;
+  #last: Promise<void> = Promise.resolve();
+  #trying = false;
+
+  constructor(connection: Connection, seed: Uint8Array, log: Log) {
+    this.#connection = connection;
+    this.#seed = seed;
+    this.#log = log;
+    connection.onStatus((connected) => {
+      if (connected) void this.#ensure();
+    });
+  }
+
+  /** Resolves after the first try, which may have failed (K1). */
+  keepFor(nodes: readonly NodeId[]): Promise<void> {
+    this.#nodes = [...nodes];
+    return this.#ensure();
+  }
+
+  keeps(node: NodeId): boolean {
+    return this.#nodes?.includes(node) === true;
+  }
+
+  of(node: NodeId): Promise<string> {
+    return Promise.resolve(wordFor(this.#seed, node));
+  }
+
+  /** A node asks for its word. */
+  readonly tell = ({ subject, respond }: Message): void => {
+    respond?.({ word: wordFor(this.#seed, nodeOf(subject)) } satisfies WordAnswer);
+  };
+
+  /** One look after the other. */
+  #ensure(): Promise<void> {
+    this.#last = this.#last.then(() => this.#look());
+    return this.#last;
+  }
+
+  async #look(): Promise<void> {
+    if (this.#nodes === undefined || !this.#connection.connected) return;
+    try {
+      await ensureStreams(this.#connection.nc, this.#nodes, (node) => wordFor(this.#seed, node), this.#log);
+    } catch (error) {
+      this.#log.error({ err: error }, "the streams of the bus could not be made");
+      void this.#again();
+    }
+  }
+
+  async #again(): Promise<void> {
+    if (this.#trying) return;
+    this.#trying = true;
+    await delay(AGAIN_MS, undefined, { ref: false });
+    this.#trying = false;
+    await this.#ensure();
+  }
+}
