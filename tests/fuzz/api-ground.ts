@@ -10,24 +10,28 @@ import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { taskId, type NodeId } from "@openclaw-cluster/contract/ids";
-import { INVITE } from "@openclaw-cluster/contract/join";
+import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { Scope } from "@openclaw-cluster/contract/scopes";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { openApi } from "../../cluster/src/api/api.ts";
 import { AUTH_FAILURES } from "../../cluster/src/api/auth-failures.ts";
+import { DEFAULT_POLICY } from "../../cluster/src/core/policy.ts";
+import type { Executor } from "../../cluster/src/executors/executors.ts";
 import { openSqliteStore } from "../../cluster/src/store/sqlite.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog, type Log } from "../../cluster/src/system/log.ts";
-import { EMPTY_CHAIN, follow } from "../../cluster/src/trust/audit-chain.ts";
-import { readJoinCode } from "../../cluster/src/trust/join-code.ts";
-import { joinKey, makeJoinRequest } from "../../cluster/src/trust/join-proof.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
-import { listAll, Promises } from "../support/promises.ts";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
+import { brokenIn, endAll } from "./cluster-state.ts";
+import { Deserter, DESERTER } from "./deserter.ts";
 import { exchange, type Answer } from "./exchange.ts";
-import { describedIn, NODES, TOKEN, WAITING, type Described, type OpenApi, type Shot, type Who } from "./requests.ts";
+import { FeedListener } from "./feed-listener.ts";
 import type { Definitions } from "./from-schema.ts";
+import { endsByItself } from "./judge.ts";
+import { Members } from "./members.ts";
+import { repeater } from "./repeater.ts";
+import { describedIn, DOUBTFUL, NODES, TOKEN, WAITING, WORKER, type Described, type OpenApi, type Shot, type Who } from "./requests.ts";
 
 export interface ApiGround {
   readonly cluster: RamCluster;
@@ -36,57 +40,83 @@ export interface ApiGround {
   readonly definitions: Definitions;
   /** Of the coordinator, which no answer may name. */
   readonly folders: readonly string[];
+  /** The feed of events, as an administrator hears it, and somebody to whom the tasks are others'. */
+  readonly feeds: readonly FeedListener[];
+  /** What was done so far to put things right, and stands in the log. */
+  readonly mended: () => number;
   shoot(shot: Shot): Promise<Answer>;
-  /** What a round has broken on purpose: nodes that were removed, slots that are taken for ten minutes. */
-  heal(): Promise<void>;
+  /** What a round has broken on purpose: nodes that were removed, slots that are taken for ten minutes. And what this operation needs. */
+  heal(operation: string): Promise<void>;
   /** What is not as it should be, now that all is over. */
   broken(): Promise<string[]>;
   end(): Promise<void>;
 }
 
-/** The one that works; no request knows its name. */
-export const WORKER = "labourer";
+/** What agents are told, and print: there is output to be read. As a stream of events sees it, of all that may stand in it. */
+const WORDS = ["one", "\n\n", "a\nevent: end\ndata: {}\n\nb", "id: 9.9\n", "\u2028\r\n\0", "\ud800", "💥".repeat(300), "x".repeat(20_000)];
 const HOUR_MS = 3_600_000;
-/** Nodes that requests speak of; the last of the list is never there. */
-const TARGETS: readonly string[] = NODES.slice(0, -1);
+const WITH_AGENTS: Partial<NodeFacts> = {
+  kinds: ["echo", "agent"],
+  openclaw: { version: "2026.9.6", reachable: true, agents: ["main"], models: [] },
+};
+/** Nodes that requests speak of; the last of the list is never there, the first waits to be let in. */
+const TARGETS = NODES.slice(0, -1) as readonly string[] as readonly NodeId[];
+const KEPT: readonly string[] = [WORKER, DESERTER, ...TARGETS];
 
 export async function openApiGround(log: Log = silentLog): Promise<ApiGround> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-fuzz-"));
   const backups = path.join(folder, "backups");
   const store = await openSqliteStore({ path: path.join(folder, "cluster.db"), backups });
-  const cluster = await startRamCluster({ store, log, backups: { folder: backups, everyMs: HOUR_MS, keep: 2 } });
+  const cluster = await startRamCluster({
+    store,
+    log,
+    executors: [repeater as Executor],
+    backups: { folder: backups, everyMs: HOUR_MS, keep: 2 },
+  });
   const clock = new MovableClock();
   const api = await openApi({ coordinator: cluster.coordinator, host: "127.0.0.1", port: 0, clock, log });
   const tokens = await makeTokens(cluster);
   const client = openClient({ url: api.url, token: tokens.admin as string, transport: nodeTransport() });
-  await cluster.addWorker(WORKER);
+  const keys = createNodeKeys();
+  await cluster.addWorker(WORKER, WITH_AGENTS, DEFAULT_POLICY, keys.publicKey);
+  const members = await Members.open(cluster.coordinator, WORKER as NodeId, keys);
   const document = await readDocument(api.port, tokens.viewer as string);
+  const feeds = await Promise.all([tokens.admin, tokens.viewer].map((token) => FeedListener.open(api.port, token as string)));
+  const waiting: TaskSpec = { kind: "command", input: { argv: ["true"] }, require: { labels: { never: "here" } } };
+  await client.submitMany(Array.from({ length: WAITING }, () => waiting));
+  const deserter = await Deserter.open(client, cluster, DOUBTFUL);
+  for (const message of WORDS) await client.run({ kind: "agent", input: { message } });
   const ground: ApiGround = {
-    cluster,
-    client,
-    operations: describedIn(document),
-    definitions: document.components.schemas,
+    ...{ cluster, client, operations: describedIn(document), definitions: document.components.schemas, feeds },
     folders: [folder, process.cwd()],
+    mended: () => members.joined,
     async shoot(shot) {
+      const proven = shot.unsigned && (await members.sign(shot.unsigned));
       const token = tokens[shot.as];
       const headers = token === undefined ? shot.headers : [["authorization", `Bearer ${token}`] as const, ...shot.headers];
-      const answer = await exchange(api.port, { ...shot, headers });
+      const sent = { ...shot, headers, body: proven?.body ?? shot.body };
+      const answer = await exchange(api.port, sent, { toItsEnd: endsByItself(shot) });
       if (answer.status === 429) clock.moveOn(AUTH_FAILURES.windowMs);
+      if (answer.status === 200) await proven?.granted(answer.text);
+      if (answer.status === 200 && shot.operation === "invite") await members.invited(answer.text);
       return answer;
     },
-    heal: () => heal(client, cluster),
-    broken: () => brokenIn(client),
+    async heal(operation) {
+      clock.moveOn(AUTH_FAILURES.windowMs);
+      await heal(client, cluster, members);
+      if (operation === "answer") await deserter.desert();
+    },
+    broken: async () => [...feeds.flatMap(({ faults }) => faults), ...(await brokenIn(client))],
     async end() {
+      for (const feed of feeds) feed.end();
+      await deserter.close();
       await client.close();
       await api.close();
       await cluster.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };
-  const waiting: TaskSpec = { kind: "command", input: { argv: ["true"] }, require: { labels: { never: "here" } } };
-  await client.submitMany(Array.from({ length: WAITING }, () => waiting));
-  for (let n = 0; n < WAITING; n += 1) await client.run({ kind: "echo", input: { value: n } });
-  await ground.heal();
+  await ground.heal("");
   return ground;
 }
 
@@ -123,57 +153,18 @@ async function readDocument(port: number, token: string): Promise<OpenApi> {
   return JSON.parse(text) as OpenApi;
 }
 
-async function heal(client: Client, { coordinator }: RamCluster): Promise<void> {
+async function heal(client: Client, { coordinator }: RamCluster, members: Members): Promise<void> {
   await endAll(client);
   for (let n = 1; n <= WAITING; n += 1) await client.retry({ id: taskId(n) });
   if (!coordinator.tokens().some(({ id }) => id === TOKEN))
     await coordinator.addToken({ id: TOKEN, hash: createToken().hash, scope: "viewer", name: TOKEN, createdAt: systemClock.wall() });
   const { nodes } = await client.nodes({ all: true });
-  for (const { id } of nodes.filter((node) => (node.id !== WORKER && !TARGETS.includes(node.id)) || node.state === "revoked"))
+  for (const { id } of nodes.filter((node) => !KEPT.includes(node.id))) {
     await client.removeNode({ id });
-  const present = new Set((await client.nodes({ all: true })).nodes.map(({ id }) => id as string));
-  for (const id of TARGETS.filter((name) => !present.has(name))) await letIn(client, id as NodeId);
+    members.forget(id);
+  }
+  await members.useUp();
+  for (const [n, id] of TARGETS.entries()) await members.restore(id, n === 0 ? "pending" : "approved");
   await client.resume({ id: WORKER as NodeId });
   await client.patchNode({ id: WORKER as NodeId, slots: 4 });
-}
-
-/** With a code, as machines come; so the node waits to be approved. */
-async function letIn(client: Client, node: NodeId): Promise<void> {
-  const keys = createNodeKeys();
-  const { code } = await client.invite({ approve: node !== TARGETS[0], ttlMs: INVITE.ttlDefaultMs });
-  const { invite, secret } = readJoinCode(code);
-  const said = { invite, node, publicKey: keys.publicKey, hostname: "fuzz", os: "linux" };
-  await client.join(makeJoinRequest(said, joinKey(secret), keys.seed));
-}
-
-async function endAll(client: Client): Promise<void> {
-  const open = ["scheduled", "queued", "leased", "running", "waiting"] as const;
-  for (let cursor: number | undefined, first = true; first || cursor !== undefined; first = false) {
-    const report = await client.bulk({ action: "cancel", filter: { state: [...open] }, ...(cursor !== undefined && { cursor }) });
-    cursor = report.next;
-  }
-}
-
-/** Every promise to every task, the audit log's chain, and that the cluster still works. */
-async function brokenIn(client: Client): Promise<string[]> {
-  const found: string[] = [];
-  const end = await client.run({ kind: "echo", input: { value: "still here" } });
-  if (end.state !== "succeeded") found.push(`a task after all of it is ${end.state}`);
-  await endAll(client);
-  const promises = new Promises();
-  const all = await listAll(client);
-  for (const { id } of all) {
-    await client.getTask({ id, wait: 30 });
-    promises.submitted(id);
-  }
-  found.push(...(await promises.broken(client)));
-  let head = EMPTY_CHAIN;
-  for (let more = true; more;) {
-    const page = await client.audit({ after: head.seq, limit: 500 });
-    const reading = follow(head, page.entries);
-    if (reading.broken !== undefined) return [...found, `the audit log is broken at ${reading.broken}`];
-    head = reading.head;
-    more = page.next !== undefined;
-  }
-  return found;
 }

@@ -1,5 +1,10 @@
-/** One request over a socket of its own, written byte by byte as it is, and what comes back. Knows as much of HTTP as that takes. */
-import { connect } from "node:net";
+/**
+ * One request over a socket of its own, written byte by byte as it is, and what comes back. A stream of events is read to its
+ * end where it has one, else for a while.
+ */
+import { connect, type Socket } from "node:net";
+import { SseReader, type ServerEvent } from "@openclaw-cluster/contract/client/sse";
+import { AnswerReading, type Head } from "./answer-reading.ts";
 
 export interface Sent {
   readonly method: string;
@@ -8,82 +13,90 @@ export interface Sent {
   readonly body: Buffer | undefined;
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly headers: ReadonlyMap<string, string>;
+export interface Answer extends Head {
+  /** Of a stream: nothing. */
   readonly text: string;
-  /** It is a stream of events, which was left after its head. */
-  readonly stream: boolean;
+  readonly stream?: Streamed;
+}
+
+export interface Streamed {
+  readonly events: readonly ServerEvent[];
+  /** The server has ended it; else it was left. */
+  readonly ended: boolean;
 }
 
 /** Nothing that is asked here takes so long; an answer that has not come by then counts as none. */
 const PATIENCE_MS = 15_000;
+/** So long a stream is listened to that need not end, from its head on. */
+const LISTEN_MS = 50;
 
-export function exchange(port: number, { method, target, headers, body }: Sent): Promise<Answer> {
-  const lines = [
-    // What cannot stand in a request line would be another request.
-    `${method} ${target.replaceAll(/[\r\n ]/g, "+")} HTTP/1.1`,
-    `host: 127.0.0.1:${port}`,
-    "connection: close",
-    ...headers.map(([name, value]) => `${name}: ${value.replaceAll(/[\r\n]/g, " ")}`),
-    ...(body === undefined ? [] : [`content-length: ${body.length}`]),
-  ];
+export interface Manner {
+  /** A stream must end by itself, or there is no answer. */
+  readonly toItsEnd?: boolean;
+}
+
+export function exchange(port: number, sent: Sent, { toItsEnd = false }: Manner = {}): Promise<Answer> {
+  const first = requestLine(sent);
   return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1");
-    let received = Buffer.alloc(0);
-    const late = setTimeout(() => socket.destroy(new Error(`no answer to ${lines[0]} in ${PATIENCE_MS} ms`)), PATIENCE_MS);
-    const finish = (answer: Answer): void => {
-      resolve(answer);
+    const socket = send(port, sent);
+    const reading = new AnswerReading();
+    const events = new SseReader();
+    // A stream's text is UTF-8, or it is none that a client could read.
+    const text = new TextDecoder("utf-8", { fatal: true });
+    const heard: ServerEvent[] = [];
+    const body: Buffer[] = [];
+    let listening: NodeJS.Timeout | undefined;
+    const late = setTimeout(() => socket.destroy(new Error(`no answer to ${first} in ${PATIENCE_MS} ms`)), PATIENCE_MS);
+    const finish = (ended: boolean): void => {
+      if (reading.head !== undefined) resolve(answerOf(reading.head, body, isStream(reading.head) ? { events: heard, ended } : undefined));
       socket.destroy();
     };
     socket.on("data", (piece: Buffer) => {
-      received = Buffer.concat([received, piece]);
-      const answer = read(received, false);
-      if (answer !== undefined) finish(answer);
+      const its = reading.push(piece);
+      if (reading.head === undefined) return;
+      try {
+        if (isStream(reading.head)) heard.push(...events.push(text.decode(its, { stream: true })));
+        else body.push(its);
+      } catch (error) {
+        // What our own client could not read.
+        socket.destroy(error as Error);
+      }
+      if (reading.whole) finish(true);
+      else if (isStream(reading.head) && !toItsEnd) listening ??= setTimeout(() => finish(false), LISTEN_MS);
     });
     // A reset after the answer is one way of ending a request that was not read to its end.
     let failure: Error | undefined;
     socket.on("error", (error) => (failure = error));
     socket.on("close", () => {
       clearTimeout(late);
-      const answer = read(received, true);
-      if (answer !== undefined) resolve(answer);
-      else reject(new Error(`no answer to ${lines[0]}: ${failure?.message ?? "it was closed"}`));
+      clearTimeout(listening);
+      const { head } = reading;
+      if (head !== undefined && isWithoutLength(head)) finish(true);
+      reject(new Error(`no whole answer to ${first}: ${failure?.message ?? "it was closed"}`));
     });
-    socket.write(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), body ?? Buffer.alloc(0)]));
   });
 }
 
-/** The answer, once it is whole; `over`: nothing follows. */
-function read(bytes: Buffer, over: boolean): Answer | undefined {
-  const end = bytes.indexOf("\r\n\r\n");
-  if (end < 0) return undefined;
-  const [first = "", ...lines] = bytes.subarray(0, end).toString("latin1").split("\r\n");
-  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(`${first} `)?.[1] ?? 0);
-  const rest = bytes.subarray(end + 4);
-  // Go on: the answer follows.
-  if (status === 100) return read(rest, over);
-  const headers = new Map(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
-  if (headers.get("content-type") === "text/event-stream") return { status, headers, text: "", stream: true };
-  const body = headers.get("transfer-encoding") === "chunked" ? unchunked(rest) : wholeOf(rest, headers.get("content-length"), over);
-  return body === undefined ? undefined : { status, headers, text: body.toString("utf8"), stream: false };
+export function send(port: number, sent: Sent): Socket {
+  const { headers, body } = sent;
+  const lines = [
+    requestLine(sent),
+    `host: 127.0.0.1:${port}`,
+    "connection: close",
+    ...headers.map(([name, value]) => `${name}: ${value.replaceAll(/[\r\n]/g, " ")}`),
+    ...(body === undefined ? [] : [`content-length: ${body.length}`]),
+  ];
+  const socket = connect(port, "127.0.0.1");
+  socket.write(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), body ?? Buffer.alloc(0)]));
+  return socket;
 }
 
-function wholeOf(rest: Buffer, length: string | undefined, over: boolean): Buffer | undefined {
-  if (length === undefined) return over ? rest : undefined;
-  return rest.length >= Number(length) ? rest.subarray(0, Number(length)) : undefined;
-}
+/** What cannot stand in a request line would be another request. */
+const requestLine = ({ method, target }: Sent): string => `${method} ${target.replaceAll(/[\r\n ]/g, "+")} HTTP/1.1`;
 
-function unchunked(rest: Buffer): Buffer | undefined {
-  const pieces: Buffer[] = [];
-  for (let at = 0; ;) {
-    const lineEnd = rest.indexOf("\r\n", at);
-    if (lineEnd < 0) return undefined;
-    const size = Number.parseInt(rest.subarray(at, lineEnd).toString("latin1"), 16);
-    const start = lineEnd + 2;
-    if (rest.length < start + size + 2) return undefined;
-    if (size === 0) return Buffer.concat(pieces);
-    pieces.push(rest.subarray(start, start + size));
-    at = start + size + 2;
-  }
+const isStream = ({ headers }: Head): boolean => headers.get("content-type") === "text/event-stream";
+const isWithoutLength = ({ headers }: Head): boolean => !headers.has("content-length") && !headers.has("transfer-encoding");
+
+function answerOf(head: Head, body: readonly Buffer[], stream: Streamed | undefined): Answer {
+  return { ...head, text: Buffer.concat(body).toString("utf8"), ...(stream !== undefined && { stream }) };
 }

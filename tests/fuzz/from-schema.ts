@@ -3,6 +3,7 @@
  * receiver may refuse all the same. A keyword that is not known here stops the run, so that nothing is left out by accident.
  */
 import fc from "fast-check";
+import { z } from "zod";
 
 export type Schema = Readonly<Record<string, unknown>>;
 /** Where a `$ref` leads. */
@@ -25,6 +26,12 @@ export function valuesOf(schema: Schema, definitions: Definitions = {}): fc.Arbi
   const known = made.get(key) ?? make(schema, definitions);
   made.set(key, known);
   return known;
+}
+
+/** Values of one of the contract's own types, as whoever sends them would write them. */
+export function valuesOfType(type: z.ZodType): fc.Arbitrary<unknown> {
+  const schema = z.toJSONSchema(type, { io: "input", target: "draft-2020-12" }) as Schema;
+  return valuesOf(schema, schema["$defs"] as Definitions | undefined);
 }
 
 function make(schema: Schema, definitions: Definitions): fc.Arbitrary<unknown> {

@@ -130,17 +130,21 @@ function nested(depth: number): unknown {
   return value;
 }
 
-/** JSON's text as it is, or what JSON.stringify would never write. `large` ones are rare. */
+/** The first value in an object that is no object and no list, in JSON's text. */
+const FIRST_VALUE = /:(-?[\d.e+-]+|"[^"]*"|null|true|false)/;
+const withFirst = (text: string, value: string): Buffer => Buffer.from(text.replace(FIRST_VALUE, `:${value}`));
+
+/** JSON's text as it is, or what JSON.stringify would never write. */
 const TEXTS = {
   plain: (text: string) => Buffer.from(text),
   proto: (text: string) => Buffer.from(text.replace("{", '{"__proto__":{"polluted":1},')),
   constructor: (text: string) => Buffer.from(text.replace("{", '{"constructor":{"prototype":{"polluted":1}},')),
   doubled: (text: string) => Buffer.from(text.replace(/^\{("[^"]*"):/, "{$1:null,$1:")),
-  notANumber: (text: string) => Buffer.from(text.replace(/:(\d+|"[^"]*"|null|true|false)/, ":NaN")),
-  infinite: (text: string) => Buffer.from(text.replace(/:(-?\d+|"[^"]*"|null|true|false)/, ":1e999")),
-  digits: (text: string) => Buffer.from(text.replace(/:(-?\d+|"[^"]*"|null|true|false)/, `:${"9".repeat(400)}`)),
-  deepArray: (text: string) => Buffer.from(text.replace(/:(-?\d+|"[^"]*"|null|true|false)/, `:${"[".repeat(1e5)}${"]".repeat(1e5)}`)),
-  deepObject: (text: string) => Buffer.from(text.replace(/:(-?\d+|"[^"]*"|null|true|false)/, `:${'{"a":'.repeat(1e5)}1${"}".repeat(1e5)}`)),
+  notANumber: (text: string) => withFirst(text, "NaN"),
+  infinite: (text: string) => withFirst(text, "1e999"),
+  digits: (text: string) => withFirst(text, "9".repeat(400)),
+  deepArray: (text: string) => withFirst(text, `${"[".repeat(1e5)}${"]".repeat(1e5)}`),
+  deepObject: (text: string) => withFirst(text, `${'{"a":'.repeat(1e5)}1${"}".repeat(1e5)}`),
   open: () => Buffer.from("[".repeat(1e5)),
   cut: (text: string) => Buffer.from(text.slice(0, Math.floor(text.length / 2))),
   after: (text: string) => Buffer.from(`${text} {}`),

@@ -1,11 +1,14 @@
 /**
  * Requests made from the OpenAPI document that the server serves: for each operation what it takes, and what it does not, by
  * everybody there is. An operation of which no request can be made stops the run.
+ *
+ * Q1. What wants a proof is proved for the most part (proofs.ts), else nobody would get behind it.
  */
 import type { Scope } from "@openclaw-cluster/contract/scopes";
 import fc from "fast-check";
 import { valuesOf, type Definitions, type Schema } from "./from-schema.ts";
 import { bytesOf, mutate, mutations, textForms, type Mutation, type TextForm } from "./mutation.ts";
+import { isProven, type ProvenOperation, type Unsigned } from "./proofs.ts";
 
 export type Who = Scope | "nobody" | "stranger";
 
@@ -44,13 +47,21 @@ export interface Shot {
   readonly target: string;
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: Buffer | undefined;
+  /** In the body's place, until it is sent. */
+  readonly unsigned?: Unsigned;
 }
 
-/** What a request may well be about: there are tasks and nodes of these names. */
+/** The one that works. */
+export const WORKER = "labourer";
+/** What a request may well be about: there are tasks and nodes of these names. The first node waits to be approved, the last is never there. */
 export const NODES = ["one", "two", "three", "four", "nobody"] as const;
+/** For a probe of any other node somebody would wait ten seconds. */
+const PROBED = [WORKER, WORKER, WORKER, NODES[0]] as const;
 export const TOKEN = "sparekey";
 /** Tasks that wait for a node which there is not. */
 export const WAITING = 8;
+/** Tasks that wait for a person's answer, when one is asked for; their numbers follow those. */
+export const DOUBTFUL = 4;
 const TASKS_MAX = 40;
 const LONGEST_WAIT_S = 0.05;
 
@@ -79,7 +90,37 @@ export function requestsFor({ name, method, path, operation }: Described, defini
     text: textForms,
     manner: manners,
   });
-  return parts.map((made) => toShot({ name, method, path, hasBody: schema !== undefined, made }));
+  const plain = parts.map((made) => toShot({ name, method, path, hasBody: schema !== undefined, made }));
+  if (schema === undefined || !isProven(name)) return plain;
+  return fc.oneof(
+    { weight: 1, arbitrary: plain },
+    { weight: 3, arbitrary: provenShots({ name, method, path }, valuesOf(schema, definitions)) },
+  );
+}
+
+/** Q1. */
+function provenShots(
+  { name, method, path }: { readonly name: ProvenOperation; readonly method: string; readonly path: string },
+  bodies: fc.Arbitrary<unknown>,
+): fc.Arbitrary<Shot> {
+  const unsigned: fc.Arbitrary<Unsigned> = fc.record({
+    operation: fc.constant(name),
+    node: fc.constantFrom(...(name === "probe" ? PROBED : [WORKER, ...NODES])),
+    body: bodies as fc.Arbitrary<object>,
+    changes: mutations,
+    spoiltLater: fc.constantFrom(false, false, false, true),
+    text: textForms,
+    lateMs: fc.oneof(
+      { weight: 6, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.constantFrom(-61_000, -59_000, 59_000, 61_000, 1e15) },
+    ),
+    key: fc.constantFrom("new", "new", "new", "own", "another's"),
+    again: fc.constantFrom(false, false, false, true),
+  });
+  return unsigned.map((made) => ({
+    ...{ operation: name, as: "nobody", method, target: path.replace("{id}", made.node), body: undefined, unsigned: made },
+    headers: [["content-type", "application/json"]],
+  }));
 }
 
 const whos: fc.Arbitrary<Who> = fc.oneof(
@@ -173,13 +214,15 @@ function fieldsOf(
 
 /** Mostly such as there are. */
 function idsFor(path: string, any: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
-  const known = path.includes("/tasks/")
-    ? fc.integer({ min: 1, max: TASKS_MAX }).map((n) => `t${n}`)
-    : path.includes("/nodes/") && !path.includes("/skills/")
-      ? fc.constantFrom(...NODES)
-      : path.includes("/tokens/")
-        ? fc.constant(TOKEN)
-        : any;
+  const known = path.endsWith("/answer")
+    ? fc.integer({ min: WAITING + 1, max: WAITING + DOUBTFUL }).map((n) => `t${n}`)
+    : path.includes("/tasks/")
+      ? fc.integer({ min: 1, max: TASKS_MAX }).map((n) => `t${n}`)
+      : path.includes("/nodes/") && !path.includes("/skills/")
+        ? fc.constantFrom(...NODES)
+        : path.includes("/tokens/")
+          ? fc.constant(TOKEN)
+          : any;
   return fc.oneof({ weight: 5, arbitrary: known }, { weight: 1, arbitrary: any });
 }
 

@@ -1,6 +1,6 @@
 /**
  * A whole cluster in one process: the real coordinator and real workers on the ram store and the ram bus, with echo as
- * the only kind. Folders of the workers are temporary; `stop` leaves nothing behind.
+ * the only kind, unless a test brings more. Folders of the workers are temporary; `stop` leaves nothing behind.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -67,10 +67,12 @@ export interface RamClusterOptions extends Pick<LeadParts, "joiners" | "backups"
   readonly store?: Store;
   readonly clock?: Clock;
   readonly log?: Log;
+  /** Beside echo. */
+  readonly executors?: readonly Executor[];
 }
 
 export async function startRamCluster(options: RamClusterOptions = {}): Promise<RamCluster> {
-  const { store = openRamStore(), clock = systemClock, log = silentLog, ...parts } = options;
+  const { store = openRamStore(), clock = systemClock, log = silentLog, executors = [], ...parts } = options;
   const net = openRamNet({ clock });
   const folder = await mkdtemp(path.join(tmpdir(), "openclaw-cluster-ram-"));
   const workers = new Set<Worker>();
@@ -111,7 +113,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
         bus: net.connect(id),
         clock,
         log,
-        executors: new Map([["echo", echoExecutor({ clock }) as Executor]]),
+        executors: new Map([echoExecutor({ clock }) as Executor, ...executors].map((one) => [one.kind, one])),
         facts: async () => ({ ...own, ...(policy && { policy: summary(policy, { now: clock.wall(), timeZone: "UTC" }) }), ...facts }),
         policy: { current: () => policy ?? DEFAULT_POLICY },
         folder: path.join(folder, id),
