@@ -27,6 +27,8 @@ const LINES_OWN_MAX = 50;
 const LINE_CHARS_MAX = 4_000;
 /** What a campaign leaves in memory besides what it was given to keep: nodes, tasks, the last output. */
 const GROWTH_MIB_MAX = 32;
+/** Messages that a fault names. */
+const SHOWN = 5;
 const MINUTE_MS = 60_000;
 
 export interface Leavings {
@@ -45,8 +47,15 @@ export function tooMuch({ logged, parties, passedMs, grownMiB, acts = 0 }: Leavi
   const minutes = Math.floor(passedMs / MINUTE_MS) + 1;
   const linesMax = parties * SPARING.linesMax * minutes + acts + LINES_OWN_MAX;
   return [
-    ...(logged.lines > linesMax ? [`${logged.lines} lines in the log in ${minutes} min, of which ${linesMax} are allowed`] : []),
+    ...(logged.lines > linesMax
+      ? [`${logged.lines} lines in the log in ${minutes} min, of which ${linesMax} are allowed: ${most(logged)}`]
+      : []),
     ...(logged.longestChars > LINE_CHARS_MAX ? [`a line of ${logged.longestChars} characters in the log: ${logged.longest}`] : []),
     ...(grownMiB > GROWTH_MIB_MAX ? [`${grownMiB.toFixed(1)} MiB more are held than before`] : []),
   ];
+}
+
+function most({ said }: Counted): string {
+  const all = [...said].toSorted(([, a], [, b]) => b - a).slice(0, SHOWN);
+  return all.map(([message, count]) => `${count} × ${message}`).join("; ");
 }

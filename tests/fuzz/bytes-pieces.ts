@@ -5,7 +5,16 @@
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { OutputChunk } from "@openclaw-cluster/contract/wire";
 import fc from "fast-check";
-import { controlTo, COORDINATOR_INBOX, heartbeatFrom, inboxOf, offersTo, outputOf, reportFrom, wordFrom } from "../../cluster/src/bus/subjects.ts";
+import {
+  controlTo,
+  COORDINATOR_INBOX,
+  heartbeatFrom,
+  inboxOf,
+  offersTo,
+  outputOf,
+  reportFrom,
+  wordFrom,
+} from "../../cluster/src/bus/subjects.ts";
 import { valuesOfType } from "./from-schema.ts";
 import { zeros } from "./many.ts";
 import { bytesOf, textForms } from "./mutation.ts";

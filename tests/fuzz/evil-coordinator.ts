@@ -48,7 +48,7 @@ export class EvilCoordinator {
 
   async give({ what, body, changes }: Order): Promise<void> {
     const { ground } = this;
-    const wrong = mutate(this.plausible(body), changes);
+    const wrong = inTerm(mutate(this.plausible(body), changes));
     this.said[what] += 1;
     if (what === "offers") await unlessTooLarge(() => ground.coordinator.publish(offersTo(NODE), wrong));
     else if (what === "control") await unlessTooLarge(() => ground.coordinator.publish(controlTo(NODE), wrong));
@@ -65,6 +65,8 @@ export class EvilCoordinator {
   async passTime(): Promise<void> {
     const { ground } = this;
     await ground.pass(HEARTBEAT_MS, HEARTBEAT_MS / 2);
+    // What was not taken is said again now.
+    ground.reports.length = 0;
     [this.answer, ground.renewing, ground.verdict] = [undefined, true, () => "accepted"];
     ground.epoch = EPOCH_MAX;
     await ground.pass(HEARTBEAT_MS, HEARTBEAT_MS / 2);
@@ -84,6 +86,8 @@ export class EvilCoordinator {
     if (Array.isArray(value)) return value.map((item) => this.plausible(item));
     if (typeof value !== "object" || value === null) return value;
     const copy: Record<string, unknown> = Object.fromEntries(Object.entries(value).map(([name, one]) => [name, this.plausible(one)]));
+    // Slots that are taken for days would leave the rest of the campaign with nothing but refusals.
+    if (typeof copy["delayMs"] === "number") copy["delayMs"] %= HEARTBEAT_MS;
     if (typeof copy["epoch"] === "number") copy["epoch"] = EPOCH_MAX;
     if (typeof copy["boot"] === "number" && copy["boot"] % 5 !== 4) copy["boot"] = this.ground.boot;
     return copy;
@@ -109,4 +113,11 @@ export class EvilCoordinator {
     if (outcome.kind !== "succeeded") faults.push(`the last task is ${JSON.stringify(outcome)}`);
     return faults;
   }
+}
+
+/** K1: also where a change has raised it, for whoever has heard of the last epoch heeds nothing any more. */
+function inTerm(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const { epoch } = value as { readonly epoch?: unknown };
+  return Number.isSafeInteger(epoch) && (epoch as number) > EPOCH_MAX ? { ...value, epoch: EPOCH_MAX } : value;
 }

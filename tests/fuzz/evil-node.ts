@@ -12,6 +12,7 @@ import { blobName, heartbeatFrom, offersTo, outputOf, reportFrom } from "../../c
 import { keyFor } from "../support/fake-keys.ts";
 import { factsOf } from "../support/ram-cluster.ts";
 import type { ApiGround } from "./api-ground.ts";
+import { endAll } from "./cluster-state.ts";
 import type { Answer } from "./exchange.ts";
 import { faultsOf } from "./judge.ts";
 import { mutate, type Mutation } from "./mutation.ts";
@@ -30,6 +31,10 @@ const EVIL = "evil" as NodeId;
 const WORK = 3;
 /** Of the event loop: until a message has arrived, is committed and answered. */
 const TURNS = 4;
+/** Until the honest one has done its work. */
+const LATE_S = 30;
+/** What a piece takes beside its bytes. */
+const PIECE_BYTES = 256;
 const MIB = 1024 * 1024;
 /** What can be asked about each task, and about all. */
 const OF_TASK = { getTask: "", why: "/why", attempts: "/attempts", result: "/result", logs: "/logs" } as const;
@@ -49,6 +54,7 @@ export class EvilNode {
   readonly ends: Record<string, number> = {};
   pieces = 0;
   private keptBytes = 0;
+  private readonly blobs = new Map<string, number>();
   private readonly ground: ApiGround;
   private readonly bus: Bus;
   private readonly offered: AttemptRef[] = [];
@@ -123,12 +129,15 @@ export class EvilNode {
   private async print(meant: unknown, wrong: unknown): Promise<void> {
     const { task, attempt } = meant as Pick<AttemptRef, "task" | "attempt">;
     await this.bus.append(outputOf(EVIL, task, attempt), wrong);
-    this.keptBytes += JSON.stringify(wrong)?.length ?? 0;
+    this.keptBytes += Buffer.byteLength(JSON.stringify(wrong) ?? "") + PIECE_BYTES;
   }
 
   private async store(blob: Buffer): Promise<void> {
-    await this.bus.putBlob(blobName(EVIL, this.pick(0)?.task ?? taskId(1), 1), blob);
-    this.keptBytes += blob.length;
+    const name = blobName(EVIL, this.pick(0)?.task ?? taskId(1), 1);
+    await this.bus.putBlob(name, blob);
+    // The last one of a name is kept.
+    this.keptBytes += blob.length - (this.blobs.get(name) ?? 0);
+    this.blobs.set(name, blob.length);
   }
 
   /** E1. */
@@ -181,6 +190,7 @@ export class EvilNode {
   /** As an operator would, at all that there is to see of what has happened since the last look. */
   async look(): Promise<string[]> {
     const faults: string[] = [];
+    for (const id of this.others.slice(this.looked)) await this.ground.client.getTask({ id, wait: LATE_S });
     for (const [operation, place] of Object.entries(OF_ALL)) faults.push(...(await this.ask(operation, place)).faults);
     for (const id of [...this.own.slice(this.looked), ...this.others.slice(this.looked)]) {
       for (const [operation, end] of Object.entries(OF_TASK)) {
@@ -190,6 +200,9 @@ export class EvilNode {
       }
     }
     this.looked = this.own.length;
+    // What it has left open would be held in memory for as long as it is.
+    await endAll(this.ground.client);
+    await this.beat();
     return faults;
   }
 

@@ -28,8 +28,8 @@ export interface WorkerVerdict {
 }
 
 const BATCH = 10;
-/** The one of whom the worker complains. */
-const PARTIES = 1;
+/** The coordinator, for what it says by itself and for what it answers. */
+const PARTIES = 2;
 
 export async function fuzzWorker({ seed, goesOn }: Budget): Promise<WorkerVerdict> {
   const { log, counted } = countingLog();

@@ -20,6 +20,7 @@ import type { Bus } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { sprawls } from "../system/sprawl.ts";
 import type { JudgedLoad } from "./disk-room.ts";
 import { LeaseClock } from "./lease-clock.ts";
@@ -52,6 +53,7 @@ export interface HeartbeatParts {
 
 export class Heartbeat {
   private readonly parts: HeartbeatParts;
+  private readonly complaints: SparingLog;
   private timer: Timer | undefined;
   private load: JudgedLoad = { cpu: 0, memoryFreeMiB: 0, diskFreeMiB: 0 };
   private facts: NodeFacts | undefined;
@@ -66,6 +68,7 @@ export class Heartbeat {
 
   constructor(parts: HeartbeatParts) {
     this.parts = parts;
+    this.complaints = sparingLog(parts.log, parts.clock);
     this.factsAtMs = parts.clock.monotonic();
     this.leases = new LeaseClock({ clock: parts.clock, over: () => parts.leaseLost(), ask: () => void this.beat() });
   }
@@ -168,7 +171,8 @@ export class Heartbeat {
       this.parts.stopAttempts(stop);
     } catch (error) {
       const away = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
-      log[away ? "debug" : "error"]({ err: error }, "a heartbeat was not answered");
+      if (away) log.debug({ err: error }, "a heartbeat was not answered");
+      else this.complaints.warn("coordinator", { err: error }, "the answer to a heartbeat was none");
     }
   }
 

@@ -22,6 +22,7 @@ import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { problemOf, sprawls } from "../system/sprawl.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import type { Outbox } from "./outbox.ts";
+import { weigh } from "./outcome.ts";
 import type { Seen } from "./seen.ts";
 import type { Slots } from "./slots.ts";
 import type { Spool } from "./spool.ts";
@@ -181,13 +182,10 @@ export class Desk {
     this.refuse(ref, "disk_full", "The node's disk is full; it takes no new work until there is room.");
   }
 
-  /** The end of an attempt that never started. */
-  private answer({ task, attempt, epoch }: AttemptRef, outcome: Outcome): void {
-    this.parts.outbox.finish(
-      { task, attempt, epoch, endedAt: this.parts.clock.wall(), runMs: 0, outcome },
-      JSON.stringify(outcome).length,
-      false,
-    );
+  /** The end of an attempt that never started. What it says may name something long out of the offer: `weigh` cuts that. */
+  private answer({ task, attempt, epoch }: AttemptRef, said: Outcome): void {
+    const { outcome, bytes } = weigh(said);
+    this.parts.outbox.finish({ task, attempt, epoch, endedAt: this.parts.clock.wall(), runMs: 0, outcome }, bytes, false);
   }
 }
 
