@@ -114,10 +114,10 @@ describe.skipIf(noSystemd)("systemd's own parser", () => {
     const dumps = new Map(stdout.split(/^\s*-> Unit /m).map((dump) => [dump.split(/[:\n]/, 1)[0], dump]));
     for (const [n, { plan }] of units.entries()) {
       const dump = dumps.get(`sample${n}.service`) ?? "";
-      const [, command = ""] = /Command Line: (.*)/.exec(dump) ?? [];
+      const [, command = ""] = /Command Line: ([^\n]*)/.exec(dump) ?? [];
       const [node = "", ...rest] = shellWords(command);
       expect([node, ...rest.map((word) => word.replaceAll("$$", "$"))]).toEqual(argvIn(plan));
-      const variables = Array.from(dump.matchAll(/^\s*Environment: (.*)$/gm), ([, line = ""]) => pair(line));
+      const variables = Array.from(dump.matchAll(/^\s*Environment: ([^\n]*)/gm), ([, line = ""]) => pair(line));
       expect(Object.fromEntries(variables)).toEqual(plan.environment);
     }
   });
