@@ -36,6 +36,8 @@ const LATE_S = 30;
 /** Heartbeats that say that it is another node: the first, and then one in a few seconds. */
 const OTHERWISE_FIRST = 2;
 const OTHERWISE_EVERY = 400;
+/** Reports in which it may refuse what it was given: one in a few seconds. */
+const REFUSES_EVERY = 400;
 /** What a piece takes beside its bytes: some objects, its subject, its place in a list. */
 const PIECE_BYTES = 400;
 const MIB = 1024 * 1024;
@@ -113,8 +115,13 @@ export class EvilNode {
   private async beat(): Promise<void> {
     const load = { cpu: 0, memoryFreeMiB: 1_000, diskFreeMiB: 1_000, running: 0, held: 0 };
     const facts = factsOf({ kinds: ["command"], policy: { kinds: ["command"] }, slots: 64 });
-    this.bus.publish(heartbeatFrom(EVIL), { node: EVIL, boot: this.boot, n: ++this.count, load, facts, held: [] });
+    this.bus.publish(heartbeatFrom(EVIL), { node: EVIL, boot: this.boot, n: ++this.count, load, facts, held: this.held() });
     await turns();
+  }
+
+  /** What it speaks of: the rest it lets go, and others get it. */
+  private held(): AttemptRef[] {
+    return this.offered.slice(-2 * WORK);
   }
 
   async say({ what, body, changes, blob }: News): Promise<void> {
@@ -148,6 +155,7 @@ export class EvilNode {
     this.count += 1;
     const whole = body as Record<string, unknown>;
     if ("boot" in whole) Object.assign(whole, { boot: this.boot, n: this.count });
+    if ("held" in whole) whole["held"] = [...this.held(), ...(whole["held"] as unknown[])];
     if ("node" in whole) Object.assign(whole, { node: EVIL }, this.staying(whole));
     return this.aboutAttempts(whole);
   }
@@ -178,6 +186,8 @@ export class EvilNode {
     const { attempt, outcome } = copy as { attempt?: unknown; outcome?: { kind?: unknown; blob?: unknown } };
     const ref = typeof attempt === "number" ? this.pick(attempt) : undefined;
     if (ref === undefined) return copy;
+    // Whoever refuses is given no more for some seconds.
+    if (outcome?.kind === "refused" && this.said.report % REFUSES_EVERY !== 0) outcome.kind = "failed";
     if (outcome?.blob !== undefined && attempt !== undefined) outcome.blob = { blob: blobName(EVIL, ref.task, 1), bytes: 1 };
     return { ...copy, ...ref };
   }
@@ -186,7 +196,7 @@ export class EvilNode {
   private pick(n: number): AttemptRef | undefined {
     const other = this.others.at(-1 - (n % WORK));
     if (n % 4 === 3 && other !== undefined) return { task: other, attempt: 1, epoch: 1 };
-    return n % 5 === 4 ? undefined : this.offered.at(-1 - (n % Math.max(1, Math.min(this.offered.length, 2 * WORK))));
+    return n % 5 === 4 ? undefined : this.held().at(-1 - (n % (2 * WORK)));
   }
 
   /** It is shut out, and everything is looked at that it could have spoiled. */
