@@ -42,9 +42,12 @@ export interface Leavings {
   readonly acts?: number;
 }
 
+/** Those that have begun: a limit is for each of them. */
+export const minutesOf = (ms: number): number => Math.floor(ms / MINUTE_MS) + 1;
+
 /** B2. What there is too much of. */
 export function tooMuch({ logged, parties, passedMs, grownMiB, acts = 0 }: Leavings): string[] {
-  const minutes = Math.floor(passedMs / MINUTE_MS) + 1;
+  const minutes = minutesOf(passedMs);
   const linesMax = parties * SPARING.linesMax * minutes + acts + LINES_OWN_MAX;
   return [
     ...(logged.lines > linesMax

@@ -158,8 +158,9 @@ async function openWriting({ url, coordinator, keys, envelopesOf }: Site, ends: 
   let written = 0;
   return {
     write({ from, subject, reply, bytes, sealed, part }) {
-      const whole = sealed && from === "node" ? seals.seal(subject, bytes).bytes : bytes;
       written += 1;
+      const plain = typeof bytes === "function" ? bytes(written) : bytes;
+      const whole = sealed && from === "node" ? seals.seal(subject, plain).bytes : plain;
       // Each wants an answer of its own: a second one to the same place nats-server would hold against whoever gives it.
       const options = {
         ...(reply !== undefined && { reply: `${reply}.${written}` }),

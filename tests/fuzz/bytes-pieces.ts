@@ -23,7 +23,8 @@ export interface Piece {
   readonly from: "node" | "coordinator";
   readonly subject: string;
   readonly reply: string | undefined;
-  readonly bytes: Buffer;
+  /** Or what they are as the nth that is written. */
+  readonly bytes: Buffer | ((nth: number) => Buffer);
   readonly sealed: boolean;
   readonly part: string | undefined;
 }
@@ -106,7 +107,8 @@ const output: fc.Arbitrary<Piece> = fc
   .record({ chunk: valuesOfType(OutputChunk) as fc.Arbitrary<OutputChunk>, task: fc.constantFrom(TASK, OWN) })
   .map(({ chunk, task }) => ({
     ...{ from: "node", subject: outputOf(EVIL, task, 1), reply: undefined, sealed: false, part: undefined },
-    bytes: Buffer.from(JSON.stringify({ ...chunk, task, attempt: 1 })),
+    // Behind a last one, and before one that was read, nothing more is read.
+    bytes: (nth) => Buffer.from(JSON.stringify({ ...chunk, task, attempt: 1, n: nth, last: undefined })),
   }));
 
 export const pieces: fc.Arbitrary<Piece> = fc.oneof({ weight: 9, arbitrary: anything }, { weight: 1, arbitrary: output });

@@ -33,8 +33,13 @@ const WORK = 3;
 const TURNS = 4;
 /** Until the honest one has done its work. */
 const LATE_S = 30;
-/** What a piece takes beside its bytes. */
-const PIECE_BYTES = 256;
+/** Heartbeats that say that it is another node: the first, and then one in a few seconds. */
+const OTHERWISE_FIRST = 2;
+const OTHERWISE_EVERY = 400;
+/** Reports in which it may refuse what it was given: one in a few seconds. */
+const REFUSES_EVERY = 400;
+/** What a piece takes beside its bytes: some objects, its subject, its place in a list. */
+const PIECE_BYTES = 400;
 const MIB = 1024 * 1024;
 /** What can be asked about each task, and about all. */
 const OF_TASK = { getTask: "", why: "/why", attempts: "/attempts", result: "/result", logs: "/logs" } as const;
@@ -53,7 +58,8 @@ export class EvilNode {
   readonly said: Record<News["what"], number> = { report: 0, heartbeat: 0, output: 0, blob: 0 };
   readonly ends: Record<string, number> = {};
   pieces = 0;
-  private keptBytes = 0;
+  private printedBytes = 0;
+  /** Bytes of the last one of each name. */
   private readonly blobs = new Map<string, number>();
   private readonly ground: ApiGround;
   private readonly bus: Bus;
@@ -82,7 +88,7 @@ export class EvilNode {
 
   /** What the bus in memory keeps for it, as a real one would on its disk. */
   get keptMiB(): number {
-    return this.keptBytes / MIB;
+    return [...this.blobs.values()].reduce((sum, bytes) => sum + bytes, this.printedBytes) / MIB;
   }
 
   async publish({ report, body }: { readonly report: boolean; readonly body: unknown }): Promise<void> {
@@ -109,13 +115,18 @@ export class EvilNode {
   private async beat(): Promise<void> {
     const load = { cpu: 0, memoryFreeMiB: 1_000, diskFreeMiB: 1_000, running: 0, held: 0 };
     const facts = factsOf({ kinds: ["command"], policy: { kinds: ["command"] }, slots: 64 });
-    this.bus.publish(heartbeatFrom(EVIL), { node: EVIL, boot: this.boot, n: ++this.count, load, facts, held: [] });
+    this.bus.publish(heartbeatFrom(EVIL), { node: EVIL, boot: this.boot, n: ++this.count, load, facts, held: this.held() });
     await turns();
+  }
+
+  /** What it speaks of: the rest it lets go, and others get it. */
+  private held(): AttemptRef[] {
+    return this.offered.slice(-2 * WORK);
   }
 
   async say({ what, body, changes, blob }: News): Promise<void> {
     const plausible = this.plausible(body);
-    const wrong = mutate(plausible, changes);
+    const wrong = this.inLife(mutate(plausible, changes));
     this.said[what] += 1;
     await unlessTooLarge(() => {
       if (what === "report") return this.bus.publish(reportFrom(EVIL), wrong);
@@ -129,14 +140,12 @@ export class EvilNode {
   private async print(meant: unknown, wrong: unknown): Promise<void> {
     const { task, attempt } = meant as Pick<AttemptRef, "task" | "attempt">;
     await this.bus.append(outputOf(EVIL, task, attempt), wrong);
-    this.keptBytes += Buffer.byteLength(JSON.stringify(wrong) ?? "") + PIECE_BYTES;
+    this.printedBytes += Buffer.byteLength(JSON.stringify(wrong) ?? "") + PIECE_BYTES;
   }
 
   private async store(blob: Buffer): Promise<void> {
     const name = blobName(EVIL, this.pick(0)?.task ?? taskId(1), 1);
     await this.bus.putBlob(name, blob);
-    // The last one of a name is kept.
-    this.keptBytes += blob.length - (this.blobs.get(name) ?? 0);
     this.blobs.set(name, blob.length);
   }
 
@@ -146,8 +155,27 @@ export class EvilNode {
     this.count += 1;
     const whole = body as Record<string, unknown>;
     if ("boot" in whole) Object.assign(whole, { boot: this.boot, n: this.count });
-    if ("node" in whole) whole["node"] = EVIL;
+    if ("held" in whole) whole["held"] = [...this.held(), ...(whole["held"] as unknown[])];
+    if ("node" in whole) Object.assign(whole, { node: EVIL }, this.staying(whole));
     return this.aboutAttempts(whole);
+  }
+
+  /** E1: whoever is another node with every word is soon taken for the one that it was, and with a full disk gets no work (coordinator/facts-pace.ts). */
+  private staying({ facts, load }: Record<string, unknown>): Record<string, unknown> {
+    const { heartbeat } = this.said;
+    if (heartbeat < OTHERWISE_FIRST || heartbeat % OTHERWISE_EVERY === 0) return { facts };
+    return { facts: undefined, load: { ...(load as object), diskFull: undefined } };
+  }
+
+  /** E1, also where a change has raised them: of whoever has spoken of a later life, or of its last word, nothing more is heard. */
+  private inLife(value: unknown): unknown {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const { boot, n } = value as { readonly boot?: unknown; readonly n?: unknown };
+    return {
+      ...value,
+      ...(Number.isSafeInteger(boot) && (boot as number) > this.boot && { boot: this.boot }),
+      ...(Number.isSafeInteger(n) && (n as number) > this.count && { n: this.count }),
+    };
   }
 
   private aboutAttempts(value: unknown): unknown {
@@ -158,6 +186,8 @@ export class EvilNode {
     const { attempt, outcome } = copy as { attempt?: unknown; outcome?: { kind?: unknown; blob?: unknown } };
     const ref = typeof attempt === "number" ? this.pick(attempt) : undefined;
     if (ref === undefined) return copy;
+    // Whoever refuses is given no more for some seconds.
+    if (outcome?.kind === "refused" && this.said.report % REFUSES_EVERY !== 0) outcome.kind = "failed";
     if (outcome?.blob !== undefined && attempt !== undefined) outcome.blob = { blob: blobName(EVIL, ref.task, 1), bytes: 1 };
     return { ...copy, ...ref };
   }
@@ -166,7 +196,7 @@ export class EvilNode {
   private pick(n: number): AttemptRef | undefined {
     const other = this.others.at(-1 - (n % WORK));
     if (n % 4 === 3 && other !== undefined) return { task: other, attempt: 1, epoch: 1 };
-    return n % 5 === 4 ? undefined : this.offered.at(-1 - (n % Math.max(1, Math.min(this.offered.length, 2 * WORK))));
+    return n % 5 === 4 ? undefined : this.held().at(-1 - (n % (2 * WORK)));
   }
 
   /** It is shut out, and everything is looked at that it could have spoiled. */
@@ -183,8 +213,11 @@ export class EvilNode {
       const { state, resultBlob } = await ground.client.getTask({ id });
       for (const end of [state, ...(resultBlob === undefined ? [] : ["blob"])]) this.ends[end] = (this.ends[end] ?? 0) + 1;
     }
-    await this.bus.close();
     return faults;
+  }
+
+  async close(): Promise<void> {
+    await this.bus.close();
   }
 
   /** As an operator would, at all that there is to see of what has happened since the last look. */

@@ -5,7 +5,7 @@
 import { Heartbeat, OutputChunk, Report } from "@openclaw-cluster/contract/wire";
 import fc from "fast-check";
 import { openApiGround } from "./api-ground.ts";
-import { tooMuch, type Budget } from "./budget.ts";
+import { minutesOf, tooMuch, type Budget } from "./budget.ts";
 import { countingLog } from "./counting-log.ts";
 import { EvilNode, type News } from "./evil-node.ts";
 import { valuesOfType } from "./from-schema.ts";
@@ -31,8 +31,10 @@ export interface NodeVerdict {
 /** So many messages after each piece of work that it is given; so many before all is looked at. */
 const BATCH = 20;
 const LOOK_EVERY = 12 * BATCH;
-/** Of those about whom a line is written: itself, and the honest one. */
+/** Of those about whom a line is written: itself, and the honest one. Each attempt that a node loses has its own, and limit (lead.ts). */
 const PARTIES = 2;
+const LOSSES_TOLD_MAX = 500;
+const LOSS = "attempt lost with its node";
 
 export async function fuzzNode({ seed, goesOn }: Budget): Promise<NodeVerdict> {
   const { log, counted } = countingLog();
@@ -53,7 +55,10 @@ export async function fuzzNode({ seed, goesOn }: Budget): Promise<NodeVerdict> {
     }
     faults.push(...(await evil.judge()));
     const grownMiB = (await heldMiB()) - evil.keptMiB - before;
-    const left = { logged: counted, parties: PARTIES, passedMs: performance.now() - startedAt, grownMiB, acts: ground.mended() };
+    await evil.close();
+    const passedMs = performance.now() - startedAt;
+    const losses = Math.min(counted.said.get(LOSS) ?? 0, LOSSES_TOLD_MAX * minutesOf(passedMs));
+    const left = { logged: counted, parties: PARTIES, passedMs, grownMiB, acts: ground.mended() + losses };
     faults.push(...tooMuch(left));
     const { said, ends, pieces } = evil;
     return { faults, messages, said, ends, pieces, heard: ground.feeds[0]?.heard ?? {}, lines: counted.lines, grownMiB };

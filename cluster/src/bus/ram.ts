@@ -242,7 +242,8 @@ class RamBus implements Bus {
     if (!this.#connected) throw new ClusterError("bus_unreachable", `${subject}: the connection is closed`);
     await new Promise<void>((resolve) => {
       this.#clock.soon(() => {
-        this.#net.append({ subject, bytes });
+        // A copy: small buffers lie in a pool, and each would keep a whole slab of it for as long as it is kept.
+        this.#net.append({ subject, bytes: new Uint8Array(bytes) });
         resolve();
       });
     });
