@@ -13,7 +13,7 @@ import { systemClock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Kept, Message, ReadOptions, Refusal, RefusalListener, Subscription } from "./bus.ts";
+import type { Bus, Kept, Message, ReadOptions, RefusalListener, Subscription } from "./bus.ts";
 import { ask, tell, type Envelopes } from "./envelope-door.ts";
 import { Lines } from "./line.ts";
 import { watchAddresses } from "./nats-address.ts";
@@ -26,6 +26,7 @@ import { readOutput } from "./nats-output.ts";
 import { outputStream } from "./nats-streams.ts";
 import { askedWord } from "./nats-words.ts";
 import type { Rations } from "./rations.ts";
+import { Refusals } from "./refusals.ts";
 import { ANY_WORD, COORDINATOR, COORDINATOR_INBOX, FROM_NODES, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
 
 export interface NatsOptions {
@@ -64,12 +65,11 @@ class NatsBus implements Bus {
   readonly #complaints: SparingLog;
   readonly #envelopes: Envelopes;
   readonly #rations: Rations | undefined;
-  readonly #unlisten: () => void;
   readonly #requests: Requests;
   readonly #deliveries: Deliveries;
   readonly #appender: Appender;
   readonly #addresses: Subscription;
-  readonly #refusalListeners = new Set<RefusalListener>();
+  readonly #refusals: Refusals;
   /** The coordinator's. */
   readonly #keeper: Keeper | undefined;
 
@@ -80,7 +80,7 @@ class NatsBus implements Bus {
     this.#complaints = sparingLog(log, systemClock);
     this.#envelopes = envelopes;
     this.#rations = rations;
-    this.#unlisten = envelopes.onRefusal((party, why) => this.#refused(party, why));
+    this.#refusals = new Refusals(envelopes);
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
@@ -99,8 +99,7 @@ class NatsBus implements Bus {
   }
 
   onRefusal(listener: RefusalListener): Subscription {
-    this.#refusalListeners.add(listener);
-    return { stop: () => this.#refusalListeners.delete(listener) };
+    return this.#refusals.on(listener);
   }
 
   publish(subject: string, body: unknown): void {
@@ -160,7 +159,7 @@ class NatsBus implements Bus {
 
   close(): Promise<void> {
     this.#addresses.stop();
-    this.#unlisten();
+    this.#refusals.close();
     return this.#connection.close();
   }
 
@@ -178,19 +177,15 @@ class NatsBus implements Bus {
     if (this.connected) this.#connection.nc.publish(reply, bytes, headers && { headers });
   }
 
-  #refused(party: string, why: Refusal): void {
-    for (const listener of this.#refusalListeners) listener(party, why);
-  }
-
   #receive(raw: Msg, joiner: Joiner, handle: (message: Message) => void): void {
     const { subject, reply } = raw;
     const isFromNode = subject.startsWith(FROM_NODES);
     const rations = isFromNode ? this.#rations : undefined;
     // Before it costs anything more (B8); of what goes in parts each part.
-    if (rations?.take(senderOf(subject), raw.data.length) === false) return this.#refused(senderOf(subject), "excess");
+    if (rations?.take(senderOf(subject), raw.data.length) === false) return this.#refusals.tell(senderOf(subject), "excess");
     if (reply && !reply.startsWith(`${isFromNode ? inboxOf(senderOf(subject)) : COORDINATOR_INBOX}.`)) {
       this.#complaints.warn(nodeOf(subject), { subject }, "dropped a message that wants its answer sent to somebody else");
-      return this.#refused(isFromNode ? senderOf(subject) : COORDINATOR, "misdirected");
+      return this.#refusals.tell(isFromNode ? senderOf(subject) : COORDINATOR, "misdirected");
     }
     const bytes = joiner.join(raw);
     if (bytes === undefined) return;

@@ -9,9 +9,10 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
 import { decodeBody, encodeBody } from "./body.ts";
-import type { Bus, Kept, Message, ReadOptions, Refusal, RefusalListener, Subscription } from "./bus.ts";
+import type { Bus, Kept, Message, ReadOptions, RefusalListener, Subscription } from "./bus.ts";
 import { ask, plainEnvelopes, tell, type Envelopes } from "./envelope-door.ts";
 import type { Rations } from "./rations.ts";
+import { Refusals } from "./refusals.ts";
 import { blobPart, FROM_NODES, senderOf, subjectFits } from "./subjects.ts";
 
 /** One message on its way to one receiver. */
@@ -163,12 +164,11 @@ class RamBus implements Bus {
   readonly #clock: Clock;
   readonly #envelopes: Envelopes;
   readonly #rations: Rations | undefined;
-  readonly #refusalListeners = new Set<RefusalListener>();
+  readonly #refusals: Refusals;
   readonly #own = new Set<Receiver>();
   #connected = true;
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #closed = new AbortController();
-  readonly #unlisten: () => void;
 
   constructor({ name, net, clock, envelopes, rations }: RamBusParts) {
     this.#name = name;
@@ -176,7 +176,7 @@ class RamBus implements Bus {
     this.#clock = clock;
     this.#envelopes = envelopes;
     this.#rations = rations;
-    this.#unlisten = envelopes.onRefusal((party, why) => this.#refused(party, why));
+    this.#refusals = new Refusals(envelopes);
   }
 
   get connected(): boolean {
@@ -189,8 +189,7 @@ class RamBus implements Bus {
   }
 
   onRefusal(listener: RefusalListener): Subscription {
-    this.#refusalListeners.add(listener);
-    return { stop: () => this.#refusalListeners.delete(listener) };
+    return this.#refusals.on(listener);
   }
 
   publish(subject: string, body: unknown): void {
@@ -284,7 +283,7 @@ class RamBus implements Bus {
   async close(): Promise<void> {
     if (!this.#connected) return;
     this.#connected = false;
-    this.#unlisten();
+    this.#refusals.close();
     for (const receiver of this.#own) this.#drop(receiver);
     this.#closed.abort();
     for (const listener of this.#listeners) listener(false);
@@ -297,7 +296,7 @@ class RamBus implements Bus {
     handle: (message: Message) => void,
   ): void {
     const rations = subject.startsWith(FROM_NODES) ? this.#rations : undefined;
-    if (rations?.take(senderOf(subject), bytes.length) === false) return this.#refused(senderOf(subject), "excess");
+    if (rations?.take(senderOf(subject), bytes.length) === false) return this.#refusals.tell(senderOf(subject), "excess");
     const read = this.#envelopes.read(subject, bytes);
     if (read.kind === "refused") {
       if (read.challenge !== undefined) respond?.(read.challenge);
@@ -307,10 +306,6 @@ class RamBus implements Bus {
     const wasNews = (): void => rations?.giveBack(senderOf(subject), bytes.length);
     if (respond === undefined) handle({ subject, body, wasNews });
     else handle({ subject, body, wasNews, respond: (answer) => respond(read.answer(encodeBody(answer, subject))) });
-  }
-
-  #refused(party: string, why: Refusal): void {
-    for (const listener of this.#refusalListeners) listener(party, why);
   }
 
   /** Returns how many receivers there are, reached or not. */

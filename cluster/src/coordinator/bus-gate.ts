@@ -74,20 +74,19 @@ export class BusGate {
     if (change < this.taken) return;
     this.taken = change;
     const now = this.parts.clock.monotonic();
-    const since = (node: KeyHolder): number => (this.isLetIn(node) ? (this.letIn.get(node.id)?.since ?? now) : now);
-    this.letIn = new Map(wanted.map((node) => [node.id, { ...node, since: since(node) }]));
+    this.letIn = new Map(wanted.map((node) => [node.id, { ...node, since: this.letInAs(node)?.since ?? now }]));
     this.believe();
   }
 
   /** Makes good at once what failed when the node was approved. */
   async ensureLetIn(node: KeyHolder): Promise<void> {
-    if (!this.isLetIn(node)) await this.authorize();
+    if (this.letInAs(node) === undefined) await this.authorize();
   }
 
   /** It would have come in with its own signature. */
   isSettled(node: KeyHolder): boolean {
-    const known = this.letIn.get(node.id);
-    return this.isLetIn(node) && known !== undefined && this.parts.clock.monotonic() - known.since > SETTLED_MS;
+    const known = this.letInAs(node);
+    return known !== undefined && this.parts.clock.monotonic() - known.since > SETTLED_MS;
   }
 
   stop(): void {
@@ -112,8 +111,10 @@ export class BusGate {
     this.parts.keyring.set(this.wanted.map((node) => ({ id: node.id, publicKey: keyOf(node) })));
   }
 
-  private isLetIn({ id, publicKey }: KeyHolder): boolean {
-    return this.letIn.get(id)?.publicKey === publicKey;
+  /** With that very key. */
+  private letInAs({ id, publicKey }: KeyHolder): LetIn | undefined {
+    const known = this.letIn.get(id);
+    return known?.publicKey === publicKey ? known : undefined;
   }
 
   private tryAgain(): void {

@@ -42,16 +42,16 @@ const TAKE_VARIABLES = words("make gmake nmake");
 const TAKE_ADDRESSES = words("deno bun");
 /** How many words of another meaning stand before the program. */
 const CARRIERS: ReadonlyMap<string, number> = new Map([
-  ...[...words("busybox toybox env xargs sudo doas runuser pkexec nice ionice nohup setsid stdbuf script time unbuffer")].map(
-    (name) => [name, 0] as const,
+  ...carriers(
+    0,
+    "busybox toybox env xargs sudo doas runuser pkexec nice ionice nohup setsid stdbuf script time unbuffer",
+    "npx pnpx bunx uvx strace ltrace unshare nsenter systemd-run xvfb-run dbus-run-session watch parallel tmux",
   ),
-  ...[...words("npx pnpx bunx uvx strace ltrace unshare nsenter systemd-run xvfb-run dbus-run-session watch parallel tmux")].map(
-    (name) => [name, 0] as const,
-  ),
-  ...[...words("su ssh timeout chroot taskset chrt flock")].map((name) => [name, 1] as const),
+  ...carriers(1, "su ssh timeout chroot taskset chrt flock"),
 ]);
 /** One file that is every program carries others under its own name only. */
 const MANY_IN_ONE = words("busybox toybox");
+const GIT = words("git");
 /** Of git: each long option may be cut short. */
 const GIT_LONG = "--config --config-env --exec-path --exec --upload-pack --receive-pack --extcmd --open-files-in-pager --template".split(
   " ",
@@ -74,7 +74,7 @@ export function runsGivenCode(command: Command, literal: Literal, carried = 0): 
   const isOption = (arg: string): boolean => /^[-+]/.test(arg) || (slash && arg.startsWith("/"));
   const given = args.filter((_arg, index) => !literal(index));
 
-  if (isOne(words("git")) && args.some((arg, index) => !literal(index) && isRunByGit(arg, args, index))) return true;
+  if (isOne(GIT) && args.some((arg, index) => !literal(index) && isRunByGit(arg, args, index))) return true;
   const [interprets, carries] = [isOne(INTERPRETERS), isOne(CARRIERS)];
   if (!interprets && !carries && ![OPTIONS_RUN, FIRST_IS_CODE, ALL_IS_CODE].some(isOne)) return false;
   if (given.some(isOption)) return true;
@@ -96,6 +96,10 @@ export function runsGivenCode(command: Command, literal: Literal, carried = 0): 
   if (given.some(isFilledByTask)) return true;
   const isScript = first === 0 && literal(0) && ![FIRST_IS_CODE, ALL_IS_CODE].some(isOne);
   return command.stdin && !isScript && !args.includes("-") && !args.includes("-s");
+}
+
+function carriers(before: number, ...lines: string[]): (readonly [string, number])[] {
+  return [...words(...lines)].map((name) => [name, before]);
 }
 
 /** The rule says itself that any code, or any argument of a file that it names, may follow here. */
