@@ -9,20 +9,17 @@
 import { createServer, STATUS_CODES, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { bracketed, isEvery, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
-import { problem, problemText } from "./answers.ts";
-import { openBodies } from "./body.ts";
+import { problemText } from "./answers.ts";
 import { watchConnections } from "./connections.ts";
-import { openDoorkeeper } from "./doorkeeper.ts";
+import { openFront, type Front } from "./front.ts";
 import { openGate } from "./gate.ts";
-import { mountRoutes } from "./routes.ts";
-import { openStreams } from "./stream.ts";
+import { openRelay, type Relaying } from "./relay.ts";
 
 const SERVER = {
   /** From the connection's start, or the last answer's end, to the whole of the headers. */
@@ -40,8 +37,13 @@ const SERVER = {
   closeMs: 2_000,
 } as const;
 
-export interface ApiParts {
+/** Who answers: the coordinator that leads here, or one that stands by and knows who leads. */
+export interface Role {
   readonly coordinator: Coordinator;
+  readonly relaying?: Relaying;
+}
+
+export interface ApiParts extends Role {
   /** Without a certificate a loopback or tailnet address. */
   readonly host: string;
   readonly certificate?: ServerCertificate;
@@ -57,32 +59,39 @@ export interface Api {
   /** As this machine reaches it. */
   readonly url: string;
   readonly port: number;
+  /** From the next request on. Streams of before end; what is under way is answered still. */
+  takeRole(role: Role): void;
   /** Shows this one from the next connection on; only where it had one. */
   renew(certificate: ServerCertificate): void;
   close(): Promise<void>;
 }
 
 /** Throws `port_taken` or `config_invalid` when it cannot listen there. */
-export async function openApi({ coordinator, host, port, certificate, allowedHosts = [], log, clock }: ApiParts): Promise<Api> {
+export async function openApi({ host, port, certificate, allowedHosts = [], log, clock, ...first }: ApiParts): Promise<Api> {
   if (certificate === undefined && needsTls(host))
     throw new ClusterError(
       "config_invalid",
       `Without a certificate the API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`,
     );
   const hosts = new Set<string>();
-  const streams = openStreams(clock);
-  const gate = openGate({ coordinator, hosts, clock, log });
-  const app = mountRoutes({ coordinator, gate, bodies: openBodies(), streams, clock, log });
-  const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), { errorHandler: malformed });
-  const server = serverFor(certificate, (incoming, outgoing) => {
-    if (!turnAway(incoming, outgoing)) void listener(incoming, outgoing);
-  });
+  let { coordinator } = first;
+  // One gate for all roles: who guesses tokens starts no new count because another machine leads now.
+  const tokens: Pick<Coordinator, "token" | "guessed"> = {
+    token: (hash) => coordinator.token(hash),
+    guessed: (address) => coordinator.guessed(address),
+  };
+  const gate = openGate({ coordinator: tokens, hosts, clock, log });
+  const server = serverFor(certificate, (incoming, outgoing) => front.serve(incoming, outgoing));
   const surplus = watchConnections(server, {
     connectionsMax: SERVER.connectionsMax,
     ofAddressMax: SERVER.connectionsOfAddressMax,
     idleMs: SERVER.keepAliveMs,
   });
-  const turnAway = openDoorkeeper({ coordinator, gate, surplus, clock });
+  const frontFor = (role: Role): Front => {
+    const own = openFront({ coordinator: role.coordinator, gate, surplus, log, clock });
+    return role.relaying === undefined ? own : openRelay({ ...role.relaying, own, gate, log });
+  };
+  let front = frontFor(first);
   server.on("clientError", refuseMalformed);
   const bound = await listen(server, host, port);
   server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
@@ -90,10 +99,15 @@ export async function openApi({ coordinator, host, port, certificate, allowedHos
   return {
     url: `${certificate === undefined ? "http" : "https"}://${bracketed(ownSide(host))}:${bound}`,
     port: bound,
+    takeRole(role) {
+      front.close();
+      ({ coordinator } = role);
+      front = frontFor(role);
+    },
     renew: (next) => (server as TlsServer).setSecureContext(secureContext(next)),
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      streams.closeAll();
+      front.close();
       server.closeIdleConnections();
       const force = clock.after(SERVER.closeMs, () => server.closeAllConnections());
       await closed;
@@ -137,11 +151,6 @@ function hostNames(host: string, port: number, allowed: readonly string[]): stri
   const own = isEvery(host) ? [] : [bracketed(host)];
   const local = ["127.0.0.1", "localhost", "[::1]", ...own].map((name) => `${name}:${port}`);
   return [...local, ...allowed.flatMap((name) => [name, `${name}:${port}`])].map((name) => name.toLowerCase());
-}
-
-/** The adapter could not make a request of it: an impossible path or Host. */
-function malformed(cause: unknown): Response {
-  return problem(new ClusterError("bad_request", "This is not a request that can be served.", { cause }));
 }
 
 /** Too slow, too large or not HTTP at all: answered by hand, because there is no request to answer. */

@@ -1,0 +1,129 @@
+/**
+ * Leadership by a lease of etcd: the key `leader` hangs on it, and is made in the very transaction that raises the epoch.
+ *
+ * E1. No recipe of a client library: a key that must not be there yet, in one transaction. Waiting for it to go is only a hint; the
+ *     transaction decides.
+ */
+import { z } from "zod";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import { EtcdFault, type Condition, type EtcdClient, type Operation } from "./etcd-client.ts";
+import { EtcdLease } from "./etcd-lease.ts";
+import { LEADER_URLS_MAX, TERM_S, type Leader, type Leadership, type Term } from "./leadership.ts";
+import type { Claim } from "./store.ts";
+
+/** Raises the epoch where these hold too, and does these as well, all in one step; undefined: one of them did not hold. */
+export type ClaimWith = (when: readonly Condition[], then: (epoch: number) => readonly Operation[]) => Promise<Claim | undefined>;
+
+export interface EtcdLeadershipParts {
+  readonly client: EtcdClient;
+  /** Of this cluster's keys. */
+  readonly prefix: string;
+  readonly claim: ClaimWith;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const RETRY_MS = 300;
+
+const LeaderValue = z.object({ node: z.string().max(64), epoch: z.int(), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
+
+export function openEtcdLeadership(parts: EtcdLeadershipParts): Leadership {
+  return new EtcdLeadership(parts);
+}
+
+class EtcdLeadership implements Leadership {
+  leader: Leader | undefined;
+  private readonly parts: EtcdLeadershipParts;
+  private readonly key: string;
+  private readonly listeners = new Set<(leader: Leader | undefined) => void>();
+  private readonly closed = new AbortController();
+  private readonly watching: Promise<void>;
+
+  constructor(parts: EtcdLeadershipParts) {
+    this.parts = parts;
+    this.key = `${parts.prefix}leader`;
+    this.watching = this.watch();
+  }
+
+  onLeader(listener: (leader: Leader | undefined) => void): { stop(): void } {
+    this.listeners.add(listener);
+    return { stop: () => this.listeners.delete(listener) };
+  }
+
+  async campaign(self: Omit<Leader, "epoch">, signal: AbortSignal): Promise<Term> {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const term = await this.tryOnce(self);
+        if (term !== undefined) return term;
+        await this.vacancy(signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof EtcdFault) || error.kind === "unauthorized") throw error;
+        this.parts.log.debug({ err: error }, "etcd gave no answer to a candidate");
+        await this.pause(RETRY_MS, signal);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed.abort();
+    await this.watching;
+  }
+
+  private async tryOnce(self: Omit<Leader, "epoch">): Promise<Term | undefined> {
+    const { entries } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` });
+    if (entries.length > 0) return undefined;
+    const lease = await EtcdLease.open(this.parts, TERM_S);
+    const leader = (epoch: number): Leader => ({ node: self.node, epoch, urls: self.urls.slice(0, LEADER_URLS_MAX) });
+    const put = (epoch: number): Operation[] => [{ put: this.key, value: JSON.stringify(leader(epoch)), lease: lease.id }];
+    let claim: Claim | undefined;
+    try {
+      claim = await this.parts.claim([{ key: this.key, exists: false }], put);
+    } finally {
+      // Also what may have happened unheard: then nobody leads until the lease is over, and it is over now.
+      if (claim === undefined) void lease.revoke();
+    }
+    return claim && { claim, over: lease.over, resign: () => lease.revoke() };
+  }
+
+  /** Resolves when the key seems to be gone; once in a while without that, because a hint can be lost. */
+  private async vacancy(signal: AbortSignal): Promise<void> {
+    if (this.leader === undefined) return this.pause(RETRY_MS, signal);
+    const gone = Promise.withResolvers<void>();
+    const listening = this.onLeader((leader) => leader === undefined && gone.resolve());
+    try {
+      await Promise.race([gone.promise, this.pause(TERM_S * 1_000, signal)]);
+    } finally {
+      listening.stop();
+    }
+  }
+
+  private pause(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.parts.clock.after(ms, resolve);
+      signal.addEventListener("abort", () => (timer.cancel(), reject(signal.reason as Error)), { once: true });
+    });
+  }
+
+  private async watch(): Promise<void> {
+    const { signal } = this.closed;
+    while (!signal.aborted) {
+      try {
+        const { entries, revision } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { signal });
+        this.noteLeader(entries[0]?.value);
+        for await (const changes of this.parts.client.watch(this.key, revision + 1, signal))
+          for (const { key, value } of changes) if (key === this.key) this.noteLeader(value);
+      } catch (error) {
+        if (!signal.aborted) this.parts.log.debug({ err: error }, "who leads cannot be heard; asking again");
+      }
+      await this.pause(RETRY_MS, signal).catch(() => undefined);
+    }
+  }
+
+  private noteLeader(value: Buffer | undefined): void {
+    this.leader = value === undefined ? undefined : LeaderValue.safeParse(JSON.parse(value.toString())).data;
+    for (const listener of this.listeners) listener(this.leader);
+  }
+}

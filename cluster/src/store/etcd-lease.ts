@@ -1,0 +1,77 @@
+/**
+ * A lease of etcd that is kept up for as long as this process can. What hangs on it goes when it does.
+ *
+ * E1. A renewal counts from when it was sent. MARGIN_MS before the lease can be over in etcd, it is over here: `over` aborts.
+ */
+import type { Clock, Timer } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import type { EtcdClient } from "./etcd-client.ts";
+
+export interface LeaseParts {
+  readonly client: EtcdClient;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Six renewals to a lease: with MARGIN_MS and the wait for an answer, two may be lost in a row. */
+const RENEWALS = 6;
+const MARGIN_MS = 500;
+
+export class EtcdLease {
+  readonly id: string;
+  /** Aborts, with the reason, when it is over or cannot be known to last. */
+  readonly over: AbortSignal;
+  private readonly parts: LeaseParts;
+  private readonly seconds: number;
+  private readonly ending = new AbortController();
+  private until: number;
+  private timer: Timer | undefined;
+  private renewing: Promise<void> | undefined;
+
+  static async open(parts: LeaseParts, seconds: number): Promise<EtcdLease> {
+    const askedAt = parts.clock.monotonic();
+    return new EtcdLease(parts, seconds, await parts.client.grant(seconds), askedAt);
+  }
+
+  private constructor(parts: LeaseParts, seconds: number, id: string, askedAt: number) {
+    [this.parts, this.seconds, this.id, this.over] = [parts, seconds, id, this.ending.signal];
+    this.until = askedAt + seconds * 1_000 - MARGIN_MS;
+    this.arm();
+  }
+
+  /** At once, for everybody; where etcd cannot be told, it ends there by itself. */
+  async revoke(): Promise<void> {
+    this.end("it was given back");
+    await this.renewing;
+    await this.parts.client.revoke(this.id).catch((error: unknown) => {
+      this.parts.log.debug({ err: error }, "a lease could not be given back; it ends by itself");
+    });
+  }
+
+  private arm(): void {
+    if (this.over.aborted) return;
+    const leftMs = this.until - this.parts.clock.monotonic();
+    if (leftMs <= 0) return this.end("it was not renewed in time");
+    this.timer = this.parts.clock.after(Math.min((this.seconds * 1_000) / RENEWALS, leftMs), () => {
+      this.renewing ??= this.renew().finally(() => (this.renewing = undefined));
+      this.arm();
+    });
+  }
+
+  private async renew(): Promise<void> {
+    const { client, clock, log } = this.parts;
+    const sentAt = clock.monotonic();
+    try {
+      const seconds = await client.renew(this.id, { timeoutMs: (this.seconds * 1_000) / 3 });
+      if (seconds === 0) return this.end("etcd has ended it");
+      this.until = Math.max(this.until, sentAt + seconds * 1_000 - MARGIN_MS);
+    } catch (error) {
+      log.debug({ err: error }, "a lease was not renewed");
+    }
+  }
+
+  private end(why: string): void {
+    this.timer?.cancel();
+    this.ending.abort(new Error(why));
+  }
+}
