@@ -370,6 +370,8 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
 
   async stop(): Promise<void> {}
 
+  async abandon(): Promise<void> {}
+
   private make(spec: TaskSpec, owner: string): TaskId {
     const id = taskId(this.tasks.size + 1);
     this.tasks.set(id, {

@@ -110,9 +110,9 @@ async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
 }
 
 /** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
-function enrolOwn({ config, keys }: Ground, { coordinator }: LeadRole): Promise<Enrolled> {
+function enrolOwn({ keys }: Ground, lead: LeadRole): Promise<Enrolled> {
   const isOther = (error: unknown): boolean => error instanceof ClusterError && error.code === "state_conflict";
-  return keys.withEach(({ publicKey }) => coordinator.enrol({ id: config.nodeId, publicKey }), isOther);
+  return keys.withEach(({ publicKey }) => lead.enrolOwn(publicKey), isOther);
 }
 
 /** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */

@@ -139,4 +139,6 @@ export interface Coordinator {
   addToken(row: ApiTokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;
+  /** Another one leads, or may: as a crash, but that this process goes on. Nothing more is said to anybody. */
+  abandon(): Promise<void>;
 }

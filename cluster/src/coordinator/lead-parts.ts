@@ -2,7 +2,7 @@
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { Bus, BusServer } from "../bus/bus.ts";
-import type { Store } from "../store/store.ts";
+import type { Claim, Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { Whois } from "../system/tailscale-whois.ts";
@@ -30,6 +30,8 @@ export interface LeadParts {
   /** The keys in that daemon's folder by which the cluster may know its node; none where it does no work. */
   readonly ownKeys?: readonly string[];
   readonly store: Store;
+  /** The store is claimed already, by whoever found that this coordinator leads. */
+  readonly claim?: Claim;
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
   readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected" | "onTrespass" | "onGuess">;

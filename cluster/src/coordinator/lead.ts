@@ -104,13 +104,17 @@ export class Lead implements Leading {
   /** In good order: the nodes go on with what they run, and find this coordinator's successor or their leases' end. */
   async stop(): Promise<void> {
     failpoint("stop.asked");
+    await this.abandon();
+    await this.letGoOn();
+    failpoint("stop.told");
+  }
+
+  async abandon(): Promise<void> {
     this.watch.stop();
     this.inbox.close();
     this.gate.stop();
     await this.backups?.stop();
     await this.turn.end();
-    await this.letGoOn();
-    failpoint("stop.told");
   }
 
   /** What is said is kept first, so that a successor keeps it too. */

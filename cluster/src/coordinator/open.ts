@@ -17,7 +17,7 @@ import { TaskDesk } from "./task-desk.ts";
 import { TokenDesk } from "./token-desk.ts";
 
 export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
-  const claim = await parts.store.claim();
+  const claim = parts.claim ?? (await parts.store.claim());
   failpoint("start.claimed");
   const lead = new Lead(parts, claim, await parts.store.load());
   checkOwnName(lead);
@@ -83,6 +83,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     guessed: (address) => lead.guessed(address, "too many wrong tokens"),
     addToken: (row) => tokens.add(row),
     stop: () => lead.stop(),
+    abandon: () => lead.abandon(),
   };
 }
 

@@ -103,6 +103,7 @@ export function openStandby(parts: StandbyParts): Coordinator {
     token: (hash) => new Tokens(store.present().tokens).find(hash, clock.wall()),
     guessed: () => undefined,
     stop: () => Promise.resolve(),
+    abandon: () => Promise.resolve(),
   };
 }
 

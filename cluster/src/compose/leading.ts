@@ -1,0 +1,82 @@
+/** Takes the lead over a store: the coordinator's own connection to the bus, and the coordinator. */
+import { openEnvelopes } from "../bus/envelopes.ts";
+import type { BusServer } from "../bus/bus.ts";
+import { connectNats } from "../bus/nats.ts";
+import { Rations } from "../bus/rations.ts";
+import { COORDINATOR } from "../bus/subjects.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { openCoordinator } from "../coordinator/open.ts";
+import type { Claim, Store } from "../store/store.ts";
+import { failpoint } from "../system/failpoint.ts";
+import { readSecret, writePrivateFile } from "../system/folders.ts";
+import { askWhois } from "../system/tailscale-whois.ts";
+import { Keyring } from "../trust/keyring.ts";
+import { signer } from "../trust/signature.ts";
+import { createToken, hashToken } from "../trust/token.ts";
+import { VERSION, type Ground } from "./ground.ts";
+import type { Shown } from "./stand.ts";
+
+export interface LeadingParts {
+  readonly store: Store;
+  readonly claim?: Claim;
+  readonly server: BusServer;
+  readonly shown: Shown;
+  readonly backups: string;
+  busUrls(): readonly string[];
+  apiUrls(): readonly string[];
+  /** Does it lead still? Where it does not, it leaves without a word to the nodes, which are another's. */
+  leads?(): boolean;
+  /** It cannot go on leading. */
+  broken(error: unknown): void;
+}
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+export async function takeLead(ground: Ground, parts: LeadingParts, open: (() => Promise<void>)[]): Promise<Coordinator> {
+  const { config, clock, log } = ground;
+  const { store, claim, server, shown, backups } = parts;
+  const { keys, authority, trust } = shown;
+  const keyring = new Keyring();
+  const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
+  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log, rations: new Rations(clock) });
+  open.push(() => bus.close());
+  const coordinator = await openCoordinator({
+    name: config.clusterName,
+    version: VERSION,
+    self: config.nodeId,
+    ...(config.roles.includes("worker") && { ownKeys: ground.keys.all().map(({ publicKey }) => publicKey) }),
+    store,
+    ...(claim !== undefined && { claim }),
+    bus,
+    busServer: server,
+    keyring,
+    coordinatorKey: keys.publicKey,
+    sign: signer(keys.seed),
+    authority,
+    busUrls: parts.busUrls(),
+    apiUrls: () => parts.apiUrls(),
+    joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
+    strategy: config.strategy,
+    retentionMs: config.retention.days * DAY_MS,
+    backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
+    clock,
+    random: Math.random,
+    log,
+    broken: (error) => parts.broken(error),
+  });
+  open.push(() => (parts.leads?.() === false ? coordinator.abandon() : coordinator.stop()));
+  await ensureAdminToken(ground, coordinator);
+  failpoint("start.leading");
+  return coordinator;
+}
+
+/** The local administrator's token: made at the first start, and again when its file or its record is gone. */
+async function ensureAdminToken({ folders, clock }: Ground, coordinator: Coordinator): Promise<void> {
+  const secret = await readSecret(folders.adminToken);
+  if (secret !== undefined && coordinator.token(hashToken(secret)) !== undefined) return;
+  const token = createToken();
+  await coordinator.addToken({ id: token.id, hash: token.hash, scope: "admin", name: "admin", user: "admin", createdAt: clock.wall() });
+  failpoint("start.token-committed");
+  await writePrivateFile(folders.adminToken, `${token.token}\n`);
+}
