@@ -86,7 +86,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
       coordinatorKey: COORDINATOR_KEY,
       sign: signAsCoordinator,
       authority: AUTHORITY,
-      busUrls: ["ram:"],
+      busUrls: () => ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
       retentionMs: 86_400_000,

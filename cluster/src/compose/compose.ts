@@ -13,7 +13,8 @@ import { claimHome } from "../system/home-claim.ts";
 import { OwnKey } from "../trust/own-key.ts";
 import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
-import { openLeadRole } from "./lead-role.ts";
+import { openControlRole } from "./control-role.ts";
+import { openLeadRole, type LeadRole } from "./lead-role.ts";
 import { openWorkRole } from "./work-role.ts";
 
 export interface DaemonOptions {
@@ -75,7 +76,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     for (let close = open.pop(); close !== undefined; close = open.pop()) await close();
   };
   try {
-    const lead = config.roles.includes("coordinator") ? await openLeadRole(ground, open) : undefined;
+    const lead = config.roles.includes("coordinator") ? await openCoordinatorRole(ground, open) : undefined;
     if (config.roles.includes("worker")) await openWorkRole(ground, lead, open);
     log.info({ node: config.nodeId, roles: config.roles, version: VERSION, data: path.basename(folders.data) }, "up");
     return {
@@ -94,4 +95,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     if (givenUp) return undefined;
     throw asFault(error);
   }
+}
+
+function openCoordinatorRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {
+  return ground.config.store.kind === "etcd" ? openControlRole(ground, open) : openLeadRole(ground, open);
 }

@@ -54,7 +54,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     coordinatorKey: keys.publicKey,
     sign: signer(keys.seed),
     authority,
-    busUrls: parts.busUrls(),
+    busUrls: () => parts.busUrls(),
     apiUrls: () => parts.apiUrls(),
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     strategy: config.strategy,

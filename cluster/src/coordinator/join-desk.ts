@@ -94,11 +94,15 @@ export class JoinDesk {
   /** For a node that knocks: it need not have been let in yet. */
   async session(id: NodeId, request: SessionRequest, proven?: Proven): Promise<Session> {
     const { parts, claim } = this.lead;
-    const { busUrls, coordinatorKey, clock, sign } = parts;
+    const { coordinatorKey, clock, sign } = parts;
     try {
       const state = await this.standingOf(id, request, proven);
       const { cluster, epoch } = claim;
-      return proveSession({ node: id, cluster, state, busUrls: [...busUrls], coordinatorKey, epoch, now: clock.wall() }, request, sign);
+      return proveSession(
+        { node: id, cluster, state, busUrls: [...parts.busUrls()], coordinatorKey, epoch, now: clock.wall() },
+        request,
+        sign,
+      );
     } catch (error) {
       if (!(error instanceof ClusterError)) throw error;
       const { code, detail, retryAfterMs } = error;

@@ -44,7 +44,7 @@ export interface LeadParts {
   /** Whom nodes know the coordinator's servers by; its pin goes into join codes. */
   readonly authority: { readonly certificate: string; readonly pin: string };
   /** Where workers find the bus. */
-  readonly busUrls: readonly string[];
+  busUrls(): readonly string[];
   /** Where other machines find the API, likeliest first; asked for when it listens. */
   apiUrls(): readonly string[];
   readonly joiners?: Joiners;

@@ -52,8 +52,7 @@ export class NodeDesk {
     failpoint("enrol.committed");
     await this.lead.gate.authorize();
     failpoint("enrol.authorized");
-    const { busUrls, coordinatorKey } = parts;
-    return { node: id, cluster: claim.cluster, busUrls: [...busUrls], coordinatorKey, epoch: claim.epoch };
+    return { node: id, cluster: claim.cluster, busUrls: [...parts.busUrls()], coordinatorKey: parts.coordinatorKey, epoch: claim.epoch };
   }
 
   patch(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor: string = SELF): Promise<Node> {

@@ -1,6 +1,8 @@
 /** The control nodes that are there: each tells the others where it is, for as long as it lives. */
 export interface ControlNode {
   readonly node: string;
+  /** By which the cluster may know its node; the leader lets that in, since whoever writes here has the coordinator's own key. */
+  readonly publicKey?: string;
   readonly version: string;
   /** Where its API is, likeliest first; at most ADDRESSES_MAX, as below. */
   readonly apiUrls: readonly string[];

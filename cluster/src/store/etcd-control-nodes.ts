@@ -8,6 +8,7 @@ const RETRY_MS = 500;
 const Urls = z.array(z.string().max(2_048)).max(ADDRESSES_MAX);
 const Value = z.object({
   node: z.string().max(64),
+  publicKey: z.string().max(128).optional(),
   version: z.string().max(64),
   apiUrls: Urls,
   busUrls: Urls,

@@ -7,32 +7,29 @@
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
-import { EtcdFault, type Condition, type EtcdClient, type Operation } from "./etcd-client.ts";
+import type { EtcdStore } from "./etcd.ts";
+import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 import { EtcdLease } from "./etcd-lease.ts";
 import { LEADER_URLS_MAX, TERM_S, type Leader, type Leadership, type Term } from "./leadership.ts";
-import type { Claim } from "./store.ts";
-
-/** Raises the epoch where these hold too, and does these as well, all in one step; undefined: one of them did not hold. */
-export type ClaimWith = (when: readonly Condition[], then: (epoch: number) => readonly Operation[]) => Promise<Claim | undefined>;
+import { StoreFenced } from "./store.ts";
 
 export interface EtcdLeadershipParts {
   readonly client: EtcdClient;
   /** Of this cluster's keys. */
   readonly prefix: string;
-  readonly claim: ClaimWith;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 const RETRY_MS = 300;
 
-const LeaderValue = z.object({ node: z.string().max(64), epoch: z.int(), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
+const LeaderValue = z.object({ node: z.string().max(64), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
 
-export function openEtcdLeadership(parts: EtcdLeadershipParts): Leadership {
+export function openEtcdLeadership(parts: EtcdLeadershipParts): Leadership<EtcdStore> {
   return new EtcdLeadership(parts);
 }
 
-class EtcdLeadership implements Leadership {
+class EtcdLeadership implements Leadership<EtcdStore> {
   leader: Leader | undefined;
   private readonly parts: EtcdLeadershipParts;
   private readonly key: string;
@@ -51,11 +48,11 @@ class EtcdLeadership implements Leadership {
     return { stop: () => this.listeners.delete(listener) };
   }
 
-  async campaign(self: Omit<Leader, "epoch">, signal: AbortSignal): Promise<Term> {
+  async campaign(self: Leader, store: EtcdStore, signal: AbortSignal): Promise<Term> {
     for (;;) {
       signal.throwIfAborted();
       try {
-        const term = await this.tryOnce(self);
+        const term = await this.tryOnce(self, store);
         if (term !== undefined) return term;
         await this.vacancy(signal);
       } catch (error) {
@@ -72,20 +69,20 @@ class EtcdLeadership implements Leadership {
     await this.watching;
   }
 
-  private async tryOnce(self: Omit<Leader, "epoch">): Promise<Term | undefined> {
+  private async tryOnce({ node, urls }: Leader, store: EtcdStore): Promise<Term | undefined> {
     const { entries } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` });
     if (entries.length > 0) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
-    const leader = (epoch: number): Leader => ({ node: self.node, epoch, urls: self.urls.slice(0, LEADER_URLS_MAX) });
-    const put = (epoch: number): Operation[] => [{ put: this.key, value: JSON.stringify(leader(epoch)), lease: lease.id }];
-    let claim: Claim | undefined;
+    const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
-      claim = await this.parts.claim([{ key: this.key, exists: false }], put);
-    } finally {
-      // Also what may have happened unheard: then nobody leads until the lease is over, and it is over now.
-      if (claim === undefined) void lease.revoke();
+      const claim = await store.claim({ when: [{ key: this.key, exists: false }], then: [{ put: this.key, value, lease: lease.id }] });
+      return { claim, over: lease.over, resign: () => lease.revoke() };
+    } catch (error) {
+      // Also where it may have been taken unheard: then nobody leads until the lease is over, and it is over now.
+      await lease.revoke();
+      if (error instanceof StoreFenced) return undefined;
+      throw error;
     }
-    return claim && { claim, over: lease.over, resign: () => lease.revoke() };
   }
 
   /** Resolves when the key seems to be gone; once in a while without that, because a hint can be lost. */

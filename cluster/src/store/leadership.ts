@@ -8,12 +8,11 @@
  *     Where that clock stood still, as in a sleep, L1 alone holds.
  * L3. A term that is resigned is over at once for everybody, one whose holder is dead or hangs after TERM_S.
  */
-import type { Claim } from "./store.ts";
+import type { Claim, Store } from "./store.ts";
 
 /** What others are told of the one that leads. */
 export interface Leader {
   readonly node: string;
-  readonly epoch: number;
   /** Where its API is, likeliest first; at most LEADER_URLS_MAX. */
   readonly urls: readonly string[];
 }
@@ -26,9 +25,10 @@ export interface Term {
   resign(): Promise<void>;
 }
 
-export interface Leadership {
-  /** Stands by until nobody leads, and leads. Rejects with the signal's reason, and with what the store cannot get over. */
-  campaign(self: Omit<Leader, "epoch">, signal: AbortSignal): Promise<Term>;
+/** `S`: the stores that it can have claimed. */
+export interface Leadership<S extends Store = Store> {
+  /** Stands by until nobody leads, claims the store, and leads. Rejects with the signal's reason, and with what the store cannot get over. */
+  campaign(self: Leader, store: S, signal: AbortSignal): Promise<Term>;
   /** As far as is known here. */
   readonly leader: Leader | undefined;
   onLeader(listener: (leader: Leader | undefined) => void): { stop(): void };

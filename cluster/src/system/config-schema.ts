@@ -89,6 +89,35 @@ export const ConfigSchema = z
         ),
       })
       .prefault({}),
+    store: z
+      .strictObject({
+        kind: field(
+          z.enum(["sqlite", "etcd"]).default("sqlite"),
+          "OPENCLAW_CLUSTER_STORE",
+          "Where the coordinator keeps its tasks: sqlite (a file of this machine's) or etcd (shared by the control nodes). `promote` and `store migrate` change it.",
+        ),
+        endpoints: field(
+          z
+            .array(address(/^https?$/))
+            .max(16)
+            .default([]),
+          "OPENCLAW_CLUSTER_ETCD_ENDPOINTS",
+          "Addresses of an etcd that runs already. Unless said, a control node runs a member of its own.",
+        ),
+        caFile: field(Path.optional(), "OPENCLAW_CLUSTER_ETCD_CA_FILE", "File with the certificate of that etcd's authority."),
+        certFile: field(Path.optional(), "OPENCLAW_CLUSTER_ETCD_CERT_FILE", "File with the certificate that it wants to see of a client."),
+        keyFile: field(Path.optional(), "OPENCLAW_CLUSTER_ETCD_KEY_FILE", "File with that certificate's key."),
+        prefix: field(
+          z
+            .string()
+            .regex(/^[a-zA-Z0-9._-]+(\/[a-zA-Z0-9._-]+)*\/$/, "letters, digits, . _ - and /, with a / at the end")
+            .max(128)
+            .default("openclaw-cluster/"),
+          "OPENCLAW_CLUSTER_ETCD_PREFIX",
+          "What the names of this cluster's keys begin with there; clusters that share an etcd need one each.",
+        ),
+      })
+      .prefault({}),
     join: z
       .strictObject({
         tailscaleLogin: field(

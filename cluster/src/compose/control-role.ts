@@ -1,0 +1,109 @@
+/** Opens what a control node needs that shares its store with others: the store's client and reader, nats-server, the API, and the tries to lead. */
+import type { Role } from "../api/api.ts";
+import { openStandby } from "../coordinator/standby.ts";
+import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
+import { openEtcdLeadership } from "../store/etcd-leadership.ts";
+import { openEtcdReader, type EtcdReader } from "../store/etcd-reader.ts";
+import { openEtcdStore } from "../store/etcd.ts";
+import type { ControlNodes } from "../store/control-nodes.ts";
+import type { Leadership } from "../store/leadership.ts";
+import { VERSION, type Ground } from "./ground.ts";
+import { copyIdentity } from "./identity.ts";
+import { apiUrlsAt, showApi, type LeadRole } from "./lead-role.ts";
+import { takeLead } from "./leading.ts";
+import { findListeningPlace } from "./listening-place.ts";
+import { MemberGate } from "./member-gate.ts";
+import { OwnPlace } from "./own-place.ts";
+import { Whereabouts } from "./whereabouts.ts";
+import { backupFolder } from "./restore.ts";
+import { openEtcdFor } from "./shared-etcd.ts";
+import { SharedLead, type Elected, type Led } from "./shared-lead.ts";
+import { openCertificates, openNatsServer, urlsAt, type Shown } from "./stand.ts";
+
+type Open = (() => Promise<void>)[];
+
+export async function openControlRole(ground: Ground, open: Open): Promise<LeadRole> {
+  const { config, folders, clock, log } = ground;
+  const place = await findListeningPlace({ ...ground, host: config.api.host });
+  const shown = await openCertificates(ground, place);
+  const backups = backupFolder(config, folders);
+  await copyIdentity(folders, backups);
+  const client = await openEtcdFor(ground, shown, open);
+  const shared = { client, prefix: config.store.prefix, clock, log };
+  const reader = await openEtcdReader(shared);
+  open.push(() => reader.close());
+  const server = await openNatsServer(ground, place, shown);
+  open.push(() => server.stop());
+  const leadership = openEtcdLeadership(shared);
+  open.push(() => leadership.close());
+
+  const apiUrls: string[] = [];
+  const busUrls = urlsAt(place, server.url);
+  const standby = standbyRole(ground, { shown, reader, leadership });
+  const api = await showApi(ground, { place, shown, server, role: standby }, open);
+  apiUrls.push(...apiUrlsAt(place, api));
+  const own = () => ({ node: config.nodeId, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls, routeUrls: [] });
+  const controlNodes = openEtcdControlNodes({ ...shared, self: own });
+  open.push(() => controlNodes.close());
+  const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
+  open.push(async () => gate.close());
+  const ownPlace = { node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log };
+  const admission = new OwnPlace({ ...ownPlace, busUrls: () => allBusUrls(controlNodes, busUrls) });
+
+  const begin = async ({ term, store }: Elected, broken: (error: unknown) => void): Promise<Led> => {
+    const opened: Open = [() => store.close()];
+    let leads = true;
+    const end = async (still: boolean): Promise<void> => {
+      leads = still;
+      admission.left();
+      for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
+      gate.resume();
+    };
+    gate.rest();
+    try {
+      const parts = { store, claim: term.claim, server, shown, backups, broken, leads: () => leads };
+      const urls = { apiUrls: () => apiUrls, busUrls: () => allBusUrls(controlNodes, busUrls) };
+      const coordinator = await takeLead(ground, { ...parts, ...urls }, opened);
+      admission.leads(coordinator, controlNodes);
+      return { role: { coordinator }, end };
+    } catch (error) {
+      await end(false);
+      throw error;
+    }
+  };
+  const lead = new SharedLead({
+    clock,
+    log,
+    campaign: async (signal) => {
+      const store = await openEtcdStore(shared);
+      return { store, term: await leadership.campaign({ node: config.nodeId, urls: apiUrls }, store, signal) };
+    },
+    begin,
+    takeRole: (role) => api.takeRole(role),
+    standby,
+  });
+  open.push(() => lead.close());
+  return { apiUrl: api.url, trust: shown.trust, enrolOwn: (publicKey) => admission.enrol(publicKey) };
+}
+
+interface StandbyParts {
+  readonly shown: Shown;
+  readonly reader: EtcdReader;
+  readonly leadership: Leadership<never>;
+}
+
+function standbyRole({ config, clock }: Ground, { shown, reader, leadership }: StandbyParts): Role {
+  const leader = (): string | undefined => leadership.leader?.node;
+  const { keys, trust } = shown;
+  const about = { name: config.clusterName, version: VERSION, self: config.nodeId, coordinatorKey: keys.publicKey };
+  const whereabouts = new Whereabouts(leadership, config.nodeId);
+  return {
+    coordinator: openStandby({ ...about, store: reader, clock, leader }),
+    relaying: { leader: () => whereabouts.present, freshness: () => reader.freshness(), trust },
+  };
+}
+
+/** Own ones first. */
+function allBusUrls({ all }: ControlNodes, own: readonly string[]): readonly string[] {
+  return [...new Set([...own, ...all.flatMap(({ busUrls }) => busUrls)])];
+}

@@ -1,0 +1,61 @@
+/**
+ * Who may come onto this machine's nats-server while another one leads: whom that one has let in, as the store tells.
+ *
+ * M1. While this machine leads, its coordinator says so itself, sooner than the store's reader could.
+ */
+import type { NatsServer } from "../bus/nats-server.ts";
+import { BusGate } from "../coordinator/bus-gate.ts";
+import { Registry } from "../coordinator/registry.ts";
+import type { EtcdReader } from "../store/etcd-reader.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+
+export interface MemberGateParts {
+  readonly reader: EtcdReader;
+  readonly server: NatsServer;
+  readonly coordinatorKey: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class MemberGate {
+  private readonly parts: MemberGateParts;
+  private readonly gate: BusGate;
+  private readonly listening: { stop(): void };
+  private resting = false;
+
+  constructor(parts: MemberGateParts) {
+    this.parts = parts;
+    const { reader, server, coordinatorKey, clock, log } = parts;
+    const registry = (): Registry => new Registry(reader.present().nodes, coordinatorKey);
+    // It keeps no streams and believes nobody: that is the leader's.
+    const others = { keyring: { set: () => undefined }, bus: { keepFor: () => Promise.resolve() } };
+    this.gate = new BusGate({ ...others, busServer: server, clock, log }, { all: () => registry().all(), twins: () => registry().twins() });
+    this.listening = reader.onChange(({ nodes = [], nodesRemoved = [] }) => {
+      if (nodes.length > 0 || nodesRemoved.length > 0) this.authorize();
+    });
+    this.authorize();
+  }
+
+  /** M1. */
+  rest(): void {
+    this.resting = true;
+  }
+
+  resume(): void {
+    this.resting = false;
+    this.authorize();
+  }
+
+  close(): void {
+    this.listening.stop();
+    this.gate.stop();
+  }
+
+  private authorize(): void {
+    if (this.resting) return;
+    this.gate.authorize().catch((error: unknown) => {
+      this.parts.log.warn({ err: error }, "nats-server has not taken who may come in; it is told again");
+    });
+  }
+}

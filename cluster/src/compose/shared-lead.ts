@@ -1,0 +1,99 @@
+/**
+ * A control node that shares its store with others: one of them leads at a time, the rest stand by, ready to.
+ *
+ * H1. The API, nats-server and the list of control nodes are there all the time; a coordinator, and its connection to the bus, only
+ *     while this machine leads.
+ * H2. A lead that is lost is left without a word (Coordinator.abandon) before the next try. One that is handed over says goodbye,
+ *     commits, and is resigned last.
+ * H3. Whatever ends a term but a stop of the daemon, ends the term and not the process: what runs on this machine goes on.
+ */
+import type { Role } from "../api/api.ts";
+import type { Term } from "../store/leadership.ts";
+import type { Store } from "../store/store.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+
+/** After a term that ended with a fault, so that a machine that cannot lead leaves it to another. */
+const AGAIN_MS = 2_000;
+
+/** A term, and the store that was claimed for it. */
+export interface Elected {
+  readonly term: Term;
+  readonly store: Store;
+}
+
+export interface Led {
+  readonly role: Role;
+  /** `leads`: it does still, and may say goodbye. */
+  end(leads: boolean): Promise<void>;
+}
+
+export interface SharedLeadParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Resolves when this machine leads. */
+  campaign(signal: AbortSignal): Promise<Elected>;
+  /** Resolves when requests can be answered. */
+  begin(elected: Elected, broken: (error: unknown) => void): Promise<Led>;
+  /** Whoever answers from now on. */
+  takeRole(role: Role): void;
+  readonly standby: Role;
+}
+
+export class SharedLead {
+  private readonly parts: SharedLeadParts;
+  private readonly leaving = new AbortController();
+  private readonly running: Promise<void>;
+
+  constructor(parts: SharedLeadParts) {
+    this.parts = parts;
+    this.running = this.run();
+  }
+
+  /** In good order: the next one leads within a moment. */
+  async close(): Promise<void> {
+    this.leaving.abort(new Error("this control node stops"));
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    const { campaign, clock, log } = this.parts;
+    const { signal } = this.leaving;
+    while (!signal.aborted) {
+      try {
+        await this.serve(await campaign(signal));
+      } catch (error) {
+        if (signal.aborted) return;
+        log.error({ err: error }, "this control node could not lead; it stands by");
+        await pause(clock, AGAIN_MS, signal);
+      }
+    }
+  }
+
+  private async serve({ term, store }: Elected): Promise<void> {
+    const { takeRole, standby, log } = this.parts;
+    const broken = Promise.withResolvers<unknown>();
+    const over = Promise.withResolvers<void>();
+    term.over.addEventListener("abort", () => over.resolve(), { once: true });
+    this.leaving.signal.addEventListener("abort", () => over.resolve(), { once: true });
+    const lead = await this.parts.begin({ term, store }, broken.resolve).catch(async (error: unknown) => {
+      await term.resign();
+      throw error;
+    });
+    takeRole(lead.role);
+    log.info({ epoch: term.claim.epoch }, "this control node leads");
+    const fault = await Promise.race([over.promise, broken.promise]);
+    const leads = fault === undefined && !term.over.aborted;
+    takeRole(standby);
+    await lead.end(leads);
+    await term.resign();
+    if (fault !== undefined) throw fault;
+  }
+}
+
+function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.after(ms, resolve);
+    signal.addEventListener("abort", () => (timer.cancel(), resolve()), { once: true });
+  });
+}
