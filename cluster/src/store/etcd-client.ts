@@ -25,7 +25,8 @@ export type Operation =
   | { readonly deletePrefix: string }
   /** From `from` to before `to`. */
   | { readonly deleteRange: readonly [from: string, to: string] }
-  | { readonly get: string };
+  /** As it was at `revision`. `local`: as for a range; a transaction in which every operation says so needs no quorum. */
+  | { readonly get: string; readonly revision?: number; readonly local?: true };
 
 export interface Transaction {
   /** All of them must hold. */

@@ -142,7 +142,12 @@ function requestOf(operation: Operation): unknown {
     const { put, value, lease } = operation;
     return { request_put: { key: base64(put), value: base64(value), ...(lease !== undefined && { lease }) } };
   }
-  if ("get" in operation) return { request_range: { key: base64(operation.get) } };
+  if ("get" in operation) {
+    const { get, revision, local } = operation;
+    return {
+      request_range: { key: base64(get), ...(revision !== undefined && { revision }), ...(local === true && { serializable: true }) },
+    };
+  }
   if ("delete" in operation) return { request_delete_range: { key: base64(operation.delete) } };
   const [from, to] = "deletePrefix" in operation ? [operation.deletePrefix, afterPrefix(operation.deletePrefix)] : operation.deleteRange;
   return { request_delete_range: { key: base64(from), range_end: base64(to) } };

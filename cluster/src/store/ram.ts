@@ -4,8 +4,9 @@ import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
-import { isDead, isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { EMPTY_CHAIN, type ChainHead } from "../trust/audit-chain.ts";
+import { fits } from "./list-filter.ts";
 import {
   StoreFenced,
   type Batch,
@@ -130,19 +131,6 @@ class RamStore implements Store {
   private descending(): TaskRecord[] {
     return [...this.tasks.values()].sort((a, b) => b.key - a.key);
   }
-}
-
-function fits(task: TaskRecord, { states, kind, node, label, name, user, owner, dead }: ListFilter): boolean {
-  return (
-    (dead !== true || isDead(task)) &&
-    (states === undefined || states.includes(task.state)) &&
-    (kind === undefined || task.spec.kind === kind) &&
-    (node === undefined || nodeOf(task) === node) &&
-    (label === undefined || task.spec.labels?.[label[0]] === label[1]) &&
-    (name === undefined || task.spec.name === name) &&
-    (user === undefined || task.spec.user === user) &&
-    (owner === undefined || task.owner === owner)
-  );
 }
 
 function headOf(entries: readonly AuditEntry[]): ChainHead {

@@ -1,0 +1,163 @@
+/**
+ * Folding: what the log says is moved to where it is read from, and the log is shortened. It runs beside commits, and a task that
+ * changed many times since the last fold is written once.
+ *
+ * F1. The head moves, and the log goes, in one last transaction; until then the log still says all of it, so that a fold may end
+ *     anywhere and begin anew.
+ * F2. Each transaction compares the epoch and the head that the fold began under, and a fold that follows one that failed begins
+ *     by writing the head anew: so what a failed or earlier one has sent and etcd takes late changes nothing.
+ * F3. No transaction has one key twice, and none depends on another of the same fold.
+ */
+import { isDead, isTerminal } from "../core/task.ts";
+import { randomId } from "../system/random-id.ts";
+import { OPERATIONS_MAX, type Condition, type Operation } from "./etcd-client.ts";
+import { encodeDone, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
+import type { Image, PendingTask } from "./etcd-image.ts";
+import { submitHash, type Keys } from "./etcd-keys.ts";
+import { fenced, seated, type Seat } from "./etcd-log.ts";
+import { transact, type Place } from "./etcd-place.ts";
+
+const IN_FLIGHT_MAX = 4;
+/** Smaller than etcd takes: a commit waits behind it for as long as it is written. */
+const FOLD_BYTES_MAX = 256 * 1_024;
+/** Around each operation. */
+const FRAMING_BYTES = 32;
+
+/** Where a head is compared it must be the very one: an absent one is that of a store that was never claimed. */
+export function headIs({ keys }: Place, head: Head): Condition {
+  return { key: keys.head, value: toJson(head) };
+}
+
+export const newStamp = (): string => randomId();
+
+/** `safeSeq`: what was made after it has left nothing of a fold that failed. Resolves with the new head and its revision. */
+export async function fold(
+  place: Place,
+  seat: Seat,
+  image: Image,
+  safeSeq: number,
+): Promise<{ head: Head; revision: number; operations: number }> {
+  const { keys } = place;
+  const when = [seated(place, seat), headIs(place, image.head)];
+  // All of it is taken now; what is committed from here on is the next fold's.
+  const head = headOf(image);
+  const operations = [...operationsOf(image, keys, safeSeq)];
+  const requests = pack(operations);
+  let sent = 0;
+  const send = async (): Promise<void> => {
+    while (sent < requests.length) {
+      const then = requests[sent++] as Operation[];
+      const { held } = await transact(place, { when, then });
+      if (!held) throw fenced(seat);
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: IN_FLIGHT_MAX }, send));
+  const failure = ends.find((end) => end.status === "rejected");
+  if (failure !== undefined) throw failure.reason;
+  const revision = await moveHead(place, seat, when, head);
+  return { head, revision, operations: operations.length };
+}
+
+/** F2: the same head under another stamp. */
+export async function restamp(place: Place, seat: Seat, head: Head): Promise<Head> {
+  const fresh = { ...head, stamp: newStamp() };
+  await writeHead(place, seat, [seated(place, seat), headIs(place, head)], fresh, []);
+  return fresh;
+}
+
+/** Puts the head, with more. An earlier try that was taken without an answer counts. */
+export async function writeHead(
+  place: Place,
+  seat: Seat,
+  when: readonly Condition[],
+  head: Head,
+  more: readonly Operation[],
+): Promise<number> {
+  const { keys } = place;
+  const value = toJson(head);
+  const answer = await transact(place, {
+    when,
+    then: [{ put: keys.head, value }, ...more],
+    otherwise: [{ get: keys.epoch }, { get: keys.head }],
+  });
+  const [epoch, there] = answer.found;
+  if (!answer.held && !(epoch?.value.toString() === seat.mark && there?.value.toString() === value)) throw fenced(seat);
+  return answer.revision;
+}
+
+function moveHead(place: Place, seat: Seat, when: readonly Condition[], head: Head): Promise<number> {
+  const { keys } = place;
+  return writeHead(place, seat, when, head, [
+    { deleteRange: [keys.log, keys.entry(head.applied + 1)] },
+    { deleteRange: [keys.folder("part"), keys.partsFrom(head.applied + 1)] },
+  ]);
+}
+
+function headOf(image: Image): Head {
+  return { applied: image.seq, counts: image.counts(), lastKey: image.lastKey, audit: image.auditHead, stamp: newStamp() };
+}
+
+function* operationsOf(image: Image, keys: Keys, safeSeq: number): Generator<Operation> {
+  for (const pending of image.tasks.values()) yield* taskOperations(pending, keys, safeSeq);
+  for (const [task, its] of image.attempts)
+    for (const { attempt } of its.values()) yield { put: keys.attempt(task, attempt.n), value: toJson(attempt) };
+  for (const { key } of image.submits.values()) {
+    const hash = submitHash(key.owner, key.key);
+    yield { put: keys.submit(hash), value: toJson(key) };
+    yield { put: keys.asked(key.at, hash), value: "" };
+  }
+  for (const id of image.nodesChanged.keys()) yield written(keys.node(id), image.nodes.get(id));
+  for (const id of image.tokensChanged.keys()) yield written(keys.token(id), image.tokens.get(id));
+  for (const { entry } of image.entries) yield { put: keys.audit(entry.seq), value: toJson(entry) };
+}
+
+function* taskOperations({ task, createdSeq, wasOver, endedBefore }: PendingTask, keys: Keys, safeSeq: number): Generator<Operation> {
+  const { key, endedAt, spec } = task;
+  const isOver = isTerminal(task.state);
+  // Nothing can be there of a task that was made since.
+  const isNew = createdSeq !== undefined && createdSeq > safeSeq;
+  if (createdSeq !== undefined) yield { put: keys.spec(key), value: toJson(spec) };
+  for (const at of new Set(endedBefore)) if (!isOver || at !== endedAt) yield { delete: keys.ended(at, key) };
+  if (!isOver) {
+    yield { put: keys.live(key), value: toJson(unspecified(task)) };
+    if (wasOver) yield* [keys.done(key), keys.outcome(key), keys.dead(key)].map((its) => ({ delete: its }));
+    return;
+  }
+  if (!isNew) yield { delete: keys.live(key) };
+  const { row, outcome } = encodeDone(task);
+  yield { put: keys.done(key), value: row };
+  if (outcome !== undefined) yield { put: keys.outcome(key), value: outcome };
+  else if (wasOver) yield { delete: keys.outcome(key) };
+  if (isDead(task)) yield { put: keys.dead(key), value: "" };
+  else if (wasOver) yield { delete: keys.dead(key) };
+  if (endedAt === undefined) return;
+  const ending: Ending = { state: task.state, ...(isDead(task) && { dead: true }), ...(outcome !== undefined && { apart: true }) };
+  yield { put: keys.ended(endedAt, key), value: toJson(ending) };
+}
+
+function written(key: string, row: unknown): Operation {
+  return row === undefined ? { delete: key } : { put: key, value: toJson(row) };
+}
+
+/** As many as one transaction takes. A single one may be larger than FOLD_BYTES_MAX, and goes alone. */
+function pack(operations: readonly Operation[]): Operation[][] {
+  const requests: Operation[][] = [];
+  let bytes = Infinity;
+  for (const operation of operations) {
+    const its = bytesOf(operation);
+    const last = requests.at(-1);
+    if (last === undefined || last.length >= OPERATIONS_MAX || bytes + its > FOLD_BYTES_MAX) {
+      requests.push([operation]);
+      bytes = its;
+    } else {
+      last.push(operation);
+      bytes += its;
+    }
+  }
+  return requests;
+}
+
+function bytesOf(operation: Operation): number {
+  if (!("put" in operation)) return FRAMING_BYTES * 2;
+  return operation.put.length + Buffer.byteLength(operation.value) + FRAMING_BYTES;
+}
