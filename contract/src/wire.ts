@@ -38,8 +38,11 @@ function isCount(value: unknown): value is number {
 /** coordinator → worker, in arrays. `submitter`: so that the node can decide for whom it works. */
 export const Offer = AttemptRef.extend({ spec: TaskSpec, submitter: Submitter.optional() });
 export type Offer = z.infer<typeof Offer>;
-/** `boot`: for which life of the node's daemon they are; another one takes none of them. Answered with nothing: they have arrived. */
-export const Offers = z.object({ epoch: z.int(), boot: z.int(), offers: z.array(Offer) });
+/**
+ * `boot`: for which life of the node's daemon they are; another one takes none of them. `heard`: the newest heartbeat of that life
+ * that was heard before they were made; they renew leases as its answer does. Answered with nothing: they have arrived.
+ */
+export const Offers = z.object({ epoch: z.int(), boot: z.int(), heard: z.int().optional(), offers: z.array(Offer) });
 export type Offers = z.infer<typeof Offers>;
 
 /**

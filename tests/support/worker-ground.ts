@@ -86,6 +86,14 @@ class Puppet implements Executor {
   }
 }
 
+interface Offering {
+  readonly n: number;
+  readonly attempt?: number;
+  readonly epoch?: number;
+  readonly spec?: unknown;
+  readonly submitter?: unknown;
+}
+
 export class WorkerGround {
   readonly clock = new HandClock();
   readonly folder = mkdtempSync(path.join(tmpdir(), "ocx-worker-"));
@@ -167,13 +175,18 @@ export class WorkerGround {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  offer(...offers: { n: number; attempt?: number; epoch?: number; spec?: unknown; submitter?: unknown }[]): void {
+  offer(...offers: Offering[]): void {
+    this.offerHaving(undefined, ...offers);
+  }
+
+  /** By a coordinator that has heard that heartbeat. */
+  offerHaving(heard: Heartbeat | undefined, ...offers: Offering[]): void {
     const epoch = offers.at(-1)?.epoch ?? 1;
     const body = offers.map(
       ({ n, attempt, epoch: its, spec = { kind: "echo", input: { value: n } }, submitter }) =>
         ({ ...ref(n, attempt, its), spec, ...(submitter !== undefined && { submitter }) }) as Offer,
     );
-    this.coordinator.publish(offersTo(NODE), { epoch, boot: this.boot, offers: body });
+    this.coordinator.publish(offersTo(NODE), { epoch, boot: this.boot, heard: heard?.n, offers: body });
   }
 
   control(control: Control): void {

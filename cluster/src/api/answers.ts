@@ -3,6 +3,7 @@
  * objects are built once and never changed, because they are part of the hot path.
  */
 import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
+import { StoreBroken, StoreFenced } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
 
 /** Nothing here is a page: nothing may be loaded, framed, sniffed or kept. */
@@ -49,6 +50,9 @@ export function asClusterError(thrown: unknown, log: Log): ClusterError {
     if (thrown.code === "internal") log.error({ err: thrown }, "a request failed by a fault of ours");
     return thrown;
   }
+  // It is about to end, or another leads; who asks again finds the next one (a read changes nothing, and the turn has its own words).
+  if (thrown instanceof StoreBroken || thrown instanceof StoreFenced)
+    return new ClusterError("unavailable", "The coordinator has lost its store; it ends, and the next one goes on.", { cause: thrown });
   log.error({ err: thrown }, "a request failed by a fault of ours");
   return new ClusterError("internal", "The coordinator met a fault of its own; its log has the cause.", { cause: thrown });
 }

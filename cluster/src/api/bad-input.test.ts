@@ -5,6 +5,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startApi, type Answered, type Question, type TestApi } from "../../../tests/support/api-server.ts";
+import { StoreBroken, StoreFenced } from "../store/store.ts";
 
 let api: TestApi;
 const logged: string[] = [];
@@ -191,6 +192,20 @@ test("HEAD of a stream opens none", async () => {
   expect((await api.ask({ method: "HEAD", path: "/api/v1/events" })).status).toBe(405);
   expect(api.coordinator.listening).toBe(0);
 });
+
+test.each([new StoreBroken("the disk is gone"), new StoreFenced("epoch 3 is not the newest one")])(
+  "a store that is lost passes by itself: %s",
+  async (fault) => {
+    const own = await startApi();
+    own.coordinator.fault = fault;
+    expect(refusal(await own.ask({ path: "/api/v1/cluster" }))).toEqual({
+      status: 503,
+      code: "unavailable",
+      detail: saying("lost its store"),
+    });
+    await own.close();
+  },
+);
 
 test("a fault of ours is told to the log, not to the caller", async () => {
   const own = await startApi({ log: pino({}, { write: (line: string) => void logged.push(line) }) });

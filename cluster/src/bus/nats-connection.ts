@@ -3,7 +3,7 @@
  *
  * K1. Once open it never ends by itself: it reconnects until `close`, also when the server refuses the key, because a
  *     restarted coordinator may not have told its server of this node yet.
- * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment. A
+ * K2. Reconnecting waits 250 ms at first and 1 s at most, with jitter, so that a cluster does not return in one moment. A
  *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
  * K3. With tls:// nothing is said before the server has shown a certificate of the authority that is trusted, and none other.
  */
@@ -52,7 +52,7 @@ const FIRST_CONNECT_MS = 10_000;
 /** A server that was started a moment ago answers within this; then the waits grow. */
 const FIRST_RETRY_MS = 20;
 const RECONNECT_MS = 250;
-const RECONNECT_MS_MAX = 2_000;
+const RECONNECT_MS_MAX = 1_000;
 const DIAL_MS_MAX = 3_000;
 /**
  * With four unanswered pings a half-open link is noticed after 6 to 7.5 s; DESIGN §6 promises 8. Not sooner: a ping waits

@@ -33,7 +33,7 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   const rebooted = entry.boot !== undefined && !sameLife;
   const before = entry.liveness;
   state.registry.enterLife(entry, beat.boot);
-  entry.said = beat.n;
+  entry.heard = entry.said = beat.n;
   entry.seenAt = state.clock.monotonic();
   entry.seenWall = state.clock.wall();
   entry.closed = false;
@@ -91,7 +91,7 @@ function reconcile(
     if (neverStarted && !rebooted && beat.goodbye === undefined) {
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
-      if ((agoMs < 0 || agoMs >= REOFFER_MS) && !state.outgoing.isUnderWay(task)) state.outgoing.offer(task, entry.boot);
+      if ((agoMs < 0 || agoMs >= REOFFER_MS) && !state.outgoing.isUnderWay(task)) state.outgoing.offer(task, entry);
     } else if (neverStarted && beat.goodbye !== undefined) {
       state.ledger.write(task, interrupt(task, now, true, beat.goodbye === "asleep" ? "sleep" : "shutdown"));
     } else {

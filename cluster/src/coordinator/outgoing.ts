@@ -14,6 +14,7 @@ import { isTerminal, submitterOf } from "../core/task.ts";
 import { failpoint, failpointOnceSent } from "../system/failpoint.ts";
 import type { Feed } from "./feed.ts";
 import type { Written } from "./ledger.ts";
+import type { NodeEntry } from "./registry.ts";
 
 /** Offers of one message; 256 was measured to be as fast as more. */
 const OFFERS_MAX = 256;
@@ -34,7 +35,7 @@ interface Waiter {
 }
 
 interface OffersToLife {
-  readonly boot: number;
+  readonly life: Pick<Offers, "boot" | "heard">;
   readonly offers: Offer[];
 }
 
@@ -55,14 +56,14 @@ export class Outgoing {
   }
 
   /** To the node that holds its lease, in the life that it is known to be in. */
-  offer(task: TaskRecord, boot: number | undefined): void {
+  offer(task: TaskRecord, { boot, heard }: Pick<NodeEntry, "boot" | "heard">): void {
     const { key, attempt, lease, spec } = task;
     if (lease === undefined || boot === undefined) return;
     const lives = this.offers.get(lease.node);
     const last = lives?.at(-1);
     const offer = { task: taskId(key), attempt, epoch: lease.epoch, spec, submitter: submitterOf(task) };
-    if (last?.boot === boot) last.offers.push(offer);
-    else append(this.offers, lease.node, { boot, offers: [offer] });
+    if (last?.life.boot === boot) last.offers.push(offer);
+    else append(this.offers, lease.node, { life: { boot, heard }, offers: [offer] });
   }
 
   /** Is its offer known to be still on its way? On a slow line that takes a while, and a second one behind it would make it worse. */
@@ -109,7 +110,7 @@ export class Outgoing {
     }
     if (this.offers.size > 0) failpoint("place.committed");
     if (this.cancels.size > 0) failpoint("cancel.committed");
-    for (const [node, lives] of this.offers) for (const life of lives) this.sendOffers(node, life);
+    for (const [node, lives] of this.offers) for (const one of lives) this.sendOffers(node, one);
     if (this.offers.size > 0) failpointOnceSent("place.offered");
     for (const [node, attempts] of this.cancels) {
       for (let at = 0; at < attempts.length; at += CANCELS_MAX)
@@ -136,12 +137,12 @@ export class Outgoing {
     if (waiting?.delete(waiter) === true && waiting.size === 0) this.waiters.delete(key);
   }
 
-  private sendOffers(node: NodeId, { boot, offers }: OffersToLife): void {
+  private sendOffers(node: NodeId, { life, offers }: OffersToLife): void {
     let part: Offer[] = [];
     let bytes = 0;
     let inputs = 0;
     const send = (): void => {
-      const message = { epoch: this.epoch, boot, offers: part };
+      const message = { epoch: this.epoch, ...life, offers: part };
       if (inputs < ANSWERED_BYTES) this.bus.publish(offersTo(node), message);
       else void this.deliver(node, message);
     };

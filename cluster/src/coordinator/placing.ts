@@ -15,10 +15,10 @@ export function placeQueued(state: State): boolean {
   for (const { key, placement } of decisions) {
     const task = ledger.get(key);
     if (task === undefined) throw new Error(`the scheduler placed t${key}, which the ledger does not know`);
-    const boot = registry.find(placement.node)?.boot;
-    const leased = lease(task, placement, epoch, now, boot);
+    const entry = registry.get(placement.node);
+    const leased = lease(task, placement, epoch, now, entry.boot);
     ledger.write(task, { task: leased });
-    outgoing.offer(leased, boot);
+    outgoing.offer(leased, entry);
   }
   if (decisions.length > 0) failpoint("place.applied");
   return decisions.length === PLACED_PER_TURN_MAX;

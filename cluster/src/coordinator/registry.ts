@@ -28,6 +28,8 @@ export interface NodeEntry {
   load: NodeLoad | undefined;
   /** The daemon's start counter, as of the last heartbeat. */
   boot: number | undefined;
+  /** The newest heartbeat of that life: its count. */
+  heard: number;
   /** The newest message of that life: its count. */
   said: number;
   /** By the coordinator's monotonic clock; undefined: not heard since this coordinator started. */
@@ -261,6 +263,7 @@ function fresh(row: NodeRow): NodeEntry {
     facts: row.facts,
     load: undefined,
     boot: undefined,
+    heard: 0,
     said: 0,
     seenAt: undefined,
     leasedUntil: -Infinity,

@@ -4,7 +4,8 @@
  *
  * H1. Facts go with the first heartbeat of each connection, when they changed, and when the coordinator asks; each time
  *     until they are answered.
- * H2. Only the answer of a coordinator that is obeyed counts.
+ * H2. Only the answer of a coordinator that is obeyed counts. Its offers answer too: they name the last heartbeat that it
+ *     had heard, and may overtake the answer to that.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -28,6 +29,8 @@ import { LeaseClock } from "./lease-clock.ts";
 const HEARTBEAT_MS = 2_000;
 /** On a slow line that is full both ways it takes 3 s and more; a later one would renew little. */
 const ANSWER_MS = 5_000;
+/** What renews a lease was sent a few heartbeats ago. */
+const SENT_MAX = 16;
 const FACTS_MS = 30_000;
 /** The first heartbeat waits for facts no longer than this; a Gateway that starts can take half a minute. */
 const FACTS_FIRST_MS = 5_000;
@@ -63,6 +66,10 @@ export class Heartbeat {
   private gathering: Promise<void> | undefined;
   private gatherAgain = false;
   private readonly leases: LeaseClock;
+  /** As the last answer said. */
+  private leaseMs = 0;
+  /** Of the latest heartbeats, by their numbers. */
+  private readonly sentAtMs = new Map<number, number>();
   private leaving: Goodbye | undefined;
   private stopped = false;
 
@@ -110,9 +117,11 @@ export class Heartbeat {
     void this.announce();
   }
 
-  /** Has this machine slept or stood still, so that nobody has answered since? */
-  get inDoubt(): boolean {
-    return this.leases.inDoubt;
+  /** May something new begin, which was offered by one who had heard that heartbeat? */
+  mayBegin(heard: unknown): boolean {
+    const sentAtMs = this.sentAtMs.get(heard as number);
+    if (sentAtMs !== undefined) this.leases.renewed(sentAtMs, this.leaseMs);
+    return this.leases.open;
   }
 
   /** The coordinator goes away on purpose, and comes back. */
@@ -163,10 +172,12 @@ export class Heartbeat {
   private async renew(message: HeartbeatMessage): Promise<void> {
     const { node, bus, clock, log } = this.parts;
     const sentAtMs = clock.monotonic();
+    this.noteSent(message.n, sentAtMs);
     try {
       const { epoch, leaseMs, stop = [] } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
       if (!this.parts.admits(epoch)) return;
       if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
+      this.leaseMs = leaseMs;
       this.leases.renewed(sentAtMs, leaseMs);
       this.parts.stopAttempts(stop);
     } catch (error) {
@@ -174,6 +185,12 @@ export class Heartbeat {
       if (away) log.debug({ err: error }, "a heartbeat was not answered");
       else this.complaints.warn("coordinator", { err: error }, "the answer to a heartbeat was none");
     }
+  }
+
+  private noteSent(n: number, atMs: number): void {
+    this.sentAtMs.set(n, atMs);
+    if (this.sentAtMs.size <= SENT_MAX) return;
+    for (const oldest of this.sentAtMs.keys()) return void this.sentAtMs.delete(oldest);
   }
 
   /** A heartbeat now. Never rejects. */

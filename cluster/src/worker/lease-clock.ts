@@ -53,9 +53,9 @@ export class LeaseClock {
     this.extendTo(this.lookedAtMs + DOUBT_MS);
   }
 
-  /** A heartbeat that was sent then has been answered. */
+  /** A heartbeat that was sent then has been heard. */
   renewed(sentAtMs: number, leaseMs: number): void {
-    // What was asked before the doubt was answered for an earlier time.
+    // What was said before the doubt was heard at an earlier time.
     if (sentAtMs < this.doubtSinceMs) return;
     this.doubtSinceMs = this.doubtUntilMs = -Infinity;
     // Only a successor hears what is sent after the word of its predecessor.
@@ -75,11 +75,10 @@ export class LeaseClock {
     return this.pausedUntilMs > this.parts.clock.monotonic();
   }
 
-  /** Looks, and says whether time has passed unnoticed, and nobody has answered since. */
-  get inDoubt(): boolean {
-    if (this.timer === undefined) return false;
+  /** Looks, and says whether something new may begin: the leases last, and no time has passed unnoticed (L2). */
+  get open(): boolean {
     this.look();
-    return this.doubtSinceMs > -Infinity;
+    return this.doubtSinceMs === -Infinity && this.parts.clock.monotonic() < this.overAtMs;
   }
 
   /** With each heartbeat. */

@@ -1,4 +1,5 @@
 /** A worker that is cut off: its work goes on as long as its leases do, and no longer. */
+import type { Heartbeat } from "@openclaw-cluster/contract/wire";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FACTS, ref, WorkerGround } from "../../../tests/support/worker-ground.ts";
@@ -41,6 +42,36 @@ test("without it for nine seconds: the lease is over, what runs is stopped, what
   ground.bus.set(true);
   await ground.pass(500);
   expect(await ground.outcome(1)).toEqual({ kind: "cancelled" });
+});
+
+describe("its leases have run out, and it is back", () => {
+  beforeEach(async () => {
+    await ground.open({ slots: 1 });
+    ground.bus.set(false);
+    await ground.pass(12_000, 1_000);
+    ground.renewing = false;
+    ground.bus.set(true);
+    await ground.pass(2_000, 500);
+  });
+
+  test("an offer that overtakes the first answer runs: whoever made it had heard this node", async () => {
+    ground.offerHaving(ground.heartbeats.at(-1), { n: 1, spec: COMMAND }, { n: 2, spec: COMMAND });
+    await ground.started(ground.command.runs);
+    ground.offerHaving(ground.heartbeats.at(-1), { n: 3, spec: COMMAND });
+    await ground.pass(1_500, 500);
+    expect(ground.command.last().execution.signal.aborted).toBe(false);
+    expect([1, 2, 3].flatMap((n) => ground.ends(n))).toEqual([]);
+  });
+
+  test("an offer that lay somewhere meanwhile begins nothing, and is offered again: by now that may be another node's", async () => {
+    ground.offer({ n: 1, spec: COMMAND });
+    ground.offerHaving(ground.heartbeats[0], { n: 2, spec: COMMAND });
+    await ground.settle();
+    expect(ground.command.runs).toEqual([]);
+    await ground.pass(2_000, 500);
+    expect(ground.heartbeats.at(-1)?.held).toEqual([]);
+    expect([1, 2].flatMap((n) => ground.ends(n))).toEqual([]);
+  });
 });
 
 test("a connection that stands and brings no answer renews nothing, nor does a coordinator that was replaced", async () => {
@@ -133,11 +164,13 @@ describe.each([
   ["stopped", (ms: number) => ground.clock.standStill(ms)],
   ["asleep", (ms: number) => ground.clock.jump(ms)],
 ] as const)("%s for a minute (F05, F06)", (_how, standStill) => {
+  let before: Heartbeat | undefined;
   beforeEach(async () => {
     await ground.open();
     ground.offer({ n: 1, spec: COMMAND });
     await ground.started(ground.command.runs);
     await ground.pass(2_000, 500);
+    before = ground.heartbeats.at(-2);
     ground.heartbeats.length = 0;
   });
 
@@ -160,6 +193,8 @@ describe.each([
     ground.renewing = false;
     standStill(60_000);
     ground.offer({ n: 2, spec: COMMAND });
+    await ground.settle();
+    ground.offerHaving(before, { n: 2, spec: COMMAND });
     await ground.settle();
     expect(ground.command.runs).toHaveLength(1);
     ground.renewing = true;

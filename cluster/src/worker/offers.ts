@@ -6,13 +6,21 @@
  *     earlier life of this daemon: what becomes of those, their coordinator decides when it hears of this one.
  * I2. An offer that was seen before runs nothing (W1): it is held, or its result waits in the outbox, or was accepted.
  * I3. Every new offer is held or answered. None is passed over in silence, or the coordinator would offer it for ever; but
- *     while this node is in doubt (lease-clock.ts): then to offer it again is what is wanted.
+ *     while this node has no lease, or is in doubt of it (lease-clock.ts): then to offer it again is what is wanted.
  */
 import type { ErrorCode } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { Submitter } from "@openclaw-cluster/contract/submitter";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
-import { areAttemptRefs, Control, isAttemptRef, type AttemptRef, type Offer, type Outcome } from "@openclaw-cluster/contract/wire";
+import {
+  areAttemptRefs,
+  Control,
+  isAttemptRef,
+  type AttemptRef,
+  type Offer,
+  type Offers,
+  type Outcome,
+} from "@openclaw-cluster/contract/wire";
 import { admit, type Decision, type PolicySource } from "../core/policy.ts";
 import { demand } from "../core/task.ts";
 import type { Executors } from "../executors/executors.ts";
@@ -47,8 +55,8 @@ export interface DeskParts {
   report(): void;
   /** The coordinator wants this daemon to end; `now`: without time for what runs. */
   shutdown(now: boolean): void;
-  /** Has this machine slept or stood still, and not been answered since? */
-  inDoubt(): boolean;
+  /** May something new begin (lease-clock.ts), which was offered by one who had heard that heartbeat? */
+  mayBegin(heard: unknown): boolean;
   /** The coordinator goes away for so long at most, and gives nothing away meanwhile. */
   pause(ms: number): void;
 }
@@ -74,15 +82,15 @@ export class Desk {
 
   offers(body: unknown): void {
     if (this.closed) return;
-    const { epoch, boot, offers } = (body ?? {}) as { epoch?: unknown; boot?: unknown; offers?: unknown };
+    const { epoch, boot, heard, offers } = (body ?? {}) as { [Field in keyof Offers]?: unknown };
     if (!Number.isSafeInteger(epoch) || !Array.isArray(offers))
       return this.complain({}, "a message that is not an array of offers was dropped");
     if (!this.parts.spool.admits(epoch as number)) return this.complain({ epoch }, "offers of a replaced coordinator were dropped");
     // Whoever made them did not know yet that this life has begun; it learns that from the first heartbeat.
     if (boot !== this.parts.spool.boot)
       return this.mention({ ...(Number.isSafeInteger(boot) && { boot }) }, "offers to another life were dropped");
-    // What lay here while this machine slept may be another node's by now; what is not is offered again.
-    if (this.parts.inDoubt()) return this.mention({}, "offers that came while this machine stood still were dropped");
+    // What lay here while this machine slept, or its leases ran out, may be another node's by now; what is not is offered again.
+    if (!this.parts.mayBegin(heard)) return this.mention({}, "offers that came without a lease were dropped");
     for (const offer of offers as unknown[]) this.take(offer);
   }
 

@@ -140,7 +140,7 @@ class OpenWorker implements Worker, Surroundings {
       room: this.room,
       report: () => this.announce(),
       shutdown: (now) => parts.onShutdown?.(now),
-      inDoubt: () => this.heartbeat.inDoubt,
+      mayBegin: (heard) => this.heartbeat.mayBegin(heard),
       pause: (ms) => this.heartbeat.pause(ms),
     });
   }

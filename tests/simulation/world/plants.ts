@@ -242,6 +242,20 @@ export const PLANTS: readonly Plant[] = [
     put: "now + DOUBT_MS",
   },
   {
+    name: "what-lay-somewhere-is-begun-without-a-lease",
+    breaks: ["I5", "G5"],
+    file: "worker/offers.ts",
+    find: "if (!this.parts.mayBegin(heard))",
+    put: "if (!this.parts.mayBegin(heard) && epoch === -1)",
+  },
+  {
+    name: "an-offer-renews-what-it-does-not-know-of",
+    breaks: ["I5", "G5"],
+    file: "worker/heartbeat.ts",
+    find: "if (sentAtMs !== undefined) this.leases.renewed(sentAtMs, this.leaseMs);",
+    put: "this.leases.renewed(this.parts.clock.monotonic(), this.leaseMs);",
+  },
+  {
     name: "a-life-noticed-in-a-failed-commit-is-forgotten",
     breaks: ["G5", "I5"],
     file: "coordinator/registry.ts",
