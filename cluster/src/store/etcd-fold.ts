@@ -10,7 +10,7 @@
  */
 import { isDead, isTerminal } from "../core/task.ts";
 import { randomId } from "../system/random-id.ts";
-import { OPERATIONS_MAX, type Condition, type Operation } from "./etcd-client.ts";
+import type { Condition, Operation } from "./etcd-client.ts";
 import { encodeDone, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
 import type { Image, PendingTask } from "./etcd-image.ts";
 import { submitHash, type Keys } from "./etcd-keys.ts";
@@ -42,7 +42,7 @@ export async function fold(
   // All of it is taken now; what is committed from here on is the next fold's.
   const head = headOf(image);
   const operations = [...operationsOf(image, keys, safeSeq)];
-  const requests = pack(operations);
+  const requests = pack(operations, place.foldOperationsMax);
   let sent = 0;
   const send = async (): Promise<void> => {
     while (sent < requests.length) {
@@ -140,13 +140,13 @@ function written(key: string, row: unknown): Operation {
 }
 
 /** As many as one transaction takes. A single one may be larger than FOLD_BYTES_MAX, and goes alone. */
-function pack(operations: readonly Operation[]): Operation[][] {
+function pack(operations: readonly Operation[], operationsMax: number): Operation[][] {
   const requests: Operation[][] = [];
   let bytes = Infinity;
   for (const operation of operations) {
     const its = bytesOf(operation);
     const last = requests.at(-1);
-    if (last === undefined || last.length >= OPERATIONS_MAX || bytes + its > FOLD_BYTES_MAX) {
+    if (last === undefined || last.length >= operationsMax || bytes + its > FOLD_BYTES_MAX) {
       requests.push([operation]);
       bytes = its;
     } else {

@@ -15,7 +15,7 @@ import { systemClock, type Clock, type Timer } from "../system/clock.ts";
 import { silentLog, type Log } from "../system/log.ts";
 import { check, refuseTooLarge } from "./etcd-check.ts";
 import { takeSeat, type Terms } from "./etcd-claim.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import { OPERATIONS_MAX, type EtcdClient } from "./etcd-client.ts";
 import { Compaction } from "./etcd-compaction.ts";
 import { fold, restamp } from "./etcd-fold.ts";
 import type { Image } from "./etcd-image.ts";
@@ -47,6 +47,8 @@ export interface EtcdStoreOptions {
   readonly prefix: string;
   readonly log?: Log;
   readonly clock?: Clock;
+  /** Fewer, for tests: so that a small fold has many steps. */
+  readonly foldOperationsMax?: number;
 }
 
 export interface EtcdStore extends Store {
@@ -69,8 +71,8 @@ const COMMITS_WAITING_MAX = 1_024;
 const FOLDS_WAITING_MAX = 64;
 
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<EtcdStore> {
-  const { client, prefix, log = silentLog, clock = systemClock } = options;
-  return new LogStore({ client, keys: new Keys(prefix), log, clock });
+  const { client, prefix, log = silentLog, clock = systemClock, foldOperationsMax = OPERATIONS_MAX } = options;
+  return new LogStore({ client, keys: new Keys(prefix), log, clock, foldOperationsMax });
 }
 
 class LogStore implements EtcdStore {
