@@ -30,19 +30,29 @@ export function headIs({ keys }: Place, head: Head): Condition {
 
 export const newStamp = (): string => randomId();
 
-/** `safeSeq`: what was made after it has left nothing of a fold that failed. Resolves with the new head and its revision. */
-export async function fold(
-  place: Place,
-  seat: Seat,
-  image: Image,
-  safeSeq: number,
-): Promise<{ head: Head; revision: number; operations: number }> {
+export interface Folding {
+  readonly image: Image;
+  /** What was made after this entry has left nothing of a fold that failed. */
+  readonly safeSeq: number;
+  /** Of one transaction. */
+  readonly operationsMax: number;
+}
+
+export interface Folded {
+  readonly head: Head;
+  readonly revision: number;
+  /** Written and deleted. */
+  readonly operations: number;
+}
+
+/** Resolves with the new head, and the revision that has it. */
+export async function fold(place: Place, seat: Seat, { image, safeSeq, operationsMax }: Folding): Promise<Folded> {
   const { keys } = place;
   const when = [seated(place, seat), headIs(place, image.head)];
   // All of it is taken now; what is committed from here on is the next fold's.
   const head = headOf(image);
   const operations = [...operationsOf(image, keys, safeSeq)];
-  const requests = pack(operations, place.foldOperationsMax);
+  const requests = pack(operations, operationsMax);
   let sent = 0;
   const send = async (): Promise<void> => {
     while (sent < requests.length) {

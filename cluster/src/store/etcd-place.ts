@@ -18,8 +18,6 @@ export interface Place {
   readonly keys: Keys;
   readonly clock: Clock;
   readonly log: Log;
-  /** Of one transaction of a fold. */
-  readonly foldOperationsMax: number;
 }
 
 /** Longer than etcd needs for a new leader, shorter than callers wait for their answer. */

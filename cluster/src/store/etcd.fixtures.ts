@@ -73,7 +73,7 @@ export function repeating(client: EtcdClient, delays: readonly number[]): EtcdCl
 
 /** All keys and values under the prefix. */
 export async function contents(client: EtcdClient, prefix: string): Promise<Map<string, Buffer>> {
-  const look = local({ client, keys: new Keys(prefix), clock: systemClock, log: silentLog, foldOperationsMax: 1 });
+  const look = local({ client, keys: new Keys(prefix), clock: systemClock, log: silentLog });
   const all = new Map<string, Buffer>();
   for await (const page of pages(look, { from: prefix, to: afterPrefix(prefix) })) for (const { key, value } of page) all.set(key, value);
   return all;

@@ -58,12 +58,12 @@ async function modelAfter(history: readonly Step[], played: number, store: Store
   model.epoch = epoch;
   const carryOut = (step: Step | undefined): void => {
     if (step?.kind === "commit") model.commit(step);
-    if (step?.kind === "prune") model.prune(step.endedBefore);
+    if (step?.kind === "prune") model.prune(step);
   };
   for (const step of history.slice(0, played)) carryOut(step);
   const step = history[played];
   const { auditHead } = await store.load();
-  if (step?.kind === "prune") await store.prune({ endedBefore: step.endedBefore, limit: 1_000 });
+  if (step?.kind === "prune") await store.prune({ ...step, limit: 1_000 });
   if (step?.kind === "prune" || auditHead.seq > model.audit.length) carryOut(step);
   return model;
 }
