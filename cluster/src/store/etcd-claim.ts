@@ -28,20 +28,23 @@ export async function takeSeat(place: Place, { when, then }: Terms = { when: [],
   for (let tries = 0; tries < TRIES_MAX; tries += 1) {
     const isFirst = epoch === undefined;
     const seat = seatAfter(epoch);
+    const copied: Condition = { key: keys.copying, exists: false };
     const minted = (cluster ?? randomId()) as ClusterId;
     const first: Operation[] = [
       { put: keys.cluster, value: minted },
       { put: keys.head, value: toJson({ ...EMPTY_HEAD, stamp: newStamp() }) },
     ];
     const answer = await transact(place, {
-      when: [isFirst ? { key: keys.epoch, exists: false } : { key: keys.epoch, value: epoch as string }, ...when],
+      when: [isFirst ? { key: keys.epoch, exists: false } : { key: keys.epoch, value: epoch as string }, copied, ...when],
       then: [{ put: keys.epoch, value: seat.mark }, ...(isFirst ? first : []), ...then],
-      otherwise: [{ get: keys.epoch }, { get: keys.cluster }],
+      otherwise: [{ get: keys.epoch }, { get: keys.cluster }, { get: keys.copying }],
     });
     if (answer.held) return { seat, cluster: minted };
     const there = answer.found[0]?.value.toString();
     // A try without an answer was taken: nobody else writes this mark.
     if (there === seat.mark) return { seat, cluster: answer.found[1]?.value.toString() as ClusterId };
+    if (answer.found[2] !== undefined)
+      throw new ClusterError("store_unreadable", "A copy into this place in etcd was begun and is not whole: begin it again.");
     if (there === epoch) throw new StoreFenced("the terms of this claim do not hold");
     epoch = there;
     cluster = answer.found[1]?.value.toString();

@@ -8,11 +8,10 @@ import type { TaskState } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { TaskRecord } from "../core/task.ts";
 import type { ChainHead } from "../trust/audit-chain.ts";
-import type { Batch } from "./store.ts";
+import type { Rows } from "./store.ts";
 
 export type Counts = Readonly<Partial<Record<TaskState, number>>>;
 export type Unspecified = Omit<TaskRecord, "spec">;
-export type Rows = Omit<Batch, "epoch">;
 
 /** Up to where the log is folded, and what follows from all of that. */
 export interface Head {

@@ -10,7 +10,7 @@
  */
 import { isDead, isTerminal } from "../core/task.ts";
 import { randomId } from "../system/random-id.ts";
-import { OPERATIONS_MAX, type Condition, type Operation } from "./etcd-client.ts";
+import type { Condition, Operation } from "./etcd-client.ts";
 import { encodeDone, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
 import type { Image, PendingTask } from "./etcd-image.ts";
 import { submitHash, type Keys } from "./etcd-keys.ts";
@@ -30,19 +30,29 @@ export function headIs({ keys }: Place, head: Head): Condition {
 
 export const newStamp = (): string => randomId();
 
-/** `safeSeq`: what was made after it has left nothing of a fold that failed. Resolves with the new head and its revision. */
-export async function fold(
-  place: Place,
-  seat: Seat,
-  image: Image,
-  safeSeq: number,
-): Promise<{ head: Head; revision: number; operations: number }> {
+export interface Folding {
+  readonly image: Image;
+  /** What was made after this entry has left nothing of a fold that failed. */
+  readonly safeSeq: number;
+  /** Of one transaction. */
+  readonly operationsMax: number;
+}
+
+export interface Folded {
+  readonly head: Head;
+  readonly revision: number;
+  /** Written and deleted. */
+  readonly operations: number;
+}
+
+/** Resolves with the new head, and the revision that has it. */
+export async function fold(place: Place, seat: Seat, { image, safeSeq, operationsMax }: Folding): Promise<Folded> {
   const { keys } = place;
   const when = [seated(place, seat), headIs(place, image.head)];
   // All of it is taken now; what is committed from here on is the next fold's.
   const head = headOf(image);
   const operations = [...operationsOf(image, keys, safeSeq)];
-  const requests = pack(operations);
+  const requests = pack(operations, operationsMax);
   let sent = 0;
   const send = async (): Promise<void> => {
     while (sent < requests.length) {
@@ -140,13 +150,13 @@ function written(key: string, row: unknown): Operation {
 }
 
 /** As many as one transaction takes. A single one may be larger than FOLD_BYTES_MAX, and goes alone. */
-function pack(operations: readonly Operation[]): Operation[][] {
+function pack(operations: readonly Operation[], operationsMax: number): Operation[][] {
   const requests: Operation[][] = [];
   let bytes = Infinity;
   for (const operation of operations) {
     const its = bytesOf(operation);
     const last = requests.at(-1);
-    if (last === undefined || last.length >= OPERATIONS_MAX || bytes + its > FOLD_BYTES_MAX) {
+    if (last === undefined || last.length >= operationsMax || bytes + its > FOLD_BYTES_MAX) {
       requests.push([operation]);
       bytes = its;
     } else {

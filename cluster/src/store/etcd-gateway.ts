@@ -1,5 +1,5 @@
 /** etcd's own words for what etcd-client.ts asks: the JSON that its gateway takes, with keys and values in base64 and numbers as text. */
-import { createInterface } from "node:readline";
+import type { IncomingMessage } from "node:http";
 import {
   afterPrefix,
   EtcdFault,
@@ -101,8 +101,7 @@ async function* watchOnce(endpoints: Endpoints, prefix: string, from: number, si
   const create = { key: base64(prefix), range_end: base64(afterPrefix(prefix)), start_revision: from };
   const answer = await endpoints.stream("/v3/watch", { create_request: create }, leave);
   try {
-    for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) {
-      if (line === "") continue;
+    for await (const line of linesOf(answer)) {
       const { result } = JSON.parse(line) as WatchLine;
       if (result === undefined || result.canceled === true) {
         if (result?.compact_revision !== undefined) throw new EtcdFault("compacted", `etcd has forgotten revision ${from}`);
@@ -116,6 +115,26 @@ async function* watchOnce(endpoints: Endpoints, prefix: string, from: number, si
     }
   } finally {
     over.abort();
+  }
+}
+
+/** Not by readline, which hears nothing of a connection that was cut: it would wait for ever, and the error would end the process. */
+async function* linesOf(answer: IncomingMessage): AsyncGenerator<string> {
+  // Also after the last line was taken: leaving cuts the connection.
+  answer.on("error", () => undefined);
+  answer.setEncoding("utf8");
+  let rest = "";
+  try {
+    for await (const piece of answer as AsyncIterable<string>) {
+      // A long line comes in many pieces; only the new one can end it.
+      const lines = piece.split("\n");
+      rest += lines[0];
+      if (lines.length === 1) continue;
+      for (const line of [rest, ...lines.slice(1, -1)]) if (line !== "") yield line;
+      rest = lines.at(-1) as string;
+    }
+  } catch (cause) {
+    throw new EtcdFault("undecided", "etcd's watch was cut", { cause });
   }
 }
 

@@ -11,9 +11,9 @@ import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { Attempt } from "@openclaw-cluster/contract/task";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import type { ChainHead } from "../trust/audit-chain.ts";
-import { sum, type Counts, type Head, type Reopened, type Rows } from "./etcd-codec.ts";
+import { sum, type Counts, type Head, type Reopened } from "./etcd-codec.ts";
 import { submitHash } from "./etcd-keys.ts";
-import type { Loaded, NodeRow, SubmitKey, TokenRow } from "./store.ts";
+import type { Loaded, NodeRow, Rows, SubmitKey, TokenRow } from "./store.ts";
 
 /** A task that changed since the head. */
 export interface PendingTask {

@@ -14,6 +14,8 @@ export class Keys {
   /** The epoch and whose it is: what every transaction compares. */
   readonly epoch: string;
   readonly cluster: string;
+  /** There while a copy into this place is not whole. */
+  readonly copying: string;
   /** The log's entries, and its head after them: one watch hears both, in their order. */
   readonly log: string;
   readonly head: string;
@@ -22,6 +24,7 @@ export class Keys {
     this.prefix = prefix;
     this.epoch = `${prefix}meta/epoch`;
     this.cluster = `${prefix}meta/cluster`;
+    this.copying = `${prefix}meta/copying`;
     this.log = `${prefix}log/`;
     this.head = `${prefix}log/head`;
   }
@@ -64,14 +67,22 @@ export function numberIn(key: string): number {
 
 /** Of `ended/…/…`. */
 export function endIn(key: string): { at: number; key: number } {
-  const end = key.length - DIGITS - 1;
-  return { at: Number(key.slice(end - DIGITS, end)), key: numberIn(key) };
+  return { at: numberBefore(key, DIGITS), key: numberIn(key) };
+}
+
+/** The number before the last part, which has so many letters. */
+function numberBefore(key: string, lastChars: number): number {
+  return numberIn(key.slice(0, -lastChars - 1));
+}
+
+/** Of `attempt/…/…`. */
+export function taskIn(key: string): number {
+  return numberBefore(key, DIGITS);
 }
 
 /** Of `asked/…/…`. */
 export function askIn(key: string): { at: number; hash: string } {
-  const end = key.length - HASH_CHARS - 1;
-  return { at: Number(key.slice(end - DIGITS, end)), hash: key.slice(-HASH_CHARS) };
+  return { at: numberBefore(key, HASH_CHARS), hash: key.slice(-HASH_CHARS) };
 }
 
 /** A submit key's name: both parts are a caller's choice, of any length and letters. */

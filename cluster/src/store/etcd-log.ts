@@ -7,10 +7,10 @@
  */
 import { randomId } from "../system/random-id.ts";
 import { afterPrefix, REQUEST_BYTES_MAX, type Condition, type Entry, type Transacted } from "./etcd-client.ts";
-import { encodeEntry, fromJson, toJson, type Head, type LogValue, type Rows } from "./etcd-codec.ts";
+import { encodeEntry, fromJson, toJson, type Head, type LogValue } from "./etcd-codec.ts";
 import type { Checked } from "./etcd-check.ts";
 import { transact, type Place } from "./etcd-place.ts";
-import { StoreBroken, StoreFenced } from "./store.ts";
+import { StoreBroken, StoreFenced, type Rows } from "./store.ts";
 
 /** The writer's seat: what `meta/epoch` holds while it is its own. */
 export interface Seat {

@@ -27,10 +27,20 @@ const PAGE_BYTES_SMALL = 256 * 1_024;
 const PAGE_BYTES_LARGE = 2 * 1_024 * 1_024;
 
 export function surely(place: Place): Look {
+  const look = direct(place);
   return {
     place,
-    range: (range) => patiently(place, () => place.client.range(range)),
-    get: (keys, revision) => patiently(place, () => getAll(place, keys, { ...(revision !== undefined && { revision }) })),
+    range: (range) => patiently(place, () => look.range(range)),
+    get: (keys, revision) => patiently(place, () => look.get(keys, revision)),
+  };
+}
+
+/** Surely or not at all. */
+export function direct(place: Place): Look {
+  return {
+    place,
+    range: (range) => place.client.range(range),
+    get: (keys, revision) => getAll(place, keys, { ...(revision !== undefined && { revision }) }),
   };
 }
 
@@ -46,6 +56,7 @@ export function local(place: Place): Look {
 /** From the member that is asked, unless it is behind what was heard already; then surely, where that can be had. */
 export function nearby(place: Place, heard: () => number): Look {
   const near = local(place);
+  const sure = direct(place);
   const orSurely = async <T extends { revision: number }>(look: () => Promise<T>, instead: () => Promise<T>): Promise<T> => {
     const answer = await patiently(place, look);
     if (answer.revision >= heard()) return answer;
@@ -61,12 +72,12 @@ export function nearby(place: Place, heard: () => number): Look {
     range: (range) =>
       orSurely(
         () => near.range(range),
-        () => place.client.range(range),
+        () => sure.range(range),
       ),
     get: (keys, revision) =>
       orSurely(
         () => near.get(keys, revision),
-        () => getAll(place, keys, { ...(revision !== undefined && { revision }) }),
+        () => sure.get(keys, revision),
       ),
   };
 }

@@ -145,7 +145,7 @@ export class Reads {
   }
 
   /** With specs and outcomes; without those that were pruned meanwhile. */
-  async whole(rows: readonly DoneRow[], revision?: number): Promise<{ task: TaskRecord; bytes: number }[]> {
+  async whole(rows: readonly Pick<DoneRow, "task" | "apart">[], revision?: number): Promise<{ task: TaskRecord; bytes: number }[]> {
     if (rows.length === 0) return [];
     const { keys } = this.look.place;
     const apart = rows.filter((row) => row.apart === true).map(({ task }) => keys.outcome(task.key));

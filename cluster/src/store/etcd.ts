@@ -9,13 +9,14 @@
  *     writer, and its image is right.
  */
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import { systemClock, type Clock, type Timer } from "../system/clock.ts";
 import { silentLog, type Log } from "../system/log.ts";
 import { check, refuseTooLarge } from "./etcd-check.ts";
 import { takeSeat, type Terms } from "./etcd-claim.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import { EtcdFault, OPERATIONS_MAX, type EtcdClient } from "./etcd-client.ts";
 import { Compaction } from "./etcd-compaction.ts";
 import { fold, restamp } from "./etcd-fold.ts";
 import type { Image } from "./etcd-image.ts";
@@ -26,7 +27,9 @@ import { surely, type Look } from "./etcd-look.ts";
 import { patiently, type Place } from "./etcd-place.ts";
 import { prune } from "./etcd-prune.ts";
 import { Reads } from "./etcd-reads.ts";
+import { etcdSource } from "./etcd-source.ts";
 import { Serial } from "./serial.ts";
+import { writeSqliteCopy } from "./sqlite-copy.ts";
 import {
   StoreBroken,
   StoreFenced,
@@ -47,6 +50,8 @@ export interface EtcdStoreOptions {
   readonly prefix: string;
   readonly log?: Log;
   readonly clock?: Clock;
+  /** Fewer, for tests: so that a small fold has many steps. */
+  readonly foldOperationsMax?: number;
 }
 
 export interface EtcdStore extends Store {
@@ -69,13 +74,14 @@ const COMMITS_WAITING_MAX = 1_024;
 const FOLDS_WAITING_MAX = 64;
 
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<EtcdStore> {
-  const { client, prefix, log = silentLog, clock = systemClock } = options;
-  return new LogStore({ client, keys: new Keys(prefix), log, clock });
+  const { client, prefix, log = silentLog, clock = systemClock, foldOperationsMax = OPERATIONS_MAX } = options;
+  return new LogStore({ client, keys: new Keys(prefix), log, clock }, foldOperationsMax);
 }
 
 class LogStore implements EtcdStore {
   readonly kind = "etcd";
   private readonly place: Place;
+  private readonly foldOperationsMax: number;
   private readonly look: Look;
   private readonly reads: Reads;
   private readonly compaction: Compaction;
@@ -88,10 +94,12 @@ class LogStore implements EtcdStore {
   private hasFailedFold = false;
   private timer: Timer | undefined;
   private isClosed = false;
+  private isCopying = false;
   private broken: StoreBroken | undefined;
 
-  constructor(place: Place) {
+  constructor(place: Place, foldOperationsMax: number) {
     this.place = place;
+    this.foldOperationsMax = foldOperationsMax;
     this.look = surely(place);
     this.reads = new Reads(this.look, () => this.present());
     this.compaction = new Compaction(place);
@@ -149,8 +157,20 @@ class LogStore implements EtcdStore {
     return this.guard(() => this.folds.run(() => this.foldNow()));
   }
 
-  async backup(_path: string): Promise<void> {
-    throw new Error("not yet");
+  async backup(path: string): Promise<void> {
+    if (this.isCopying) throw new ClusterError("state_conflict", "A backup is being taken already.");
+    this.isCopying = true;
+    try {
+      await this.guard(async () => {
+        const revision = await this.foldedRevision();
+        await this.compaction.holding(revision, () => writeSqliteCopy(path, etcdSource(this.look, this.reads, revision)));
+      });
+    } catch (cause) {
+      if (!(cause instanceof EtcdFault)) throw cause;
+      throw new ClusterError("unavailable", "etcd forgot what was being copied: somebody else compacts it too.", { cause });
+    } finally {
+      this.isCopying = false;
+    }
   }
 
   async bytes(): Promise<number> {
@@ -162,6 +182,14 @@ class LogStore implements EtcdStore {
     this.timer?.cancel();
     this.compaction.stop();
     await this.folds.run(() => this.commits.run(async () => undefined));
+  }
+
+  /** At which all is folded that was committed by now, and no fold is under way. */
+  private foldedRevision(): Promise<number> {
+    return this.folds.run(async () => {
+      await this.foldNow();
+      return (await this.look.get([this.place.keys.head])).revision;
+    });
   }
 
   private async takeOver(terms: Terms | undefined): Promise<Claim> {
@@ -207,7 +235,8 @@ class LogStore implements EtcdStore {
     }
     const upTo = image.seq;
     try {
-      const { head, revision } = await fold(this.place, seat, image, this.safeSeq);
+      const folding = { image, safeSeq: this.safeSeq, operationsMax: this.foldOperationsMax };
+      const { head, revision } = await fold(this.place, seat, folding);
       image.passed(head);
       this.compaction.note(revision);
     } catch (error) {

@@ -15,6 +15,7 @@ import {
   type Loaded,
   type NodeRow,
   type Page,
+  type PruneOptions,
   type Store,
   type SubmitKey,
   type TokenRow,
@@ -92,9 +93,12 @@ class RamStore implements Store {
     return this.entries.filter(({ seq }) => seq > after).slice(0, limit);
   }
 
-  async prune({ endedBefore, limit }: { endedBefore: number; limit: number }): Promise<number> {
-    const old = [...this.tasks.values()]
-      .filter(({ state, endedAt = Infinity }) => isTerminal(state) && endedAt < endedBefore)
+  async prune({ endedBefore, keep = Infinity, limit }: PruneOptions): Promise<number> {
+    const over = [...this.tasks.values()].filter(({ state }) => isTerminal(state));
+    const old = over
+      .filter(hasEnded)
+      .sort((a, b) => a.endedAt - b.endedAt || a.key - b.key)
+      .filter(({ endedAt }, at) => endedAt < endedBefore || at < over.length - keep)
       .slice(0, limit);
     for (const { key } of old) {
       this.tasks.delete(key);
@@ -131,6 +135,10 @@ class RamStore implements Store {
   private descending(): TaskRecord[] {
     return [...this.tasks.values()].sort((a, b) => b.key - a.key);
   }
+}
+
+function hasEnded(task: TaskRecord): task is TaskRecord & { endedAt: number } {
+  return task.endedAt !== undefined;
 }
 
 function headOf(entries: readonly AuditEntry[]): ChainHead {

@@ -108,6 +108,9 @@ export interface Batch {
   readonly audit?: readonly AuditEntry[];
 }
 
+/** What a batch writes. */
+export type Rows = Omit<Batch, "epoch">;
+
 export interface Claim {
   readonly cluster: ClusterId;
   /** One more than any epoch before it. */
