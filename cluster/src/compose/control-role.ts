@@ -47,7 +47,7 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   open.push(() => controlNodes.close());
   const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
   open.push(async () => gate.close());
-  const ownPlace = { node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log };
+  const ownPlace = { node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log, told: () => gate.told() };
   const admission = new OwnPlace({ ...ownPlace, busUrls: () => allBusUrls(controlNodes, busUrls) });
 
   const begin = async ({ term, store }: Elected, broken: (error: unknown) => void): Promise<Led> => {
@@ -99,7 +99,7 @@ function standbyRole({ config, clock }: Ground, { shown, reader, leadership }: S
   const whereabouts = new Whereabouts(leadership, config.nodeId);
   return {
     coordinator: openStandby({ ...about, store: reader, clock, leader }),
-    relaying: { leader: () => whereabouts.present, freshness: () => reader.freshness(), trust },
+    relaying: { leader: () => whereabouts.present, freshness: async () => ({ staleMs: await reader.staleMs() }), trust },
   };
 }
 

@@ -7,6 +7,7 @@ import type { NatsServer } from "../bus/nats-server.ts";
 import { BusGate } from "../coordinator/bus-gate.ts";
 import { Registry } from "../coordinator/registry.ts";
 import type { EtcdReader } from "../store/etcd-reader.ts";
+import type { Rows } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 
@@ -21,8 +22,9 @@ export interface MemberGateParts {
 export class MemberGate {
   private readonly parts: MemberGateParts;
   private readonly gate: BusGate;
-  private readonly listening: { stop(): void };
+  private readonly stopListening: () => void;
   private resting = false;
+  private last: Promise<void> = Promise.resolve();
 
   constructor(parts: MemberGateParts) {
     this.parts = parts;
@@ -31,10 +33,15 @@ export class MemberGate {
     // It keeps no streams and believes nobody: that is the leader's.
     const others = { keyring: { set: () => undefined }, bus: { keepFor: () => Promise.resolve() } };
     this.gate = new BusGate({ ...others, busServer: server, clock, log }, { all: () => registry().all(), twins: () => registry().twins() });
-    this.listening = reader.onChange(({ nodes = [], nodesRemoved = [] }) => {
-      if (nodes.length > 0 || nodesRemoved.length > 0) this.authorize();
+    this.stopListening = reader.onChange((heard) => {
+      if (heard.kind === "loaded" || changesNodes(heard.rows)) this.authorize();
     });
     this.authorize();
+  }
+
+  /** Resolves when nats-server has heard of everybody who is in by now, or has refused it for the moment. */
+  async told(): Promise<void> {
+    await this.last;
   }
 
   /** M1. */
@@ -48,14 +55,18 @@ export class MemberGate {
   }
 
   close(): void {
-    this.listening.stop();
+    this.stopListening();
     this.gate.stop();
   }
 
   private authorize(): void {
     if (this.resting) return;
-    this.gate.authorize().catch((error: unknown) => {
+    this.last = this.gate.authorize().catch((error: unknown) => {
       this.parts.log.warn({ err: error }, "nats-server has not taken who may come in; it is told again");
     });
   }
+}
+
+function changesNodes({ nodes = [], nodesRemoved = [] }: Rows): boolean {
+  return nodes.length > 0 || nodesRemoved.length > 0;
 }

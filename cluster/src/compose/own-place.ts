@@ -12,6 +12,8 @@ export interface OwnPlaceParts {
   readonly coordinatorKey: string;
   readonly log: Log;
   busUrls(): readonly string[];
+  /** Resolves when this machine's nats-server knows everybody who is in. */
+  told(): Promise<void>;
 }
 
 export class OwnPlace {
@@ -22,7 +24,7 @@ export class OwnPlace {
 
   constructor(parts: OwnPlaceParts) {
     this.parts = parts;
-    parts.reader.onChange(({ nodes = [] }) => nodes.length > 0 && this.look());
+    parts.reader.onChange(() => this.look());
   }
 
   /** From now on this machine's coordinator lets them in. */
@@ -48,11 +50,12 @@ export class OwnPlace {
 
   /** Resolves when this machine's node is in, by whoever leads. */
   async enrol(publicKey: string): Promise<Enrolled> {
-    const { node, reader, coordinatorKey, busUrls } = this.parts;
+    const { node, reader, coordinatorKey, busUrls, told } = this.parts;
     for (;;) {
       if (this.coordinator !== undefined) return this.coordinator.enrol({ id: node, publicKey });
-      const { cluster, epoch } = reader.present();
-      if (this.isIn(node, publicKey)) return { node, cluster, epoch, coordinatorKey, busUrls: [...busUrls()] };
+      const claim = this.isIn(node, publicKey) ? await reader.claimed() : undefined;
+      await told();
+      if (claim !== undefined) return { node, ...claim, coordinatorKey, busUrls: [...busUrls()] };
       await new Promise<void>((resolve) => this.waiting.add(resolve));
     }
   }

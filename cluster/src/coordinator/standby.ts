@@ -21,9 +21,11 @@ import { Tokens } from "./tokens.ts";
 import { toAttempts, toTask } from "./views.ts";
 
 /** A store that somebody else writes. */
-export interface Followed extends Pick<Store, "kind" | "task" | "list" | "attempts" | "audit" | "bytes"> {
+export interface Followed extends Pick<Store, "kind" | "task" | "list" | "attempts" | "audit"> {
   /** Everything that is not terminal, and the rest of what is kept in memory, as of the last change that was heard. */
-  present(): Loaded & Claim;
+  present(): Loaded;
+  /** Whose store it is, and the newest epoch; undefined: nobody has led yet. */
+  claimed(): Promise<Claim | undefined>;
 }
 
 export interface StandbyParts {
@@ -100,11 +102,16 @@ export function openStandby(parts: StandbyParts): Coordinator {
       ],
       checkedAt: clock.wall(),
     }),
-    token: (hash) => new Tokens(store.present().tokens).find(hash, clock.wall()),
+    token: (hash) => tokensOf(store).find(hash, clock.wall()),
     guessed: () => undefined,
     stop: () => Promise.resolve(),
     abandon: () => Promise.resolve(),
   };
+}
+
+/** Looked up for each request, as everywhere; some tens of rows. */
+function tokensOf(store: Followed): Tokens {
+  return new Tokens(store.present().tokens);
 }
 
 function nodesOf({ store, coordinatorKey }: StandbyParts): Node[] {
@@ -119,17 +126,19 @@ function nodesOf({ store, coordinatorKey }: StandbyParts): Node[] {
 
 async function viewOf(parts: StandbyParts, startedAt: number): Promise<ClusterView> {
   const { store, name, version, self } = parts;
-  const { cluster, epoch, counts } = store.present();
+  const claim = await store.claimed();
+  if (claim === undefined) throw new ClusterError("unavailable", "Nobody has led this cluster yet.");
+  const { cluster, epoch } = claim;
+  const { counts } = store.present();
   const nodes: Partial<Record<NodeState, number>> = {};
   let slotsUsed = 0;
   for (const node of nodesOf(parts)) {
     nodes[node.state] = (nodes[node.state] ?? 0) + 1;
     slotsUsed += node.slotsUsed;
   }
-  const bytes = await store.bytes();
   return {
     ...{ id: cluster, name, version, epoch, startedAt, coordinator: self, nodes, tasks: counts, slots: 0, slotsUsed },
-    store: { kind: store.kind, ...(bytes !== undefined && { bytes }) },
+    store: { kind: store.kind },
     bus: { connected: false },
   };
 }

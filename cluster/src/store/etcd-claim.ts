@@ -61,6 +61,8 @@ async function readSeat(place: Place): Promise<{ epoch: string | undefined; clus
 
 /** `7 k3j2h4g5`: the epoch, and a word by which a claim knows its own. */
 function seatAfter(mark: string | undefined): Seat {
-  const epoch = mark === undefined ? 1 : Number(mark.split(" ")[0]) + 1;
+  const epoch = mark === undefined ? 1 : epochIn(mark) + 1;
   return { epoch, mark: `${epoch} ${randomId()}` };
 }
+
+export const epochIn = (mark: string): number => Number(mark.split(" ")[0]);

@@ -5,12 +5,13 @@
  * W1. Entries are applied in their order, each once; where one is missing, or forgotten by etcd, everything is loaded anew.
  * W2. A listener hears of an entry after the image has it, and of each load instead of what it may have missed.
  */
+import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
-import { EtcdFault, type Change } from "./etcd-client.ts";
+import { afterPrefix, EtcdFault, type Change } from "./etcd-client.ts";
 import { fromJson, rowsOf, type Head, type LogEntry } from "./etcd-codec.ts";
 import type { Image } from "./etcd-image.ts";
 import { Keys, numberIn } from "./etcd-keys.ts";
@@ -19,7 +20,8 @@ import { direct, local, nearby, type Look } from "./etcd-look.ts";
 import { isPassing, pause, type Place } from "./etcd-place.ts";
 import { Reads } from "./etcd-reads.ts";
 import type { EtcdStoreOptions } from "./etcd.ts";
-import type { ListFilter, Loaded, Page, Rows, Store, SubmitKey } from "./store.ts";
+import { epochIn } from "./etcd-claim.ts";
+import type { Claim, ListFilter, Loaded, Page, Rows, Store, SubmitKey } from "./store.ts";
 
 /** A batch was applied; or all was loaded anew, and what changed since the last one is not known. */
 export type Heard =
@@ -34,12 +36,23 @@ export interface Lag {
 }
 
 export interface EtcdReader extends Pick<Store, "load" | "task" | "list" | "attempts" | "submitKey" | "audit" | "close"> {
+  readonly kind: "etcd";
+  /** As `load`, of what is in memory already. */
+  present(): Loaded;
+  /** Whose store it is, and the newest epoch; undefined: nobody has claimed it yet. */
+  claimed(): Promise<Claim | undefined>;
   lag(): Lag;
+  /**
+   * 0: a quorum has just confirmed that everything committed before this call is here. Else the time since something was heard
+   * last, in ms, at least 1. Resolves within CONFIRM_MS.
+   */
+  staleMs(): Promise<number>;
   /** Until the function that it gives is called. */
   onChange(listener: (heard: Heard) => void): () => void;
 }
 
 const AGAIN_MS = 500;
+const CONFIRM_MS = 1_500;
 
 export async function openEtcdReader(options: EtcdStoreOptions): Promise<EtcdReader> {
   const { client, prefix, log = silentLog, clock = systemClock } = options;
@@ -49,6 +62,7 @@ export async function openEtcdReader(options: EtcdStoreOptions): Promise<EtcdRea
 }
 
 class Follower implements EtcdReader {
+  readonly kind = "etcd";
   private readonly place: Place;
   private readonly look: Look;
   private readonly reads: Reads;
@@ -60,8 +74,8 @@ class Follower implements EtcdReader {
 
   constructor(place: Place) {
     this.place = place;
-    this.look = nearby(place, () => this.present.revision);
-    this.reads = new Reads(this.look, async () => this.present);
+    this.look = nearby(place, () => this.now.revision);
+    this.reads = new Reads(this.look, async () => this.now);
   }
 
   async begin(): Promise<void> {
@@ -70,7 +84,7 @@ class Follower implements EtcdReader {
   }
 
   lag(): Lag {
-    return { revision: this.present.revision, heardAt: this.heardAt };
+    return { revision: this.now.revision, heardAt: this.heardAt };
   }
 
   onChange(listener: (heard: Heard) => void): () => void {
@@ -79,7 +93,33 @@ class Follower implements EtcdReader {
   }
 
   async load(): Promise<Loaded> {
-    return this.present.loaded();
+    return this.present();
+  }
+
+  present(): Loaded {
+    return this.now.loaded();
+  }
+
+  async claimed(): Promise<Claim | undefined> {
+    const { keys } = this.place;
+    const { found } = await this.look.get([keys.epoch, keys.cluster]);
+    const [mark, cluster] = found.map((entry) => entry?.value.toString());
+    return mark === undefined || cluster === undefined ? undefined : { cluster: cluster as ClusterId, epoch: epochIn(mark) };
+  }
+
+  async staleMs(): Promise<number> {
+    const { client, keys, clock } = this.place;
+    const until = clock.monotonic() + CONFIRM_MS;
+    try {
+      const newest = { from: keys.log, to: afterPrefix(keys.log), limit: 1, newestKeyFirst: true, keysOnly: true } as const;
+      const { entries } = await client.range(newest, { timeoutMs: CONFIRM_MS });
+      const wanted = entries[0] === undefined ? 0 : numberIn(entries[0].key);
+      while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());
+      if (this.now.seq >= wanted) return 0;
+    } catch (error) {
+      if (!(error instanceof EtcdFault) || !isPassing(error)) throw error;
+    }
+    return Math.max(1, clock.wall() - this.heardAt);
   }
 
   task(key: number): Promise<TaskRecord | undefined> {
@@ -107,7 +147,19 @@ class Follower implements EtcdReader {
     await this.following;
   }
 
-  private get present(): Image {
+  private nextHeard(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const over = (): void => {
+        stop();
+        timer.cancel();
+        resolve();
+      };
+      const stop = this.onChange(over);
+      const timer = this.place.clock.after(ms, over);
+    });
+  }
+
+  private get now(): Image {
     if (this.image === undefined) throw new Error("the reader has not begun");
     return this.image;
   }
@@ -119,7 +171,7 @@ class Follower implements EtcdReader {
       try {
         if (isLost) await this.loadAnew();
         isLost = false;
-        for await (const changes of client.watch(keys.log, this.present.revision + 1, signal)) await this.hear(changes);
+        for await (const changes of client.watch(keys.log, this.now.revision + 1, signal)) await this.hear(changes);
       } catch (error) {
         isLost = true;
         if (!(error instanceof EtcdFault)) log.error({ err: error }, "the log in etcd could not be followed; all of it is loaded anew");
@@ -151,19 +203,19 @@ class Follower implements EtcdReader {
       if (value === undefined) continue;
       if (key === keys.head) this.passed(fromJson<Head>(value));
       // What is older is folded already, and comes late.
-      else if (numberIn(key) > this.present.seq) await this.apply({ key, value }, revision);
+      else if (numberIn(key) > this.now.seq) await this.apply({ key, value }, revision);
     }
-    this.present.revision = changes.at(-1)?.revision ?? this.present.revision;
+    this.now.revision = changes.at(-1)?.revision ?? this.now.revision;
     this.heardAt = this.place.clock.wall();
   }
 
   private passed(head: Head): void {
-    this.expectNext(Math.min(head.applied, this.present.seq) === head.applied);
-    this.present.passed(head);
+    this.expectNext(Math.min(head.applied, this.now.seq) === head.applied);
+    this.now.passed(head);
   }
 
   private async apply(change: { key: string; value: Buffer }, revision: number): Promise<void> {
-    this.expectNext(numberIn(change.key) === this.present.seq + 1);
+    this.expectNext(numberIn(change.key) === this.now.seq + 1);
     const { seq, bytes, entry } = await readEntry(this.look, change, revision);
     const specOf = await this.specsFor(entry);
     const { image } = this;
@@ -179,7 +231,7 @@ class Follower implements EtcdReader {
 
   /** Of tasks that were finished, and are run again, the spec is read. */
   private async specsFor({ rows }: LogEntry): Promise<(key: number) => TaskRecord["spec"]> {
-    const { live, tasks } = this.present;
+    const { live, tasks } = this.now;
     const known = (key: number): TaskRecord["spec"] | undefined => (live.get(key) ?? tasks.get(key)?.task)?.spec;
     const created = new Set(rows.created?.map(({ key }) => key));
     const wanted = (rows.changed ?? []).map(({ key }) => key).filter((key) => known(key) === undefined && !created.has(key));
