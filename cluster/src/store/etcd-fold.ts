@@ -11,7 +11,7 @@
 import { isDead, isTerminal } from "../core/task.ts";
 import { randomId } from "../system/random-id.ts";
 import type { Condition, Operation } from "./etcd-client.ts";
-import { encodeDone, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
+import { encodeDone, encodeSpec, pack, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
 import type { Image, PendingTask } from "./etcd-image.ts";
 import { submitHash, type Keys } from "./etcd-keys.ts";
 import { fenced, seated, type Seat } from "./etcd-log.ts";
@@ -52,7 +52,7 @@ export async function fold(place: Place, seat: Seat, { image, safeSeq, operation
   // All of it is taken now; what is committed from here on is the next fold's.
   const head = headOf(image);
   const operations = [...operationsOf(image, keys, safeSeq)];
-  const requests = pack(operations, operationsMax);
+  const requests = requestsOf(operations, operationsMax);
   let sent = 0;
   const send = async (): Promise<void> => {
     while (sent < requests.length) {
@@ -110,7 +110,7 @@ function headOf(image: Image): Head {
 function* operationsOf(image: Image, keys: Keys, safeSeq: number): Generator<Operation> {
   for (const pending of image.tasks.values()) yield* taskOperations(pending, keys, safeSeq);
   for (const [task, its] of image.attempts)
-    for (const { attempt } of its.values()) yield { put: keys.attempt(task, attempt.n), value: toJson(attempt) };
+    for (const { attempt } of its.values()) yield { put: keys.attempt(task, attempt.n), value: pack(toJson(attempt)) };
   for (const { key } of image.submits.values()) {
     const hash = submitHash(key.owner, key.key);
     yield { put: keys.submit(hash), value: toJson(key) };
@@ -126,10 +126,10 @@ function* taskOperations({ task, createdSeq, wasOver, endedBefore }: PendingTask
   const isOver = isTerminal(task.state);
   // Nothing can be there of a task that was made since.
   const isNew = createdSeq !== undefined && createdSeq > safeSeq;
-  if (createdSeq !== undefined) yield { put: keys.spec(key), value: toJson(spec) };
+  if (createdSeq !== undefined) yield { put: keys.spec(key), value: encodeSpec(spec) };
   for (const at of new Set(endedBefore)) if (!isOver || at !== endedAt) yield { delete: keys.ended(at, key) };
   if (!isOver) {
-    yield { put: keys.live(key), value: toJson(unspecified(task)) };
+    yield { put: keys.live(key), value: pack(toJson(unspecified(task))) };
     if (wasOver) yield* [keys.done(key), keys.outcome(key), keys.dead(key)].map((its) => ({ delete: its }));
     return;
   }
@@ -150,7 +150,7 @@ function written(key: string, row: unknown): Operation {
 }
 
 /** As many as one transaction takes. A single one may be larger than FOLD_BYTES_MAX, and goes alone. */
-function pack(operations: readonly Operation[], operationsMax: number): Operation[][] {
+function requestsOf(operations: readonly Operation[], operationsMax: number): Operation[][] {
   const requests: Operation[][] = [];
   let bytes = Infinity;
   for (const operation of operations) {
