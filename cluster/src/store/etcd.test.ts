@@ -3,15 +3,15 @@ import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startTestEtcd, type TestEtcd } from "../../../tests/support/etcd.ts";
-import { Died, contents, dying, expectTidy, lossy, repeating } from "./etcd.fixtures.ts";
+import { Died, contents, dying, expectTidy, lossy, repeating, wrapped } from "./etcd.fixtures.ts";
 import { openEtcdStore, type EtcdStore, type EtcdStoreOptions } from "./etcd.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 import { Keys } from "./etcd-keys.ts";
 import { systemClock } from "../system/clock.ts";
 import { queued, succeeded } from "./store.fixtures.ts";
 import { steps, type Step } from "./store.histories.ts";
 import { compare, Model, play } from "./store.model.ts";
-import { StoreFenced, type Store } from "./store.ts";
+import { StoreBroken, StoreFenced, type Store } from "./store.ts";
 
 let etcd: TestEtcd;
 beforeAll(async () => {
@@ -186,6 +186,37 @@ describe("a network that", () => {
       { numRuns: 25 },
     );
   });
+});
+
+it("an etcd that is away for long is told, breaks only a commit, and a fold goes on when it is back", { timeout: 60_000 }, async () => {
+  let isAway = false;
+  const client = wrapped(etcd.client, async (send) => {
+    if (isAway) throw new EtcdFault("undecided", "away", { mayHaveHappened: true });
+    return send();
+  });
+  // Its patience is over at once: each look at the clock is ten seconds later.
+  let now = 0;
+  const clock = { ...HASTY.clock, monotonic: () => (now += 10_000) };
+  const prefix = etcd.prefix();
+  const store = await open(prefix, client, { clock });
+  const { epoch } = await store.claim();
+  await store.commit({ epoch, created: [queued(1)] });
+  isAway = true;
+  await expect(store.fold()).rejects.toMatchObject({ code: "unavailable" });
+  await expect(store.prune({ endedBefore: 1, limit: 1 })).rejects.toThrow();
+  isAway = false;
+  await store.commit({ epoch, changed: [succeeded(queued(1), 5)] });
+  await store.fold();
+  expect(await (await open(prefix)).load()).toMatchObject({ live: [], counts: { succeeded: 1 } });
+  const other = await open(etcd.prefix(), client, { clock });
+  isAway = true;
+  await expect(other.claim()).rejects.toMatchObject({ code: "unavailable" });
+  isAway = false;
+  expect((await other.claim()).epoch).toBe(1);
+  isAway = true;
+  await expect(other.commit({ epoch: 1, created: [queued(1)] })).rejects.toThrow(StoreBroken);
+  isAway = false;
+  await expect(other.load()).rejects.toThrow(StoreBroken);
 });
 
 it("of two that contend one commits at a time, and the other is told", { timeout: 60_000 }, async () => {
