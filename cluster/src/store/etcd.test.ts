@@ -188,6 +188,36 @@ describe("a network that", () => {
   });
 });
 
+/** Pauses are short, and nothing is folded of its own accord. */
+const impatient = () => ({ ...systemClock, after: (ms: number, run: () => void) => systemClock.after(ms < 200 ? 1 : 3_600_000, run) });
+
+it("what a failed fold has sent changes nothing when it comes in the midst of the next one", async () => {
+  const held: (() => Promise<unknown>)[] = [];
+  let isHeld = false;
+  let now = 0;
+  const client = wrapped(etcd.client, async (send, { then }) => {
+    if (isHeld) {
+      held.push(send);
+      throw new EtcdFault("undecided", "held up", { mayHaveHappened: true });
+    }
+    // The next fold is about to move the head.
+    if (then.some((operation) => "deleteRange" in operation)) for (const late of held.splice(0)) await late();
+    return send();
+  });
+  const prefix = etcd.prefix();
+  const store = await open(prefix, client, { clock: { ...impatient(), monotonic: () => (now += 10_000) } });
+  const { epoch } = await store.claim();
+  await store.commit({ epoch, created: [queued(1)] });
+  isHeld = true;
+  await expect(store.fold()).rejects.toMatchObject({ code: "unavailable" });
+  isHeld = false;
+  expect(held.length).toBeGreaterThan(0);
+  await store.commit({ epoch, changed: [queued(1, { seq: 9 })] });
+  await store.fold();
+  expect(held).toHaveLength(0);
+  expect((await (await open(prefix)).load()).live).toStrictEqual([queued(1, { seq: 9 })]);
+});
+
 it("an etcd that is away for long is told, breaks only a commit, and a fold goes on when it is back", { timeout: 60_000 }, async () => {
   let isAway = false;
   const client = wrapped(etcd.client, async (send) => {
@@ -196,7 +226,7 @@ it("an etcd that is away for long is told, breaks only a commit, and a fold goes
   });
   // Its patience is over at once: each look at the clock is ten seconds later.
   let now = 0;
-  const clock = { ...HASTY.clock, monotonic: () => (now += 10_000) };
+  const clock = { ...impatient(), monotonic: () => (now += 10_000) };
   const prefix = etcd.prefix();
   const store = await open(prefix, client, { clock });
   const { epoch } = await store.claim();
