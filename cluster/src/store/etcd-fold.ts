@@ -8,13 +8,16 @@
  *     by writing the head anew: so what a failed or earlier one has sent and etcd takes late changes nothing.
  * F3. No transaction has one key twice, and none depends on another of the same fold.
  */
+import assert from "node:assert/strict";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { isDead, isTerminal } from "../core/task.ts";
 import { randomId } from "../system/random-id.ts";
 import type { Condition, Operation } from "./etcd-client.ts";
-import { encodeDone, encodeSpec, pack, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
+import { encodeDone, encodeSpec, fromJson, pack, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
 import type { Image, PendingTask } from "./etcd-image.ts";
 import { submitHash, type Keys } from "./etcd-keys.ts";
 import { fenced, seated, type Seat } from "./etcd-log.ts";
+import { surely } from "./etcd-look.ts";
 import { transact, type Place } from "./etcd-place.ts";
 
 const IN_FLIGHT_MAX = 4;
@@ -68,10 +71,18 @@ export async function fold(place: Place, seat: Seat, { image, safeSeq, operation
   return { head, revision, operations: operations.length };
 }
 
-/** F2: the same head under another stamp. */
+/** F2: the same head under another stamp, whatever stamp an earlier try has left there. */
 export async function restamp(place: Place, seat: Seat, head: Head): Promise<Head> {
+  const { keys } = place;
+  const { found } = await surely(place).get([keys.epoch, keys.head]);
+  const [epoch, there] = found;
+  if (epoch?.value.toString() !== seat.mark || there === undefined) throw fenced(seat);
+  assert(fromJson<Head>(there.value).applied === head.applied, "the head has moved, and not by its only writer");
   const fresh = { ...head, stamp: newStamp() };
-  await writeHead(place, seat, [seated(place, seat), headIs(place, head)], fresh, []);
+  const when = [seated(place, seat), { key: keys.head, value: there.value }];
+  const { held } = await transact(place, { when, then: [{ put: keys.head, value: toJson(fresh) }] }, { harmless: true });
+  // This very put, or an earlier one, was taken without an answer: the next fold begins with whatever is there.
+  if (!held) throw new ClusterError("unavailable", "etcd did not say which head is there; it is asked again.");
   return fresh;
 }
 
