@@ -156,7 +156,7 @@ export function isDead({ state, reason }: Pick<TaskRecord, "state" | "reason">):
 }
 
 /** Where it runs, or last ran. A queued task is nowhere, whatever became of its earlier attempts. */
-export function nodeOf(task: TaskRecord): NodeId | undefined {
+export function nodeOf(task: Pick<TaskRecord, "lease" | "state" | "placement">): NodeId | undefined {
   if (task.lease !== undefined) return task.lease.node;
   return isTerminal(task.state) || task.state === "waiting" ? task.placement?.node : undefined;
 }

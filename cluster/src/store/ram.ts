@@ -4,8 +4,9 @@ import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
-import { isDead, isTerminal, nodeOf, type TaskRecord } from "../core/task.ts";
+import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { EMPTY_CHAIN, type ChainHead } from "../trust/audit-chain.ts";
+import { fits } from "./list-filter.ts";
 import {
   StoreFenced,
   type Batch,
@@ -14,6 +15,7 @@ import {
   type Loaded,
   type NodeRow,
   type Page,
+  type PruneOptions,
   type Store,
   type SubmitKey,
   type TokenRow,
@@ -91,9 +93,12 @@ class RamStore implements Store {
     return this.entries.filter(({ seq }) => seq > after).slice(0, limit);
   }
 
-  async prune({ endedBefore, limit }: { endedBefore: number; limit: number }): Promise<number> {
-    const old = [...this.tasks.values()]
-      .filter(({ state, endedAt = Infinity }) => isTerminal(state) && endedAt < endedBefore)
+  async prune({ endedBefore, keep = Infinity, limit }: PruneOptions): Promise<number> {
+    const over = [...this.tasks.values()].filter(({ state }) => isTerminal(state));
+    const old = over
+      .filter(hasEnded)
+      .sort((a, b) => a.endedAt - b.endedAt || a.key - b.key)
+      .filter(({ endedAt }, at) => endedAt < endedBefore || at < over.length - keep)
       .slice(0, limit);
     for (const { key } of old) {
       this.tasks.delete(key);
@@ -132,17 +137,8 @@ class RamStore implements Store {
   }
 }
 
-function fits(task: TaskRecord, { states, kind, node, label, name, user, owner, dead }: ListFilter): boolean {
-  return (
-    (dead !== true || isDead(task)) &&
-    (states === undefined || states.includes(task.state)) &&
-    (kind === undefined || task.spec.kind === kind) &&
-    (node === undefined || nodeOf(task) === node) &&
-    (label === undefined || task.spec.labels?.[label[0]] === label[1]) &&
-    (name === undefined || task.spec.name === name) &&
-    (user === undefined || task.spec.user === user) &&
-    (owner === undefined || task.owner === owner)
-  );
+function hasEnded(task: TaskRecord): task is TaskRecord & { endedAt: number } {
+  return task.endedAt !== undefined;
 }
 
 function headOf(entries: readonly AuditEntry[]): ChainHead {

@@ -26,7 +26,7 @@ import {
   type Value,
 } from "./sqlite-rows.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
-import { StoreFenced, type Batch, type Claim } from "./store.ts";
+import { StoreFenced, type Batch, type Claim, type PruneOptions } from "./store.ts";
 
 /**
  * Rows that one prune looks at, oldest first, before it leaves the rest to the next call: 5 ms. An index by the time of
@@ -73,24 +73,32 @@ export class Writes {
     for (const { key } of created) this.lastKey = Math.max(this.lastKey, key);
   }
 
-  prune({ endedBefore, limit }: { endedBefore: number; limit: number }): number {
-    const { old, windowEnd, removeSpec, removeOutcome, removeTask, removeKeys, keepLastKey } = this.statements;
+  prune({ endedBefore, keep, limit }: PruneOptions): number {
+    const { old, windowEnd, removeKeys, keepLastKey, countOver, firstEnded } = this.statements;
     const gone = inTransaction(this.database, () => {
       keepLastKey.run(this.lastKey);
       removeKeys.run(endedBefore, limit);
       const keys = old.all(this.prunedTo, endedBefore, limit).map((row) => row["key"] as number);
       const end = windowEnd.get(this.prunedTo) as { key: number } | undefined;
       if (keys.length < limit) this.prunedTo = end?.key ?? 0;
-      for (const key of keys) {
-        removeSpec.run(key);
-        removeOutcome.run(key);
-        removeTask.run(key);
-      }
+      this.remove(keys);
+      const beyond = keep === undefined ? 0 : Math.min((countOver.get() as { count: number }).count - keep, limit - keys.length);
+      const first = beyond > 0 ? firstEnded.all(beyond).map((row) => row["key"] as number) : [];
+      this.remove(first);
       failpoint("prune.deleted");
-      return keys.length;
+      return keys.length + first.length;
     });
     failpoint("prune.committed");
     return gone;
+  }
+
+  private remove(keys: readonly number[]): void {
+    const { removeSpec, removeOutcome, removeTask } = this.statements;
+    for (const key of keys) {
+      removeSpec.run(key);
+      removeOutcome.run(key);
+      removeTask.run(key);
+    }
   }
 
   private create(tasks: readonly TaskRecord[]): void {
@@ -154,6 +162,9 @@ function prepare(database: DatabaseSync) {
     old: database.prepare(
       `SELECT key FROM (SELECT key, live, ended_at FROM tasks WHERE key > ? ORDER BY key LIMIT ${ROWS_PRUNED_MAX}) WHERE live <> 1 AND ended_at < ? LIMIT ?`,
     ),
+    // These two look at every task, and are asked only where a number to keep is given.
+    countOver: database.prepare("SELECT count(*) AS count FROM tasks WHERE live <> 1"),
+    firstEnded: database.prepare("SELECT key FROM tasks WHERE live <> 1 AND ended_at IS NOT NULL ORDER BY ended_at, key LIMIT ?"),
     windowEnd: database.prepare(`SELECT key FROM tasks WHERE key > ? ORDER BY key LIMIT 1 OFFSET ${ROWS_PRUNED_MAX - 1}`),
     removeSpec: database.prepare("DELETE FROM specs WHERE key = ?"),
     removeOutcome: database.prepare("DELETE FROM outcomes WHERE key = ?"),

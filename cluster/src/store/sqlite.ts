@@ -17,7 +17,17 @@ import { translate } from "./sqlite-errors.ts";
 import { openDatabase, type Opening } from "./sqlite-open.ts";
 import { Reads } from "./sqlite-reads.ts";
 import { Writes } from "./sqlite-writes.ts";
-import { StoreBroken, type Batch, type Claim, type ListFilter, type Loaded, type Page, type Store, type SubmitKey } from "./store.ts";
+import {
+  StoreBroken,
+  type Batch,
+  type Claim,
+  type ListFilter,
+  type Loaded,
+  type Page,
+  type PruneOptions,
+  type Store,
+  type SubmitKey,
+} from "./store.ts";
 
 export async function openSqliteStore(options: Omit<Opening, "log"> & { readonly log?: Log }): Promise<Store> {
   return storeOver(await openDatabase({ ...options, log: options.log ?? silentLog }), options.path);
@@ -77,7 +87,7 @@ class SqliteStore implements Store {
     return this.guard(() => this.reads.submitKey(owner, key));
   }
 
-  async prune(options: { endedBefore: number; limit: number }): Promise<number> {
+  async prune(options: PruneOptions): Promise<number> {
     return this.change(() => this.writes.prune(options));
   }
 

@@ -319,6 +319,40 @@ function prunes(now: Now): void {
     expect((await store.load()).counts).toStrictEqual({ queued: 1, succeeded: 2 });
   });
 
+  it("prunes what ended first beyond the number to keep, whatever its key, and counts right", async () => {
+    const { store, epoch, opened } = now();
+    const ends = [50, 10, 40, 20, 30, 20];
+    await store.commit({
+      epoch,
+      created: [...ends.map((at, n) => succeeded(queued(n + 1), at)), queued(7), queued(8, { state: "cancelled" })],
+    });
+    const left = async (): Promise<number[]> => (await walk(store, {}, 10)).map(({ key }) => key);
+    expect(await store.prune({ endedBefore: 0, keep: 7, limit: 10 })).toBe(0);
+    // Of two that ended at once the older one goes.
+    expect(await store.prune({ endedBefore: 0, keep: 5, limit: 10 })).toBe(2);
+    expect(await left()).toStrictEqual([8, 7, 6, 5, 3, 1]);
+    // Whatever of both goes further, and no more than the limit; a task without an end stays, and counts.
+    expect(await store.prune({ endedBefore: 35, keep: 4, limit: 1 })).toBe(1);
+    expect(await store.prune({ endedBefore: 35, keep: 4, limit: 10 })).toBe(1);
+    expect(await left()).toStrictEqual([8, 7, 3, 1]);
+    expect(await store.prune({ endedBefore: 0, keep: 0, limit: 10 })).toBe(2);
+    expect(await left()).toStrictEqual([8, 7]);
+    expect((await (await opened.reopen()).load()).counts).toStrictEqual({ queued: 1, cancelled: 1 });
+  });
+
+  it("prunes a task that was run again by its last end only", async () => {
+    const { store, epoch } = now();
+    const failed = queued(1, { state: "failed", reason: "attempts_spent", endedAt: 5 });
+    await store.commit({ epoch, created: [failed, succeeded(queued(2), 7)] });
+    await store.commit({ epoch, changed: [queued(1, { reason: "retried_by_hand", endedAt: 5 })] });
+    expect(await store.prune({ endedBefore: 6, keep: 1, limit: 10 })).toBe(0);
+    await store.commit({ epoch, changed: [succeeded(queued(1), 9)] });
+    expect(await store.prune({ endedBefore: 6, limit: 10 })).toBe(0);
+    expect(await store.prune({ endedBefore: 6, keep: 1, limit: 10 })).toBe(1);
+    expect((await store.load()).counts).toStrictEqual({ succeeded: 1 });
+    expect(await store.task(2)).toBeUndefined();
+  });
+
   it("prunes submit keys that are older", async () => {
     const { store, epoch } = now();
     await store.commit({

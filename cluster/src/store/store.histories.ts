@@ -20,7 +20,7 @@ export type Step =
       readonly audit: readonly string[];
     }
   | { readonly kind: "claim" | "stale" | "reopen" }
-  | { readonly kind: "prune"; readonly endedBefore: number };
+  | { readonly kind: "prune"; readonly endedBefore: number; readonly keep?: number };
 
 const small = fc.nat(1_000);
 const word = fc.constantFrom("a", "b", "gpu", "weird \" \\ ' . $ [0] 名\u0000");
@@ -116,7 +116,13 @@ const history = fc.array(
       }),
     },
     { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("claim" as const, "stale" as const, "reopen" as const) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("prune" as const), endedBefore: small }) },
+    {
+      weight: 1,
+      arbitrary: fc.record(
+        { kind: fc.constant("prune" as const), endedBefore: small, keep: fc.nat(6) },
+        { requiredKeys: ["kind", "endedBefore"] },
+      ),
+    },
   ) as fc.Arbitrary<Step>,
   { maxLength: 12 },
 );

@@ -56,8 +56,12 @@ export class Model {
     return { epoch: this.epoch, created, changed: [...changed.values()], attempts, audit, ...step.rest };
   }
 
-  prune(endedBefore: number): number {
-    const old = [...this.tasks.values()].filter((task) => over(task) && task.endedAt !== undefined && task.endedAt < endedBefore);
+  prune({ endedBefore, keep }: Extract<Step, { kind: "prune" }>): number {
+    const finished = [...this.tasks.values()].filter(over);
+    const ends = finished.filter((task) => task.endedAt !== undefined) as (TaskRecord & { endedAt: number })[];
+    ends.sort((a, b) => a.endedAt - b.endedAt || a.key - b.key);
+    const beyond = ends.slice(0, keep === undefined ? 0 : Math.max(0, finished.length - keep));
+    const old = ends.filter((task) => task.endedAt < endedBefore || beyond.includes(task));
     for (const { key } of old) {
       this.tasks.delete(key);
       this.attempts.delete(key);
@@ -111,7 +115,7 @@ export async function play(model: Model, store: Store, step: Step, reopen: () =>
       return next;
     }
     case "prune":
-      expect(await store.prune({ endedBefore: step.endedBefore, limit: 1_000 })).toBe(model.prune(step.endedBefore));
+      expect(await store.prune({ ...step, limit: 1_000 })).toBe(model.prune(step));
       return store;
   }
 }

@@ -108,6 +108,9 @@ export interface Batch {
   readonly audit?: readonly AuditEntry[];
 }
 
+/** What a batch writes. */
+export type Rows = Omit<Batch, "epoch">;
+
 export interface Claim {
   readonly cluster: ClusterId;
   /** One more than any epoch before it. */
@@ -146,6 +149,16 @@ export interface Page {
   readonly next?: number;
 }
 
+/** Terminal tasks without the time of their end stay. */
+export interface PruneOptions {
+  /** Those that ended before go. */
+  readonly endedBefore: number;
+  /** So many terminal tasks may stay; of more, those that ended first go too. */
+  readonly keep?: number;
+  /** At most so many tasks in one call, and as many submit keys. */
+  readonly limit: number;
+}
+
 export interface Store {
   readonly kind: "ram" | "sqlite" | "etcd";
   /** Takes the writer's seat: mints the cluster's id at the first call ever, and raises the epoch. */
@@ -159,8 +172,8 @@ export interface Store {
   submitKey(owner: string, key: string): Promise<SubmitKey | undefined>;
   /** Entries of the audit log after `after`, oldest first, at most `limit`. */
   audit(page: { after: number; limit: number }): Promise<readonly AuditEntry[]>;
-  /** Deletes terminal tasks that ended before `endedBefore`, with all that hangs on them, and older submit keys; at most `limit` tasks. Returns how many. */
-  prune(options: { endedBefore: number; limit: number }): Promise<number>;
+  /** Deletes terminal tasks with all that hangs on them, and submit keys of before `endedBefore`. Returns how many tasks. */
+  prune(options: PruneOptions): Promise<number>;
   /** A consistent copy at `path`, taken while the store works. */
   backup(path: string): Promise<void>;
   /** Bytes on disk, where the store knows. */

@@ -1,0 +1,71 @@
+/**
+ * Taking the writer's seat: one transaction that raises the epoch by compare-and-swap, and makes the cluster's id and its head at
+ * the first one ever. From then on nothing that an earlier writer sends is taken.
+ */
+import type { ClusterId } from "@openclaw-cluster/contract/ids";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { randomId } from "../system/random-id.ts";
+import type { Condition, Operation } from "./etcd-client.ts";
+import { toJson } from "./etcd-codec.ts";
+import { newStamp } from "./etcd-fold.ts";
+import { EMPTY_HEAD } from "./etcd-load.ts";
+import type { Seat } from "./etcd-log.ts";
+import { patiently, transact, type Place } from "./etcd-place.ts";
+import { StoreFenced } from "./store.ts";
+
+/** What must hold besides, and what is done besides: that a lease's key is still free, and is taken. */
+export interface Terms {
+  readonly when: readonly Condition[];
+  readonly then: readonly Operation[];
+}
+
+/** Others claim at the same time; each failed try is another's success. */
+const TRIES_MAX = 16;
+
+export async function takeSeat(place: Place, { when, then }: Terms = { when: [], then: [] }): Promise<{ seat: Seat; cluster: ClusterId }> {
+  const { keys } = place;
+  let { epoch, cluster } = await readSeat(place);
+  for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+    const isFirst = epoch === undefined;
+    const seat = seatAfter(epoch);
+    const copied: Condition = { key: keys.copying, exists: false };
+    const minted = (cluster ?? randomId()) as ClusterId;
+    const first: Operation[] = [
+      { put: keys.cluster, value: minted },
+      { put: keys.head, value: toJson({ ...EMPTY_HEAD, stamp: newStamp() }) },
+    ];
+    // One that nobody heard the end of raises the epoch for nobody: the next claim raises it again.
+    const answer = await transact(
+      place,
+      {
+        when: [isFirst ? { key: keys.epoch, exists: false } : { key: keys.epoch, value: epoch as string }, copied, ...when],
+        then: [{ put: keys.epoch, value: seat.mark }, ...(isFirst ? first : []), ...then],
+        otherwise: [{ get: keys.epoch }, { get: keys.cluster }, { get: keys.copying }],
+      },
+      { harmless: true },
+    );
+    if (answer.held) return { seat, cluster: minted };
+    const there = answer.found[0]?.value.toString();
+    // A try without an answer was taken: nobody else writes this mark.
+    if (there === seat.mark) return { seat, cluster: answer.found[1]?.value.toString() as ClusterId };
+    if (answer.found[2] !== undefined)
+      throw new ClusterError("store_unreadable", "A copy into this place in etcd was begun and is not whole: begin it again.");
+    if (there === epoch) throw new StoreFenced("the terms of this claim do not hold");
+    epoch = there;
+    cluster = answer.found[1]?.value.toString();
+  }
+  throw new ClusterError("unavailable", "Too many others claim this store at the same time.");
+}
+
+async function readSeat(place: Place): Promise<{ epoch: string | undefined; cluster: string | undefined }> {
+  const { client, keys } = place;
+  const look = { when: [], then: [{ get: keys.epoch }, { get: keys.cluster }] };
+  const { found } = await patiently(place, () => client.transact(look));
+  return { epoch: found[0]?.value.toString(), cluster: found[1]?.value.toString() };
+}
+
+/** `7 k3j2h4g5`: the epoch, and a word by which a claim knows its own. */
+function seatAfter(mark: string | undefined): Seat {
+  const epoch = mark === undefined ? 1 : Number(mark.split(" ")[0]) + 1;
+  return { epoch, mark: `${epoch} ${randomId()}` };
+}

@@ -1,0 +1,177 @@
+/**
+ * HTTP to whichever of etcd's members can be reached: the JSON gateway that every member has (docs/decisions/0013-etcd-store.md).
+ *
+ * N1. One endpoint is asked until it fails; then the next one is, and stays.
+ * N2. What may have arrived is asked again only where asking twice does no harm (`safe`).
+ */
+import type { Agent, IncomingMessage } from "node:http";
+import { CALL_MS, EtcdFault, type CallOptions } from "./etcd-client.ts";
+
+export interface EndpointOptions {
+  /** `http://…` or `https://…`, all of them of one cluster. */
+  readonly endpoints: readonly string[];
+  /** For https: who may have certified etcd, and this side's own certificate. PEM. */
+  readonly tls?: { readonly authority?: string; readonly certificate?: string; readonly key?: string };
+}
+
+export interface Ask extends CallOptions {
+  readonly safe: boolean;
+  /** This one and no other. */
+  readonly endpoint?: string;
+}
+
+export const LOOK = { safe: true };
+export const CHANGE = { safe: false };
+
+/** Enough for a store that keeps several transactions in flight beside its watch and its lease. */
+const SOCKETS_MAX = 16;
+/** Before a connection stood. */
+const NOT_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"]);
+
+/** gRPC's codes, of which etcd uses these. */
+const CANCELLED = 1;
+const DEADLINE_EXCEEDED = 4;
+const NOT_FOUND = 5;
+const PERMISSION_DENIED = 7;
+const RESOURCE_EXHAUSTED = 8;
+const OUT_OF_RANGE = 11;
+const INTERNAL = 13;
+const UNAVAILABLE = 14;
+const UNAUTHENTICATED = 16;
+
+export class Endpoints {
+  private readonly urls: readonly URL[];
+  private readonly agents = new Map<string, Agent>();
+  private readonly tls: EndpointOptions["tls"];
+  private current = 0;
+
+  constructor({ endpoints, tls }: EndpointOptions) {
+    this.urls = endpoints.map((endpoint) => new URL(endpoint));
+    this.tls = tls;
+  }
+
+  /** The answer's JSON. */
+  async ask(path: string, body: unknown, ask: Ask): Promise<Record<string, unknown>> {
+    const text = JSON.stringify(body);
+    const answer = await this.tryEach(ask, async (url) => readAll(await this.send(url, path, text, ask)));
+    return JSON.parse(answer) as Record<string, unknown>;
+  }
+
+  /** The answer's body as it comes, when its headers are here. */
+  stream(path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+    return this.tryEach({ safe: true, signal }, (url) => this.send(url, path, JSON.stringify(body), { signal, timeoutMs: CALL_MS }));
+  }
+
+  /** What was asked here last has failed: from now on the next one is asked. */
+  moveOn(): void {
+    this.current = (this.current + 1) % this.urls.length;
+  }
+
+  close(): void {
+    for (const agent of this.agents.values()) agent.destroy();
+  }
+
+  private async tryEach<T>({ safe, endpoint, signal }: Ask, attempt: (url: URL) => Promise<T>): Promise<T> {
+    if (endpoint !== undefined) return attempt(new URL(endpoint));
+    for (let tries = 1; ; tries++) {
+      const tried = this.current;
+      try {
+        return await attempt(this.urls[tried] as URL);
+      } catch (error) {
+        signal?.throwIfAborted();
+        const passes = error instanceof EtcdFault && isOfThisMember(error) && (safe || !error.mayHaveHappened);
+        if (error instanceof EtcdFault && isOfThisMember(error) && this.current === tried) this.moveOn();
+        if (!passes || tries >= this.urls.length) throw error;
+      }
+    }
+  }
+
+  private send(url: URL, path: string, body: string, { timeoutMs = CALL_MS, signal }: CallOptions): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const { request: start } = process.getBuiltinModule(url.protocol === "https:" ? "node:https" : "node:http");
+      const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+      const request = start(new URL(path, url), {
+        agent: this.agentFor(url),
+        method: "POST",
+        headers,
+        ...(signal !== undefined && { signal }),
+      });
+      const late = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+      request.on("response", (answer) => {
+        clearTimeout(late);
+        if (answer.statusCode === 200) return resolve(answer);
+        readAll(answer).then((text) => reject(refusal(answer.statusCode ?? 0, text)), reject);
+      });
+      request.on("error", (cause) => {
+        clearTimeout(late);
+        reject(broken(url, cause));
+      });
+      request.end(body);
+    });
+  }
+
+  private agentFor({ protocol, origin }: URL): Agent {
+    const known = this.agents.get(origin);
+    if (known !== undefined) return known;
+    const { authority, certificate, key } = this.tls ?? {};
+    const http = process.getBuiltinModule(protocol === "https:" ? "node:https" : "node:http");
+    const trust = protocol === "https:" ? { rejectUnauthorized: true, ca: authority, cert: certificate, key } : {};
+    const agent = new http.Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, ...trust });
+    this.agents.set(origin, agent);
+    return agent;
+  }
+}
+
+/** Another member may well do it. */
+function isOfThisMember({ kind }: EtcdFault): boolean {
+  return kind === "unreachable" || kind === "undecided" || kind === "no_quorum";
+}
+
+async function readAll(answer: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = [];
+  try {
+    for await (const piece of answer) pieces.push(piece as Buffer);
+  } catch (cause) {
+    throw new EtcdFault("undecided", "etcd's answer was cut", { cause, mayHaveHappened: true });
+  }
+  return Buffer.concat(pieces).toString();
+}
+
+function broken({ origin }: URL, cause: NodeJS.ErrnoException): EtcdFault {
+  if (NOT_SENT.has(cause.code ?? "")) return new EtcdFault("unreachable", `etcd cannot be reached at ${origin}: ${cause.code}`, { cause });
+  return new EtcdFault("undecided", `etcd at ${origin} gave no answer: ${cause.message}`, { cause, mayHaveHappened: true });
+}
+
+/** Codes stand for more than one thing; which of them it is, where it matters, the caller finds out by asking (no_space). */
+function refusal(status: number, text: string): EtcdFault {
+  const { code, message } = parse(text);
+  const words = `etcd says: ${message ?? `HTTP ${status}`}`;
+  switch (code) {
+    case UNAVAILABLE:
+    case DEADLINE_EXCEEDED:
+    case CANCELLED:
+    case INTERNAL:
+      // Also "request timed out" and "leader changed": it may have been proposed by then.
+      return new EtcdFault("no_quorum", words, { mayHaveHappened: true });
+    case RESOURCE_EXHAUSTED:
+      return new EtcdFault("no_space", words);
+    case OUT_OF_RANGE:
+      return new EtcdFault("compacted", words);
+    case NOT_FOUND:
+      return new EtcdFault("not_found", words);
+    case PERMISSION_DENIED:
+    case UNAUTHENTICATED:
+      return new EtcdFault("unauthorized", words);
+    default:
+      return new EtcdFault("refused", words);
+  }
+}
+
+function parse(text: string): { code?: number; message?: string } {
+  try {
+    return JSON.parse(text) as { code?: number; message?: string };
+  } catch {
+    // A proxy's page, or a server that is no etcd.
+    return {};
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * One store's place in etcd, and how it is spoken to with patience: a new leader of etcd's own takes a second or two, and nobody
+ * above should hear of that.
+ *
+ * P1. A change whose outcome is unknown is tried again until etcd says one way or the other; the transaction's conditions see to
+ *     it that it is not done twice. Where nobody says so within DECIDED_MS, the store is broken.
+ * P2. A change that did not happen is told as a ClusterError.
+ */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { Clock } from "../system/clock.ts";
+import type { Log } from "../system/log.ts";
+import { EtcdFault, type EtcdClient, type Transacted, type Transaction } from "./etcd-client.ts";
+import type { Keys } from "./etcd-keys.ts";
+import { StoreBroken } from "./store.ts";
+
+export interface Place {
+  readonly client: EtcdClient;
+  readonly keys: Keys;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Longer than etcd needs for a new leader, shorter than callers wait for their answer. */
+const DECIDED_MS = 15_000;
+const AGAIN_MS = 100;
+
+/**
+ * Its conditions must hold at most once, or doing it twice must be the same. `harmless`: it may also be taken after everybody has
+ * given up on it; then the store goes on.
+ */
+export async function transact(place: Place, transaction: Transaction, { harmless = false } = {}): Promise<Transacted> {
+  const { client, clock } = place;
+  const until = clock.monotonic() + DECIDED_MS;
+  for (let isOpen = false; ;) {
+    try {
+      return await client.transact(transaction);
+    } catch (error) {
+      if (!(error instanceof EtcdFault)) throw error;
+      if (error.kind === "no_space") {
+        const found = await withoutPuts(place, transaction).catch(passing);
+        if (found?.held === false) return found;
+        if (found !== undefined && !isOpen && (await client.hasNoSpace().catch(passing)) === true) throw full(error);
+      } else if (!isPassing(error)) throw isOpen && !harmless ? broken(error) : refused(error);
+      isOpen ||= error.mayHaveHappened;
+      if (clock.monotonic() >= until) throw isOpen && !harmless ? broken(error) : unavailable(error);
+      await pause(clock, AGAIN_MS);
+    }
+  }
+}
+
+/** As long as etcd cannot be reached, or has no leader. */
+export async function patiently<T>({ clock }: Place, look: () => Promise<T>): Promise<T> {
+  const until = clock.monotonic() + DECIDED_MS;
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      if (!(error instanceof EtcdFault) || error.kind === "compacted") throw error;
+      if (!isPassing(error)) throw refused(error);
+      if (clock.monotonic() >= until) throw unavailable(error);
+      await pause(clock, AGAIN_MS);
+    }
+  }
+}
+
+/** Another try, or another member, may do. */
+export function isPassing({ kind }: EtcdFault): boolean {
+  return kind === "unreachable" || kind === "undecided" || kind === "no_quorum";
+}
+
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(ms, resolve));
+}
+
+/**
+ * What a full etcd still answers. It matters: the put that fills the database is refused and done all the same, so its own key
+ * tells whether it was.
+ */
+function withoutPuts({ client }: Place, { when, otherwise }: Transaction): Promise<Transacted> {
+  return client.transact({ when, then: [], ...(otherwise !== undefined && { otherwise }) });
+}
+
+function passing(error: unknown): undefined {
+  if (!(error instanceof EtcdFault)) throw error;
+}
+
+const full = (cause: EtcdFault): ClusterError =>
+  new ClusterError("storage_full", "etcd's database is full; nothing of this change was kept.", { cause });
+const refused = (cause: EtcdFault): ClusterError => new ClusterError("store_failed", `etcd refused: ${cause.message}`, { cause });
+const unavailable = (cause: EtcdFault): ClusterError =>
+  new ClusterError("unavailable", "etcd cannot be reached, or most of its members cannot.", { cause });
+const broken = (cause: EtcdFault): StoreBroken =>
+  new StoreBroken("etcd did not say whether the last change was taken; what was written last is unknown.", { cause });

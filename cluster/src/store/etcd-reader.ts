@@ -1,0 +1,193 @@
+/**
+ * The store's read half for those who stand by: it follows the log and keeps the same image as the writer. Without a quorum it
+ * goes on reading from the member that it reaches, and says how old that is.
+ *
+ * W1. Entries are applied in their order, each once; where one is missing, or forgotten by etcd, everything is loaded anew.
+ * W2. A listener hears of an entry after the image has it, and of each load instead of what it may have missed.
+ */
+import type { AuditEntry } from "@openclaw-cluster/contract/audit";
+import type { Attempt } from "@openclaw-cluster/contract/task";
+import type { TaskRecord } from "../core/task.ts";
+import { systemClock } from "../system/clock.ts";
+import { silentLog } from "../system/log.ts";
+import { EtcdFault, type Change } from "./etcd-client.ts";
+import { fromJson, rowsOf, type Head, type LogEntry } from "./etcd-codec.ts";
+import type { Image } from "./etcd-image.ts";
+import { Keys, numberIn } from "./etcd-keys.ts";
+import { loadImage, present, readEntry, readSpecs } from "./etcd-load.ts";
+import { direct, local, nearby, type Look } from "./etcd-look.ts";
+import { isPassing, pause, type Place } from "./etcd-place.ts";
+import { Reads } from "./etcd-reads.ts";
+import type { EtcdStoreOptions } from "./etcd.ts";
+import type { ListFilter, Loaded, Page, Rows, Store, SubmitKey } from "./store.ts";
+
+/** A batch was applied; or all was loaded anew, and what changed since the last one is not known. */
+export type Heard =
+  | { readonly kind: "batch"; readonly epoch: number; readonly rows: Rows }
+  | { readonly kind: "loaded"; readonly loaded: Loaded };
+
+export interface Lag {
+  /** etcd's revision up to which the log was heard; where nothing changes, none is. */
+  readonly revision: number;
+  /** When it was heard, by the wall clock. */
+  readonly heardAt: number;
+}
+
+export interface EtcdReader extends Pick<Store, "load" | "task" | "list" | "attempts" | "submitKey" | "audit" | "close"> {
+  lag(): Lag;
+  /** Until the function that it gives is called. */
+  onChange(listener: (heard: Heard) => void): () => void;
+}
+
+const AGAIN_MS = 500;
+
+export async function openEtcdReader(options: EtcdStoreOptions): Promise<EtcdReader> {
+  const { client, prefix, log = silentLog, clock = systemClock } = options;
+  const reader = new Follower({ client, keys: new Keys(prefix), log, clock });
+  await reader.begin();
+  return reader;
+}
+
+class Follower implements EtcdReader {
+  private readonly place: Place;
+  private readonly look: Look;
+  private readonly reads: Reads;
+  private readonly listeners = new Set<(heard: Heard) => void>();
+  private readonly leaving = new AbortController();
+  private following: Promise<void> | undefined;
+  private image: Image | undefined;
+  private heardAt = 0;
+
+  constructor(place: Place) {
+    this.place = place;
+    this.look = nearby(place, () => this.present.revision);
+    this.reads = new Reads(this.look, async () => this.present);
+  }
+
+  async begin(): Promise<void> {
+    await this.loadAnew();
+    this.following = this.follow();
+  }
+
+  lag(): Lag {
+    return { revision: this.present.revision, heardAt: this.heardAt };
+  }
+
+  onChange(listener: (heard: Heard) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  async load(): Promise<Loaded> {
+    return this.present.loaded();
+  }
+
+  task(key: number): Promise<TaskRecord | undefined> {
+    return this.reads.task(key);
+  }
+
+  list(filter: ListFilter, page: { before?: number; limit: number }): Promise<Page> {
+    return this.reads.list(filter, page);
+  }
+
+  attempts(key: number): Promise<readonly Attempt[]> {
+    return this.reads.attempts(key);
+  }
+
+  submitKey(owner: string, key: string): Promise<SubmitKey | undefined> {
+    return this.reads.submitKey(owner, key);
+  }
+
+  audit(page: { after: number; limit: number }): Promise<readonly AuditEntry[]> {
+    return this.reads.audit(page);
+  }
+
+  async close(): Promise<void> {
+    this.leaving.abort();
+    await this.following;
+  }
+
+  private get present(): Image {
+    if (this.image === undefined) throw new Error("the reader has not begun");
+    return this.image;
+  }
+
+  private async follow(): Promise<void> {
+    const { client, keys, log, clock } = this.place;
+    const { signal } = this.leaving;
+    for (let isLost = false; !signal.aborted;) {
+      try {
+        if (isLost) await this.loadAnew();
+        isLost = false;
+        for await (const changes of client.watch(keys.log, this.present.revision + 1, signal)) await this.hear(changes);
+      } catch (error) {
+        isLost = true;
+        if (!(error instanceof EtcdFault)) log.error({ err: error }, "the log in etcd could not be followed; all of it is loaded anew");
+        else log.warn({ err: error }, "following the log in etcd broke off; all of it is loaded anew");
+        if (!signal.aborted) await pause(clock, AGAIN_MS);
+      }
+    }
+  }
+
+  private async loadAnew(): Promise<void> {
+    this.image = await this.loadSurelyOrLocally();
+    this.heardAt = this.place.clock.wall();
+    this.tell({ kind: "loaded", loaded: this.image.loaded() });
+  }
+
+  private async loadSurelyOrLocally(): Promise<Image> {
+    try {
+      return await loadImage(direct(this.place));
+    } catch (error) {
+      if (!(error instanceof EtcdFault) || !isPassing(error)) throw error;
+      return loadImage(local(this.place));
+    }
+  }
+
+  /** What one revision has changed. */
+  private async hear(changes: readonly Change[]): Promise<void> {
+    const { keys } = this.place;
+    for (const { key, value, revision } of changes) {
+      if (value === undefined) continue;
+      if (key === keys.head) this.passed(fromJson<Head>(value));
+      // What is older is folded already, and comes late.
+      else if (numberIn(key) > this.present.seq) await this.apply({ key, value }, revision);
+    }
+    this.present.revision = changes.at(-1)?.revision ?? this.present.revision;
+    this.heardAt = this.place.clock.wall();
+  }
+
+  private passed(head: Head): void {
+    this.expectNext(Math.min(head.applied, this.present.seq) === head.applied);
+    this.present.passed(head);
+  }
+
+  private async apply(change: { key: string; value: Buffer }, revision: number): Promise<void> {
+    this.expectNext(numberIn(change.key) === this.present.seq + 1);
+    const { seq, bytes, entry } = await readEntry(this.look, change, revision);
+    const specOf = await this.specsFor(entry);
+    const { image } = this;
+    const rows = rowsOf(entry, specOf);
+    image?.apply({ seq, bytes, counts: entry.counts, reopened: entry.reopened, rows });
+    this.tell({ kind: "batch", epoch: entry.epoch, rows });
+  }
+
+  /** W1. */
+  private expectNext(isNext: boolean): void {
+    if (!isNext) throw new EtcdFault("compacted", "an entry of the log was not heard");
+  }
+
+  /** Of tasks that were finished, and are run again, the spec is read. */
+  private async specsFor({ rows }: LogEntry): Promise<(key: number) => TaskRecord["spec"]> {
+    const { live, tasks } = this.present;
+    const known = (key: number): TaskRecord["spec"] | undefined => (live.get(key) ?? tasks.get(key)?.task)?.spec;
+    const created = new Set(rows.created?.map(({ key }) => key));
+    const wanted = (rows.changed ?? []).map(({ key }) => key).filter((key) => known(key) === undefined && !created.has(key));
+    const read = wanted.length === 0 ? new Map<number, TaskRecord["spec"]>() : await readSpecs(this.look, wanted);
+    return (key) => known(key) ?? present(read, key);
+  }
+
+  private tell(heard: Heard): void {
+    for (const listener of this.listeners) listener(heard);
+  }
+}
