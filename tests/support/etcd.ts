@@ -20,6 +20,8 @@ export interface TestEtcd {
   readonly client: EtcdClient;
   /** Where each member answers. */
   readonly urls: readonly string[];
+  /** Of each member's process. */
+  readonly pids: readonly number[];
   /** A new one each time. */
   prefix(): string;
   /** Ends one member for good, as `kill -9`. */
@@ -65,6 +67,7 @@ export async function startTestEtcd({ members = 1, quotaBytes }: Options = {}): 
   return {
     client,
     urls,
+    pids: children.map(({ pid }) => pid ?? 0),
     prefix: () => `t${(prefixes += 1)}/`,
     killMember: (at) => kill(children[at] as ChildProcess),
     stop,

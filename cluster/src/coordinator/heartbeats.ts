@@ -8,6 +8,8 @@
  * H4. What was offered and never reported may have started all the same, in a life of the node that ended before it
  *     could say so. Where a second run could do harm (G5), only the same life's own word counts.
  * H5. A message that was overtaken by a later one of its node proves nothing: what it does not name may have come since.
+ * H6. A cancelled attempt that its node does not hold may be on its way there still: it is ordered once more to be stopped, and the
+ *     node's answer ends it, after which nothing of it begins.
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import { isAway } from "@openclaw-cluster/contract/node";
@@ -92,6 +94,9 @@ function reconcile(
       const agoMs = now - (task.lease?.offeredAt ?? now);
       // Negative where the time of day was set back: then it is made again with each heartbeat, which does no harm.
       if ((agoMs < 0 || agoMs >= REOFFER_MS) && !state.outgoing.isUnderWay(task)) state.outgoing.offer(task, entry);
+    } else if (task.state === "cancelling" && wasItsOwn && !rebooted && beat.goodbye === undefined) {
+      // H6
+      if (stop.length < STOP_MAX) stop.push({ task: taskId(key), attempt: task.attempt, epoch: task.lease?.epoch ?? state.epoch });
     } else if (neverStarted && beat.goodbye !== undefined) {
       state.ledger.write(task, interrupt(task, now, true, beat.goodbye === "asleep" ? "sleep" : "shutdown"));
     } else {

@@ -64,11 +64,11 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     queue: (limit) => tasks.queue(limit),
     events: (after, signal) => lead.feed.listen(after, signal),
     async *logs(id, options) {
-      const { key } = await tasks.record(id);
+      const { key } = await tasks.committed(id);
       const source = {
         bus: parts.bus,
         clock: parts.clock,
-        record: () => tasks.record(id),
+        record: () => tasks.committed(id),
         attempts: () => tasks.attempts(id),
         past: (attempt: number, signal: AbortSignal) => past(lead, key, attempt, signal),
       };

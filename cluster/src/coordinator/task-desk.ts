@@ -36,10 +36,11 @@ export class TaskDesk {
   }
 
   async task(id: TaskId): Promise<Task> {
-    return toTask(await this.record(id));
+    return toTask(await this.committed(id));
   }
 
   async waitFor(id: TaskId, ms: number, signal: AbortSignal): Promise<Task> {
+    await this.lead.turn.settled();
     const task = this.ledger.get(taskKey(id));
     if (task !== undefined && ms > 0) {
       await new Promise<void>((resolve) => {
@@ -58,13 +59,14 @@ export class TaskDesk {
 
   async list(filter: TaskQuery, page: { before?: number; limit: number }): Promise<TaskPage> {
     const { tasks, next } = await findTasks(this.lead.parts.store, filter, page);
+    await this.lead.turn.settled();
     // The ledger is newer than the store by what is not worth a commit, such as progress.
     const views = tasks.map((task) => toTask(this.ledger.get(task.key) ?? task));
     return { tasks: views, ...(next !== undefined && { next }) };
   }
 
   async why(id: TaskId): Promise<Explanation> {
-    const task = await this.record(id);
+    const task = await this.committed(id);
     const { scheduler } = this.ledger;
     const now = this.lead.parts.clock.wall();
     if (task.state === "queued" || task.state === "scheduled") return this.inTheirWords(task, scheduler.explain(task, now));
@@ -80,13 +82,13 @@ export class TaskDesk {
   }
 
   async attempts(id: TaskId): Promise<readonly Attempt[]> {
-    const task = await this.record(id);
+    const task = await this.committed(id);
     const holder = task.lease && this.lead.state.registry.find(task.lease.node);
     return toAttempts(task, await this.lead.parts.store.attempts(task.key), holder?.liveness === "ready");
   }
 
   async result(id: TaskId): Promise<Json> {
-    const task = await this.record(id);
+    const task = await this.committed(id);
     if (task.state !== "succeeded") throw new ClusterError("state_conflict", `${id} is ${task.state}; only a succeeded task has a result.`);
     if (task.resultBlob === undefined) return task.result ?? null;
     const bytes = await this.lead.parts.bus.getBlob(task.resultBlob.blob);
@@ -130,8 +132,14 @@ export class TaskDesk {
     return { queued: scheduler.size, scheduled: counts.scheduled ?? 0, waiting: counts.waiting ?? 0, head };
   }
 
-  /** The record as it is: live ones from the ledger, finished ones from the store. */
-  async record(id: TaskId): Promise<TaskRecord> {
+  /** As it is committed: what is told of a task is true, whatever happens next. */
+  async committed(id: TaskId): Promise<TaskRecord> {
+    await this.lead.turn.settled();
+    return this.record(id);
+  }
+
+  /** As it was a moment ago, for a turn that looks again: live ones from the ledger, finished ones from the store. */
+  private async record(id: TaskId): Promise<TaskRecord> {
     const key = taskKey(id);
     const task = this.ledger.get(key) ?? (await this.lead.parts.store.task(key));
     if (task === undefined) throw new ClusterError("not_found", `There is no task ${id}.`);

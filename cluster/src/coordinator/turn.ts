@@ -80,6 +80,11 @@ export class Turn {
     });
   }
 
+  /** Resolves when nothing that was applied still waits for its commit: what is read then, without another wait, is committed (P1). */
+  async settled(): Promise<void> {
+    await this.running;
+  }
+
   /** Lets the turn that runs finish; everything else is refused. */
   async end(): Promise<void> {
     this.ended = true;

@@ -7,7 +7,7 @@ import type { TaskState } from "@openclaw-cluster/contract/task";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { REQUEST_BYTES_MAX } from "./etcd-client.ts";
-import { sum, toJson, type Counts, type Reopened } from "./etcd-codec.ts";
+import { pack, sum, toJson, type Counts, type Reopened } from "./etcd-codec.ts";
 import type { Image } from "./etcd-image.ts";
 import type { Look } from "./etcd-look.ts";
 import type { Reads } from "./etcd-reads.ts";
@@ -18,7 +18,7 @@ export interface Checked {
   readonly reopened: readonly Reopened[];
 }
 
-/** A record must fit into one request, with room for others' keys. */
+/** Packed, a record must fit into one request, with room for others' keys. */
 const RECORD_BYTES_MAX = REQUEST_BYTES_MAX - 64 * 1_024;
 
 type Before = Pick<TaskRecord, "state" | "endedAt">;
@@ -42,10 +42,10 @@ export async function check(batch: Batch, image: Image, reads: Reads, look: Look
 /** Asked only of a batch that is large as a whole. */
 export function refuseTooLarge({ created = [], changed = [] }: Batch): void {
   for (const task of [...created, ...changed]) {
-    if (Buffer.byteLength(toJson(task)) > RECORD_BYTES_MAX)
+    if (pack(toJson(task)).length > RECORD_BYTES_MAX)
       throw new ClusterError(
         "payload_too_large",
-        `Task t${task.key} with all that belongs to it is larger than ${RECORD_BYTES_MAX} bytes.`,
+        `Task t${task.key} with all that belongs to it is larger than ${RECORD_BYTES_MAX} bytes, packed.`,
       );
   }
 }

@@ -34,11 +34,16 @@ export async function takeSeat(place: Place, { when, then }: Terms = { when: [],
       { put: keys.cluster, value: minted },
       { put: keys.head, value: toJson({ ...EMPTY_HEAD, stamp: newStamp() }) },
     ];
-    const answer = await transact(place, {
-      when: [isFirst ? { key: keys.epoch, exists: false } : { key: keys.epoch, value: epoch as string }, copied, ...when],
-      then: [{ put: keys.epoch, value: seat.mark }, ...(isFirst ? first : []), ...then],
-      otherwise: [{ get: keys.epoch }, { get: keys.cluster }, { get: keys.copying }],
-    });
+    // One that nobody heard the end of raises the epoch for nobody: the next claim raises it again.
+    const answer = await transact(
+      place,
+      {
+        when: [isFirst ? { key: keys.epoch, exists: false } : { key: keys.epoch, value: epoch as string }, copied, ...when],
+        then: [{ put: keys.epoch, value: seat.mark }, ...(isFirst ? first : []), ...then],
+        otherwise: [{ get: keys.epoch }, { get: keys.cluster }, { get: keys.copying }],
+      },
+      { harmless: true },
+    );
     if (answer.held) return { seat, cluster: minted };
     const there = answer.found[0]?.value.toString();
     // A try without an answer was taken: nobody else writes this mark.

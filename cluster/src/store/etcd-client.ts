@@ -49,6 +49,7 @@ export interface RangeOptions {
   /** … to before this one. */
   readonly to: string;
   readonly limit?: number;
+  /** etcd reads the whole range for it, whatever the limit. */
   readonly newestKeyFirst?: true;
   readonly keysOnly?: true;
   /** As it was then. Fault `compacted` where that is forgotten. */

@@ -8,13 +8,16 @@
  *     by writing the head anew: so what a failed or earlier one has sent and etcd takes late changes nothing.
  * F3. No transaction has one key twice, and none depends on another of the same fold.
  */
+import assert from "node:assert/strict";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { isDead, isTerminal } from "../core/task.ts";
 import { randomId } from "../system/random-id.ts";
 import type { Condition, Operation } from "./etcd-client.ts";
-import { encodeDone, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
+import { encodeDone, encodeSpec, fromJson, pack, toJson, unspecified, type Ending, type Head } from "./etcd-codec.ts";
 import type { Image, PendingTask } from "./etcd-image.ts";
 import { submitHash, type Keys } from "./etcd-keys.ts";
 import { fenced, seated, type Seat } from "./etcd-log.ts";
+import { surely } from "./etcd-look.ts";
 import { transact, type Place } from "./etcd-place.ts";
 
 const IN_FLIGHT_MAX = 4;
@@ -52,12 +55,12 @@ export async function fold(place: Place, seat: Seat, { image, safeSeq, operation
   // All of it is taken now; what is committed from here on is the next fold's.
   const head = headOf(image);
   const operations = [...operationsOf(image, keys, safeSeq)];
-  const requests = pack(operations, operationsMax);
+  const requests = requestsOf(operations, operationsMax);
   let sent = 0;
   const send = async (): Promise<void> => {
     while (sent < requests.length) {
       const then = requests[sent++] as Operation[];
-      const { held } = await transact(place, { when, then });
+      const { held } = await transact(place, { when, then }, { harmless: true });
       if (!held) throw fenced(seat);
     }
   };
@@ -68,10 +71,18 @@ export async function fold(place: Place, seat: Seat, { image, safeSeq, operation
   return { head, revision, operations: operations.length };
 }
 
-/** F2: the same head under another stamp. */
+/** F2: the same head under another stamp, whatever stamp an earlier try has left there. */
 export async function restamp(place: Place, seat: Seat, head: Head): Promise<Head> {
+  const { keys } = place;
+  const { found } = await surely(place).get([keys.epoch, keys.head]);
+  const [epoch, there] = found;
+  if (epoch?.value.toString() !== seat.mark || there === undefined) throw fenced(seat);
+  assert(fromJson<Head>(there.value).applied === head.applied, "the head has moved, and not by its only writer");
   const fresh = { ...head, stamp: newStamp() };
-  await writeHead(place, seat, [seated(place, seat), headIs(place, head)], fresh, []);
+  const when = [seated(place, seat), { key: keys.head, value: there.value }];
+  const { held } = await transact(place, { when, then: [{ put: keys.head, value: toJson(fresh) }] }, { harmless: true });
+  // This very put, or an earlier one, was taken without an answer: the next fold begins with whatever is there.
+  if (!held) throw new ClusterError("unavailable", "etcd did not say which head is there; it is asked again.");
   return fresh;
 }
 
@@ -110,7 +121,7 @@ function headOf(image: Image): Head {
 function* operationsOf(image: Image, keys: Keys, safeSeq: number): Generator<Operation> {
   for (const pending of image.tasks.values()) yield* taskOperations(pending, keys, safeSeq);
   for (const [task, its] of image.attempts)
-    for (const { attempt } of its.values()) yield { put: keys.attempt(task, attempt.n), value: toJson(attempt) };
+    for (const { attempt } of its.values()) yield { put: keys.attempt(task, attempt.n), value: pack(toJson(attempt)) };
   for (const { key } of image.submits.values()) {
     const hash = submitHash(key.owner, key.key);
     yield { put: keys.submit(hash), value: toJson(key) };
@@ -126,10 +137,10 @@ function* taskOperations({ task, createdSeq, wasOver, endedBefore }: PendingTask
   const isOver = isTerminal(task.state);
   // Nothing can be there of a task that was made since.
   const isNew = createdSeq !== undefined && createdSeq > safeSeq;
-  if (createdSeq !== undefined) yield { put: keys.spec(key), value: toJson(spec) };
+  if (createdSeq !== undefined) yield { put: keys.spec(key), value: encodeSpec(spec) };
   for (const at of new Set(endedBefore)) if (!isOver || at !== endedAt) yield { delete: keys.ended(at, key) };
   if (!isOver) {
-    yield { put: keys.live(key), value: toJson(unspecified(task)) };
+    yield { put: keys.live(key), value: pack(toJson(unspecified(task))) };
     if (wasOver) yield* [keys.done(key), keys.outcome(key), keys.dead(key)].map((its) => ({ delete: its }));
     return;
   }
@@ -150,7 +161,7 @@ function written(key: string, row: unknown): Operation {
 }
 
 /** As many as one transaction takes. A single one may be larger than FOLD_BYTES_MAX, and goes alone. */
-function pack(operations: readonly Operation[], operationsMax: number): Operation[][] {
+function requestsOf(operations: readonly Operation[], operationsMax: number): Operation[][] {
   const requests: Operation[][] = [];
   let bytes = Infinity;
   for (const operation of operations) {

@@ -55,6 +55,8 @@ export class Image {
   private last: { key: number; audit: ChainHead };
   private logBytes = 0;
   private isSorted = true;
+  /** Of the keys that were ever live here. */
+  private greatest = 0;
 
   constructor(head: Head, revision: number) {
     this.head = head;
@@ -148,13 +150,18 @@ export class Image {
     for (const [id, seq] of this.tokensChanged) if (isPassed(seq)) this.tokensChanged.delete(id);
   }
 
+  /** A live task as it was folded, or as it is now. */
+  enter(task: TaskRecord): void {
+    this.greatest = Math.max(this.greatest, task.key);
+    this.live.set(task.key, task);
+  }
+
   private put(task: TaskRecord, about: Omit<PendingTask, "task">): void {
     this.tasks.set(task.key, { task, ...about });
     if (isTerminal(task.state)) return void this.live.delete(task.key);
-    // A map keeps the place of a key that it has; one that comes back is out of order.
-    if (!this.live.has(task.key) && about.createdSeq !== about.seq) this.isSorted = false;
-    if (about.createdSeq === about.seq && task.key < this.last.key) this.isSorted = false;
-    this.live.set(task.key, task);
+    // A map keeps the place of a key that it has. One that comes back, or that half a fold had brought after later ones, is out of order.
+    if (!this.live.has(task.key)) this.isSorted &&= task.key > this.greatest;
+    this.enter(task);
   }
 
   private applyMembers({ nodesRemoved = [], nodes = [], tokens = [], tokensRemoved = [] }: Rows, seq: number): void {

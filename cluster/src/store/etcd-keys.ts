@@ -8,6 +8,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 const DIGITS = 16;
 const HASH_CHARS = 22;
 const number = (value: number): string => String(value).padStart(DIGITS, "0");
+const turned = (value: number): number => Number.MAX_SAFE_INTEGER - value;
 
 export class Keys {
   readonly prefix: string;
@@ -36,12 +37,13 @@ export class Keys {
   part = (seq: number, nonce: string, at: number): string => `${this.parts(seq, nonce)}${number(at)}`;
 
   live = (key: number): string => `${this.folder("live")}${number(key)}`;
-  done = (key: number): string => `${this.folder("done")}${number(key)}`;
+  /** Newest first: etcd reads a whole range before it turns it round, so a page of the newest would cost all of history. */
+  done = (key: number): string => `${this.folder("done")}${number(turned(key))}`;
   spec = (key: number): string => `${this.folder("spec")}${number(key)}`;
   /** Result and error of a finished task, where they are too large for a row that lists look at. */
   outcome = (key: number): string => `${this.folder("outcome")}${number(key)}`;
-  /** Dead letters, to be found without looking at any other task. */
-  dead = (key: number): string => `${this.folder("dead")}${number(key)}`;
+  /** Dead letters, to be found without looking at any other task; newest first as well. */
+  dead = (key: number): string => `${this.folder("dead")}${number(turned(key))}`;
   /** Finished tasks by the time of their end: what prune walks. */
   endedAt = (at: number): string => `${this.folder("ended")}${number(at)}/`;
   ended = (at: number, key: number): string => `${this.endedAt(at)}${number(key)}`;
@@ -63,6 +65,11 @@ export class Keys {
 /** The number at the key's end. */
 export function numberIn(key: string): number {
   return Number(key.slice(-DIGITS));
+}
+
+/** The task's, of `done/…` and `dead/…`. */
+export function doneIn(key: string): number {
+  return turned(numberIn(key));
 }
 
 /** Of `ended/…/…`. */

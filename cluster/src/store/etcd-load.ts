@@ -26,7 +26,7 @@ export async function loadImage(look: Look): Promise<Image> {
   for (const token of await inFolder<TokenRow>(look, keys.folder("token"), revision)) image.tokens.set(token.id, token);
   const log = await readLog(look, image.head.applied, revision);
   const specOf = await specsOf(look, log, live, revision);
-  for (const task of live) image.live.set(task.key, { ...task, spec: specOf(task.key) });
+  for (const task of live) image.enter({ ...task, spec: specOf(task.key) });
   for (const { seq, bytes, entry } of log) image.apply({ seq, bytes, ...entry, rows: rowsOf(entry, specOf) });
   return image;
 }

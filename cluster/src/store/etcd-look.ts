@@ -6,7 +6,7 @@ import { EtcdFault, OPERATIONS_MAX, type Entry, type RangeOptions, type Ranged }
 import { next } from "./etcd-keys.ts";
 import { isPassing, patiently, type Place } from "./etcd-place.ts";
 
-type Range = Omit<RangeOptions, "local">;
+type Range = Omit<RangeOptions, "local" | "newestKeyFirst">;
 
 export interface Look {
   readonly place: Place;
@@ -96,15 +96,14 @@ async function getAll({ client }: Place, keys: readonly string[], how: { revisio
 
 /** Everything in the range, in pages. */
 export async function* pages(look: Look, range: Omit<Range, "limit">): AsyncGenerator<readonly Entry[]> {
-  let { from, to } = range;
+  let { from } = range;
   let limit = PAGE_ROWS_FIRST;
   for (let more = true; more;) {
-    const page = await look.range({ ...range, from, to, limit });
+    const page = await look.range({ ...range, from, limit });
     more = page.more;
     const last = page.entries.at(-1);
     if (last === undefined) return;
-    if (range.newestKeyFirst === true) to = last.key;
-    else from = next(last.key);
+    from = next(last.key);
     yield page.entries;
     const bytes = page.entries.reduce((all, { value }) => all + value.length, 0);
     if (bytes < PAGE_BYTES_SMALL) limit = Math.min(limit * 2, PAGE_ROWS_MAX);

@@ -24,8 +24,11 @@ export interface Place {
 const DECIDED_MS = 15_000;
 const AGAIN_MS = 100;
 
-/** Its conditions must hold at most once, or doing it twice must be the same. */
-export async function transact(place: Place, transaction: Transaction): Promise<Transacted> {
+/**
+ * Its conditions must hold at most once, or doing it twice must be the same. `harmless`: it may also be taken after everybody has
+ * given up on it; then the store goes on.
+ */
+export async function transact(place: Place, transaction: Transaction, { harmless = false } = {}): Promise<Transacted> {
   const { client, clock } = place;
   const until = clock.monotonic() + DECIDED_MS;
   for (let isOpen = false; ;) {
@@ -37,9 +40,9 @@ export async function transact(place: Place, transaction: Transaction): Promise<
         const found = await withoutPuts(place, transaction).catch(passing);
         if (found?.held === false) return found;
         if (found !== undefined && !isOpen && (await client.hasNoSpace().catch(passing)) === true) throw full(error);
-      } else if (!isPassing(error)) throw isOpen ? broken(error) : refused(error);
+      } else if (!isPassing(error)) throw isOpen && !harmless ? broken(error) : refused(error);
       isOpen ||= error.mayHaveHappened;
-      if (clock.monotonic() >= until) throw isOpen ? broken(error) : unavailable(error);
+      if (clock.monotonic() >= until) throw isOpen && !harmless ? broken(error) : unavailable(error);
       await pause(clock, AGAIN_MS);
     }
   }

@@ -1,4 +1,5 @@
 /** A reader beside a writer: it ends up with the same, through folds, lost watches and compaction, and reads on without a quorum. */
+import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { startTestEtcd, type TestEtcd } from "../../../tests/support/etcd.ts";
@@ -85,7 +86,9 @@ it("follows while the writer works and folds by itself", { timeout: 60_000 }, as
 
 it("hears of batches in parts", async () => {
   const { store, reader, epoch } = await openBoth(etcd.prefix());
-  const created = Array.from({ length: 20 }, (_, at) => queued(at + 1, { spec: { kind: "echo", input: { value: "x".repeat(100_000) } } }));
+  const created = Array.from({ length: 20 }, (_, at) =>
+    queued(at + 1, { spec: { kind: "echo", input: { value: randomBytes(75_000).toString("base64") } } }),
+  );
   await store.commit({ epoch, created });
   await vi.waitFor(async () => expect((await reader.load()).live).toStrictEqual(created), SOON);
   expect(reader.lag().revision).toBeGreaterThan(0);

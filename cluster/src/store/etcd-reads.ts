@@ -12,7 +12,7 @@ import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { afterPrefix, type Entry } from "./etcd-client.ts";
 import { fromJson, type DoneRow, type Outcome } from "./etcd-codec.ts";
 import type { Image } from "./etcd-image.ts";
-import { numberIn, submitHash } from "./etcd-keys.ts";
+import { doneIn, next, submitHash } from "./etcd-keys.ts";
 import { pages, type Look } from "./etcd-look.ts";
 import { fits } from "./list-filter.ts";
 import type { ListFilter, Page, SubmitKey } from "./store.ts";
@@ -51,7 +51,7 @@ export class Reads {
   async doneRows(wanted: readonly number[]): Promise<Map<number, DoneRow>> {
     if (wanted.length === 0) return new Map();
     const { found } = await this.look.get(wanted.map(this.look.place.keys.done));
-    return new Map(found.filter(isThere).map(({ key, value }) => [numberIn(key), fromJson<DoneRow>(value)]));
+    return new Map(found.filter(isThere).map(({ key, value }) => [doneIn(key), fromJson<DoneRow>(value)]));
   }
 
   async list(filter: ListFilter, { before = Number.MAX_SAFE_INTEGER, limit }: PageOptions): Promise<Page> {
@@ -112,13 +112,13 @@ export class Reads {
     const at = filter.dead === true ? keys.dead : keys.done;
     const rows: DoneRow[] = [];
     let scanned = 0;
-    for await (const page of pages(this.look, { from: keys.folder(folder), to: at(before), newestKeyFirst: true })) {
-      const read = filter.dead === true ? await this.doneRows(page.map(({ key }) => numberIn(key))) : undefined;
+    for await (const page of pages(this.look, { from: next(at(before)), to: afterPrefix(keys.folder(folder)) })) {
+      const read = filter.dead === true ? await this.doneRows(page.map(({ key }) => doneIn(key))) : undefined;
       for (const { key, value } of page) {
         scanned += 1;
-        const row = read === undefined ? fromJson<DoneRow>(value) : read.get(numberIn(key));
+        const row = read === undefined ? fromJson<DoneRow>(value) : read.get(doneIn(key));
         if (row !== undefined && !shadowed.has(row.task.key) && fits({ ...row.task, spec: row.about }, filter)) rows.push(row);
-        if (scanned >= ROWS_SCANNED_MAX || rows.length > limit) return { rows, end: numberIn(key) };
+        if (scanned >= ROWS_SCANNED_MAX || rows.length > limit) return { rows, end: doneIn(key) };
       }
     }
     return { rows, end: undefined };
@@ -145,11 +145,11 @@ export class Reads {
   }
 
   /** With specs and outcomes; without those that were pruned meanwhile. */
-  async whole(rows: readonly Pick<DoneRow, "task" | "apart">[], revision?: number): Promise<{ task: TaskRecord; bytes: number }[]> {
+  private async whole(rows: readonly DoneRow[]): Promise<{ task: TaskRecord; bytes: number }[]> {
     if (rows.length === 0) return [];
     const { keys } = this.look.place;
     const apart = rows.filter((row) => row.apart === true).map(({ task }) => keys.outcome(task.key));
-    const { found } = await this.look.get([...rows.map(({ task }) => keys.spec(task.key)), ...apart], revision);
+    const { found } = await this.look.get([...rows.map(({ task }) => keys.spec(task.key)), ...apart]);
     const values = new Map(found.filter(isThere).map(({ key, value }) => [key, value]));
     return rows.flatMap(({ task, apart: isApart }) => {
       const spec = values.get(keys.spec(task.key));

@@ -6,21 +6,19 @@ import assert from "node:assert/strict";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import type { Attempt } from "@openclaw-cluster/contract/task";
+import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import type { TaskRecord } from "../core/task.ts";
 import { afterPrefix, type Entry } from "./etcd-client.ts";
-import { fromJson, type DoneRow, type Head, type Unspecified } from "./etcd-codec.ts";
+import { fromJson, type DoneRow, type Head, type Outcome, type Unspecified } from "./etcd-codec.ts";
 import { numberIn, taskIn } from "./etcd-keys.ts";
 import { pages, type Look } from "./etcd-look.ts";
-import type { Reads } from "./etcd-reads.ts";
 import type { CopySource } from "./store-copy.ts";
 import type { NodeRow, Rows, SubmitKey, TokenRow } from "./store.ts";
 
 /** With specs and outcomes: 64 MiB at the worst. */
 const TASKS_PER_PIECE = 128;
-const TASKS_PER_READ = 32;
 
-type Row = Pick<DoneRow, "task" | "apart">;
-
-export function etcdSource(look: Look, reads: Reads, revision: number): CopySource {
+export function etcdSource(look: Look, revision: number): CopySource {
   const { keys } = look.place;
   const entries = (folder: string): AsyncGenerator<readonly Entry[]> =>
     pages(look, { from: keys.folder(folder), to: afterPrefix(keys.folder(folder)), revision });
@@ -38,7 +36,11 @@ export function etcdSource(look: Look, reads: Reads, revision: number): CopySour
       };
     },
     async *pieces(): AsyncGenerator<Rows> {
-      for await (const rows of inPieces(merged(look, revision))) yield { created: await whole(reads, rows, revision) };
+      // Each task has one spec, and those lie in the order of the keys.
+      for await (const page of entries("spec")) {
+        for (let at = 0; at < page.length; at += TASKS_PER_PIECE)
+          yield { created: await wholeTasks(look, page.slice(at, at + TASKS_PER_PIECE), revision) };
+      }
       for await (const page of entries("attempt")) {
         yield { attempts: page.map(({ key, value }) => ({ task: taskIn(key), attempt: fromJson<Attempt>(value) })) };
       }
@@ -50,41 +52,18 @@ export function etcdSource(look: Look, reads: Reads, revision: number): CopySour
   };
 }
 
-/** Live and finished tasks in the order of their keys. */
-async function* merged(look: Look, revision: number): AsyncGenerator<Row> {
+async function wholeTasks(look: Look, specs: readonly Entry[], revision: number): Promise<TaskRecord[]> {
   const { keys } = look.place;
-  const rows = async function* (folder: string, decode: (value: Buffer) => Row): AsyncGenerator<[number, Row]> {
-    for await (const page of pages(look, { from: keys.folder(folder), to: afterPrefix(keys.folder(folder)), revision }))
-      for (const { key, value } of page) yield [numberIn(key), decode(value)];
-  };
-  const sides = [rows("live", (value) => ({ task: fromJson<Unspecified>(value) })), rows("done", (value) => fromJson<DoneRow>(value))];
-  const heads = await Promise.all(sides.map((side) => side.next()));
-  for (;;) {
-    const at = Number(keyOf(heads[0]) > keyOf(heads[1]));
-    const head = heads[at];
-    if (head === undefined || head.done === true) return;
-    yield head.value[1];
-    heads[at] = await (sides[at] as (typeof sides)[number]).next();
-  }
-}
-
-const keyOf = (head: IteratorResult<[number, Row]> | undefined): number =>
-  head === undefined || head.done === true ? Infinity : head.value[0];
-
-async function* inPieces(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
-  let piece: Row[] = [];
-  for await (const row of rows) {
-    if (piece.push(row) < TASKS_PER_PIECE) continue;
-    yield piece;
-    piece = [];
-  }
-  if (piece.length > 0) yield piece;
-}
-
-async function whole(reads: Reads, rows: readonly Row[], revision: number) {
-  const starts = Array.from({ length: Math.ceil(rows.length / TASKS_PER_READ) }, (_, at) => at * TASKS_PER_READ);
-  const read = await Promise.all(starts.map((at) => reads.whole(rows.slice(at, at + TASKS_PER_READ), revision)));
-  const tasks = read.flat().map(({ task }) => task);
-  assert(tasks.length === rows.length, "a task has lost its spec or its outcome");
-  return tasks;
+  const of = specs.map(({ key }) => numberIn(key));
+  const { found: rows } = await look.get([...of.map(keys.live), ...of.map(keys.done)], revision);
+  const { found: outcomes } = await look.get(of.map(keys.outcome), revision);
+  return specs.map(({ value }, at) => {
+    const [live, done, outcome] = [rows[at], rows[at + specs.length], outcomes[at]];
+    assert((live === undefined) !== (done === undefined), `task ${of[at]} is not in one place`);
+    const spec = fromJson<TaskSpec>(value);
+    if (live !== undefined) return { ...fromJson<Unspecified>(live.value), spec };
+    const row = fromJson<DoneRow>((done as Entry).value);
+    assert(row.apart !== true || outcome !== undefined, `task ${of[at]} has lost its outcome`);
+    return { ...row.task, spec, ...(row.apart === true && fromJson<Outcome>((outcome as Entry).value)) };
+  });
 }

@@ -24,7 +24,7 @@ import { Keys } from "./etcd-keys.ts";
 import { loadImage } from "./etcd-load.ts";
 import { append, confirmSeat, sweep, type Seat } from "./etcd-log.ts";
 import { surely, type Look } from "./etcd-look.ts";
-import { patiently, type Place } from "./etcd-place.ts";
+import { patiently, pause, type Place } from "./etcd-place.ts";
 import { prune } from "./etcd-prune.ts";
 import { Reads } from "./etcd-reads.ts";
 import { etcdSource } from "./etcd-source.ts";
@@ -64,11 +64,11 @@ export interface EtcdStore extends Store {
 
 /** From a commit to the fold that takes it along: what changes again by then is written once. */
 const FOLD_MS = 500;
-/** Or sooner, where so much waits. */
-const FOLD_BYTES = 4 * 1_024 * 1_024;
+/** Or sooner, where so much waits. Bytes of the log are packed ones: in memory they are five times as many, or more. */
+const FOLD_BYTES = 1_024 * 1_024;
 const FOLD_AGAIN_MS = 2_000;
 /** Of the log after the head. A commit beyond it waits for the fold. */
-const UNFOLDED_BYTES_MAX = 64 * 1_024 * 1_024;
+const UNFOLDED_BYTES_MAX = 16 * 1_024 * 1_024;
 const UNFOLDED_ENTRIES_MAX = 20_000;
 const COMMITS_WAITING_MAX = 1_024;
 const FOLDS_WAITING_MAX = 64;
@@ -95,6 +95,8 @@ class LogStore implements EtcdStore {
   private timer: Timer | undefined;
   private isClosed = false;
   private isCopying = false;
+  /** Beside the work, of its own accord. */
+  private isFolding = false;
   private broken: StoreBroken | undefined;
 
   constructor(place: Place, foldOperationsMax: number) {
@@ -163,7 +165,7 @@ class LogStore implements EtcdStore {
     try {
       await this.guard(async () => {
         const revision = await this.foldedRevision();
-        await this.compaction.holding(revision, () => writeSqliteCopy(path, etcdSource(this.look, this.reads, revision)));
+        await this.compaction.holding(revision, () => writeSqliteCopy(path, etcdSource(this.look, revision)));
       });
     } catch (cause) {
       if (!(cause instanceof EtcdFault)) throw cause;
@@ -244,32 +246,36 @@ class LogStore implements EtcdStore {
       this.hasFailedFold = true;
       throw error;
     }
-    this.foldSoon();
   }
 
   private foldSoon(): void {
     const { image } = this;
     if (image === undefined || image.seq === image.head.applied) return;
-    const isMuch = image.unfolded.bytes >= FOLD_BYTES;
-    this.foldAfter(isMuch ? 0 : FOLD_MS);
+    this.foldAfter(image.unfolded.bytes >= FOLD_BYTES ? 0 : FOLD_MS);
   }
 
+  /** One that waits or runs is enough: whoever comes meanwhile is taken along, or is followed by the next. */
   private foldAfter(ms: number): void {
-    if (this.isClosed || this.broken !== undefined || (this.timer !== undefined && ms > 0)) return;
+    if (this.isClosed || this.isFolding || (this.timer !== undefined && ms > 0)) return;
     this.timer?.cancel();
     this.timer = this.place.clock.after(ms, () => void this.foldBeside());
   }
 
   private async foldBeside(): Promise<void> {
     const { seat } = this;
+    this.timer = undefined;
+    this.isFolding = true;
     try {
       await this.fold();
     } catch (error) {
-      // Whoever writes next is told; there is nothing more to fold for a store that has lost its seat.
-      if (error instanceof StoreFenced || this.seat !== seat) return;
+      // Whoever writes next is told; there is nothing more to fold for a store that is broken, or has lost its seat.
+      if (error instanceof StoreFenced || error instanceof StoreBroken || this.seat !== seat) return;
       this.place.log.warn({ err: error }, "the log in etcd was not folded; it is tried again");
-      this.foldAfter(FOLD_AGAIN_MS);
+      await pause(this.place.clock, FOLD_AGAIN_MS);
+    } finally {
+      this.isFolding = false;
     }
+    this.foldSoon();
   }
 
   private seated(): { seat: Seat; image: Image } {

@@ -1,5 +1,5 @@
 /**
- * The one checker of what must hold (reference: invariants I1–I15, promises G1–G6). It is shown every commit as it becomes
+ * The one checker of what must hold (reference: invariants I1–I15, promises G1–G6; P1 in turn.ts, S3 in store.ts). It is shown every commit as it becomes
  * true, every beginning and end of work on a node, and every answer that a client got; it asks no role for its opinion.
  * Nothing is thrown, because a role would catch it: violations are gathered and looked at after each step.
  */
@@ -97,6 +97,14 @@ export class Checker {
     this.tell(taskKey(id), "may run once more, says a person");
     this.permits.set(taskKey(id), (this.permits.get(taskKey(id)) ?? 0) + 1);
     this.neverToRun.delete(taskKey(id));
+  }
+
+  /** A client was told how a task is; `before`: its last change that was committed when it asked. */
+  read(id: TaskId, { before = 0, told }: { readonly before?: number | undefined; readonly told: number }): void {
+    const key = taskKey(id);
+    const committed = this.tasks.get(key)?.seq ?? 0;
+    if (told > committed) this.fault("P1", `${id} was shown after its change ${told}, and ${committed} is committed`, key);
+    if (told < before) this.fault("S3", `${id} was shown as after its change ${told}, and ${before} had been committed`, key);
   }
 
   committed(batch: Batch, life: object): void {

@@ -159,7 +159,15 @@ export class People {
       await head.ask((coordinator) => coordinator.drain(machine.id, chance.is(0.3)));
     } else if (act < 0.67) {
       await head.ask((coordinator) => coordinator.shutdownNode(chance.pick(machines as [Machine, ...Machine[]]).id));
-    } else await head.ask((coordinator) => coordinator.why(id));
+    } else if (act < 0.8) await head.ask((coordinator) => coordinator.why(id));
+    else await this.look(id);
+  }
+
+  private async look(id: TaskId): Promise<void> {
+    const { head, checker } = this.parts;
+    const before = checker.tasks.get(taskKey(id))?.seq;
+    const seen = await head.ask((coordinator) => coordinator.task(id));
+    if (seen.kind === "answered") checker.read(id, { before, told: seen.value.seq });
   }
 }
 

@@ -28,6 +28,14 @@ export const PLANTS: readonly Plant[] = [
     put: "      for (const step of applied) step.committed();\n      send = await this.parts.commit();",
   },
   {
+    name: "what-is-not-committed-can-be-read",
+    breaks: ["P1"],
+    file: "coordinator/turn.ts",
+    find: "    await this.running;\n  }\n\n  /** Lets",
+    put: "  }\n\n  /** Lets",
+    from: 780,
+  },
+  {
     name: "a-key-answers-before-its-commit",
     breaks: ["I1"],
     file: "coordinator/intake.ts",
@@ -176,6 +184,7 @@ export const PLANTS: readonly Plant[] = [
     file: "coordinator/heartbeats.ts",
     find: "sameLife || task.lease?.boot === beat.boot",
     put: "sameLife",
+    from: 3_000,
   },
   {
     name: "a-clock-set-back-holds-offers-up",
@@ -242,18 +251,11 @@ export const PLANTS: readonly Plant[] = [
     put: "now + DOUBT_MS",
   },
   {
-    name: "what-lay-somewhere-is-begun-without-a-lease",
+    name: "what-is-cancelled-and-not-held-is-given-up-at-once",
     breaks: ["I5", "G5"],
-    file: "worker/offers.ts",
-    find: "if (!this.parts.mayBegin(heard))",
-    put: "if (!this.parts.mayBegin(heard) && epoch === -1)",
-  },
-  {
-    name: "an-offer-renews-what-it-does-not-know-of",
-    breaks: ["I5", "G5"],
-    file: "worker/heartbeat.ts",
-    find: "if (sentAtMs !== undefined) this.leases.renewed(sentAtMs, this.leaseMs);",
-    put: "this.leases.renewed(this.parts.clock.monotonic(), this.leaseMs);",
+    file: "coordinator/heartbeats.ts",
+    find: 'task.state === "cancelling" && wasItsOwn && ',
+    put: "task.key < 0 && wasItsOwn && ",
   },
   {
     name: "a-life-noticed-in-a-failed-commit-is-forgotten",
