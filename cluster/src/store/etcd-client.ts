@@ -157,6 +157,11 @@ export class EtcdFault extends Error {
     this.kind = kind;
     this.mayHaveHappened = options.mayHaveHappened ?? false;
   }
+
+  /** Another try, or another member, may do. */
+  get passes(): boolean {
+    return this.kind === "unreachable" || this.kind === "undecided" || this.kind === "no_quorum";
+  }
 }
 
 /** The key after all that begin with the prefix. Keys are ASCII. */

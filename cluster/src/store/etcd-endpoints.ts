@@ -79,9 +79,9 @@ export class Endpoints {
         return await attempt(this.urls[tried] as URL);
       } catch (error) {
         signal?.throwIfAborted();
-        const passes = error instanceof EtcdFault && isOfThisMember(error) && (safe || !error.mayHaveHappened);
-        if (error instanceof EtcdFault && isOfThisMember(error) && this.current === tried) this.moveOn();
-        if (!passes || tries >= this.urls.length) throw error;
+        if (!(error instanceof EtcdFault) || !error.passes) throw error;
+        if (this.current === tried) this.moveOn();
+        if ((error.mayHaveHappened && !safe) || tries >= this.urls.length) throw error;
       }
     }
   }
@@ -120,11 +120,6 @@ export class Endpoints {
     this.agents.set(origin, agent);
     return agent;
   }
-}
-
-/** Another member may well do it. */
-function isOfThisMember({ kind }: EtcdFault): boolean {
-  return kind === "unreachable" || kind === "undecided" || kind === "no_quorum";
 }
 
 async function readAll(answer: IncomingMessage): Promise<string> {

@@ -44,8 +44,6 @@ export interface Folding {
 export interface Folded {
   readonly head: Head;
   readonly revision: number;
-  /** Written and deleted. */
-  readonly operations: number;
 }
 
 /** Resolves with the new head, and the revision that has it. */
@@ -68,7 +66,7 @@ export async function fold(place: Place, seat: Seat, { image, safeSeq, operation
   const failure = ends.find((end) => end.status === "rejected");
   if (failure !== undefined) throw failure.reason;
   const revision = await moveHead(place, seat, when, head);
-  return { head, revision, operations: operations.length };
+  return { head, revision };
 }
 
 /** F2: the same head under another stamp, whatever stamp an earlier try has left there. */

@@ -40,8 +40,8 @@ interface WatchLine {
     readonly compact_revision?: string;
     readonly events?: readonly { readonly type?: string; readonly kv: Kv }[];
   };
-  readonly error?: unknown;
 }
+
 /** After a watch broke off, so that a cluster without a leader is not asked in a tight loop. */
 const WATCH_AGAIN_MS = 200;
 

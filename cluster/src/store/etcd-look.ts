@@ -4,7 +4,7 @@
  */
 import { EtcdFault, OPERATIONS_MAX, type Entry, type RangeOptions, type Ranged } from "./etcd-client.ts";
 import { next } from "./etcd-keys.ts";
-import { isPassing, patiently, type Place } from "./etcd-place.ts";
+import { patiently, type Place } from "./etcd-place.ts";
 
 type Range = Omit<RangeOptions, "local" | "newestKeyFirst">;
 
@@ -63,7 +63,7 @@ export function nearby(place: Place, heard: () => number): Look {
     try {
       return await instead();
     } catch (error) {
-      if (error instanceof EtcdFault && isPassing(error)) return answer;
+      if (error instanceof EtcdFault && error.passes) return answer;
       throw error;
     }
   };

@@ -40,7 +40,7 @@ export async function transact(place: Place, transaction: Transaction, { harmles
         const found = await withoutPuts(place, transaction).catch(passing);
         if (found?.held === false) return found;
         if (found !== undefined && !isOpen && (await client.hasNoSpace().catch(passing)) === true) throw full(error);
-      } else if (!isPassing(error)) throw isOpen && !harmless ? broken(error) : refused(error);
+      } else if (!error.passes) throw isOpen && !harmless ? broken(error) : refused(error);
       isOpen ||= error.mayHaveHappened;
       if (clock.monotonic() >= until) throw isOpen && !harmless ? broken(error) : unavailable(error);
       await pause(clock, AGAIN_MS);
@@ -56,16 +56,11 @@ export async function patiently<T>({ clock }: Place, look: () => Promise<T>): Pr
       return await look();
     } catch (error) {
       if (!(error instanceof EtcdFault) || error.kind === "compacted") throw error;
-      if (!isPassing(error)) throw refused(error);
+      if (!error.passes) throw refused(error);
       if (clock.monotonic() >= until) throw unavailable(error);
       await pause(clock, AGAIN_MS);
     }
   }
-}
-
-/** Another try, or another member, may do. */
-export function isPassing({ kind }: EtcdFault): boolean {
-  return kind === "unreachable" || kind === "undecided" || kind === "no_quorum";
 }
 
 export function pause(clock: Clock, ms: number): Promise<void> {

@@ -17,7 +17,7 @@ import type { Image } from "./etcd-image.ts";
 import { Keys, numberIn } from "./etcd-keys.ts";
 import { loadImage, present, readEntry, readSpecs } from "./etcd-load.ts";
 import { direct, local, nearby, type Look } from "./etcd-look.ts";
-import { isPassing, pause, type Place } from "./etcd-place.ts";
+import { pause, type Place } from "./etcd-place.ts";
 import { Reads } from "./etcd-reads.ts";
 import type { EtcdStoreOptions } from "./etcd.ts";
 import { epochIn } from "./etcd-claim.ts";
@@ -191,7 +191,7 @@ class Follower implements EtcdReader {
     try {
       return await loadImage(direct(this.place));
     } catch (error) {
-      if (!(error instanceof EtcdFault) || !isPassing(error)) throw error;
+      if (!(error instanceof EtcdFault) || !error.passes) throw error;
       return loadImage(local(this.place));
     }
   }
