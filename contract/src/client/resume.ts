@@ -45,8 +45,8 @@ export async function* resumable(line: Line, path: string, options: ResumeOption
       if (signal.aborted) return;
       const error = asClusterError(thrown);
       failed += 1;
-      if (!mayRepeat(error, true) || areSpent(failed, error, line.heard)) throw error;
-      await pause(pauseMs(failed, error), signal);
+      if (!mayRepeat(error, true) || areSpent(failed, error, line)) throw error;
+      await pause(pauseMs(failed, error, line.retry), signal);
     }
   }
 }
@@ -64,6 +64,7 @@ async function connect(line: Line, path: string, lastId: string | undefined, sig
     path: `/api/v1${path}`,
     headers: { ...authorization(line), accept: "text/event-stream", ...(lastId !== undefined && { "last-event-id": lastId }) },
     idleMs: SILENT_MS,
+    safe: true,
     signal,
   });
   line.heard = true;

@@ -48,10 +48,10 @@ test("it tries until an error that repeating does not cure", async () => {
 });
 
 test("a coordinator that never answered gets few attempts, one that did gets the time to start again", () => {
-  expect(areSpent(RETRY.attemptsShortMax, broken(false), false)).toBe(true);
-  expect(areSpent(RETRY.attemptsShortMax, broken(false), true)).toBe(false);
-  expect(areSpent(RETRY.attemptsMax, broken(false), true)).toBe(true);
-  expect(areSpent(RETRY.attemptsShortMax, new ClusterError("internal", ""), true)).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, broken(false), { heard: false })).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, broken(false), { heard: true })).toBe(false);
+  expect(areSpent(RETRY.attemptsMax, broken(false), { heard: true })).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, new ClusterError("internal", ""), { heard: true })).toBe(true);
 });
 
 test("a closed client and an aborted caller try no more", async () => {

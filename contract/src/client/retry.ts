@@ -16,6 +16,14 @@ export const RETRY = {
   retryAfterMaxMs: 30_000,
 } as const;
 
+export type Retrying = Readonly<Record<"attemptsMax" | "capMs", number>>;
+
+/**
+ * With several addresses (addresses.ts), each of which is asked in one attempt: about as long, which outlasts a change of the
+ * leader, but in shorter steps, because that is over within seconds and is not one machine's start.
+ */
+export const RETRY_MANY: Retrying = { attemptsMax: 40, capMs: 1_000 };
+
 /** Answers that say: nothing was done. */
 const NOT_DONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["overloaded", "unavailable"]);
 
@@ -24,7 +32,12 @@ export interface RetryOptions {
   readonly safe: boolean;
   readonly signal: AbortSignal | undefined;
   /** The client's: when it was closed, and whether the coordinator has ever answered it. */
-  readonly line: { readonly closed: AbortSignal; readonly heard: boolean };
+  readonly line: Tried & { readonly closed: AbortSignal };
+}
+
+interface Tried {
+  readonly heard: boolean;
+  readonly retry?: Retrying;
 }
 
 /** Tries until it succeeds, may not be repeated, or the attempts are spent. */
@@ -36,8 +49,8 @@ export async function withRetry<T>({ safe, signal, line }: RetryOptions, attempt
       signal?.throwIfAborted();
       if (line.closed.aborted) throw new ClusterError("coordinator_unreachable", "This client is closed.", { cause: thrown });
       const error = asClusterError(thrown);
-      if (!mayRepeat(error, safe) || areSpent(tried, error, line.heard)) throw error;
-      await pause(pauseMs(tried, error), signal === undefined ? line.closed : AbortSignal.any([line.closed, signal]));
+      if (!mayRepeat(error, safe) || areSpent(tried, error, line)) throw error;
+      await pause(pauseMs(tried, error, line.retry), signal === undefined ? line.closed : AbortSignal.any([line.closed, signal]));
     }
   }
 }
@@ -48,16 +61,16 @@ export function mayRepeat(error: ClusterError, safe: boolean): boolean {
   return NOT_DONE.has(error.code) || (error.cause instanceof ConnectionBroken && !error.cause.sent);
 }
 
-export function areSpent(tried: number, error: ClusterError, heard: boolean): boolean {
-  return tried >= (heard && error.code !== "internal" ? RETRY.attemptsMax : RETRY.attemptsShortMax);
+export function areSpent(tried: number, error: ClusterError, { heard, retry = RETRY }: Tried): boolean {
+  return tried >= (heard && error.code !== "internal" ? retry.attemptsMax : RETRY.attemptsShortMax);
 }
 
 /**
  * Doubles each time, half of it by chance, so that many clients do not come back together. After a Retry-After all of them
  * would: so that is waited for whole, and then up to as long again.
  */
-export function pauseMs(tried: number, error: ClusterError): number {
-  const whole = Math.min(RETRY.capMs, RETRY.firstMs * 2 ** (tried - 1));
+export function pauseMs(tried: number, error: ClusterError, { capMs }: Retrying = RETRY): number {
+  const whole = Math.min(capMs, RETRY.firstMs * 2 ** (tried - 1));
   const afterMs = error.retryAfterMs;
   return afterMs === undefined ? whole * (0.5 + Math.random() / 2) : afterMs + Math.max(afterMs, whole) * Math.random();
 }
