@@ -27,6 +27,8 @@ export const ADDRESSES = {
   restMs: 10_000,
   /** The longest that a call stays at a hung address, where the next that is probed answers. */
   leftWithinMs: 5_500,
+  /** And the longest that a stream does, where no call tells sooner. */
+  streamLeftWithinMs: 8_500,
 } as const;
 
 /** There is nobody behind the server that answers who could do it now; of itself or of a proxy. */
