@@ -74,6 +74,7 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
     authority,
     busUrls: urlsAt(place, server.url),
     apiUrls: () => apiUrls,
+    controlUrls: () => apiUrls,
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
