@@ -27,7 +27,7 @@ beforeEach(async () => {
   home = await mkdtemp(path.join(tmpdir(), "ocx-session-"));
   const pinFile = path.join(home, "coordinator.key");
   await writeFile(pinFile, COORDINATOR_KEY);
-  ask = { node: NODE, keys: await OwnKey.open(path.join(home, "node.seed")), url: "", pinFile };
+  ask = { node: NODE, keys: await OwnKey.open(path.join(home, "node.seed")), urls: [], pinFile };
 });
 afterEach(async () => {
   impostor?.close();
@@ -79,13 +79,13 @@ test.each<[string, (question: SessionRequest) => { status: number; body: string 
   ],
 ])("%s: nobody that this machine knows, which passes by itself", async (_what, answer) => {
   const url = await standInFor(answer);
-  const fault = (await askSession({ ...ask, url }).catch((error: unknown) => error)) as ClusterError;
+  const fault = (await askSession({ ...ask, urls: [url] }).catch((error: unknown) => error)) as ClusterError;
   expect(fault).toMatchObject({ code: "coordinator_unreachable", detail: expect.stringContaining("does not prove to be") as string });
   expect(fault.row.retryable).toBe(true);
 });
 
 test("the coordinator's own word that it knows no such node counts, and its own answer does", async () => {
   api = await startApi();
-  expect(await askSession({ ...ask, url: api.url })).toMatchObject({ state: "approved", coordinatorKey: COORDINATOR_KEY });
-  await expect(askSession({ ...ask, node: NodeId.parse("stranger"), url: api.url })).rejects.toMatchObject({ code: "node_removed" });
+  expect(await askSession({ ...ask, urls: [api.url] })).toMatchObject({ state: "approved", coordinatorKey: COORDINATOR_KEY });
+  await expect(askSession({ ...ask, node: NodeId.parse("stranger"), urls: [api.url] })).rejects.toMatchObject({ code: "node_removed" });
 });
