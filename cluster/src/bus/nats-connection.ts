@@ -130,17 +130,24 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
     },
-    useUrls(urls) {
-      const usable = urls.filter((url) => url.startsWith("tls://") === speaksTls(options));
-      if (usable.length > 0 && !nc.isClosed()) nc.setServers(usable);
-    },
+    useUrls: (urls) => useUrls(nc, urls, speaksTls(options)),
     async close() {
-      // What was published last goes out first, unless the link is down: then there is nobody to wait for.
-      if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
-      await nc.close();
+      await end(nc, connected);
       await watching;
     },
   };
+}
+
+async function end(nc: NatsConnection, connected: boolean): Promise<void> {
+  // What was published last goes out first, unless the link is down: then there is nobody to wait for.
+  if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+  await nc.close();
+}
+
+function useUrls(nc: NatsConnection, urls: readonly string[], tls: boolean): void {
+  const usable = urls.filter((url) => speaksTls({ urls: [url] }) === tls);
+  // The library throws for an empty list, and cannot know whether one of them is there.
+  if (usable.length > 0 && !nc.isClosed()) nc.setServers(usable);
 }
 
 /** The seed as it is now. */
