@@ -26,6 +26,7 @@ export async function* resumable(line: Line, path: string, options: ResumeOption
   const signal = options.signal === undefined ? line.closed : AbortSignal.any([line.closed, options.signal]);
   let { lastId } = options;
   let failed = 0;
+  let failedAt = 0;
   while (!signal.aborted) {
     try {
       const stream = await connect(line, path, lastId, signal);
@@ -44,8 +45,9 @@ export async function* resumable(line: Line, path: string, options: ResumeOption
     } catch (thrown) {
       if (signal.aborted) return;
       const error = asClusterError(thrown);
+      if (failed === 0) failedAt = performance.now();
       failed += 1;
-      if (!mayRepeat(error, true) || areSpent(failed, error, line)) throw error;
+      if (!mayRepeat(error, true) || areSpent(failed, error, line, performance.now() - failedAt)) throw error;
       await pause(pauseMs(failed, error, line.retry), signal);
     }
   }

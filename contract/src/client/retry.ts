@@ -16,13 +16,19 @@ export const RETRY = {
   retryAfterMaxMs: 30_000,
 } as const;
 
-export type Retrying = Readonly<Record<"attemptsMax" | "capMs", number>>;
+export interface Retrying {
+  readonly attemptsMax: number;
+  readonly capMs: number;
+  /** No attempt begins later than this after the first. */
+  readonly withinMs?: number;
+}
 
 /**
  * With several addresses (addresses.ts), each of which is asked in one attempt: about as long, which outlasts a change of the
- * leader, but in shorter steps, because that is over within seconds and is not one machine's start.
+ * leader, but in shorter steps, because that is over within seconds and is not one machine's start. Where all of them hang, one
+ * attempt alone takes the patience of a call at each.
  */
-export const RETRY_MANY: Retrying = { attemptsMax: 40, capMs: 1_000 };
+export const RETRY_MANY: Retrying = { attemptsMax: 40, capMs: 1_000, withinMs: 60_000 };
 
 /** Answers that say: nothing was done. */
 const NOT_DONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["overloaded", "unavailable"]);
@@ -42,6 +48,7 @@ interface Tried {
 
 /** Tries until it succeeds, may not be repeated, or the attempts are spent. */
 export async function withRetry<T>({ safe, signal, line }: RetryOptions, attempt: () => Promise<T>): Promise<T> {
+  const begunAt = performance.now();
   for (let tried = 1; ; tried++) {
     try {
       return await attempt();
@@ -49,7 +56,7 @@ export async function withRetry<T>({ safe, signal, line }: RetryOptions, attempt
       signal?.throwIfAborted();
       if (line.closed.aborted) throw new ClusterError("coordinator_unreachable", "This client is closed.", { cause: thrown });
       const error = asClusterError(thrown);
-      if (!mayRepeat(error, safe) || areSpent(tried, error, line)) throw error;
+      if (!mayRepeat(error, safe) || areSpent(tried, error, line, performance.now() - begunAt)) throw error;
       await pause(pauseMs(tried, error, line.retry), signal === undefined ? line.closed : AbortSignal.any([line.closed, signal]));
     }
   }
@@ -61,8 +68,12 @@ export function mayRepeat(error: ClusterError, safe: boolean): boolean {
   return NOT_DONE.has(error.code) || (error.cause instanceof ConnectionBroken && !error.cause.sent);
 }
 
-export function areSpent(tried: number, error: ClusterError, { heard, retry = RETRY }: Tried): boolean {
-  return tried >= (heard && error.code !== "internal" ? retry.attemptsMax : RETRY.attemptsShortMax);
+/** `forMs`: since the first attempt. */
+export function areSpent(tried: number, error: ClusterError, { heard, retry = RETRY }: Tried, forMs: number): boolean {
+  return (
+    forMs > (retry.withinMs ?? Number.POSITIVE_INFINITY) ||
+    tried >= (heard && error.code !== "internal" ? retry.attemptsMax : RETRY.attemptsShortMax)
+  );
 }
 
 /**
