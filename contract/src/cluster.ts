@@ -5,6 +5,21 @@ import { TaskKind } from "./task-spec.ts";
 import { TaskState } from "./task.ts";
 import { NodeState } from "./node.ts";
 
+export const ControlNode = z
+  .object({
+    node: NodeId,
+    /** witness: votes, and nothing else. away: it does not answer the leader. */
+    state: z.enum(["leader", "standby", "witness", "away"]),
+    /** Of its API. */
+    urls: z.array(z.string()),
+    /** The newest that it has heard of. */
+    epoch: z.int().optional(),
+    /** How far what it shows is behind the leader. */
+    lagMs: z.number().optional(),
+  })
+  .meta({ id: "ControlNode" });
+export type ControlNode = z.infer<typeof ControlNode>;
+
 export const ClusterView = z
   .object({
     id: ClusterId,
@@ -13,6 +28,8 @@ export const ClusterView = z
     epoch: z.int(),
     startedAt: z.int(),
     coordinator: NodeId,
+    /** With high availability: the machines of which one leads. */
+    control: z.array(ControlNode).optional(),
     nodes: z.partialRecord(NodeState, z.int()),
     tasks: z.partialRecord(TaskState, z.int()),
     slots: z.int(),

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { ClusterId, NodeId } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
 
 /** An invitation's public name. */
 export const InviteId = z.string().regex(/^[a-z2-7]{8}$/, "an invitation is 8 characters of a-z and 2-7");
@@ -71,8 +72,12 @@ export const Session = z.object({
   epoch: z.int(),
   /** The coordinator's time of day, by which it judges when something was signed. */
   now: z.int(),
-  /** Signature by the coordinator's key over all of that and the request (cluster/src/trust/session-proof.ts). */
+  /** Where the API of each control node is, likeliest first. Whoever uses one looks whether it is an address. */
+  coordinatorUrls: z.array(z.string().max(512)).max(LIMITS.coordinatorUrlsMax).optional(),
+  /** Signature by the coordinator's key over all of that but the list, and the request (cluster/src/trust/session-proof.ts). */
   proof: Signature,
+  /** And over the list: of its own, because a node of an older version checks `proof` as it knows it. */
+  coordinatorUrlsProof: Signature.optional(),
 });
 export type Session = z.infer<typeof Session>;
 

@@ -47,6 +47,8 @@ export const LIMITS = {
   streamsOfUserMax: 64,
   /** Operators may hold more of their own; but neither one of them nor all others together hold these last ones. */
   streamsReserved: 64,
+  /** Addresses at which one cluster is reached: five control nodes, each with a few. */
+  coordinatorUrlsMax: 16,
   /** Losses of its node, and other faults of infrastructure, that a task survives before it fails (DESIGN §4). */
   nodeLossesMax: 5,
   /** Times that a task waits for whoever throttles it before it fails: with an hour's Retry-After most of a day. */

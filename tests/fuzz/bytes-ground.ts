@@ -110,7 +110,13 @@ async function openSite(log: Log, ends: Ends): Promise<Site> {
     ...{ name: "test", version: "0", self: GOOD, store: openRamStore(), bus, busServer: server, keyring, broken, clock, log },
     authority: AUTHORITY,
     sign: signer(keys.coordinator.seed),
-    ...{ coordinatorKey: keys.coordinator.publicKey, busUrls: () => [server.url], apiUrls: () => [], random: Math.random },
+    ...{
+      coordinatorKey: keys.coordinator.publicKey,
+      busUrls: () => [server.url],
+      apiUrls: () => [],
+      controlUrls: () => [],
+      random: Math.random,
+    },
     ...{ strategy: "balanced" as const, retentionMs: 86_400_000 },
   });
   ends.push(() => coordinator.stop());

@@ -41,6 +41,8 @@ export interface TestApi extends Api {
 }
 
 interface ApiOptions {
+  /** That of another API: control nodes of one cluster tell of one truth. */
+  readonly coordinator?: FakeCoordinator;
   readonly clock?: Clock;
   readonly log?: Log;
   readonly allowedHosts?: readonly string[];
@@ -51,8 +53,7 @@ interface ApiOptions {
 /** By which name it is known, whatever the Host header says. */
 const CERTIFIED = { servername: "localhost" };
 
-export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
-  const coordinator = new FakeCoordinator();
+export async function startApi({ coordinator = new FakeCoordinator(), ...options }: ApiOptions = {}): Promise<TestApi> {
   const tokens = {
     viewer: coordinator.tokenFor("viewer"),
     submitter: coordinator.tokenFor("submitter"),

@@ -22,6 +22,9 @@ export class FakeTrust {
   readonly joins: JoinRequest[] = [];
   readonly guesses: string[] = [];
   apiUrls: readonly string[] = ["http://127.0.0.1:8888"];
+  /** What sessions tell of where the control nodes are, and where the bus is. */
+  coordinatorUrls: string[] | undefined;
+  busUrls: string[] = [];
   /** What it is certified by, and what it pins in its codes. */
   authority = AUTHORITY;
   /** Thrown by every method, once set. */
@@ -136,7 +139,8 @@ export class FakeTrust {
 
   async session(id: NodeId, request: SessionRequest): Promise<Session> {
     known(id, request);
-    const told = { busUrls: [], coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT };
+    const { busUrls, coordinatorUrls } = this;
+    const told = { busUrls, coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT, ...(coordinatorUrls && { coordinatorUrls }) };
     return proveSession({ node: id, cluster: CLUSTER, state: "approved", ...told }, request, signAsCoordinator);
   }
 

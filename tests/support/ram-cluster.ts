@@ -88,6 +88,7 @@ export async function startRamCluster(options: RamClusterOptions = {}): Promise<
       authority: AUTHORITY,
       busUrls: () => ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
+      controlUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,

@@ -45,6 +45,8 @@ export interface Connection {
   readonly nc: NatsConnection;
   readonly connected: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
+  /** From the next connection on. One that stands is left alone. What would speak TLS where this does not, or the other way round, is left out. */
+  useUrls(urls: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -128,13 +130,24 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
     },
+    useUrls: (urls) => useUrls(nc, urls, speaksTls(options)),
     async close() {
-      // What was published last goes out first, unless the link is down: then there is nobody to wait for.
-      if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
-      await nc.close();
+      await end(nc, connected);
       await watching;
     },
   };
+}
+
+async function end(nc: NatsConnection, connected: boolean): Promise<void> {
+  // What was published last goes out first, unless the link is down: then there is nobody to wait for.
+  if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+  await nc.close();
+}
+
+function useUrls(nc: NatsConnection, urls: readonly string[], tls: boolean): void {
+  const usable = urls.filter((url) => speaksTls({ urls: [url] }) === tls);
+  // The library throws for an empty list, and cannot know whether one of them is there.
+  if (usable.length > 0 && !nc.isClosed()) nc.setServers(usable);
 }
 
 /** The seed as it is now. */
@@ -160,13 +173,15 @@ function seedsOf({ seed, log }: ConnectionOptions): Seeds {
 
 /** K3. Whoever is in between could leave `tls://` out of an address; but addresses come over a way that is trusted as much. */
 function tlsFor({ urls, trust }: ConnectionOptions): { tls?: { ca: string; handshakeFirst: true } } {
-  if (!urls.some((url) => url.startsWith("tls://"))) return {};
+  if (!speaksTls({ urls })) return {};
   if (trust !== undefined) return { tls: { ca: trust.authorities.join(""), handshakeFirst: true } };
   throw new ClusterError(
     "certificate_refused",
     `${urls.join(", ")} wants TLS, and this machine has no certificate of its coordinator's authority. Join with a new code, or name its file: coordinator.caFile`,
   );
 }
+
+const speaksTls = ({ urls }: Pick<ConnectionOptions, "urls">): boolean => urls.some((url) => url.startsWith("tls://"));
 
 /** K2, from what the client library says of its connection. */
 function reconnectPace(): { nextMs(): number; saw(status: string): void } {

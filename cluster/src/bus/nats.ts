@@ -49,17 +49,23 @@ export interface NatsOptions {
   readonly onRefused?: () => void;
 }
 
+/** Of which other servers may become the way, as the coordinator tells. */
+export interface MovableBus extends Bus {
+  /** For the next connection; the one that stands is left alone. */
+  useUrls(urls: readonly string[]): void;
+}
+
 const WORD_MS_MAX = 5_000;
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
-export async function connectNats(options: NatsOptions): Promise<Bus> {
+export async function connectNats(options: NatsOptions): Promise<MovableBus> {
   const { node } = options;
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);
   const connection = await openConnection({ ...options, inboxPrefix, name: node ?? "coordinator" });
   return new NatsBus(connection, options);
 }
 
-class NatsBus implements Bus {
+class NatsBus implements MovableBus {
   readonly #connection: Connection;
   readonly #log: Log;
   readonly #complaints: SparingLog;
@@ -96,6 +102,10 @@ class NatsBus implements Bus {
 
   onStatus(listener: (connected: boolean) => void): Subscription {
     return this.#connection.onStatus(listener);
+  }
+
+  useUrls(urls: readonly string[]): void {
+    this.#connection.useUrls(urls);
   }
 
   onRefusal(listener: RefusalListener): Subscription {

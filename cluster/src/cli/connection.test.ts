@@ -26,31 +26,50 @@ const find = (flags: ConnectionFlags = {}, env: Record<string, string> = {}): Pr
 
 describe("where the coordinator is", () => {
   it("is this home's own, unless something says otherwise", async () => {
-    expect(await find()).toEqual({ url: "http://127.0.0.1:8888", token: "secret-of-home" });
+    expect(await find()).toEqual({ urls: ["http://127.0.0.1:8888"], token: "secret-of-home" });
     await put("cluster.yaml", "api: {port: 9000, host: 127.0.0.3}\n");
-    expect((await find()).url).toBe("http://127.0.0.3:9000");
+    expect((await find()).urls[0]).toBe("http://127.0.0.3:9000");
     await put("cluster.yaml", 'api: {host: "::1"}\n');
-    expect((await find()).url).toBe("http://[::1]:8888");
+    expect((await find()).urls[0]).toBe("http://[::1]:8888");
   });
 
   it("is where the running daemon says it is", async () => {
     await put("cluster.yaml", "api: {port: 0}\n");
     await expect(find()).rejects.toMatchObject({ code: "coordinator_unreachable" });
     await put("data/api.url", "http://127.0.0.1:40001\n");
-    expect((await find()).url).toBe("http://127.0.0.1:40001");
+    expect((await find()).urls[0]).toBe("http://127.0.0.1:40001");
   });
 
   it("is another machine for one that only works", async () => {
     const tokenFile = await put("coordinator.token", "secret-of-coordinator\n");
     await put("cluster.yaml", `roles: [worker]\ncoordinator: {url: "http://studio:8888/", tokenFile: "${tokenFile}"}\n`);
-    expect(await find()).toEqual({ url: "http://studio:8888", token: "secret-of-coordinator" });
+    expect(await find()).toEqual({ urls: ["http://studio:8888"], token: "secret-of-coordinator" });
+  });
+
+  it("is several machines, where the settings say so or the coordinator has told of them", async () => {
+    await put("coordinator.token", "secret-of-coordinator\n");
+    const urls = ["http://studio:8888", "https://nas:8888"];
+    await put("cluster.yaml", `roles: [worker]\ncoordinator: {url: ${JSON.stringify(urls)}}\n`);
+    expect(await find()).toEqual({ urls, token: "secret-of-coordinator" });
+    await put("coordinator.key", "UTHIS\n");
+    const kept = (coordinatorKey: string): Promise<string> =>
+      put("data/coordinators.json", JSON.stringify({ coordinatorKey, urls: ["https://nas:8888", "http://attic:8888"] }));
+    await kept("UTHIS");
+    expect((await find()).urls).toEqual([...urls, "http://attic:8888"]);
+    expect(await find({ url: "http://attic:8888,http://127.0.0.1:9" })).toMatchObject({ token: "secret-of-coordinator" });
+    await kept("UOTHER");
+    expect((await find()).urls).toEqual(urls);
+    await expect(find({ url: "http://studio:8888,http://attic:8888" })).rejects.toMatchObject({
+      code: "unauthorized",
+      detail: expect.stringContaining("no token for http://attic:8888") as string,
+    });
   });
 
   it("is what the flag says, else the variable, and no file is read then", async () => {
     await put("cluster.yaml", "broken: [\n");
     const env = { OPENCLAW_CLUSTER_URL: "http://b:1", OPENCLAW_CLUSTER_TOKEN: "t" };
-    expect(await find({ url: "https://a:2/" }, env)).toEqual({ url: "https://a:2", token: "t" });
-    expect(await find({}, env)).toEqual({ url: "http://b:1", token: "t" });
+    expect(await find({ url: "https://a:2/" }, env)).toEqual({ urls: ["https://a:2"], token: "t" });
+    expect(await find({}, env)).toEqual({ urls: ["http://b:1"], token: "t" });
     await expect(find()).rejects.toMatchObject({ code: "config_invalid" });
   });
 

@@ -3,7 +3,8 @@
  * says.
  *
  * K1. A token from the home goes to the home's own coordinator or to this machine, nowhere else: a typing mistake in
- *     --url must not hand the administrator's secret to a stranger.
+ *     --url must not hand the administrator's secret to a stranger. Of the own coordinator are the addresses in the settings, and
+ *     those that it has told of under its signature (system/coordinator-urls.ts).
  * K2. For the home's own coordinator its authority alone counts; for any other address the system's count too, because a
  *     proxy with a certificate of the web's may stand before it. A file that was named counts alone.
  */
@@ -21,21 +22,21 @@ export interface ConnectionFlags {
 }
 
 export interface Connection {
-  /** Without a slash at the end. */
-  readonly url: string;
+  /** Of one cluster, likeliest first; at least one, each without a slash at the end. */
+  readonly urls: readonly string[];
   readonly token: string;
   /** Where it speaks TLS; the system's authorities without. */
   readonly trust?: Trust;
 }
 
 interface HomeSays {
-  readonly url: string;
+  readonly urls: readonly string[];
   readonly tokenFile: string;
   readonly caFile: string;
 }
 
 interface Place {
-  readonly url: string;
+  readonly urls: readonly string[];
   readonly token: string;
   /** Of the home's own coordinator. */
   readonly caFile?: string;
@@ -44,23 +45,23 @@ interface Place {
 export async function findConnection(flags: ConnectionFlags, env: Environment, warn: (text: string) => void): Promise<Connection> {
   const place = await findPlace(flags, env, warn);
   const trust = await findTrust(place, flags, env);
-  return { url: place.url, token: place.token, ...(trust !== undefined && { trust }) };
+  return { urls: place.urls, token: place.token, ...(trust !== undefined && { trust }) };
 }
 
 async function findPlace(flags: ConnectionFlags, env: Environment, warn: (text: string) => void): Promise<Place> {
   const given = flags.url ?? env["OPENCLAW_CLUSTER_URL"];
-  const url = given ? readUrl(given) : undefined;
+  const urls = given ? readUrls(given) : undefined;
   const token = await givenToken(flags, env, warn);
-  if (url !== undefined && token !== undefined) return { url, token };
+  if (urls !== undefined && token !== undefined) return { urls, token };
   const own = await askHome(flags, env);
-  if (token !== undefined) return { url: own.url, token, caFile: own.caFile };
-  if (url !== undefined && url !== own.url && !isLoopback(url)) {
-    throw new ClusterError("unauthorized", `no token for ${url}: the one in this machine's home is for ${own.url} only`);
-  }
+  if (token !== undefined) return { urls: own.urls, token, caFile: own.caFile };
+  const strange = urls?.find((url) => !own.urls.includes(url) && !isLoopback(url));
+  if (strange !== undefined)
+    throw new ClusterError("unauthorized", `no token for ${strange}: the one in this machine's home is for ${own.urls.join(", ")} only`);
   const kept = await tokenIn(own.tokenFile);
-  const isOwn = url === undefined || url === own.url;
-  if (kept !== undefined) return { url: url ?? own.url, token: kept, ...(isOwn && { caFile: own.caFile }) };
-  if (url !== undefined) throw new ClusterError("unauthorized", `no token for ${url}, and there is no ${own.tokenFile}`);
+  const isOwn = urls === undefined || urls.every((url) => own.urls.includes(url));
+  if (kept !== undefined) return { urls: urls ?? own.urls, token: kept, ...(isOwn && { caFile: own.caFile }) };
+  if (urls !== undefined) throw new ClusterError("unauthorized", `no token for ${urls.join(", ")}, and there is no ${own.tokenFile}`);
   throw new ClusterError(
     "coordinator_unreachable",
     `no cluster has been started in this folder (there is no ${own.tokenFile}): run \`openclaw-cluster start\``,
@@ -68,8 +69,8 @@ async function findPlace(flags: ConnectionFlags, env: Environment, warn: (text: 
 }
 
 /** K2 */
-async function findTrust({ url, caFile }: Place, flags: ConnectionFlags, env: Environment): Promise<Trust | undefined> {
-  if (!url.startsWith("https:")) return undefined;
+async function findTrust({ urls, caFile }: Place, flags: ConnectionFlags, env: Environment): Promise<Trust | undefined> {
+  if (!urls.some((url) => url.startsWith("https:"))) return undefined;
   const { readTrust } = await import("../system/trust-file.ts");
   const named = flags.ca ?? env["OPENCLAW_CLUSTER_CA"];
   if (named) {
@@ -105,12 +106,17 @@ async function askHome(flags: ConnectionFlags, env: Environment): Promise<HomeSa
   const home = clusterHome({ home: flags.home, env });
   const folders = foldersOf(home);
   const running = await readSecret(folders.apiUrl);
-  if (running !== undefined) return { url: readUrl(running), tokenFile: folders.adminToken, caFile: folders.authority };
-  const [{ loadConfig }, { LAN, TAILSCALE }] = await Promise.all([import("../system/config.ts"), import("../system/config-schema.ts")]);
+  const own = { tokenFile: folders.adminToken, caFile: folders.authority };
+  if (running !== undefined) return { urls: [readUrl(running)], ...own };
+  const [{ loadConfig }, { LAN, TAILSCALE }, { knownUrls }] = await Promise.all([
+    import("../system/config.ts"),
+    import("../system/config-schema.ts"),
+    import("../system/coordinator-urls.ts"),
+  ]);
   const { roles, api, coordinator } = await loadConfig({ home, env });
   if (!roles.includes("coordinator"))
     return {
-      url: readUrl(coordinator.url ?? ""),
+      urls: await knownUrls(coordinator, folders, await readSecret(folders.coordinatorKey)),
       tokenFile: coordinator.tokenFile ?? folders.coordinatorToken,
       caFile: coordinator.caFile ?? folders.coordinatorAuthority,
     };
@@ -122,7 +128,7 @@ async function askHome(flags: ConnectionFlags, env: Environment): Promise<HomeSa
       `the daemon of ${home} is not running; its address is ${api.host === LAN ? "looked up" : "asked of Tailscale"} when it starts`,
     );
   const scheme = needsTls(api.host) ? "https" : "http";
-  return { url: `${scheme}://${bracketed(ownSide(api.host))}:${api.port}`, tokenFile: folders.adminToken, caFile: folders.authority };
+  return { urls: [`${scheme}://${bracketed(ownSide(api.host))}:${api.port}`], ...own };
 }
 
 async function tokenIn(path: string): Promise<string | undefined> {
@@ -140,6 +146,11 @@ export function readUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol)) throw new ClusterError("usage", `not an http address: ${text}`);
   return url.href.replace(/\/+$/, "");
+}
+
+/** One, or several with commas. */
+function readUrls(text: string): readonly string[] {
+  return [...new Set(text.split(",").map(readUrl))];
 }
 
 export function isLoopback(url: string): boolean {

@@ -5,10 +5,13 @@ import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { clusterHome } from "../system/folders.ts";
+import { firstAnswer } from "../system/first-answer.ts";
 import { findConnection, type Connection, type ConnectionFlags } from "./connection.ts";
 import { remark, type Terminal } from "./terminal.ts";
 
 const KNOCK_MS = 5_000;
+/** So much longer the likelier address has the word alone (RFC 8305). */
+const KNOCK_STAGGER_MS = 250;
 
 export interface GlobalOptions extends ConnectionFlags {
   readonly json?: true;
@@ -24,6 +27,8 @@ export interface Session {
   typed(line: string): string;
   connection(): Promise<Connection>;
   client(): Promise<Client>;
+  /** The address that has answered first. */
+  url(): Promise<string>;
   /** The answer: the document with --json, else the text. */
   show(document: unknown, text: () => string): void;
   close(): Promise<void>;
@@ -35,7 +40,8 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
   // npx puts this into the environment; without it the program is on the PATH, or an alias stands for it.
   const program = terminal.env["npm_command"] === "exec" ? "npx openclaw-cluster" : "openclaw-cluster";
   let connection: Promise<Connection> | undefined;
-  let client: Promise<Client> | undefined;
+  let reached: Promise<Reached> | undefined;
+  const reach = (): Promise<Reached> => (reached ??= session.connection().then(openAny));
   const session: Session = {
     terminal,
     options,
@@ -43,12 +49,13 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
     home,
     typed: (line) => `${program} ${line}${homeFlag}`,
     connection: () => (connection ??= findConnection(options, terminal.env, (text) => remark(terminal, text))),
-    client: () => (client ??= session.connection().then(openConnection)),
+    client: async () => (await reach()).client,
+    url: async () => (await reach()).url,
     show: (document, text) => terminal.out(session.json ? `${JSON.stringify(document, null, 2)}\n` : text()),
     close: async () => {
       // A client that never came to be has said so where it was asked for.
-      await client?.then(
-        (open) => open.close(),
+      await reached?.then(
+        ({ client }) => client.close(),
         () => undefined,
       );
     },
@@ -56,22 +63,34 @@ export function openSession(options: GlobalOptions, terminal: Terminal): Session
   return session;
 }
 
+interface Reached {
+  readonly client: Client;
+  readonly url: string;
+}
+
 /** Throws coordinator_unreachable at once where nothing listens. */
-export async function openConnection({ url, token, trust }: Pick<Connection, "url"> & Partial<Connection>): Promise<Client> {
-  await knock(url);
+async function openAny({ urls, token, trust }: Pick<Connection, "urls"> & Partial<Connection>): Promise<Reached> {
+  const url = await firstAnswer(urls, { staggerMs: KNOCK_STAGGER_MS, isLast: () => false }, knock);
   const [{ openClient }, { nodeTransport }] = await Promise.all([
     import("@openclaw-cluster/contract/client/client"),
     import("@openclaw-cluster/contract/client/node-transport"),
   ]);
-  return openClient({ url, transport: nodeTransport(trust), ...(token !== undefined && { token }) });
+  const likeliest = [url, ...urls.filter((other) => other !== url)];
+  return { url, client: openClient({ urls: likeliest, transport: nodeTransport(trust), ...(token !== undefined && { token }) }) };
+}
+
+/** Of one address. */
+export async function openConnection({ url, ...rest }: { url: string; token?: string; trust?: Trust }): Promise<Client> {
+  return (await openAny({ urls: [url], ...rest })).client;
 }
 
 /** The client waits patiently for a coordinator that restarts; but one that is not there at all is told at once. */
-async function knock(address: string): Promise<void> {
+async function knock(address: string, ended: AbortSignal): Promise<string> {
   const { hostname, port, protocol } = new URL(address);
   const socket = connectTo({ host: hostname.replaceAll(/^\[|\]$/g, ""), port: Number(port) || (protocol === "https:" ? 443 : 80) });
   try {
-    await once(socket, "connect", { signal: AbortSignal.timeout(KNOCK_MS) });
+    await once(socket, "connect", { signal: AbortSignal.any([ended, AbortSignal.timeout(KNOCK_MS)]) });
+    return address;
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
     throw new ClusterError(

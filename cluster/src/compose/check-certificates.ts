@@ -3,6 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:tls";
 import type { ClusterConfig } from "../system/config.ts";
+import { configuredUrls } from "../system/coordinator-urls.ts";
 import { readSecret, readTextFile, type Folders } from "../system/folders.ts";
 import { readCertificate } from "../trust/authority.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
@@ -52,7 +53,7 @@ export async function checkJoinedAuthority({ coordinator }: ClusterConfig, folde
   const text = await readTextFile(file);
   const again = "Join with a new code (on the coordinator: `openclaw-cluster invite`), or put its data/authority.pem there.";
   if (text === undefined) {
-    const isNeeded = coordinator.url?.startsWith("https:") === true;
+    const isNeeded = configuredUrls(coordinator).some((url) => url.startsWith("https:"));
     return isNeeded
       ? fail(AUTHORITY, `${file}, by which this machine knows its coordinator, is not there`, again)
       : ok(AUTHORITY, "none needed");

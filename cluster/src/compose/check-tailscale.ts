@@ -1,4 +1,5 @@
 /** Doctor's check of Tailscale: which address to use, and whether what the settings say fits what Tailscale says. */
+import { configuredUrls } from "../system/coordinator-urls.ts";
 import { reachOf } from "../system/address.ts";
 import type { ClusterConfig } from "../system/config.ts";
 import { TAILSCALE } from "../system/config-schema.ts";
@@ -24,8 +25,9 @@ export function checkTailscale(config: ClusterConfig, found: Tailscale): Check {
     return warn(NAME, `${state}, so api.host, ${host}, is no address of a tailnet: TLS is spoken there`, tailscaleAdvice(found));
   if (found.kind !== "running") {
     if (listens) return fail(NAME, `${state}, and api.host is ${host}`, tailscaleAdvice(found));
-    if (!leads && leadsThere(config.coordinator.url))
-      return warn(NAME, `${state}, and the coordinator's address, ${config.coordinator.url}, is in a tailnet`, tailscaleAdvice(found));
+    const inTailnet = configuredUrls(config.coordinator).find(leadsThere);
+    if (!leads && inTailnet !== undefined)
+      return warn(NAME, `${state}, and the coordinator's address, ${inTailnet}, is in a tailnet`, tailscaleAdvice(found));
     return ok(NAME, found.kind === "absent" ? "not installed; it is one way to reach other machines" : state);
   }
   const address = tailnetAddress(found);
@@ -45,7 +47,7 @@ function shown(found: RunningTailscale): string {
   return `${tailnetAddress(found)}${name}, ${online} of ${peers.length} other machines online`;
 }
 
-function leadsThere(url: string | undefined): boolean {
-  const name = url === undefined ? "" : new URL(url).hostname;
+function leadsThere(url: string): boolean {
+  const name = new URL(url).hostname;
   return reachOf(name) === "tailnet" || name.endsWith(".ts.net");
 }

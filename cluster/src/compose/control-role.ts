@@ -5,7 +5,6 @@ import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
 import { openEtcdLeadership } from "../store/etcd-leadership.ts";
 import { openEtcdReader, type EtcdReader } from "../store/etcd-reader.ts";
 import { openEtcdStore } from "../store/etcd.ts";
-import type { ControlNodes } from "../store/control-nodes.ts";
 import type { Leadership } from "../store/leadership.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { copyIdentity } from "./identity.ts";
@@ -45,10 +44,20 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   const own = () => ({ node: config.nodeId, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls, routeUrls: [] });
   const controlNodes = openEtcdControlNodes({ ...shared, self: own });
   open.push(() => controlNodes.close());
+  const allBusUrls = () =>
+    ownFirst(
+      busUrls,
+      controlNodes.all.map((one) => one.busUrls),
+    );
+  const controlUrls = () =>
+    ownFirst(
+      apiUrls,
+      controlNodes.all.map((one) => one.apiUrls),
+    );
   const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
   open.push(async () => gate.close());
   const ownPlace = { node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log, told: () => gate.told() };
-  const admission = new OwnPlace({ ...ownPlace, busUrls: () => allBusUrls(controlNodes, busUrls) });
+  const admission = new OwnPlace({ ...ownPlace, busUrls: allBusUrls });
 
   const begin = async ({ term, store }: Elected, broken: (error: unknown) => void): Promise<Led> => {
     const opened: Open = [() => store.close()];
@@ -62,7 +71,7 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     gate.rest();
     try {
       const parts = { store, claim: term.claim, server, shown, backups, broken, leads: () => leads };
-      const urls = { apiUrls: () => apiUrls, busUrls: () => allBusUrls(controlNodes, busUrls) };
+      const urls = { apiUrls: () => apiUrls, controlUrls, busUrls: allBusUrls };
       const coordinator = await takeLead(ground, { ...parts, ...urls }, opened);
       admission.leads(coordinator, controlNodes);
       return { role: { coordinator }, end };
@@ -103,7 +112,7 @@ function standbyRole({ config, clock }: Ground, { shown, reader, leadership }: S
   };
 }
 
-/** Own ones first. */
-function allBusUrls({ all }: ControlNodes, own: readonly string[]): readonly string[] {
-  return [...new Set([...own, ...all.flatMap(({ busUrls }) => busUrls)])];
+/** Each once, own ones first. */
+function ownFirst(own: readonly string[], others: readonly (readonly string[])[]): readonly string[] {
+  return [...new Set([...own, ...others.flat()])];
 }

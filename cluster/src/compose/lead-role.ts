@@ -35,7 +35,11 @@ export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]
 
   const apiUrls: string[] = [];
   const parts = { store, server, shown, backups, broken: (error: unknown) => ground.fail(error) };
-  const coordinator = await takeLead(ground, { ...parts, busUrls: () => urlsAt(place, server.url), apiUrls: () => apiUrls }, open);
+  const coordinator = await takeLead(
+    ground,
+    { ...parts, busUrls: () => urlsAt(place, server.url), apiUrls: () => apiUrls, controlUrls: () => apiUrls },
+    open,
+  );
 
   const api = await showApi(ground, { place, shown, server, role: { coordinator } }, open);
   apiUrls.push(...apiUrlsAt(place, api));

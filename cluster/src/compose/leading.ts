@@ -24,6 +24,8 @@ export interface LeadingParts {
   readonly backups: string;
   busUrls(): readonly string[];
   apiUrls(): readonly string[];
+  /** Of all control nodes, this one's first. */
+  controlUrls(): readonly string[];
   /** Does it lead still? Where it does not, it leaves without a word to the nodes, which are another's. */
   leads?(): boolean;
   /** It cannot go on leading. */
@@ -56,6 +58,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     authority,
     busUrls: () => parts.busUrls(),
     apiUrls: () => parts.apiUrls(),
+    controlUrls: () => parts.controlUrls(),
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,

@@ -8,19 +8,31 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Session } from "@openclaw-cluster/contract/join";
 import type { Leaving, LeaveWish, Probe, ProbeRequest } from "@openclaw-cluster/contract/membership";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
+import { knownUrls } from "../system/coordinator-urls.ts";
 import { failpoint } from "../system/failpoint.ts";
 import { foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
+import { firstAnswer } from "../system/first-answer.ts";
 import { OwnKey } from "../trust/own-key.ts";
 import { makeLeaveRequest, makeProbeRequest, makeRotateRequest } from "../trust/membership-proof.ts";
 import { coordinatorTrust } from "./coordinator-trust.ts";
 import { pinned } from "./pin.ts";
-import { isRefused, knock } from "./session.ts";
+import { isLast, isRefused, knock, STAGGER_MS } from "./session.ts";
 
 export interface MemberParts {
   readonly home: string;
   readonly env: Environment;
   readonly connect: (url: string, trust: Trust | undefined) => Promise<Client>;
   readonly signal?: AbortSignal;
+}
+
+interface Way {
+  readonly client: Client;
+  readonly url: string;
+}
+
+interface Introduced {
+  readonly session: Session;
+  readonly aheadMs: number;
 }
 
 export interface Member {
@@ -39,22 +51,34 @@ export async function openMember(parts: MemberParts): Promise<Member> {
   const { home, env, connect, signal } = parts;
   const folders = foldersOf(home);
   const config = await loadConfig({ home, env });
-  const url = await coordinatorOf(config, folders);
+  const urls = await coordinatorsOf(config, folders);
   const coordinatorKey = await pinned(config, folders);
   const keys = await OwnKey.open(folders.nodeSeed);
-  const client = await connect(url, await coordinatorTrust(config, folders));
+  const trust = await coordinatorTrust(config, folders);
   const options = signal === undefined ? {} : { signal };
-  let aheadMs = 0;
-  const introduce = async (): Promise<Session> => {
+  const introduce = async ({ client, url }: Way, ended = signal): Promise<Introduced> => {
     const askedAt = Date.now();
-    const session = await knock(client, { node: config.nodeId, keys, url, coordinatorKey }, options).catch((error: unknown) => {
+    const question = { node: config.nodeId, keys, url, coordinatorKey };
+    const session = await knock(client, question, ended === undefined ? {} : { signal: ended }).catch((error: unknown) => {
       throw isRefused(error) ? unknown(url, config.nodeId, error) : error;
     });
-    aheadMs = session.now - (askedAt + Date.now()) / 2;
-    return session;
+    return { session, aheadMs: session.now - (askedAt + Date.now()) / 2 };
   };
+  const meet = async (url: string, ended: AbortSignal): Promise<Way & Introduced> => {
+    const way = { client: await connect(url, trust), url };
+    try {
+      const met = await introduce(way, ended);
+      ended.throwIfAborted();
+      return { ...way, ...met };
+    } catch (error) {
+      await way.client.close();
+      throw error;
+    }
+  };
+  const { client, url, ...met } = await firstAnswer(urls, { staggerMs: STAGGER_MS, signal, isLast }, meet);
+  let { aheadMs } = met;
   try {
-    const session = await introduce();
+    const { session } = met;
     const { node } = session;
     // The coordinator's clock may have been set meanwhile; or it has forgotten the node, which it then says.
     const ask = async <T>(call: (at: number) => Promise<T>): Promise<T> => {
@@ -62,7 +86,7 @@ export async function openMember(parts: MemberParts): Promise<Member> {
         return await call(Date.now() + aheadMs);
       } catch (error) {
         if (!isRefused(error)) throw error;
-        await introduce();
+        ({ aheadMs } = await introduce({ client, url }));
         return call(Date.now() + aheadMs);
       }
     };
@@ -95,8 +119,9 @@ function unknown(url: string, node: string, cause: unknown): ClusterError {
 }
 
 /** A coordinator's own daemon leaves its address while it runs. */
-async function coordinatorOf({ roles, coordinator }: ClusterConfig, folders: Folders): Promise<string> {
-  const url = roles.includes("coordinator") ? await readSecret(folders.apiUrl) : coordinator.url;
-  if (url !== undefined) return url;
+async function coordinatorsOf({ roles, coordinator }: ClusterConfig, folders: Folders): Promise<readonly string[]> {
+  if (!roles.includes("coordinator")) return knownUrls(coordinator, folders, await readSecret(folders.coordinatorKey));
+  const url = await readSecret(folders.apiUrl);
+  if (url !== undefined) return [url];
   throw new ClusterError("coordinator_unreachable", `the coordinator of ${folders.home} does not run; start it first`);
 }

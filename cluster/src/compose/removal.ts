@@ -9,21 +9,22 @@ import type { Log } from "../system/log.ts";
 import { askSession, type SessionQuestion } from "./session.ts";
 
 export interface RemovalParts {
-  readonly ask: SessionQuestion;
+  question(): Promise<SessionQuestion>;
   readonly log: Log;
   removed(error: ClusterError): void;
 }
 
 /** To be called at each refusal; they come every few seconds. One question is under way at a time. */
-export function askIfRemoved({ ask: { token: _token, ...question }, log, removed }: RemovalParts): () => void {
+export function askIfRemoved({ question, log, removed }: RemovalParts): () => void {
   let asking = false;
   const ask = async (): Promise<void> => {
+    const { token: _token, ...asked } = await question();
     try {
-      await askSession(question);
+      await askSession(asked);
     } catch (error) {
       if (error instanceof ClusterError && error.code === "node_removed")
         return removed(
-          new ClusterError("node_removed", `The node ${question.node} was taken out of the cluster or shut out by an administrator.`),
+          new ClusterError("node_removed", `The node ${asked.node} was taken out of the cluster or shut out by an administrator.`),
         );
       log.warn({ err: error }, "nats-server refuses this node's key, and the coordinator does not say why; it is asked again");
     } finally {

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer as createSilent, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { ClusterError, toProblem, type ErrorCode } from "@openclaw-cluster/contract/errors";
@@ -27,7 +27,7 @@ beforeEach(async () => {
   home = await mkdtemp(path.join(tmpdir(), "ocx-session-"));
   const pinFile = path.join(home, "coordinator.key");
   await writeFile(pinFile, COORDINATOR_KEY);
-  ask = { node: NODE, keys: await OwnKey.open(path.join(home, "node.seed")), url: "", pinFile };
+  ask = { node: NODE, keys: await OwnKey.open(path.join(home, "node.seed")), urls: [], pinFile };
 });
 afterEach(async () => {
   impostor?.close();
@@ -79,13 +79,32 @@ test.each<[string, (question: SessionRequest) => { status: number; body: string 
   ],
 ])("%s: nobody that this machine knows, which passes by itself", async (_what, answer) => {
   const url = await standInFor(answer);
-  const fault = (await askSession({ ...ask, url }).catch((error: unknown) => error)) as ClusterError;
+  const fault = (await askSession({ ...ask, urls: [url] }).catch((error: unknown) => error)) as ClusterError;
   expect(fault).toMatchObject({ code: "coordinator_unreachable", detail: expect.stringContaining("does not prove to be") as string });
   expect(fault.row.retryable).toBe(true);
 });
 
 test("the coordinator's own word that it knows no such node counts, and its own answer does", async () => {
   api = await startApi();
-  expect(await askSession({ ...ask, url: api.url })).toMatchObject({ state: "approved", coordinatorKey: COORDINATOR_KEY });
-  await expect(askSession({ ...ask, node: NodeId.parse("stranger"), url: api.url })).rejects.toMatchObject({ code: "node_removed" });
+  expect(await askSession({ ...ask, urls: [api.url] })).toMatchObject({ state: "approved", coordinatorKey: COORDINATOR_KEY });
+  await expect(askSession({ ...ask, node: NodeId.parse("stranger"), urls: [api.url] })).rejects.toMatchObject({ code: "node_removed" });
+});
+
+test("of several control nodes one that is dead, one that hangs and one that is a stranger cost a moment (S4)", async () => {
+  api = await startApi();
+  api.coordinator.coordinatorUrls = [api.url, "http://10.0.0.2:8888"];
+  const stranger = await standInFor(() => problem("node_removed"));
+  const silent = createSilent().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const hung = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  try {
+    const urls = ["http://127.0.0.1:1", stranger, hung, api.url];
+    expect(await askSession({ ...ask, urls })).toMatchObject({ at: api.url, coordinatorUrls: [api.url, "http://10.0.0.2:8888"] });
+    const dead = askSession({ ...ask, urls: urls.slice(0, 2) });
+    await expect(dead).rejects.toMatchObject({ code: "coordinator_unreachable", detail: expect.stringContaining(stranger) as string });
+    await expect(dead).rejects.toMatchObject({ detail: expect.stringContaining("http://127.0.0.1:1: ") as string });
+    await expect(askSession({ ...ask, node: NodeId.parse("stranger"), urls })).rejects.toMatchObject({ code: "node_removed" });
+  } finally {
+    silent.close();
+  }
 });

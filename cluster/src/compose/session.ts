@@ -5,7 +5,8 @@
  * S1. Who has joined and was not approved yet is told to wait, by an error that passes by itself.
  * S2. Of two keys, where they are being exchanged, the one that is known counts from then on (trust/own-key.ts).
  * S3. Where the cluster does not know the key and somebody has put an administrator's token here, the key is let in with that.
- * S4. Whoever answers without the key of the coordinator that this machine has joined has no say here, and least of all that this
+ * S4. Of several control nodes any may be asked, and each answers for the cluster: one that is dead or hung costs a moment.
+ * S5. Whoever answers without the key of the coordinator that this machine has joined has no say here, and least of all that this
  *     node is not known: it may be anybody who has taken that port for a while. That passes by itself, too.
  */
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
@@ -18,13 +19,18 @@ import { readSecret } from "../system/folders.ts";
 import { fingerprintOf } from "../trust/fingerprint.ts";
 import type { OwnKey } from "../trust/own-key.ts";
 import { isRefusal, isSessionAnswer, makeSessionRequest } from "../trust/session-proof.ts";
+import { firstAnswer } from "../system/first-answer.ts";
 import { AGAIN, keepPin, notPinned } from "./pin.ts";
+
+/** One address has so long alone before the next is asked as well: above what a proven answer takes on a poor line. */
+export const STAGGER_MS = 1_000;
 
 export interface SessionQuestion {
   readonly node: NodeId;
   readonly keys: OwnKey;
-  readonly url: string;
-  /** Who may have certified it, where it speaks TLS. */
+  /** Of the control nodes, likeliest first; at least one. */
+  readonly urls: readonly string[];
+  /** Who may have certified them, where they speak TLS. */
   readonly trust?: Trust;
   readonly token?: string;
   /** Where the coordinator's key stands (pin.ts). */
@@ -35,6 +41,13 @@ export interface Admitted {
   readonly cluster: string;
   readonly busUrls: readonly string[];
   readonly coordinatorKey: string;
+  readonly coordinatorUrls?: readonly string[] | undefined;
+  /** Who has said so. */
+  readonly at: string;
+}
+
+interface At extends SessionQuestion {
+  readonly url: string;
 }
 
 interface Options {
@@ -43,8 +56,23 @@ interface Options {
 
 /** Throws node_removed where the node is not known, unavailable while it waits to be approved, and what a call throws. */
 export async function askSession(question: SessionQuestion, signal?: AbortSignal): Promise<Admitted> {
-  const { node, keys, url, trust, token, pinFile } = question;
-  const options = signal === undefined ? {} : { signal };
+  const { node, keys, urls } = question;
+  const ask = (url: string, ended: AbortSignal): Promise<Admitted & Session> => askAt({ ...question, url }, { signal: ended });
+  const session = await firstAnswer(urls, { staggerMs: STAGGER_MS, signal, isLast }, ask);
+  if (session.state === "approved") return session;
+  throw new ClusterError(
+    "unavailable",
+    `${node} has joined and waits to be let in, with the key ${fingerprintOf(keys.publicKey)}; on the coordinator: openclaw-cluster nodes approve ${node}`,
+  );
+}
+
+/** S4. What the cluster says is the same everywhere; a wrong certificate is one machine's. */
+export function isLast(error: unknown): boolean {
+  return !(error instanceof ClusterError) || !(error.row.retryable || error.code === "certificate_refused");
+}
+
+async function askAt(question: At, options: Options): Promise<Admitted & Session> {
+  const { node, url, trust, token, pinFile } = question;
   const client = openClient({ url, transport: nodeTransport(trust) });
   try {
     const coordinatorKey = (await readSecret(pinFile)) ?? (await letIn(question, options));
@@ -55,18 +83,14 @@ export async function askSession(question: SessionQuestion, signal?: AbortSignal
       await letIn(question, options);
       return ask();
     });
-    if (session.state === "approved") return session;
-    throw new ClusterError(
-      "unavailable",
-      `${node} has joined and waits to be let in, with the key ${fingerprintOf(keys.publicKey)}; on the coordinator: openclaw-cluster nodes approve ${node}`,
-    );
+    return { ...session, at: url };
   } finally {
     await client.close();
   }
 }
 
 /** S3. The coordinator's key. */
-async function letIn({ node, keys, url, trust, token, pinFile }: SessionQuestion, options: Options): Promise<string> {
+async function letIn({ node, keys, url, trust, token, pinFile }: At, options: Options): Promise<string> {
   if (token === undefined) throw notPinned(pinFile);
   const client = openClient({ url, token, transport: nodeTransport(trust) });
   try {
@@ -77,12 +101,12 @@ async function letIn({ node, keys, url, trust, token, pinFile }: SessionQuestion
   }
 }
 
-export interface Knock extends Pick<SessionQuestion, "node" | "keys" | "url"> {
+export interface Knock extends Pick<At, "node" | "keys" | "url"> {
   /** Who has to answer. */
   readonly coordinatorKey: string;
 }
 
-/** S2. Throws unauthorized where the coordinator knows none of them, and coordinator_unreachable where another answers (S4). */
+/** S2. Throws unauthorized where the coordinator knows none of them, and coordinator_unreachable where another answers (S5). */
 export function knock(client: Client, { node, keys, url, coordinatorKey }: Knock, options: Options = {}): Promise<Session> {
   return keys.withEach(async ({ seed }) => {
     const question = makeSessionRequest(node, coordinatorKey, seed);
@@ -100,7 +124,7 @@ export function isRefused(error: unknown): boolean {
   return error instanceof ClusterError && error.code === "unauthorized";
 }
 
-/** S4. What passes by itself needs no proof, and what this side has found out, which has a cause, is nobody's word. */
+/** S5. What passes by itself needs no proof, and what this side has found out, which has a cause, is nobody's word. */
 function isItsWord(
   error: ClusterError,
   { node, question, coordinatorKey }: { node: NodeId; question: SessionRequest; coordinatorKey: string },

@@ -6,7 +6,7 @@ import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Enrolled } from "@openclaw-cluster/contract/operations";
 import type { Bus } from "../bus/bus.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
-import { connectNats, type NatsOptions } from "../bus/nats.ts";
+import { connectNats, type MovableBus, type NatsOptions } from "../bus/nats.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
 import { agentExecutor } from "../executors/agent.ts";
 import { commandExecutor, type CommandParts } from "../executors/command.ts";
@@ -19,6 +19,7 @@ import { toolExecutor } from "../executors/tool.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
 import type { Gateway } from "../openclaw/openclaw.ts";
+import { configuredUrls, keepUrls, knownUrls } from "../system/coordinator-urls.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
 import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
@@ -29,7 +30,8 @@ import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { coordinatorTrust } from "./coordinator-trust.ts";
 import { askIfRemoved } from "./removal.ts";
-import { askSession, type Admitted } from "./session.ts";
+import { askSession, type Admitted, type SessionQuestion } from "./session.ts";
+import { watchSession } from "./session-watch.ts";
 
 /** Running attempts may go on for this long when the daemon is asked to stop. */
 const STOP_GRACE_MS = 20_000;
@@ -38,7 +40,7 @@ const SLEEP_GRACE_MS = 500;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
   const { config, folders, clock, log } = ground;
-  const { cluster, bus } = lead === undefined ? await joinFromAfar(ground) : await joinOwn(ground, lead);
+  const { cluster, bus } = lead === undefined ? await joinFromAfar(ground, open) : await joinOwn(ground, lead);
   open.push(() => bus.close());
 
   const gateway = await openGateway(ground);
@@ -115,30 +117,43 @@ function enrolOwn({ keys }: Ground, lead: LeadRole): Promise<Enrolled> {
   return keys.withEach(({ publicKey }) => lead.enrolOwn(publicKey), isOther);
 }
 
-/** Any other asks over HTTP, signed by its key, when the coordinator is there and has let it in. */
-async function joinFromAfar(ground: Ground): Promise<Joined> {
-  const { config, folders, log, keys } = ground;
-  const { url, tokenFile } = config.coordinator;
+/** Any other asks over HTTP, signed by its key, when a control node is there and has let it in; and again while it runs. */
+async function joinFromAfar(ground: Ground, open: (() => Promise<void>)[]): Promise<Joined> {
+  const { config, folders, clock, log, keys } = ground;
+  const urls = configuredUrls(config.coordinator);
+  const { tokenFile } = config.coordinator;
   const trust = await coordinatorTrust(config, folders);
   const token = tokenFile === undefined ? undefined : await readSecret(tokenFile);
-  if (url === undefined)
+  if (urls.length === 0)
     throw new ClusterError("config_invalid", "coordinator.url: a machine that only works needs it; `openclaw-cluster join` writes it");
-  const known = { pinFile: folders.coordinatorKey, ...(trust !== undefined && { trust }) };
-  const ask = { node: config.nodeId, keys, url, ...known, ...(token !== undefined && { token }) };
-  const onRefused = askIfRemoved({ ask, log, removed: ground.fail });
-  const parts = { whom: `the coordinator at ${url}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
-  return waitPatiently(parts, async (signal) => {
-    const admitted = await askSession(ask, signal);
-    return { cluster: admitted.cluster, bus: await connectBus(ground, admitted, { trust, onRefused, signal }) };
+  const known = { pinFile: folders.coordinatorKey, ...(trust !== undefined && { trust }), ...(token !== undefined && { token }) };
+  const question = async (): Promise<SessionQuestion> => ({
+    ...{ node: config.nodeId, keys, ...known },
+    urls: await knownUrls(config.coordinator, folders, await readSecret(folders.coordinatorKey)),
   });
+  const onRefused = askIfRemoved({ question, log, removed: ground.fail });
+  const parts = { whom: `the coordinator at ${urls.join(" or ")}`, log, signal: ground.signal, tell: ground.progress, random: Math.random };
+  const ask = async (signal: AbortSignal): Promise<Admitted> => askSession(await question(), signal);
+  const { admitted, bus } = await waitPatiently(parts, async (signal) => {
+    const told = await ask(signal);
+    return { admitted: told, bus: await connectBus(ground, told, { trust, onRefused, signal }) };
+  });
+  const told = ({ coordinatorKey, coordinatorUrls = [], at }: Admitted): Promise<void> =>
+    keepUrls(folders, { coordinatorKey, urls: coordinatorUrls, at }).catch((error: unknown) => {
+      log.warn({ err: error }, "where the control nodes are could not be kept for the next start");
+    });
+  await told(admitted);
+  const watch = watchSession({ ask, told, removed: ground.fail, bus, clock, random: Math.random, log });
+  open.push(async () => watch.stop());
+  return { cluster: admitted.cluster, bus };
 }
 
 /** Nobody but the coordinator has anything to say to a node. */
 function connectBus(
   ground: Ground,
-  { busUrls, coordinatorKey }: Admitted,
+  { busUrls, coordinatorKey }: Pick<Admitted, "busUrls" | "coordinatorKey">,
   more: Pick<NatsOptions, "trust" | "onRefused" | "signal">,
-): Promise<Bus> {
+): Promise<MovableBus> {
   const { config, keys, log } = ground;
   const node = config.nodeId;
   const keyOf = (party: string): string | undefined => (party === COORDINATOR ? coordinatorKey : undefined);

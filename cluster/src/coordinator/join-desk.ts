@@ -22,13 +22,14 @@ import {
   type Session,
   type SessionRequest,
 } from "@openclaw-cluster/contract/join";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { MEMBERSHIP } from "@openclaw-cluster/contract/membership";
 import type { JoinedFrom, Node } from "@openclaw-cluster/contract/node";
 import type { InviteTerms, NodeRow, TokenRow } from "../store/store.ts";
 import { MinuteLimit } from "../system/minute-limit.ts";
 import { identityText, isNamed } from "../system/tailscale-whois.ts";
 import { fingerprintOf } from "../trust/fingerprint.ts";
-import { createInvitation, writeJoinCode } from "../trust/join-code.ts";
+import { createInvitation, JOIN_CODE_URLS_MAX, writeJoinCode } from "../trust/join-code.ts";
 import { isProven, joinKey, makeJoinReply } from "../trust/join-proof.ts";
 import { isSessionProven, proveRefusal, proveSession } from "../trust/session-proof.ts";
 import { admit } from "./asks.ts";
@@ -69,7 +70,7 @@ export class JoinDesk {
     });
     return {
       id,
-      code: writeJoinCode({ invite: id, secret, pin: parts.authority.pin, urls: parts.apiUrls() }),
+      code: writeJoinCode({ invite: id, secret, pin: parts.authority.pin, urls: parts.controlUrls().slice(0, JOIN_CODE_URLS_MAX) }),
       expiresAt,
       approve,
       ...(node !== undefined && { node }),
@@ -98,8 +99,12 @@ export class JoinDesk {
     try {
       const state = await this.standingOf(id, request, proven);
       const { cluster, epoch } = claim;
+      const urls = parts.controlUrls().slice(0, LIMITS.coordinatorUrlsMax);
       return proveSession(
-        { node: id, cluster, state, busUrls: [...parts.busUrls()], coordinatorKey, epoch, now: clock.wall() },
+        {
+          ...{ node: id, cluster, state, busUrls: [...parts.busUrls()], coordinatorKey, epoch, now: clock.wall() },
+          ...(urls.length > 0 && { coordinatorUrls: urls }),
+        },
         request,
         sign,
       );

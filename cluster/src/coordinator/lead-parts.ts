@@ -47,6 +47,8 @@ export interface LeadParts {
   busUrls(): readonly string[];
   /** Where other machines find the API, likeliest first; asked for when it listens. */
   apiUrls(): readonly string[];
+  /** Those of all control nodes, this machine's first; without others its own. */
+  controlUrls(): readonly string[];
   readonly joiners?: Joiners;
   readonly strategy: Strategy;
   /** Finished tasks are kept this long. */

@@ -117,7 +117,7 @@ class Follower implements EtcdReader {
       while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());
       if (this.now.seq >= wanted) return 0;
     } catch (error) {
-      if (!(error instanceof EtcdFault) || !isPassing(error)) throw error;
+      if (!(error instanceof EtcdFault) || !error.passes) throw error;
     }
     return Math.max(1, clock.wall() - this.heardAt);
   }

@@ -6,6 +6,7 @@
  */
 import { isIP } from "node:net";
 import { NodeId } from "@openclaw-cluster/contract/ids";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { Labels, Strategy } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 
@@ -23,6 +24,9 @@ const address = (protocol: RegExp): z.ZodType<string, string> =>
   z
     .url({ protocol })
     .refine(isBare, "an address without a user, a password, and what follows ? or #: a token goes into a file, which tokenFile names");
+
+/** Several on one line are a list: of a comma no host's name is made. */
+const CoordinatorUrl = address(/^https?$/).refine((text) => !text.includes(","), "one address, or a list of them");
 
 /** This machine's address in the tailnet, or in the network around it, whatever that is at the start. */
 export const TAILSCALE = "tailscale";
@@ -130,9 +134,9 @@ export const ConfigSchema = z
     coordinator: z
       .strictObject({
         url: field(
-          address(/^https?$/).optional(),
+          z.union([CoordinatorUrl, z.array(CoordinatorUrl).min(1).max(LIMITS.coordinatorUrlsMax)]).optional(),
           "OPENCLAW_CLUSTER_COORDINATOR_URL",
-          "Where the coordinator's API is, for a machine that only works.",
+          "Where the coordinator's API is, for a machine that only works; a list where there are several control nodes. What they tell of each other is kept besides.",
         ),
         tokenFile: field(Path.optional(), "OPENCLAW_CLUSTER_COORDINATOR_TOKEN_FILE", "File that holds the API token for it."),
         caFile: field(

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { NodeId } from "@openclaw-cluster/contract/ids";
+import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { configJsonSchema, FIELDS } from "./config-schema.ts";
 import { keepNodeId, loadConfig, nodeIdFrom, patchFromText, patchWithout, saveConfig, settingNamed, slotsFor } from "./config.ts";
@@ -126,6 +127,18 @@ describe("a wrong setting ends the start (C2)", () => {
     expect((await failure(load({ OPENCLAW_CLUSTER_ROLES: "worker" }))).detail).toContain("coordinator.url");
     const config = await load({ OPENCLAW_CLUSTER_ROLES: "worker", OPENCLAW_CLUSTER_COORDINATOR_URL: "http://127.0.0.1:8888" });
     expect(config.roles).toEqual(["worker"]);
+  });
+
+  it("takes one address of a coordinator, or a bounded list, each of them bare", async () => {
+    const urls = ["http://studio:8888", "https://nas:8888"];
+    expect((await load({ OPENCLAW_CLUSTER_COORDINATOR_URL: urls.join(",") })).coordinator.url).toEqual(urls);
+    expect((await load({ OPENCLAW_CLUSTER_COORDINATOR_URL: urls[0] as string })).coordinator.url).toBe(urls[0]);
+    expect(patchFromText([["coordinator.url", "http://a,http://b"]])).toEqual({ coordinator: { url: ["http://a", "http://b"] } });
+    await yaml(`roles: [worker]\ncoordinator:\n  url: [${urls.join(", ")}]\n`);
+    expect((await load()).coordinator.url).toEqual(urls);
+    const many = Array.from({ length: LIMITS.coordinatorUrlsMax + 1 }, (_, n) => `http://a${n}`).join(",");
+    for (const bad of ["http://user:secret@a", "http://a,http://b/#secret", "ftp://a,http://b", many])
+      expect(() => patchFromText([["coordinator.url", bad]]), bad).toThrow("coordinator.url");
   });
 });
 

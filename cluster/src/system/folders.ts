@@ -45,6 +45,8 @@ export interface Folders {
   /** Of a machine that only works: the public key of the coordinator that it obeys, and the certificate of its authority. */
   readonly coordinatorKey: string;
   readonly coordinatorAuthority: string;
+  /** And where control nodes are, as that coordinator has told (coordinator-urls.ts). */
+  readonly coordinators: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
 }
@@ -87,14 +89,15 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     authority: path.join(home, "data", "authority.pem"),
     coordinatorKey: path.join(home, "coordinator.key"),
     coordinatorAuthority: path.join(home, "data", "coordinator.pem"),
+    coordinators: path.join(home, "data", "coordinators.json"),
     apiUrl: path.join(home, "data", "api.url"),
   };
 }
 
 /** What makes this home a node of its cluster, all of it: files that are deleted when it leaves. */
 export function membershipOf(folders: Folders): readonly string[] {
-  const { nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey, coordinatorAuthority } = folders;
-  return [nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey, coordinatorAuthority];
+  const { nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey, coordinatorAuthority, coordinators } = folders;
+  return [nodeSeed, nodeSeedNext, coordinatorToken, coordinatorKey, coordinatorAuthority, coordinators];
 }
 
 /** For what can be fetched again: downloaded programs, compiled code. */

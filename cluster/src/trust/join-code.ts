@@ -14,6 +14,8 @@ import { randomId } from "../system/random-id.ts";
 const PREFIX = "ocj1_";
 const SUM_CHARS = 6;
 const SECRET_BYTES = 20;
+/** A code is carried by hand; each address is some 40 characters of it. */
+export const JOIN_CODE_URLS_MAX = 8;
 
 const Code = z.strictObject({
   i: InviteId,
@@ -22,7 +24,7 @@ const Code = z.strictObject({
   u: z
     .array(z.url({ protocol: /^https?$/ }))
     .min(1)
-    .max(8),
+    .max(JOIN_CODE_URLS_MAX),
 });
 
 export interface JoinCode {

@@ -1,6 +1,6 @@
 /** One request: how it is addressed, authorised and tried again, and how its answer is read. */
 import { ConnectionBroken, type Channel, type HttpRequest } from "./transport.ts";
-import { errorFrom, withRetry } from "./retry.ts";
+import { errorFrom, withRetry, type Retrying } from "./retry.ts";
 
 /** An answer that does not wait on purpose comes within this time. */
 const ANSWER_MS = 30_000;
@@ -12,6 +12,8 @@ export interface Line {
   readonly closed: AbortSignal;
   /** The coordinator has answered before. */
   heard: boolean;
+  /** RETRY unless said. */
+  readonly retry?: Retrying;
 }
 
 export interface CallOptions {
@@ -32,6 +34,7 @@ export function call(line: Line, method: HttpRequest["method"], path: string, op
     path: `/api/v1${path}`,
     headers: { ...authorization(line), ...(body !== undefined && { "content-type": "application/json" }), ...options.headers },
     idleMs: waitMs + ANSWER_MS,
+    safe,
     signal,
     ...(body !== undefined && { body }),
   };

@@ -12,9 +12,11 @@ import type { Explanation } from "../placement.ts";
 import type { Submitted } from "../task.ts";
 import type { TaskSpec } from "../task-spec.ts";
 import type { OutputChunk } from "../wire.ts";
+import { openAddresses } from "./addresses.ts";
 import { call, type Line } from "./call.ts";
 import { Follower, type Ended } from "./follower.ts";
 import { parseData, resumable } from "./resume.ts";
+import { RETRY_MANY } from "./retry.ts";
 import { Submits } from "./submits.ts";
 import type { Transport } from "./transport.ts";
 
@@ -69,10 +71,18 @@ export interface Client extends Calls {
   close(): Promise<void>;
 }
 
+/** `urls`: the addresses of one cluster, likeliest first; any of its control nodes serves. */
+export type ClientOptions = { readonly token?: string; readonly transport: Transport } & (
+  | { readonly url: string }
+  | { readonly urls: readonly string[] }
+);
+
 /** Without a token only what proves itself can be asked (join, session). */
-export function openClient({ url, token, transport }: { url: string; token?: string; transport: Transport }): Client {
+export function openClient({ token, transport, ...where }: ClientOptions): Client {
   const closing = new AbortController();
-  const line: Line = { channel: transport(new URL(url)), token, closed: closing.signal, heard: false };
+  const urls = "urls" in where ? where.urls : [where.url];
+  const channel = openAddresses(urls, transport);
+  const line: Line = { channel, token, closed: closing.signal, heard: false, ...(urls.length > 1 && { retry: RETRY_MANY }) };
   const submits = new Submits(line);
   const follower = new Follower(line);
 

@@ -26,6 +26,7 @@ export async function* resumable(line: Line, path: string, options: ResumeOption
   const signal = options.signal === undefined ? line.closed : AbortSignal.any([line.closed, options.signal]);
   let { lastId } = options;
   let failed = 0;
+  let failedAt = 0;
   while (!signal.aborted) {
     try {
       const stream = await connect(line, path, lastId, signal);
@@ -44,9 +45,10 @@ export async function* resumable(line: Line, path: string, options: ResumeOption
     } catch (thrown) {
       if (signal.aborted) return;
       const error = asClusterError(thrown);
+      if (failed === 0) failedAt = performance.now();
       failed += 1;
-      if (!mayRepeat(error, true) || areSpent(failed, error, line.heard)) throw error;
-      await pause(pauseMs(failed, error), signal);
+      if (!mayRepeat(error, true) || areSpent(failed, error, line, performance.now() - failedAt)) throw error;
+      await pause(pauseMs(failed, error, line.retry), signal);
     }
   }
 }
@@ -64,6 +66,7 @@ async function connect(line: Line, path: string, lastId: string | undefined, sig
     path: `/api/v1${path}`,
     headers: { ...authorization(line), accept: "text/event-stream", ...(lastId !== undefined && { "last-event-id": lastId }) },
     idleMs: SILENT_MS,
+    safe: true,
     signal,
   });
   line.heard = true;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ClusterError, toProblem } from "../errors.ts";
-import { areSpent, asClusterError, errorFrom, mayRepeat, pause, pauseMs, RETRY, withRetry } from "./retry.ts";
+import { areSpent, asClusterError, errorFrom, mayRepeat, pause, pauseMs, RETRY, RETRY_MANY, withRetry } from "./retry.ts";
 import { ConnectionBroken } from "./transport.ts";
 
 const never = new AbortController().signal;
@@ -48,10 +48,20 @@ test("it tries until an error that repeating does not cure", async () => {
 });
 
 test("a coordinator that never answered gets few attempts, one that did gets the time to start again", () => {
-  expect(areSpent(RETRY.attemptsShortMax, broken(false), false)).toBe(true);
-  expect(areSpent(RETRY.attemptsShortMax, broken(false), true)).toBe(false);
-  expect(areSpent(RETRY.attemptsMax, broken(false), true)).toBe(true);
-  expect(areSpent(RETRY.attemptsShortMax, new ClusterError("internal", ""), true)).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, broken(false), { heard: false }, 0)).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, broken(false), { heard: true }, 0)).toBe(false);
+  expect(areSpent(RETRY.attemptsMax, broken(false), { heard: true }, 0)).toBe(true);
+  expect(areSpent(RETRY.attemptsShortMax, new ClusterError("internal", ""), { heard: true }, 0)).toBe(true);
+});
+
+test("with several addresses the attempts are more, and over after a minute; with one they take what they take", () => {
+  const many = { heard: true, retry: RETRY_MANY };
+  const withinMs = RETRY_MANY.withinMs as number;
+  expect(areSpent(RETRY.attemptsMax, broken(false), many, 0)).toBe(false);
+  expect(areSpent(RETRY_MANY.attemptsMax, broken(false), many, 0)).toBe(true);
+  expect(areSpent(2, broken(true), many, withinMs + 1)).toBe(true);
+  expect(areSpent(2, broken(true), { heard: true }, 10 * withinMs)).toBe(false);
+  expect(pauseMs(20, broken(true), RETRY_MANY)).toBeLessThanOrEqual(RETRY_MANY.capMs);
 });
 
 test("a closed client and an aborted caller try no more", async () => {

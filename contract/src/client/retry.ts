@@ -16,6 +16,20 @@ export const RETRY = {
   retryAfterMaxMs: 30_000,
 } as const;
 
+export interface Retrying {
+  readonly attemptsMax: number;
+  readonly capMs: number;
+  /** No attempt begins later than this after the first. */
+  readonly withinMs?: number;
+}
+
+/**
+ * With several addresses (addresses.ts), each of which is asked in one attempt: about as long, which outlasts a change of the
+ * leader, but in shorter steps, because that is over within seconds and is not one machine's start. Where all of them hang, one
+ * attempt alone takes the patience of a call at each.
+ */
+export const RETRY_MANY: Retrying = { attemptsMax: 40, capMs: 1_000, withinMs: 60_000 };
+
 /** Answers that say: nothing was done. */
 const NOT_DONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["overloaded", "unavailable"]);
 
@@ -24,11 +38,17 @@ export interface RetryOptions {
   readonly safe: boolean;
   readonly signal: AbortSignal | undefined;
   /** The client's: when it was closed, and whether the coordinator has ever answered it. */
-  readonly line: { readonly closed: AbortSignal; readonly heard: boolean };
+  readonly line: Tried & { readonly closed: AbortSignal };
+}
+
+interface Tried {
+  readonly heard: boolean;
+  readonly retry?: Retrying;
 }
 
 /** Tries until it succeeds, may not be repeated, or the attempts are spent. */
 export async function withRetry<T>({ safe, signal, line }: RetryOptions, attempt: () => Promise<T>): Promise<T> {
+  const begunAt = performance.now();
   for (let tried = 1; ; tried++) {
     try {
       return await attempt();
@@ -36,8 +56,8 @@ export async function withRetry<T>({ safe, signal, line }: RetryOptions, attempt
       signal?.throwIfAborted();
       if (line.closed.aborted) throw new ClusterError("coordinator_unreachable", "This client is closed.", { cause: thrown });
       const error = asClusterError(thrown);
-      if (!mayRepeat(error, safe) || areSpent(tried, error, line.heard)) throw error;
-      await pause(pauseMs(tried, error), signal === undefined ? line.closed : AbortSignal.any([line.closed, signal]));
+      if (!mayRepeat(error, safe) || areSpent(tried, error, line, performance.now() - begunAt)) throw error;
+      await pause(pauseMs(tried, error, line.retry), signal === undefined ? line.closed : AbortSignal.any([line.closed, signal]));
     }
   }
 }
@@ -48,16 +68,20 @@ export function mayRepeat(error: ClusterError, safe: boolean): boolean {
   return NOT_DONE.has(error.code) || (error.cause instanceof ConnectionBroken && !error.cause.sent);
 }
 
-export function areSpent(tried: number, error: ClusterError, heard: boolean): boolean {
-  return tried >= (heard && error.code !== "internal" ? RETRY.attemptsMax : RETRY.attemptsShortMax);
+/** `forMs`: since the first attempt. */
+export function areSpent(tried: number, error: ClusterError, { heard, retry = RETRY }: Tried, forMs: number): boolean {
+  return (
+    forMs > (retry.withinMs ?? Number.POSITIVE_INFINITY) ||
+    tried >= (heard && error.code !== "internal" ? retry.attemptsMax : RETRY.attemptsShortMax)
+  );
 }
 
 /**
  * Doubles each time, half of it by chance, so that many clients do not come back together. After a Retry-After all of them
  * would: so that is waited for whole, and then up to as long again.
  */
-export function pauseMs(tried: number, error: ClusterError): number {
-  const whole = Math.min(RETRY.capMs, RETRY.firstMs * 2 ** (tried - 1));
+export function pauseMs(tried: number, error: ClusterError, { capMs }: Retrying = RETRY): number {
+  const whole = Math.min(capMs, RETRY.firstMs * 2 ** (tried - 1));
   const afterMs = error.retryAfterMs;
   return afterMs === undefined ? whole * (0.5 + Math.random() / 2) : afterMs + Math.max(afterMs, whole) * Math.random();
 }

@@ -11,6 +11,8 @@ export interface HttpRequest {
   readonly body?: string;
   /** Given up when nothing was heard for this long. */
   readonly idleMs: number;
+  /** Doing it twice is as good as once: so it may be sent to another address as well (addresses.ts). */
+  readonly safe?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -176,6 +176,7 @@ export class Head {
       authority: AUTHORITY,
       busUrls: () => ["ram:"],
       apiUrls: () => ["http://127.0.0.1:8888"],
+      controlUrls: () => ["http://127.0.0.1:8888"],
       strategy: "balanced",
       retentionMs: 86_400_000,
       clock,

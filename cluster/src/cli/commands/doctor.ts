@@ -30,8 +30,8 @@ async function doctor(session: Session, options: { lint?: true }): Promise<numbe
 async function checkCoordinator(session: Session): Promise<Check> {
   const name = "coordinator";
   try {
-    const { url } = await session.connection();
     const client = await session.client();
+    const url = await session.url();
     const asked = Date.now();
     const { status, problems, checkedAt } = await client.health();
     const apart = Math.abs(checkedAt - (asked + Date.now()) / 2);

@@ -8,6 +8,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
 import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
+import { keepUrls } from "../../system/coordinator-urls.ts";
 import { foldersOf, makeFolders, readSecret, writePrivateFile, type Folders } from "../../system/folders.ts";
 import { isClaimed } from "../../system/home-claim.ts";
 import { pinOf, readCertificate } from "../../trust/authority.ts";
@@ -139,6 +140,7 @@ async function comeIn(session: Session, nodeIdText: string | undefined, text: st
   await joining.settle(reply.authority);
   await writePrivateFile(folders.coordinatorKey, `${reply.coordinatorKey}\n`);
   await saveConfig(home, { nodeId, roles: ["worker"], coordinator: { url } });
+  await keepUrls(folders, { coordinatorKey: reply.coordinatorKey, urls: code.urls, at: url });
   return { url, reply, fingerprint: fingerprintOf(publicKey) };
 }
 

@@ -1,6 +1,7 @@
 /** `start`: runs this machine's daemon in the foreground until Ctrl-C. */
 import type { Command } from "commander";
 import { loadConfig, patchFromText, type ClusterConfig } from "../../system/config.ts";
+import { configuredUrls } from "../../system/coordinator-urls.ts";
 import { foldersOf, type Folders } from "../../system/folders.ts";
 import { collect, examples, type Act } from "../command.ts";
 import { runDaemon } from "../daemon-run.ts";
@@ -61,7 +62,7 @@ function tellUp(session: Session, { node, roles, apiUrl }: Up, config: ClusterCo
     const list = facts(terminal, [
       ["node", `${node} (${roles.join(" and ")})`],
       ["API", apiUrl],
-      ["coordinator", apiUrl === undefined ? config.coordinator.url : undefined],
+      ["coordinator", apiUrl === undefined ? configuredUrls(config.coordinator).join(", ") : undefined],
       ["token", token],
       ["folder", folders.home],
     ]);

@@ -27,7 +27,7 @@ export function configure(command: Command, act: Act): void {
 
 async function status(session: Session): Promise<number> {
   const client = await session.client();
-  const { url } = await session.connection();
+  const url = await session.url();
   const [cluster, health, queue, { nodes }] = await Promise.all([
     client.cluster(),
     client.health(),

@@ -86,10 +86,10 @@ export function factsOf(measured: Measured, victim: NodeId, promise: string): Ou
 /** As `join` does it. Whoever may not let nodes in is told so here, before anything has begun. */
 async function letIn({ session, ground, undoLater }: Stage, node: NodeId, slots: number): Promise<void> {
   const client = await session.client();
-  const { url, token } = await session.connection();
+  const { urls, token } = await session.connection();
   const home = homeOf(ground.folder, node);
   const folders = foldersOf(home);
-  const place = { url, tokenFile: folders.coordinatorToken };
+  const place = { url: [...urls], tokenFile: folders.coordinatorToken };
   await writeHome(home, { nodeId: node, roles: ["worker"], slots, labels: { [DRILL_LABEL]: ground.id }, coordinator: place });
   const { publicKey } = await loadNodeKeys(folders.nodeSeed);
   await client.enrol({ id: node, publicKey });

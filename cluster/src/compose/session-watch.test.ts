@@ -1,0 +1,117 @@
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { HandClock } from "../../../tests/support/hand-clock.ts";
+import type { Subscription } from "../bus/bus.ts";
+import { silentLog } from "../system/log.ts";
+import type { Admitted } from "./session.ts";
+import { SESSION_WATCH, watchSession } from "./session-watch.ts";
+
+const ADMITTED: Admitted = {
+  ...{ cluster: "abcd1234", busUrls: ["nats://10.0.0.2:4222"], coordinatorKey: "U", coordinatorUrls: ["http://10.0.0.2:8888"] },
+  at: "http://10.0.0.1:8888",
+};
+
+let clock: HandClock;
+let connected: boolean;
+let changed: (connected: boolean) => void;
+let asked: AbortSignal[];
+let answer: () => Promise<Admitted>;
+let used: (readonly string[])[];
+let told: Admitted[];
+let removals: ClusterError[];
+let watch: Subscription;
+beforeEach(() => {
+  clock = new HandClock();
+  connected = true;
+  asked = [];
+  used = [];
+  told = [];
+  removals = [];
+  answer = async () => ADMITTED;
+  watch = watchSession({
+    ask: (signal) => {
+      asked.push(signal);
+      return answer();
+    },
+    told: async (admitted) => void told.push(admitted),
+    removed: (error) => void removals.push(error),
+    bus: {
+      get connected() {
+        return connected;
+      },
+      onStatus(listener) {
+        changed = listener;
+        return { stop: () => undefined };
+      },
+      useUrls: (urls) => void used.push(urls),
+    },
+    clock,
+    random: () => 0.5,
+    log: silentLog,
+  });
+});
+afterEach(() => watch.stop());
+
+const become = (state: boolean): void => {
+  connected = state;
+  changed(state);
+};
+const settled = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+test("a bus that is away is asked for until it is back, and what is told is taken over (W1, W3)", async () => {
+  become(false);
+  clock.advance(SESSION_WATCH.awayMs - 1);
+  expect(asked).toHaveLength(0);
+  answer = () => Promise.reject(new ClusterError("coordinator_unreachable", "nobody"));
+  for (let n = 1; n <= 3; n++) {
+    clock.advance(SESSION_WATCH.awayMs);
+    await settled();
+    expect(asked).toHaveLength(n);
+  }
+  answer = async () => ADMITTED;
+  clock.advance(SESSION_WATCH.awayMs);
+  await settled();
+  expect([used, told]).toEqual([[ADMITTED.busUrls], [ADMITTED]]);
+  become(true);
+  clock.advance(SESSION_WATCH.refreshMs - 1);
+  expect(asked).toHaveLength(4);
+});
+
+test("a short absence asks nothing, and while all is well it asks now and then", async () => {
+  become(false);
+  clock.advance(SESSION_WATCH.awayMs / 2);
+  become(true);
+  clock.advance(SESSION_WATCH.refreshMs - 1);
+  expect(asked).toHaveLength(0);
+  clock.advance(1);
+  await settled();
+  expect(told).toEqual([ADMITTED]);
+});
+
+test("one question at a time (W2)", async () => {
+  const hung = Promise.withResolvers<Admitted>();
+  answer = () => hung.promise;
+  become(false);
+  clock.advance(SESSION_WATCH.awayMs);
+  become(true);
+  become(false);
+  clock.advance(10 * SESSION_WATCH.awayMs);
+  expect(asked).toHaveLength(1);
+  hung.resolve(ADMITTED);
+  await settled();
+  clock.advance(SESSION_WATCH.awayMs);
+  expect(asked).toHaveLength(2);
+});
+
+test("that the cluster does not know the node is told, and a watch that is stopped asks no more", async () => {
+  const error = new ClusterError("node_removed", "no such node");
+  answer = () => Promise.reject(error);
+  become(false);
+  clock.advance(SESSION_WATCH.awayMs);
+  await settled();
+  expect(removals).toEqual([error]);
+  watch.stop();
+  expect(asked[0]?.aborted).toBe(true);
+  clock.advance(SESSION_WATCH.refreshMs);
+  expect(asked).toHaveLength(1);
+});
