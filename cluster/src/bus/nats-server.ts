@@ -19,6 +19,7 @@ import { execa } from "execa";
 import { bracketed, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
+import { endStale, startKept, type KeptProgram } from "../system/kept-program.ts";
 import type { Log } from "../system/log.ts";
 import { programEnvironment } from "../system/program-environment.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
@@ -28,7 +29,6 @@ import { certificateFile, sweepCertificates, writeCertificate } from "./nats-cer
 import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
 import { choosePort } from "./nats-port.ts";
-import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
 import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
@@ -75,7 +75,8 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const [configFile, logFile] = [join(folder, "nats.conf"), join(folder, "nats-server.log")];
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  await endStaleServer(folder, args, log);
+  const place = { name: "nats-server", folder, log };
+  await endStale({ ...place, mark: args });
   const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)));
   const serverName = `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
@@ -87,7 +88,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await writeCertificate(folder, state.certificate);
     await writePrivateFile(configFile, state.text);
   };
-  const server = await startNatsProcess({ binary: options.binary, args, folder, log, clock: options.clock, prepare });
+  const server = await startKept({ ...place, binary: options.binary, args, clock: options.clock, prepare });
   await sweepCertificates(folder, state.certificate);
   const url = `${options.certificate === undefined ? "nats" : "tls"}://${bracketed(ownSide(host))}:${port}`;
   const trust = trustIn(options.certificate);
@@ -161,7 +162,7 @@ function writerFor(
 }
 
 async function firstAnswer(
-  server: NatsProcess,
+  server: KeptProgram,
   options: { url: string; trust: Trust | undefined; seed: Uint8Array; serverName: string; log: Log },
 ): Promise<Connection> {
   const giveUp = new AbortController();
