@@ -19,6 +19,7 @@ import { execa } from "execa";
 import { bracketed, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
+import { choosePort } from "../system/free-port.ts";
 import { endStale, startKept, type KeptProgram } from "../system/kept-program.ts";
 import type { Log } from "../system/log.ts";
 import { programEnvironment } from "../system/program-environment.ts";
@@ -28,7 +29,6 @@ import type { BusServer, Subscription } from "./bus.ts";
 import { certificateFile, sweepCertificates, writeCertificate } from "./nats-certificate.ts";
 import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
-import { choosePort } from "./nats-port.ts";
 import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
@@ -63,6 +63,8 @@ interface Changing {
   readonly certificate: ServerCertificate | undefined;
 }
 
+/** NATS's usual one. */
+const PORT = 4222;
 /** Streams of a few GiB are checked at the start. */
 const START_MS_MAX = 30_000;
 const RELOAD_MS_MAX = 10_000;
@@ -77,7 +79,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const place = { name: "nats-server", folder, log };
   await endStale({ ...place, mark: args });
-  const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)));
+  const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)), PORT);
   const serverName = `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
   const write = writerFor(options, { host, port, serverName, systemKey: systemKeys.publicKey });

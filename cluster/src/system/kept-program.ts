@@ -20,7 +20,7 @@ import { programEnvironment } from "./program-environment.ts";
 interface Place {
   /** The program's, as it is called everywhere. */
   readonly name: string;
-  /** Holds the pid file. */
+  /** Holds the pid file; the program works in it. */
   readonly folder: string;
   readonly log: Log;
 }
@@ -71,6 +71,7 @@ export async function startKept(options: KeptOptions): Promise<KeptProgram> {
     if (stopping) return;
     const startedAt = clock.monotonic();
     const started = spawn(file, args, {
+      cwd: options.folder,
       env: programEnvironment(process.env),
       stdio: ["ignore", "ignore", "pipe"],
       detached: process.platform !== "win32",
