@@ -108,25 +108,54 @@ export async function placeMember({
  * Throws MemberRemoved where the others say so, state_conflict where its data is gone, port_taken, internal with etcd's own words
  * where it ends at once, unavailable where a new member does not come into service.
  */
-export async function startEtcdServer(options: EtcdServerOptions): Promise<EtcdServer> {
+export function startEtcdServer(options: EtcdServerOptions): Promise<EtcdServer> {
+  return start(options, (state, how) => mayStart(state, how, options));
+}
+
+/**
+ * The majority is lost for good: this member goes on alone, with what it has. Commits that only the lost ones had are gone, and lost ones
+ * that come back must not: nobody but a person may say so. Afterwards it starts like any other, and others are added anew.
+ */
+export async function recoverAlone(options: Omit<EtcdServerOptions, "beginning">): Promise<void> {
+  const server = await start(
+    options,
+    async ({ own, certificates }) => {
+      if (own.id === undefined) throw dataGone(own);
+      const standing = await standingOf(own.id, options.others(), trustOf(certificates));
+      if (standing === "unknown") return;
+      throw new ClusterError(
+        "state_conflict",
+        `etcd has a majority without ${own.name}: start it, or replace it; nothing needs to be forced`,
+      );
+    },
+    ["--force-new-cluster"],
+  );
+  await server.stop();
+}
+
+async function start(
+  options: EtcdServerOptions,
+  check: (state: State, how: Start) => Promise<void>,
+  more: readonly string[] = [],
+): Promise<EtcdServer> {
   const { folder, log } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await endStale({ name: "etcd", folder, log, mark: markOf(folder) });
   const { certificates } = options;
   const own = await placeMember(options);
-  const start = howToStart(own, await hasData(folder), options.beginning);
-  const state: State = { own, certificates, client: clientOf(own, certificates), hasServed: !start.isFirst };
+  const how = howToStart(own, await hasData(folder), options.beginning);
+  const state: State = { own, certificates, client: clientOf(own, certificates), hasServed: !how.isFirst, isStopped: false };
   const removed = Promise.withResolvers<MemberRemoved>();
-  const kept = await mayStart(state, start, options)
-    .then(() => keep(options, state, start, removed.resolve))
+  const kept = await check(state, how)
+    .then(() => keep(options, state, how, more, removed.resolve))
     .catch((error: unknown) => {
       state.client.close();
       throw error;
     });
   try {
-    await Promise.race([whenReady(state, folder, start.isFirst ? START_MS_MAX : START_AGAIN_MS_MAX), endedAtOnce(kept)]);
+    await Promise.race([whenReady(state, folder, how.isFirst ? START_MS_MAX : START_AGAIN_MS_MAX), endedAtOnce(kept)]);
   } catch (error) {
-    const isWaiting = error instanceof ClusterError && error.code === "unavailable" && !start.isFirst;
+    const isWaiting = error instanceof ClusterError && error.code === "unavailable" && !how.isFirst;
     if (!isWaiting) {
       await stop(kept, state, log);
       throw error;
@@ -162,6 +191,7 @@ interface State {
   client: EtcdClient;
   /** Its id stands for a disk that is its own. */
   hasServed: boolean;
+  isStopped: boolean;
 }
 
 const trustOf = ({ server, client }: MemberCertificates): NonNullable<EndpointOptions["tls"]> => ({
@@ -188,18 +218,19 @@ async function keep(
   options: EtcdServerOptions,
   state: State,
   { initialState, initialCluster }: Start,
+  more: readonly string[],
   tellRemoved: (removed: MemberRemoved) => void,
 ): Promise<KeptProgram> {
   const { folder, binary, log, clock, name } = options;
   const { clientUrl, peerUrl } = state.own;
-  const args = memberFlags({
+  const flags = memberFlags({
     ...{ name, folder, clientUrl, peerUrl, initialCluster, initialState },
     // Only a new cluster takes it, and so a second one at the same addresses has nothing to do with the first.
     token: randomUUID(),
     heartbeatMs: options.heartbeatMs ?? HEARTBEAT_MS,
   });
   return startKept({
-    ...{ name: "etcd", binary, args, folder, log, clock },
+    ...{ name: "etcd", binary, args: [...flags, ...more], folder, log, clock },
     async prepare() {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       if (state.hasServed && !(await hasData(folder))) throw dataGone(state.own);
@@ -233,14 +264,14 @@ async function whenReady(state: State, folder: string, timeoutMs: number): Promi
   for (;;) {
     try {
       const status = await state.client.status({ timeoutMs: ANSWER_MS });
-      if (state.own.id !== status.member) {
+      if (!state.hasServed || state.own.id !== status.member) {
         state.own = { ...state.own, id: status.member };
         await writeMembership(folder, state.own);
+        state.hasServed = true;
       }
-      state.hasServed = true;
       return status;
     } catch (cause) {
-      if (performance.now() < giveUpAt) await delay(LOOK_MS);
+      if (performance.now() < giveUpAt && !state.isStopped) await delay(LOOK_MS);
       else
         throw new ClusterError("unavailable", `etcd is not in service after ${timeoutMs} ms: no majority of its members, or slow`, {
           cause,
@@ -251,6 +282,7 @@ async function whenReady(state: State, folder: string, timeoutMs: number): Promi
 
 /** V4. What cannot be handed over costs an election, and nothing else. */
 async function stop(kept: KeptProgram, state: State, log: Log): Promise<void> {
+  state.isStopped = true;
   if (kept.pid !== undefined) {
     await handOver(state.client, state.own).catch((error: unknown) => log.warn({ err: error }, "etcd's leadership was not handed over"));
   }
