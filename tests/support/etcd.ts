@@ -2,6 +2,8 @@
  * Real members of etcd for one test file: each with a folder and ports of its own, certified by one authority, ended with the file.
  * The program comes from the same resolver as the product's.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +15,7 @@ import { placeMember, startEtcdServer, type EtcdServer, type EtcdServerOptions }
 import { resolveBinary } from "../../cluster/src/system/binaries.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
 import { cacheFolder } from "../../cluster/src/system/folders.ts";
+import { choosePort } from "../../cluster/src/system/free-port.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import type { Authority } from "../../cluster/src/trust/authority.ts";
 import { makeAuthority } from "./authority.ts";
@@ -37,6 +40,25 @@ export interface TestEtcd {
 
 export async function etcdBinary(): Promise<string> {
   return (await resolveBinary("etcd", { cacheFolder: cacheFolder(process.env), log: silentLog })).path;
+}
+
+/** An etcd as somebody else runs it: without TLS unless the flags say so. `url` as it is to be called. */
+export async function startPlainEtcd(flags: readonly string[] = [], scheme = "http"): Promise<{ url: string; stop(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "ocx-etcd-"));
+  const [client, peer] = [await choosePort(HOST, 0, undefined, 0), await choosePort(HOST, 0, undefined, 0)];
+  const [url, peerUrl] = [`${scheme}://${HOST}:${client}`, `http://${HOST}:${peer}`];
+  const args = [
+    ...["--data-dir", join(folder, "data"), "--listen-client-urls", url, "--advertise-client-urls", url, "--log-level", "error"],
+    ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl, "--initial-cluster", `default=${peerUrl}`, ...flags],
+  ];
+  const child = spawn(await etcdBinary(), args, { stdio: "ignore" });
+  const ended = once(child, "exit");
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await ended;
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { url, stop };
 }
 
 export async function openTestEtcd(): Promise<TestEtcd> {

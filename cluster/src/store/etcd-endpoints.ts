@@ -5,6 +5,7 @@
  * N2. What may have arrived is asked again only where asking twice does no harm (`safe`).
  */
 import type { Agent, IncomingMessage } from "node:http";
+import { certificateFault } from "@openclaw-cluster/contract/client/certificate";
 import { CALL_MS, EtcdFault, type CallOptions } from "./etcd-client.ts";
 
 export interface EndpointOptions {
@@ -27,6 +28,9 @@ export const CHANGE = { safe: false };
 const SOCKETS_MAX = 16;
 /** Before a connection stood. */
 const NOT_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"]);
+/** TLS's words for a certificate that the other side does not take. It comes before the other side has read anything. */
+const NOT_LET_IN =
+  /^ERR_SSL_.*_ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)$/;
 
 /** gRPC's codes, of which etcd uses these. */
 const CANCELLED = 1;
@@ -138,9 +142,14 @@ async function readAll(answer: IncomingMessage): Promise<string> {
 }
 
 function broken({ origin }: URL, cause: NodeJS.ErrnoException): EtcdFault {
-  if (NOT_SENT.has(cause.code ?? "")) return new EtcdFault("unreachable", `etcd cannot be reached at ${origin}: ${cause.code}`, { cause });
+  // One member's certificate, or its clock, says nothing of the next one's.
+  const isNotSent = NOT_SENT.has(cause.code ?? "") || isNotLetIn(cause) || certificateFault(cause, origin, undefined) !== undefined;
+  if (isNotSent) return new EtcdFault("unreachable", `etcd cannot be reached at ${origin}: ${cause.code}`, { cause });
   return new EtcdFault("undecided", `etcd at ${origin} gave no answer: ${cause.message}`, { cause, mayHaveHappened: true });
 }
+
+/** It wants another client certificate, or one at all. */
+export const isNotLetIn = ({ code = "" }: NodeJS.ErrnoException): boolean => NOT_LET_IN.test(code);
 
 /** Codes stand for more than one thing; which of them it is, where it matters, the caller finds out by asking (no_space). */
 function refusal(status: number, text: string): EtcdFault {
@@ -163,7 +172,7 @@ function refusal(status: number, text: string): EtcdFault {
     case UNAUTHENTICATED:
       return new EtcdFault("unauthorized", words);
     default:
-      return new EtcdFault("refused", words);
+      return new EtcdFault("refused", words, { grpcCode: code });
   }
 }
 

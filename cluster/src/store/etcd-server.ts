@@ -7,7 +7,8 @@
  * V4. A planned stop hands etcd's leadership over first, so that it costs no election.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { appendFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { bracketed, isEvery } from "../system/address.ts";
@@ -235,6 +236,8 @@ async function keep(
       await mkdir(folder, { recursive: true, mode: 0o700 });
       if (state.hasServed && !(await hasData(folder))) throw dataGone(state.own);
       await writeCertificates(folder, state.certificates);
+      // etcd would make it readable for everybody; it keeps the mode of the one that is there.
+      await appendFile(join(folder, filesOf(folder).log), "", { mode: 0o600 });
     },
     async isWanted() {
       const { id } = state.own;
