@@ -9,17 +9,17 @@ import { openEtcd } from "../../cluster/src/store/etcd-gateway.ts";
 import type { EtcdServer } from "../../cluster/src/store/etcd-server.ts";
 import type { Authority, ServerCertificate } from "../../cluster/src/trust/authority.ts";
 import { makeAuthority } from "../support/authority.ts";
-import { openTestEtcd, type TestEtcd } from "../support/etcd.ts";
+import { openTestMembers, put, type TestMembers } from "../support/etcd-members.ts";
 
 const HOSTS = ["127.0.0.1"];
 const DAY_MS = 86_400_000;
 const WAIT = { timeout: 30_000, interval: 20 };
 
-let etcd: TestEtcd;
+let etcd: TestMembers;
 let other: Authority;
 let server: EtcdServer;
 beforeAll(async () => {
-  etcd = await openTestEtcd();
+  etcd = await openTestMembers();
   other = makeAuthority();
   server = await etcd.start("a", { kind: "first" });
 });
@@ -96,8 +96,7 @@ describe("a member's listeners", () => {
     ];
     for (const tls of tries) {
       const client = openEtcd({ endpoints: [server.clientUrl], tls });
-      const put = client.transact({ when: [], then: [{ put: "x", value: "y" }] });
-      await expect(put).rejects.toMatchObject({ kind: "unreachable", mayHaveHappened: false });
+      await expect(put(client, "x")).rejects.toMatchObject({ kind: "unreachable", mayHaveHappened: false });
       client.close();
     }
     expect((await etcd.client().range({ from: "x", to: "y" })).entries).toEqual([]);
@@ -118,15 +117,14 @@ test("another certificate is shown at both ports from the next connection on, an
   const client = etcd.client("a");
   const over = new AbortController();
   const changes = client.watch("seen", 1, over.signal)[Symbol.asyncIterator]();
-  await client.transact({ when: [], then: [{ put: "seen", value: "1" }] });
+  await put(client, "seen", { value: "1" });
   await changes.next();
   const pid = server.pid;
-  // Some days hence: the former ones could have run out by then.
   const next = etcd.authority.etcd.certifyMember(HOSTS, now + 10 * 60_000);
   await server.renew(next);
   const { fingerprint256 } = new X509Certificate(next.server.chain);
   expect([await shownAt(server.clientUrl), await shownAt(server.peerUrl)]).toEqual([fingerprint256, fingerprint256]);
-  await client.transact({ when: [], then: [{ put: "seen", value: "2" }] });
+  await put(client, "seen", { value: "2" });
   expect((await changes.next()).value?.[0]?.value?.toString()).toBe("2");
   over.abort();
   expect(server.pid).toBe(pid);
@@ -145,5 +143,5 @@ test("another certificate is shown at both ports from the next connection on, an
       WAIT,
     )
     .toBe(true);
-  await client.transact({ when: [], then: [{ put: "seen", value: "3" }] });
+  await put(client, "seen", { value: "3" });
 });

@@ -4,15 +4,15 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { EtcdFault, type EtcdClient } from "../../cluster/src/store/etcd-client.ts";
 import { announceMember, handOver, promoteMember, removeMember, replaceMember, seeMembers } from "../../cluster/src/store/etcd-members.ts";
 import { placeMember, recoverAlone, startEtcdServer, type EtcdServer } from "../../cluster/src/store/etcd-server.ts";
-import { openTestEtcd, type TestEtcd } from "../support/etcd.ts";
+import { openTestMembers, put, type TestMembers } from "../support/etcd-members.ts";
 
 /** Of a machine with two cores that is busy with other tests too; what it really takes stands in docs/decisions/0015-etcd-server.md. */
 const WAIT = { timeout: 30_000, interval: 20 };
 const WRITES_EACH_WAY = 40;
 
-let etcd: TestEtcd;
+let etcd: TestMembers;
 beforeAll(async () => {
-  etcd = await openTestEtcd();
+  etcd = await openTestMembers();
 });
 afterAll(() => etcd?.stop());
 
@@ -31,40 +31,33 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** Writes one key after the other, each of them once, as the store does: by a condition. `gapMs`: the longest time between two answers. */
+/** Writes one key after the other, each of them once, as the store does: by a condition. */
 class Writer {
   readonly acked: string[] = [];
-  gapMs = 0;
   private stopped = false;
   private running: Promise<void> = Promise.resolve();
   readonly client: EtcdClient;
 
   constructor(client: EtcdClient, prefix: string) {
     this.client = client;
-    this.running = this.write(prefix);
+    this.running = this.writeAll(prefix);
   }
 
-  private async write(prefix: string): Promise<void> {
-    let last = performance.now();
+  private async writeAll(prefix: string): Promise<void> {
     for (let n = 0; !this.stopped; n += 1) {
       const key = `${prefix}/${String(n).padStart(6, "0")}`;
-      await this.put(key);
+      await this.write(key);
       this.acked.push(key);
-      this.gapMs = Math.max(this.gapMs, performance.now() - last);
-      last = performance.now();
     }
   }
 
-  private async put(key: string): Promise<void> {
+  private async write(key: string): Promise<void> {
     for (;;) {
       try {
         const before = this.acked.at(-1);
         const chain = before === undefined ? [] : [{ key: before, exists: true }];
         const when = [{ key, exists: false }, ...chain];
-        const { held, found } = await this.client.transact(
-          { when, then: [{ put: key, value: "x" }], otherwise: [{ get: key }] },
-          { timeoutMs: 1_000 },
-        );
+        const { held, found } = await put(this.client, key, { when, timeoutMs: 1_000 });
         // Not held: an earlier try of this very key happened after all.
         if (held || found[0] !== undefined) return;
         throw new Error(`what was answered before ${key} is gone`);
@@ -89,11 +82,11 @@ class Writer {
 
 test("one begins, two more listen first and then vote", async () => {
   await etcd.start("a", { kind: "first" });
-  await etcd.client("a").transact({ when: [], then: [{ put: "early", value: "kept" }] });
+  await put(etcd.client("a"), "early", { value: "kept" });
   await etcd.add("b");
   await etcd.add("c");
   const seen = await seeMembers(etcd.client());
-  expect(seen.map(({ name, learner }) => [name, learner]).sort()).toEqual(["a", "b", "c"].map((name) => [name, false]));
+  expect(seen.map(({ name, learner }) => `${name} ${learner}`).toSorted()).toEqual(["a", "b", "c"].map((name) => `${name} false`));
   expect(new Set(seen.map(({ status }) => status?.leader)).size).toBe(1);
   const { entries } = await etcd.client("c").range({ from: "early", to: "earlz", local: true });
   expect(entries.map(({ value }) => value.toString())).toEqual(["kept"]);
@@ -110,7 +103,6 @@ test("kill -9 of the leader: the writer goes on, and nothing that was answered i
   await killed.whenReady(WAIT.timeout);
   await writer.more();
   await writer.stop();
-  console.log("kill gap", writer.gapMs, writer.acked.length);
   expect((await killed.status()).leader).not.toBe(killed.member);
 });
 
@@ -128,7 +120,6 @@ test("SIGSTOP of the leader: another leads; awake again it follows", async () =>
   expect(leader).not.toBe(stopped.member);
   await expect.poll(async () => (await stopped.status().catch(() => undefined))?.leader, WAIT).toBe(leader);
   await writer.stop();
-  console.log("stop gap", writer.gapMs, writer.acked.length);
 });
 
 test("a planned stop hands the leadership over, and the member comes back as itself, at its addresses", async () => {
@@ -142,7 +133,6 @@ test("a planned stop hands the leadership over, and the member comes back as its
   const again = await etcd.start(name);
   expect([again.member, again.clientUrl, again.peerUrl]).toEqual([leader.member, leader.clientUrl, leader.peerUrl]);
   await writer.stop();
-  console.log("planned gap", writer.gapMs, writer.acked.length);
 });
 
 test("what would cost the majority is refused", async () => {
@@ -158,7 +148,7 @@ test("what would cost the majority is refused", async () => {
     detail: expect.stringContaining("only 1 of 2 would answer") as string,
   });
   await etcd.start("b");
-  expect((await seeMembers(client)).map(({ id }) => id).sort()).toEqual([a, b, c].map(({ member }) => member).sort());
+  expect((await seeMembers(client)).map(({ id }) => id).toSorted()).toEqual([a, b, c].map(({ member = "" }) => member).toSorted());
 });
 
 test("a member whose disk is gone does not start as itself, and is replaced", async () => {

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { EtcdClient } from "../../cluster/src/store/etcd-client.ts";
+import type { EtcdClient, Transacted, Transaction } from "../../cluster/src/store/etcd-client.ts";
 import { openEtcd } from "../../cluster/src/store/etcd-gateway.ts";
 import { announceMember, promoteMember } from "../../cluster/src/store/etcd-members.ts";
 import type { Beginning } from "../../cluster/src/store/etcd-membership.ts";
@@ -22,7 +22,7 @@ import { makeAuthority } from "./authority.ts";
 
 const HOST = "127.0.0.1";
 
-export interface TestEtcd {
+export interface TestMembers {
   readonly authority: Authority;
   readonly folder: string;
   /** Its folder, which a test may delete. */
@@ -40,6 +40,17 @@ export interface TestEtcd {
 
 export async function etcdBinary(): Promise<string> {
   return (await resolveBinary("etcd", { cacheFolder: cacheFolder(process.env), log: silentLog })).path;
+}
+
+/** One key, on condition or not. */
+export function put(
+  client: EtcdClient,
+  key: string,
+  { value = "x", when = [], timeoutMs }: { value?: string; when?: Transaction["when"]; timeoutMs?: number } = {},
+): Promise<Transacted> {
+  // oxlint-disable-next-line unicorn/no-thenable -- the door's word for what follows from the conditions; nobody awaits it
+  const transaction: Transaction = { when, then: [{ put: key, value }], otherwise: [{ get: key }] };
+  return client.transact(transaction, timeoutMs === undefined ? {} : { timeoutMs });
 }
 
 /** An etcd as somebody else runs it: without TLS unless the flags say so. `url` as it is to be called. */
@@ -61,25 +72,25 @@ export async function startPlainEtcd(flags: readonly string[] = [], scheme = "ht
   return { url, stop };
 }
 
-export async function openTestEtcd(): Promise<TestEtcd> {
+export async function openTestMembers(): Promise<TestMembers> {
   const folder = await mkdtemp(join(tmpdir(), "ocx-etcd-"));
   const authority = makeAuthority();
   const servers = new Map<string, EtcdServer>();
   const clients: EtcdClient[] = [];
   const folderOf = (name: string): string => join(folder, name);
   const urlsBut = (name: string): string[] => [...servers].filter(([other]) => other !== name).map(([, { clientUrl }]) => clientUrl);
-  const optionsOf: TestEtcd["optionsOf"] = async (name, more = {}) => ({
+  const optionsOf: TestMembers["optionsOf"] = async (name, more = {}) => ({
     ...{ binary: await etcdBinary(), folder: folderOf(name), name, host: HOST, ports: { client: 0, peer: 0 } },
     certificates: authority.etcd.certifyMember([HOST], Date.now()),
     others: () => urlsBut(name),
     ...{ log: silentLog, clock: systemClock, ...more },
   });
-  const start: TestEtcd["start"] = async (name, beginning) => {
+  const start: TestMembers["start"] = async (name, beginning) => {
     const server = await startEtcdServer(await optionsOf(name, beginning && { beginning }));
     servers.set(name, server);
     return server;
   };
-  const client: TestEtcd["client"] = (...names) => {
+  const client: TestMembers["client"] = (...names) => {
     const endpoints = [...servers].filter(([name]) => names.length === 0 || names.includes(name)).map(([, { clientUrl }]) => clientUrl);
     const { authority: ca, chain: certificate, key } = authority.etcd.certifyClient(Date.now());
     const opened = openEtcd({ endpoints, tls: { authority: ca, certificate, key } });

@@ -1,11 +1,11 @@
-/** An etcd that somebody else runs: the check says whether it serves, and what to do where it does not. */
+/** An etcd that somebody else runs: the probe says whether it serves, and what to do where it does not. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { checkEtcd } from "../../cluster/src/store/etcd-check.ts";
+import { probeEtcd } from "../../cluster/src/store/etcd-probe.ts";
 import { makeAuthority } from "../support/authority.ts";
-import { startPlainEtcd } from "../support/etcd.ts";
+import { startPlainEtcd } from "../support/etcd-members.ts";
 
 const WAIT = { timeout: 30_000, interval: 50 };
 const cleanUp: (() => Promise<unknown>)[] = [];
@@ -20,7 +20,7 @@ async function start(flags: readonly string[] = [], scheme = "http"): Promise<st
 }
 
 const seen = async (...endpoints: string[]): Promise<unknown> =>
-  checkEtcd({ endpoints }).then(
+  probeEtcd({ endpoints }).then(
     ({ faults }) => faults.map(({ code }) => code),
     ({ code, detail }: { code: string; detail: string }) => `${code}: ${detail}`,
   );
@@ -28,7 +28,7 @@ const seen = async (...endpoints: string[]): Promise<unknown> =>
 test("one that serves serves, also beside one that is not there; what is asked leaves nothing behind", async () => {
   const url = await start();
   await expect.poll(() => seen(url), WAIT).toEqual([]);
-  expect(await checkEtcd({ endpoints: [url] })).toMatchObject({ version: expect.stringMatching(/^3\./) as string });
+  expect(await probeEtcd({ endpoints: [url] })).toMatchObject({ version: expect.stringMatching(/^3\./) as string });
   expect(await seen("http://127.0.0.1:9", url)).toEqual(["unavailable"]);
 });
 
@@ -85,7 +85,7 @@ test("over TLS: an authority that is not believed, a certificate that it wants",
   );
   const own = { authority: authority.certificate, certificate: client.chain, key: client.key };
   const verdict = (tls: object): Promise<unknown> =>
-    checkEtcd({ endpoints: [url], tls, authorityFile: "etcd-ca.pem" }).then(
+    probeEtcd({ endpoints: [url], tls, authorityFile: "etcd-ca.pem" }).then(
       () => "serves",
       ({ code, detail }: { code: string; detail: string }) => `${code}: ${detail}`,
     );
@@ -96,12 +96,12 @@ test("over TLS: an authority that is not believed, a certificate that it wants",
   expect(await verdict({ ...own, authority: other.certificate })).toMatch(/^certificate_refused: .*authority in etcd-ca\.pem/);
   expect(await seen(url.replace("https", "http"))).toMatch(/^unavailable: /);
   const plain = await start();
-  const crossed = await checkEtcd({ endpoints: [plain.replace("http", "https")], tls: own }).catch((error: unknown) => error);
+  const crossed = await probeEtcd({ endpoints: [plain.replace("http", "https")], tls: own }).catch((error: unknown) => error);
   expect(crossed).toMatchObject({ code: expect.stringMatching(/^(certificate_refused|unavailable)$/) as string });
   // A gateway that shows a server's certificate to its own member: etcd's trouble where no client's is named.
   const bare = await start(flags, "https");
   const asked = (): Promise<string> =>
-    checkEtcd({ endpoints: [bare], tls: own }).then(
+    probeEtcd({ endpoints: [bare], tls: own }).then(
       () => "serves",
       (error: Error) => error.message,
     );

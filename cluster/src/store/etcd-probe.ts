@@ -11,13 +11,13 @@ import { isAtLeast } from "../system/version.ts";
 import { EtcdFault, OPERATIONS_MAX } from "./etcd-client.ts";
 import { Endpoints, isNotLetIn, LOOK, type EndpointOptions } from "./etcd-endpoints.ts";
 
-export interface CheckedEtcd {
+export interface ProbedEtcd {
   readonly version: string;
   /** Endpoints that do not serve, while another does. */
   readonly faults: readonly ClusterError[];
 }
 
-export interface CheckOptions extends EndpointOptions {
+export interface ProbeOptions extends EndpointOptions {
   /** The file with etcd's authority, for people. */
   readonly authorityFile?: string;
 }
@@ -26,11 +26,11 @@ const VERSION_MIN = "3.5.0";
 const ANSWER_MS = 5_000;
 
 /** Throws what is wrong where none of the endpoints serves. */
-export async function checkEtcd(options: CheckOptions): Promise<CheckedEtcd> {
+export async function probeEtcd(options: ProbeOptions): Promise<ProbedEtcd> {
   for (const endpoint of options.endpoints) checkAddress(endpoint);
   const endpoints = new Endpoints(options);
   try {
-    const answers = await Promise.all(options.endpoints.map((endpoint) => checkEndpoint(endpoints, endpoint, options)));
+    const answers = await Promise.all(options.endpoints.map((endpoint) => probeEndpoint(endpoints, endpoint, options)));
     const faults = answers.filter((answer) => answer instanceof ClusterError);
     const [first, ...more] = answers.filter((answer): answer is Serving => !(answer instanceof ClusterError));
     if (first === undefined) throw faults[0] ?? new ClusterError("config_invalid", "no endpoint of etcd is named");
@@ -63,7 +63,7 @@ interface Serving {
   readonly cluster: string;
 }
 
-async function checkEndpoint(endpoints: Endpoints, endpoint: string, options: CheckOptions): Promise<Serving | ClusterError> {
+async function probeEndpoint(endpoints: Endpoints, endpoint: string, options: ProbeOptions): Promise<Serving | ClusterError> {
   const ask = (path: string, body: unknown): Promise<Record<string, unknown>> =>
     endpoints.ask(path, body, { ...LOOK, endpoint, timeoutMs: ANSWER_MS });
   try {
@@ -119,7 +119,7 @@ function alarmIn(endpoint: string, alarms: readonly { alarm?: string }[]): Clust
   return new ClusterError("storage_full", text);
 }
 
-function explained(error: unknown, endpoint: string, { tls, authorityFile = "" }: CheckOptions): ClusterError {
+function explained(error: unknown, endpoint: string, { tls, authorityFile = "" }: ProbeOptions): ClusterError {
   if (error instanceof ClusterError) return error;
   if (!(error instanceof EtcdFault)) throw error;
   const options = { cause: error };
