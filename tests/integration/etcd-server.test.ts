@@ -135,6 +135,28 @@ test("a planned stop hands the leadership over, and the member comes back as its
   await writer.stop();
 });
 
+test("all of them stopped: the first that comes back waits for a second, and both go on", async () => {
+  await Promise.all([...etcd.servers.values()].map((server) => server.stop()));
+  const a = await etcd.start("a");
+  await expect(a.whenReady(0)).rejects.toMatchObject({ code: "unavailable" });
+  const b = await etcd.start("b");
+  expect((await b.whenReady(WAIT.timeout)).leader).toBe((await a.whenReady(WAIT.timeout)).leader);
+  await etcd.start("c");
+});
+
+test.runIf(process.platform === "linux")("a member whose machine has another address tells the others", async () => {
+  const host = "127.0.0.2";
+  await (etcd.servers.get("b") as EtcdServer).stop();
+  const certificates = etcd.authority.etcd.certifyMember([host], Date.now());
+  const moved = await startEtcdServer(await etcd.optionsOf("b", { host, certificates }));
+  const seen = async (): Promise<unknown> => (await seeMembers(etcd.client("a"))).find(({ name }) => name === "b");
+  await expect.poll(seen, WAIT).toMatchObject({ id: moved.member, peerUrls: [moved.peerUrl], clientUrls: [moved.clientUrl], status: {} });
+  expect(moved.peerUrl).toContain(host);
+  await moved.stop();
+  await etcd.start("b");
+  await expect.poll(seen, WAIT).toMatchObject({ peerUrls: [expect.stringContaining("127.0.0.1") as string], status: {} });
+});
+
 test("what would cost the majority is refused", async () => {
   const client = etcd.client();
   const [a, b, c] = ["a", "b", "c"].map((name) => etcd.servers.get(name) as EtcdServer) as [EtcdServer, EtcdServer, EtcdServer];

@@ -41,10 +41,10 @@ const ELECTION_HEARTBEATS = 10;
  */
 const QUOTA_BYTES = 4 * 1_024 ** 3;
 /**
- * etcd keeps the last so many commits in memory, and 5,000 more for members that lag; its own default of 100,000 is for small ones,
- * and ours hold up to 128 tasks (docs/decisions/0013-etcd-store.md).
+ * etcd keeps the last so many commits in memory, and 5,000 more for members that lag, twice over in Go's heap. Its own default of
+ * 100,000 is for small ones. Of 32 kB each, 16,000 commits left it with 821 MB at 5,000, with 529 MB at 1,000 (docs/decisions/0015-etcd-server.md).
  */
-const SNAPSHOT_COMMITS = 5_000;
+const SNAPSHOT_COMMITS = 1_000;
 const LOG_MIB = 10;
 
 export function filesOf(folder: string): MemberFiles {

@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { z } from "zod";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
-import type { Member } from "./etcd-client.ts";
+import type { EtcdClient, Member } from "./etcd-client.ts";
+import { Endpoints, LOOK, type EndpointOptions } from "./etcd-endpoints.ts";
 import { openEtcd } from "./etcd-gateway.ts";
-import type { EndpointOptions } from "./etcd-endpoints.ts";
 
 const Membership = z.object({
   name: z.string(),
@@ -102,6 +102,18 @@ async function membersAt(endpoint: string, tls: EndpointOptions["tls"]): Promise
     return undefined;
   } finally {
     client.close();
+  }
+}
+
+/** A machine can have another address than at its last start: then the others must call it there. Said through itself; to a learner nobody listens. */
+export async function tellAddress({ id, peerUrl, clientUrl }: Membership, client: EtcdClient, tls: EndpointOptions["tls"]): Promise<void> {
+  const entry = (await client.members({ local: true })).find((member) => member.id === id);
+  if (entry === undefined || entry.learner || entry.peerUrls.includes(peerUrl)) return;
+  const endpoints = new Endpoints({ endpoints: [clientUrl], ...(tls !== undefined && { tls }) });
+  try {
+    await endpoints.ask("/v3/cluster/member/update", { ID: BigInt(`0x${id}`).toString(), peerURLs: [peerUrl] }, LOOK);
+  } finally {
+    endpoints.close();
   }
 }
 

@@ -30,6 +30,7 @@ import {
   MemberRemoved,
   readMembership,
   standingOf,
+  tellAddress,
   writeMembership,
   type Beginning,
   type Membership,
@@ -81,7 +82,7 @@ const PEER_PORT = 2_380;
 /** A database of a few GiB is opened, and a log of some thousand commits applied. */
 const START_MS_MAX = 60_000;
 /** One that has been in service can lack a majority; then the start goes on without it. */
-const START_AGAIN_MS_MAX = 15_000;
+const START_AGAIN_MS_MAX = 10_000;
 const LOOK_MS = 50;
 const ANSWER_MS = 2_000;
 
@@ -145,7 +146,14 @@ async function start(
   const { certificates } = options;
   const own = await placeMember(options);
   const how = howToStart(own, await hasData(folder), options.beginning);
-  const state: State = { own, certificates, client: clientOf(own, certificates), hasServed: !how.isFirst, isStopped: false };
+  const state: State = {
+    own,
+    certificates,
+    client: clientOf(own, certificates),
+    hasServed: !how.isFirst,
+    isKnownHere: how.isFirst,
+    isStopped: false,
+  };
   const removed = Promise.withResolvers<MemberRemoved>();
   const kept = await check(state, how)
     .then(() => keep(options, state, how, more, removed.resolve))
@@ -192,6 +200,8 @@ interface State {
   client: EtcdClient;
   /** Its id stands for a disk that is its own. */
   hasServed: boolean;
+  /** The others have its present address on their list. */
+  isKnownHere: boolean;
   isStopped: boolean;
 }
 
@@ -272,6 +282,8 @@ async function whenReady(state: State, folder: string, timeoutMs: number): Promi
         await writeMembership(folder, state.own);
         state.hasServed = true;
       }
+      if (!state.isKnownHere) await tellAddress(state.own, state.client, trustOf(state.certificates));
+      state.isKnownHere = true;
       return status;
     } catch (cause) {
       if (performance.now() < giveUpAt && !state.isStopped) await delay(LOOK_MS);
