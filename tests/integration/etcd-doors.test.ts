@@ -5,6 +5,7 @@ import { readdir, stat } from "node:fs/promises";
 import { connect } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { EtcdTls } from "../../cluster/src/store/etcd-endpoints.ts";
 import { openEtcd } from "../../cluster/src/store/etcd-gateway.ts";
 import type { EtcdServer } from "../../cluster/src/store/etcd-server.ts";
 import type { Authority, ServerCertificate } from "../../cluster/src/trust/authority.ts";
@@ -101,6 +102,21 @@ describe("a member's listeners", () => {
     }
     expect((await etcd.client().range({ from: "x", to: "y" })).entries).toEqual([]);
   });
+});
+
+test("a client shows another certificate from its next connection on, and what is under way is answered", async () => {
+  const { authority } = etcd;
+  const trustBy = ({ chain, key }: ServerCertificate): EtcdTls => ({ authority: authority.etcd.certificate, certificate: chain, key });
+  let tls = trustBy(authority.etcd.certifyClient(now));
+  const client = openEtcd({ endpoints: [server.clientUrl], tls: () => tls });
+  await put(client, "renewed/0");
+  const underWay = Array.from({ length: 30 }, (_, at) => put(client, `renewed/${at}`));
+  tls = trustBy(other.etcd.certifyClient(now));
+  await expect(client.status()).rejects.toMatchObject({ kind: "unreachable" });
+  tls = trustBy(authority.etcd.certifyClient(now));
+  expect((await client.status()).member).toBe(server.member);
+  expect((await Promise.all(underWay)).every(({ held }) => held)).toBe(true);
+  client.close();
 });
 
 const shownAt = async (url: string): Promise<string> => {

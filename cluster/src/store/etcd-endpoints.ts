@@ -11,8 +11,15 @@ import { CALL_MS, EtcdFault, type CallOptions } from "./etcd-client.ts";
 export interface EndpointOptions {
   /** `http://…` or `https://…`, all of them of one cluster. */
   readonly endpoints: readonly string[];
-  /** For https: who may have certified etcd, and this side's own certificate. PEM. */
-  readonly tls?: { readonly authority?: string; readonly certificate?: string; readonly key?: string };
+  /** For https. A function is asked at each call: another object counts from the next connection on. */
+  readonly tls?: EtcdTls | (() => EtcdTls);
+}
+
+/** Who may have certified etcd, and this side's own certificate. PEM. */
+export interface EtcdTls {
+  readonly authority?: string;
+  readonly certificate?: string;
+  readonly key?: string;
 }
 
 export interface Ask extends CallOptions {
@@ -45,7 +52,7 @@ const UNAUTHENTICATED = 16;
 
 export class Endpoints {
   private readonly urls: readonly URL[];
-  private readonly agents = new Map<string, Agent>();
+  private readonly agents = new Map<string, { readonly agent: Agent; readonly tls: EtcdTls | undefined }>();
   private readonly tls: EndpointOptions["tls"];
   private current = 0;
 
@@ -72,7 +79,7 @@ export class Endpoints {
   }
 
   close(): void {
-    for (const agent of this.agents.values()) agent.destroy();
+    for (const { agent } of this.agents.values()) agent.destroy();
   }
 
   private async tryEach<T>({ safe, endpoint, signal }: Ask, attempt: (url: URL) => Promise<T>): Promise<T> {
@@ -115,15 +122,23 @@ export class Endpoints {
   }
 
   private agentFor({ protocol, origin }: URL): Agent {
+    const tls = typeof this.tls === "function" ? this.tls() : this.tls;
     const known = this.agents.get(origin);
-    if (known !== undefined) return known;
-    const { authority, certificate, key } = this.tls ?? {};
+    if (known !== undefined && known.tls === tls) return known.agent;
+    if (known !== undefined) retire(known.agent);
+    const { authority, certificate, key } = tls ?? {};
     const http = process.getBuiltinModule(protocol === "https:" ? "node:https" : "node:http");
     const trust = protocol === "https:" ? { rejectUnauthorized: true, ca: authority, cert: certificate, key } : {};
     const agent = new http.Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, ...trust });
-    this.agents.set(origin, agent);
+    this.agents.set(origin, { agent, tls });
     return agent;
   }
+}
+
+/** What it was asked is answered yet; then its connections close. */
+function retire(agent: Agent): void {
+  agent.maxFreeSockets = 0;
+  for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
 }
 
 /** Another member may well do it. */

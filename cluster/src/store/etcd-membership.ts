@@ -11,7 +11,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { z } from "zod";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { EtcdClient, Member } from "./etcd-client.ts";
-import { Endpoints, LOOK, type EndpointOptions } from "./etcd-endpoints.ts";
+import { Endpoints, LOOK, type EtcdTls } from "./etcd-endpoints.ts";
 import { openEtcd } from "./etcd-gateway.ts";
 
 const Membership = z.object({
@@ -78,7 +78,7 @@ export function dataGone({ id, name }: Membership): ClusterError {
 export type Standing = "member" | "never_started" | "removed" | "unknown";
 
 /** Asks each of them, because one that was cut off long ago may not know. */
-export async function standingOf(member: string, others: readonly string[], tls: EndpointOptions["tls"]): Promise<Standing> {
+export async function standingOf(member: string, others: readonly string[], tls: EtcdTls): Promise<Standing> {
   const lists = await Promise.all(others.map((endpoint) => membersAt(endpoint, tls)));
   const standings = lists.filter((list) => list !== undefined).map((list) => standingIn(list, member));
   return standings.find((standing) => standing === "removed") ?? standings[0] ?? "unknown";
@@ -93,8 +93,8 @@ function standingIn(list: readonly Member[], member: string): Standing {
 /** For one of the others to answer, before the start goes on without it. */
 const ASK_MS = 2_000;
 
-async function membersAt(endpoint: string, tls: EndpointOptions["tls"]): Promise<readonly Member[] | undefined> {
-  const client = openEtcd({ endpoints: [endpoint], ...(tls !== undefined && { tls }) });
+async function membersAt(endpoint: string, tls: EtcdTls): Promise<readonly Member[] | undefined> {
+  const client = openEtcd({ endpoints: [endpoint], tls });
   try {
     return await client.members({ timeoutMs: ASK_MS });
   } catch {
@@ -106,10 +106,10 @@ async function membersAt(endpoint: string, tls: EndpointOptions["tls"]): Promise
 }
 
 /** A machine can have another address than at its last start: then the others must call it there. Said through itself; to a learner nobody listens. */
-export async function tellAddress({ id, peerUrl, clientUrl }: Membership, client: EtcdClient, tls: EndpointOptions["tls"]): Promise<void> {
+export async function tellAddress({ id, peerUrl, clientUrl }: Membership, client: EtcdClient, tls: EtcdTls): Promise<void> {
   const entry = (await client.members({ local: true })).find((member) => member.id === id);
   if (entry === undefined || entry.learner || entry.peerUrls.includes(peerUrl)) return;
-  const endpoints = new Endpoints({ endpoints: [clientUrl], ...(tls !== undefined && { tls }) });
+  const endpoints = new Endpoints({ endpoints: [clientUrl], tls });
   try {
     await endpoints.ask("/v3/cluster/member/update", { ID: BigInt(`0x${id}`).toString(), peerURLs: [peerUrl] }, LOOK);
   } finally {

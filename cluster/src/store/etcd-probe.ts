@@ -119,10 +119,11 @@ function alarmIn(endpoint: string, alarms: readonly { alarm?: string }[]): Clust
   return new ClusterError("storage_full", text);
 }
 
-function explained(error: unknown, endpoint: string, { tls, authorityFile = "" }: ProbeOptions): ClusterError {
+function explained(error: unknown, endpoint: string, { tls: known, authorityFile = "" }: ProbeOptions): ClusterError {
   if (error instanceof ClusterError) return error;
   if (!(error instanceof EtcdFault)) throw error;
   const options = { cause: error };
+  const tls = typeof known === "function" ? known() : known;
   if (error.cause instanceof Error && isNotLetIn(error.cause)) {
     const text =
       tls?.certificate === undefined ? "wants a client certificate; name one, and its key" : "does not take this client certificate";

@@ -19,7 +19,7 @@ import { endStale, startKept, type KeptProgram } from "../system/kept-program.ts
 import type { Log } from "../system/log.ts";
 import type { MemberCertificates } from "../trust/authority.ts";
 import type { EtcdClient, EtcdStatus } from "./etcd-client.ts";
-import type { EndpointOptions } from "./etcd-endpoints.ts";
+import type { EtcdTls } from "./etcd-endpoints.ts";
 import { filesOf, HEARTBEAT_MS, lastComplaint, markOf, memberFlags } from "./etcd-flags.ts";
 import { openEtcd } from "./etcd-gateway.ts";
 import { handOver } from "./etcd-members.ts";
@@ -121,9 +121,9 @@ export function startEtcdServer(options: EtcdServerOptions): Promise<EtcdServer>
 export async function recoverAlone(options: Omit<EtcdServerOptions, "beginning">): Promise<void> {
   const server = await start(
     options,
-    async ({ own, certificates }) => {
+    async ({ own, tls }) => {
       if (own.id === undefined) throw dataGone(own);
-      const standing = await standingOf(own.id, options.others(), trustOf(certificates));
+      const standing = await standingOf(own.id, options.others(), tls);
       if (standing === "unknown") return;
       throw new ClusterError(
         "state_conflict",
@@ -146,14 +146,9 @@ async function start(
   const { certificates } = options;
   const own = await placeMember(options);
   const how = howToStart(own, await hasData(folder), options.beginning);
-  const state: State = {
-    own,
-    certificates,
-    client: clientOf(own, certificates),
-    hasServed: !how.isFirst,
-    isKnownHere: how.isFirst,
-    isStopped: false,
-  };
+  const client = openEtcd({ endpoints: [own.clientUrl], tls: () => state.tls });
+  const served = { hasServed: !how.isFirst, isKnownHere: how.isFirst, isStopped: false };
+  const state: State = { own, certificates, tls: trustOf(certificates), client, ...served };
   const removed = Promise.withResolvers<MemberRemoved>();
   const kept = await check(state, how)
     .then(() => keep(options, state, how, more, removed.resolve))
@@ -185,9 +180,8 @@ async function start(
     removed: removed.promise,
     async renew(certificates) {
       await writeCertificates(folder, certificates);
+      state.tls = trustOf(certificates);
       state.certificates = certificates;
-      state.client.close();
-      state.client = clientOf(state.own, certificates);
     },
     stop: () => stop(kept, state, log),
   };
@@ -196,8 +190,10 @@ async function start(
 interface State {
   own: Membership;
   certificates: MemberCertificates;
+  /** Of the same. */
+  tls: EtcdTls;
   /** As itself, at its own listener. */
-  client: EtcdClient;
+  readonly client: EtcdClient;
   /** Its id stands for a disk that is its own. */
   hasServed: boolean;
   /** The others have its present address on their list. */
@@ -205,19 +201,16 @@ interface State {
   isStopped: boolean;
 }
 
-const trustOf = ({ server, client }: MemberCertificates): NonNullable<EndpointOptions["tls"]> => ({
+const trustOf = ({ server, client }: MemberCertificates): EtcdTls => ({
   authority: server.authority,
   certificate: client.chain,
   key: client.key,
 });
 
-const clientOf = ({ clientUrl }: Membership, certificates: MemberCertificates): EtcdClient =>
-  openEtcd({ endpoints: [clientUrl], tls: trustOf(certificates) });
-
 /** V3, at the first start of this process. */
-async function mayStart({ own, certificates }: State, { member, isFirst }: Start, { others }: EtcdServerOptions): Promise<void> {
+async function mayStart({ own, tls }: State, { member, isFirst }: Start, { others }: EtcdServerOptions): Promise<void> {
   if (member === undefined) return;
-  const standing = await standingOf(member, others(), trustOf(certificates));
+  const standing = await standingOf(member, others(), tls);
   if (standing === "removed") throw new MemberRemoved(member, own.name);
   if (!isFirst || standing === "never_started") return;
   // Its id has been in service, and this disk knows nothing of it; or nobody can tell.
@@ -251,7 +244,7 @@ async function keep(
     },
     async isWanted() {
       const { id } = state.own;
-      if (id === undefined || (await standingOf(id, options.others(), trustOf(state.certificates))) !== "removed") return true;
+      if (id === undefined || (await standingOf(id, options.others(), state.tls)) !== "removed") return true;
       const removed = new MemberRemoved(id, name);
       log.error({ member: id }, removed.detail);
       tellRemoved(removed);
@@ -282,7 +275,7 @@ async function whenReady(state: State, folder: string, timeoutMs: number): Promi
         await writeMembership(folder, state.own);
         state.hasServed = true;
       }
-      if (!state.isKnownHere) await tellAddress(state.own, state.client, trustOf(state.certificates));
+      if (!state.isKnownHere) await tellAddress(state.own, state.client, state.tls);
       state.isKnownHere = true;
       return status;
     } catch (cause) {
