@@ -86,7 +86,7 @@ export function openAuthority({ key, certificate, coordinatorKey, files }: Autho
     certificate,
     pin: pinOf(read),
     expiresAt: read.validToDate.getTime(),
-    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, { commonName: "coordinator", purpose: "server", hosts }, now),
+    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, { commonName: "coordinator", purposes: ["server"], hosts }, now),
     etcd: etcdAuthority(key, coordinatorKey, { from: read.validFromDate.getTime(), to: read.validToDate.getTime() }),
   };
 }
@@ -120,11 +120,11 @@ function etcdAuthority(key: string, coordinatorKey: string, validity: Validity):
   const name = { coordinatorKey, realm: "etcd" } as const;
   const authority = { key, ...name, certificate: makeAuthorityCertificate({ key, ...name, ...validity }) };
   const client = (commonName: string, now: number): ServerCertificate =>
-    certify(authority, { commonName, purpose: "client", hosts: [] }, now);
+    certify(authority, { commonName, purposes: ["client"], hosts: [] }, now);
   return {
     certificate: authority.certificate,
     certifyMember: (hosts, now) => ({
-      server: certify(authority, { commonName: ETCD_MEMBER, purpose: "server", hosts }, now),
+      server: certify(authority, { commonName: ETCD_MEMBER, purposes: ["server"], hosts }, now),
       client: client(ETCD_MEMBER, now),
     }),
     certifyClient: (now) => client("etcd client", now),
@@ -138,7 +138,7 @@ interface Certifying extends AuthorityName {
 
 function certify(
   authority: Certifying,
-  { hosts, ...wish }: { commonName: string; purpose: Purpose; hosts: readonly string[] },
+  { hosts, ...wish }: { commonName: string; purposes: readonly Purpose[]; hosts: readonly string[] },
   now: number,
 ): ServerCertificate {
   const key = createKey();

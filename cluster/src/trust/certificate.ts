@@ -33,7 +33,7 @@ export interface OwnWish extends Validity {
   readonly commonName: string;
   /** The server's or client's own key, PEM; of it only the public half gets into the certificate. */
   readonly key: string;
-  readonly purpose: Purpose;
+  readonly purposes: readonly Purpose[];
   /** Names and addresses that a server goes by; a client needs none. */
   readonly hosts: readonly string[];
   readonly authority: AuthorityName & { readonly key: string };
@@ -74,13 +74,13 @@ export function makeAuthorityCertificate({ key, from, to, ...wish }: AuthorityWi
 }
 
 /** PEM. */
-export function makeCertificate({ commonName, key, purpose, hosts, authority, from, to }: OwnWish): string {
+export function makeCertificate({ commonName, key, purposes, hosts, authority, from, to }: OwnWish): string {
   const signer = createPrivateKey(authority.key);
   const issuer = authorityName(authority);
   return certificate({ subject: nameOf(commonName), issuer, from, to, key: createPublicKey(key) }, signer, [
     extension(OID.basicConstraints, sequence(), "critical"),
     extension(OID.keyUsage, SIGNS_HANDSHAKES, "critical"),
-    extension(OID.purpose, sequence(oid(PURPOSE[purpose]))),
+    extension(OID.purpose, sequence(...purposes.map((purpose) => oid(PURPOSE[purpose])))),
     // Without a name the list is left out: an empty one is against the rules.
     ...(hosts.length === 0 ? [] : [extension(OID.otherNames, sequence(...hosts.map(otherName)))]),
     extension(OID.authorityKey, sequence(implicit(0, keyId(createPublicKey(signer))))),

@@ -62,7 +62,7 @@ describe("certificates", () => {
     const authority = { key, coordinatorKey };
     fc.assert(
       fc.property(fc.uniqueArray(fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain()), { minLength: 1, maxLength: 12 }), (hosts) => {
-        const wish = { commonName: "coordinator", purpose: "server", key: serverKey, hosts, authority } as const;
+        const wish = { commonName: "coordinator", purposes: ["server"], key: serverKey, hosts, authority } as const;
         const read = new X509Certificate(makeCertificate({ ...wish, from: year(2026), to: year(2027) }));
         for (const host of hosts) expect([host, isIP(host) === 0 ? read.checkHost(host) : read.checkIP(host)]).toEqual([host, host]);
       }),
