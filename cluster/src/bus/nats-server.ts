@@ -19,6 +19,8 @@ import { execa } from "execa";
 import { bracketed, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
+import { choosePort } from "../system/free-port.ts";
+import { endStale, startKept, type KeptProgram } from "../system/kept-program.ts";
 import type { Log } from "../system/log.ts";
 import { programEnvironment } from "../system/program-environment.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
@@ -27,8 +29,6 @@ import type { BusServer, Subscription } from "./bus.ts";
 import { certificateFile, sweepCertificates, writeCertificate } from "./nats-certificate.ts";
 import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
-import { choosePort } from "./nats-port.ts";
-import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
 import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
@@ -63,6 +63,8 @@ interface Changing {
   readonly certificate: ServerCertificate | undefined;
 }
 
+/** NATS's usual one. */
+const PORT = 4222;
 /** Streams of a few GiB are checked at the start. */
 const START_MS_MAX = 30_000;
 const RELOAD_MS_MAX = 10_000;
@@ -75,8 +77,9 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const [configFile, logFile] = [join(folder, "nats.conf"), join(folder, "nats-server.log")];
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  await endStaleServer(folder, args, log);
-  const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)));
+  const place = { name: "nats-server", folder, log };
+  await endStale({ ...place, mark: args });
+  const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)), PORT);
   const serverName = `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
   const write = writerFor(options, { host, port, serverName, systemKey: systemKeys.publicKey });
@@ -87,7 +90,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await writeCertificate(folder, state.certificate);
     await writePrivateFile(configFile, state.text);
   };
-  const server = await startNatsProcess({ binary: options.binary, args, folder, log, clock: options.clock, prepare });
+  const server = await startKept({ ...place, binary: options.binary, args, clock: options.clock, prepare });
   await sweepCertificates(folder, state.certificate);
   const url = `${options.certificate === undefined ? "nats" : "tls"}://${bracketed(ownSide(host))}:${port}`;
   const trust = trustIn(options.certificate);
@@ -161,7 +164,7 @@ function writerFor(
 }
 
 async function firstAnswer(
-  server: NatsProcess,
+  server: KeptProgram,
   options: { url: string; trust: Trust | undefined; seed: Uint8Array; serverName: string; log: Log },
 ): Promise<Connection> {
   const giveUp = new AbortController();

@@ -151,11 +151,18 @@ export class EtcdFault extends Error {
   readonly kind: EtcdFaultKind;
   /** What was asked for may have happened, or happen yet. */
   readonly mayHaveHappened: boolean;
+  /** Absent: it was not etcd that said no, or nobody did. */
+  readonly grpcCode: number | undefined;
 
-  constructor(kind: EtcdFaultKind, message: string, options: { mayHaveHappened?: boolean; cause?: unknown } = {}) {
+  constructor(
+    kind: EtcdFaultKind,
+    message: string,
+    options: { mayHaveHappened?: boolean; cause?: unknown; grpcCode?: number | undefined } = {},
+  ) {
     super(message, { cause: options.cause });
     this.kind = kind;
     this.mayHaveHappened = options.mayHaveHappened ?? false;
+    this.grpcCode = options.grpcCode;
   }
 
   /** Another try, or another member, may do. */

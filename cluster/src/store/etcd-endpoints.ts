@@ -5,13 +5,21 @@
  * N2. What may have arrived is asked again only where asking twice does no harm (`safe`).
  */
 import type { Agent, IncomingMessage } from "node:http";
+import { certificateFault } from "@openclaw-cluster/contract/client/certificate";
 import { CALL_MS, EtcdFault, type CallOptions } from "./etcd-client.ts";
 
 export interface EndpointOptions {
   /** `http://…` or `https://…`, all of them of one cluster. */
   readonly endpoints: readonly string[];
-  /** For https: who may have certified etcd, and this side's own certificate. PEM. */
-  readonly tls?: { readonly authority?: string; readonly certificate?: string; readonly key?: string };
+  /** For https. A function is asked at each call: another object counts from the next connection on. */
+  readonly tls?: EtcdTls | (() => EtcdTls);
+}
+
+/** Who may have certified etcd, and this side's own certificate. PEM. */
+export interface EtcdTls {
+  readonly authority?: string;
+  readonly certificate?: string;
+  readonly key?: string;
 }
 
 export interface Ask extends CallOptions {
@@ -27,6 +35,9 @@ export const CHANGE = { safe: false };
 const SOCKETS_MAX = 16;
 /** Before a connection stood. */
 const NOT_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"]);
+/** TLS's words for a certificate that the other side does not take. It comes before the other side has read anything. */
+const NOT_LET_IN =
+  /^ERR_SSL_.*_ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)$/;
 
 /** gRPC's codes, of which etcd uses these. */
 const CANCELLED = 1;
@@ -41,7 +52,7 @@ const UNAUTHENTICATED = 16;
 
 export class Endpoints {
   private readonly urls: readonly URL[];
-  private readonly agents = new Map<string, Agent>();
+  private readonly agents = new Map<string, { readonly agent: Agent; readonly tls: EtcdTls | undefined }>();
   private readonly tls: EndpointOptions["tls"];
   private current = 0;
 
@@ -68,7 +79,7 @@ export class Endpoints {
   }
 
   close(): void {
-    for (const agent of this.agents.values()) agent.destroy();
+    for (const { agent } of this.agents.values()) agent.destroy();
   }
 
   private async tryEach<T>({ safe, endpoint, signal }: Ask, attempt: (url: URL) => Promise<T>): Promise<T> {
@@ -111,15 +122,23 @@ export class Endpoints {
   }
 
   private agentFor({ protocol, origin }: URL): Agent {
+    const tls = typeof this.tls === "function" ? this.tls() : this.tls;
     const known = this.agents.get(origin);
-    if (known !== undefined) return known;
-    const { authority, certificate, key } = this.tls ?? {};
+    if (known !== undefined && known.tls === tls) return known.agent;
+    if (known !== undefined) retire(known.agent);
+    const { authority, certificate, key } = tls ?? {};
     const http = process.getBuiltinModule(protocol === "https:" ? "node:https" : "node:http");
     const trust = protocol === "https:" ? { rejectUnauthorized: true, ca: authority, cert: certificate, key } : {};
     const agent = new http.Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, ...trust });
-    this.agents.set(origin, agent);
+    this.agents.set(origin, { agent, tls });
     return agent;
   }
+}
+
+/** What it was asked is answered yet; then its connections close. */
+function retire(agent: Agent): void {
+  agent.maxFreeSockets = 0;
+  for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
 }
 
 async function readAll(answer: IncomingMessage): Promise<string> {
@@ -133,9 +152,14 @@ async function readAll(answer: IncomingMessage): Promise<string> {
 }
 
 function broken({ origin }: URL, cause: NodeJS.ErrnoException): EtcdFault {
-  if (NOT_SENT.has(cause.code ?? "")) return new EtcdFault("unreachable", `etcd cannot be reached at ${origin}: ${cause.code}`, { cause });
+  // One member's certificate, or its clock, says nothing of the next one's.
+  const isNotSent = NOT_SENT.has(cause.code ?? "") || isNotLetIn(cause) || certificateFault(cause, origin, undefined) !== undefined;
+  if (isNotSent) return new EtcdFault("unreachable", `etcd cannot be reached at ${origin}: ${cause.code}`, { cause });
   return new EtcdFault("undecided", `etcd at ${origin} gave no answer: ${cause.message}`, { cause, mayHaveHappened: true });
 }
+
+/** It wants another client certificate, or one at all. */
+export const isNotLetIn = ({ code = "" }: NodeJS.ErrnoException): boolean => NOT_LET_IN.test(code);
 
 /** Codes stand for more than one thing; which of them it is, where it matters, the caller finds out by asking (no_space). */
 function refusal(status: number, text: string): EtcdFault {
@@ -158,7 +182,7 @@ function refusal(status: number, text: string): EtcdFault {
     case UNAUTHENTICATED:
       return new EtcdFault("unauthorized", words);
     default:
-      return new EtcdFault("refused", words);
+      return new EtcdFault("refused", words, { grpcCode: code });
   }
 }
 

@@ -169,6 +169,47 @@ describe("what it certifies", () => {
   });
 });
 
+describe("whom it certifies for etcd", () => {
+  const again = (): Authority => open({});
+
+  it("is a server under its addresses, or a client under none, by a name that says which", () => {
+    const { server, client } = authority.etcd.certifyMember(HOSTS, NOW);
+    const shownBy = [server, client, authority.etcd.certifyClient(NOW)].map(({ chain }) => {
+      const { subject, keyUsage, subjectAltName = "" } = new X509Certificate(chain);
+      return [subject.split("\n")[0], keyUsage, subjectAltName === ""];
+    });
+    expect(shownBy).toEqual([
+      ["CN=etcd member", ["1.3.6.1.5.5.7.3.1"], false],
+      ["CN=etcd member", ["1.3.6.1.5.5.7.3.2"], true],
+      ["CN=etcd client", ["1.3.6.1.5.5.7.3.2"], true],
+    ]);
+  });
+
+  it("is believed by those who believe etcd's authority, whenever that was written", async () => {
+    const { server } = authority.etcd.certifyMember(HOSTS, NOW);
+    const other = again().etcd.certificate;
+    expect(other).not.toBe(authority.etcd.certificate);
+    for (const ca of [authority.etcd.certificate, other]) expect(await handshake(server, ca, "studio.example.org")).toBe("TLSv1.3");
+    expect(new X509Certificate(other).validTo).toBe(new X509Certificate(certificate).validTo);
+  });
+
+  it("is believed by nobody else, as nobody else is believed by etcd, though the key is one", async () => {
+    const { server } = authority.etcd.certifyMember(HOSTS, NOW);
+    expect(await handshake(server, certificate, "studio")).toMatch(/SELF_SIGNED|UNABLE_TO/);
+    expect(await handshake(shown, authority.etcd.certificate, "studio")).toMatch(/SELF_SIGNED|UNABLE_TO/);
+    const leaf = shown.chain.slice(0, shown.chain.indexOf("-----BEGIN", 1));
+    expect(await handshake({ ...shown, chain: leaf + authority.etcd.certificate }, authority.etcd.certificate, "studio")).toMatch(
+      /UNABLE_TO/,
+    );
+  });
+
+  it("stays within what X.509 allows a name to be", () => {
+    const [name = ""] = new X509Certificate(authority.etcd.certificate).subject.split("\n");
+    expect(name).toBe(`CN=${coordinatorKey} etcd`);
+    expect(name.length - "CN=".length).toBeLessThanOrEqual(64);
+  });
+});
+
 it("reads a certificate, and nothing else", () => {
   expect(readCertificate(certificate)?.subject).toContain(coordinatorKey);
   for (const text of ["", "x", key, certificate.slice(0, 200)]) expect(readCertificate(text)).toBeUndefined();

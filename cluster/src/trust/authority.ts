@@ -1,6 +1,7 @@
 /**
  * A coordinator's authority: an ECDSA key and the certificate that it signed for itself. It certifies the servers of this one
- * coordinator, the API and nats-server; nodes take nobody else's word for them (DESIGN §7).
+ * coordinator, the API and nats-server; nodes take nobody else's word for them (DESIGN §7). Whom etcd lets in is certified with the
+ * same key under another name (`etcd`).
  *
  * A1. The certificate names the coordinator's own key, so one pin, its SHA-256, stands for both.
  * A2. A key and a certificate that do not belong together, or are not what they should be, certify nothing: the start ends,
@@ -9,16 +10,32 @@
  */
 import { createPrivateKey, generateKeyPairSync, hash, X509Certificate, type KeyObject } from "node:crypto";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { makeAuthorityCertificate, makeServerCertificate, ORGANIZATION } from "./certificate.ts";
+import { makeAuthorityCertificate, makeCertificate, ORGANIZATION, type AuthorityName, type Purpose, type Validity } from "./certificate.ts";
 
-/** What a server shows, and the key that it proves it with; both PEM. */
+/** What a server, or a client, shows, and the key that it proves it with; both PEM. */
 export interface ServerCertificate {
   /** Its own certificate, then the authority's. */
   readonly chain: string;
   readonly key: string;
   /** The authority's certificate alone. */
   readonly authority: string;
-  readonly validity: { readonly from: number; readonly to: number };
+  readonly validity: Validity;
+}
+
+/** What etcd's listeners and their callers show; none of it counts anywhere else. */
+export interface EtcdAuthority {
+  /** PEM. Another text at each start, and each of them stands for all: name, key and time are the same. */
+  readonly certificate: string;
+  /** `hosts`: where the member listens. */
+  certifyMember(hosts: readonly string[], now: number): MemberCertificates;
+  /** Of a coordinator: it may speak to members and is none. */
+  certifyClient(now: number): ServerCertificate;
+}
+
+export interface MemberCertificates {
+  readonly server: ServerCertificate;
+  /** With it a member calls others, and itself. */
+  readonly client: ServerCertificate;
 }
 
 export interface Authority {
@@ -30,6 +47,7 @@ export interface Authority {
   readonly expiresAt: number;
   /** `hosts`: names and addresses that the server goes by. */
   certify(hosts: readonly string[], now: number): ServerCertificate;
+  readonly etcd: EtcdAuthority;
 }
 
 export interface AuthorityParts {
@@ -68,7 +86,8 @@ export function openAuthority({ key, certificate, coordinatorKey, files }: Autho
     certificate,
     pin: pinOf(read),
     expiresAt: read.validToDate.getTime(),
-    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, hosts, now),
+    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, { commonName: "coordinator", purposes: ["server"], hosts }, now),
+    etcd: etcdAuthority(key, coordinatorKey, { from: read.validFromDate.getTime(), to: read.validToDate.getTime() }),
   };
 }
 
@@ -89,10 +108,42 @@ export function isDue({ validity: { from, to } }: Pick<ServerCertificate, "valid
   return now > to - (to - from) / 3 || now < from;
 }
 
-function certify(authority: Omit<AuthorityParts, "files">, hosts: readonly string[], now: number): ServerCertificate {
+/** The name of every member's certificates; their listeners take no peer without it. */
+export const ETCD_MEMBER = "etcd member";
+
+/**
+ * A second authority of the same key under another name. etcd's client listener takes whatever its authority has certified for
+ * clients: it can ask for a name only together with the caller's address, which changes. Believing this authority alone, it takes
+ * nothing that was certified for any other use, now or later; and there is no further key to keep, copy or lose.
+ */
+function etcdAuthority(key: string, coordinatorKey: string, validity: Validity): EtcdAuthority {
+  const name = { coordinatorKey, realm: "etcd" } as const;
+  const authority = { key, ...name, certificate: makeAuthorityCertificate({ key, ...name, ...validity }) };
+  const client = (commonName: string, now: number): ServerCertificate =>
+    certify(authority, { commonName, purposes: ["client"], hosts: [] }, now);
+  return {
+    certificate: authority.certificate,
+    certifyMember: (hosts, now) => ({
+      server: certify(authority, { commonName: ETCD_MEMBER, purposes: ["server"], hosts }, now),
+      client: client(ETCD_MEMBER, now),
+    }),
+    certifyClient: (now) => client("etcd client", now),
+  };
+}
+
+interface Certifying extends AuthorityName {
+  readonly key: string;
+  readonly certificate: string;
+}
+
+function certify(
+  authority: Certifying,
+  { hosts, ...wish }: { commonName: string; purposes: readonly Purpose[]; hosts: readonly string[] },
+  now: number,
+): ServerCertificate {
   const key = createKey();
   const validity = { from: now - BACKDATED_MS, to: now + SERVER_MS };
-  const own = makeServerCertificate({ key, hosts: [...new Set(hosts)], authority, ...validity });
+  const own = makeCertificate({ ...wish, key, hosts: [...new Set(hosts)], authority, ...validity });
   return { chain: own + authority.certificate, key, authority: authority.certificate, validity };
 }
 

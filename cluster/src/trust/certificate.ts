@@ -1,7 +1,7 @@
 /**
- * Makes certificates (RFC 5280): that of an authority, which signs itself, and those of servers, which it signs. Two fixed shapes,
- * written by hand: packages that make any certificate cost more than all of this (docs/decisions/0008-tls.md). Reading and
- * checking them is OpenSSL's work, and the tests have it judge these.
+ * Makes certificates (RFC 5280): that of an authority, which signs itself, and those of servers and clients, which it signs. Two
+ * fixed shapes, written by hand: packages that make any certificate cost more than all of this (docs/decisions/0008-tls.md).
+ * Reading and checking them is OpenSSL's work, and the tests have it judge these.
  *
  * C1. The name of who signs is byte for byte the name in the authority's own certificate: both are written here.
  */
@@ -15,19 +15,28 @@ export interface Validity {
   readonly to: number;
 }
 
-export interface AuthorityWish extends Validity {
+export interface AuthorityName {
   /** The coordinator's public key, `U…`: whoever knows this certificate knows that too. */
   readonly coordinatorKey: string;
+  /** One key can be several authorities, each with a name of its own: who believes one of them believes none of the others. */
+  readonly realm?: "etcd";
+}
+
+export interface AuthorityWish extends Validity, AuthorityName {
   /** PEM, P-256. */
   readonly key: string;
 }
 
-export interface ServerWish extends Validity {
-  /** The server's own key, PEM; of it only the public half gets into the certificate. */
+export type Purpose = "server" | "client";
+
+export interface OwnWish extends Validity {
+  readonly commonName: string;
+  /** The server's or client's own key, PEM; of it only the public half gets into the certificate. */
   readonly key: string;
-  /** Names and addresses that the server goes by. */
+  readonly purposes: readonly Purpose[];
+  /** Names and addresses that a server goes by; a client needs none. */
   readonly hosts: readonly string[];
-  readonly authority: { readonly key: string; readonly coordinatorKey: string };
+  readonly authority: AuthorityName & { readonly key: string };
 }
 
 export const ORGANIZATION = "openclaw-cluster";
@@ -41,8 +50,8 @@ const OID = {
   basicConstraints: "2.5.29.19",
   authorityKey: "2.5.29.35",
   purpose: "2.5.29.37",
-  serverAuth: "1.3.6.1.5.5.7.3.1",
 } as const;
+const PURPOSE: Readonly<Record<Purpose, string>> = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" };
 const VERSION_3 = Uint8Array.of(2);
 /** Bits from the left: 0 signs what is agreed on in a handshake, 5 certificates, 6 lists of revoked ones. */
 const SIGNS_HANDSHAKES = bits(Uint8Array.of(0b1000_0000), 7);
@@ -55,8 +64,8 @@ const KEY_ID_BYTES = 20;
 const LINE_CHARS = 64;
 
 /** PEM. */
-export function makeAuthorityCertificate({ coordinatorKey, key, from, to }: AuthorityWish): string {
-  const name = nameOf(coordinatorKey);
+export function makeAuthorityCertificate({ key, from, to, ...wish }: AuthorityWish): string {
+  const name = authorityName(wish);
   const noFurtherAuthorities = integer(Uint8Array.of(0));
   return certificate({ subject: name, issuer: name, from, to, key: createPublicKey(key) }, createPrivateKey(key), [
     extension(OID.basicConstraints, sequence(yes(), noFurtherAuthorities), "critical"),
@@ -65,14 +74,15 @@ export function makeAuthorityCertificate({ coordinatorKey, key, from, to }: Auth
 }
 
 /** PEM. */
-export function makeServerCertificate({ key, hosts, authority, from, to }: ServerWish): string {
+export function makeCertificate({ commonName, key, purposes, hosts, authority, from, to }: OwnWish): string {
   const signer = createPrivateKey(authority.key);
-  const issuer = nameOf(authority.coordinatorKey);
-  return certificate({ subject: nameOf("coordinator"), issuer, from, to, key: createPublicKey(key) }, signer, [
+  const issuer = authorityName(authority);
+  return certificate({ subject: nameOf(commonName), issuer, from, to, key: createPublicKey(key) }, signer, [
     extension(OID.basicConstraints, sequence(), "critical"),
     extension(OID.keyUsage, SIGNS_HANDSHAKES, "critical"),
-    extension(OID.purpose, sequence(oid(OID.serverAuth))),
-    extension(OID.otherNames, sequence(...hosts.map(otherName))),
+    extension(OID.purpose, sequence(...purposes.map((purpose) => oid(PURPOSE[purpose])))),
+    // Without a name the list is left out: an empty one is against the rules.
+    ...(hosts.length === 0 ? [] : [extension(OID.otherNames, sequence(...hosts.map(otherName)))]),
     extension(OID.authorityKey, sequence(implicit(0, keyId(createPublicKey(signer))))),
   ]);
 }
@@ -99,6 +109,11 @@ function certificate({ subject, issuer, from, to, key }: Body, signer: KeyObject
   const whole = Buffer.from(sequence(signed, algorithm, bits(sign("sha256", signed, signer)))).toString("base64");
   const lines = whole.match(new RegExp(`.{1,${LINE_CHARS}}`, "g")) ?? [];
   return ["-----BEGIN CERTIFICATE-----", ...lines, "-----END CERTIFICATE-----", ""].join("\n");
+}
+
+/** At most 64 characters, which is all that X.509 allows. */
+function authorityName({ coordinatorKey, realm }: AuthorityName): Der {
+  return nameOf(realm === undefined ? coordinatorKey : `${coordinatorKey} ${realm}`);
 }
 
 function nameOf(commonName: string): Der {

@@ -1,5 +1,5 @@
 /**
- * The nats-server child process: started, watched, started again when it dies, ended with us.
+ * A server that the daemon runs for itself, as a child process: started, watched, started again when it dies, ended with us.
  *
  * P1. It never outlives this process for long: on Linux the kernel ends it with its parent (setpriv --pdeathsig), and
  *     everywhere the next start ends what the pid file still names, after a look at its command line.
@@ -12,23 +12,30 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
-import type { Clock, Timer } from "../system/clock.ts";
-import { readTextFile, writePrivateFile } from "../system/folders.ts";
-import type { Log } from "../system/log.ts";
-import { programEnvironment } from "../system/program-environment.ts";
+import type { Clock, Timer } from "./clock.ts";
+import { readTextFile, writePrivateFile } from "./folders.ts";
+import type { Log } from "./log.ts";
+import { programEnvironment } from "./program-environment.ts";
 
-export interface ProcessOptions {
-  readonly binary: string;
-  readonly args: readonly string[];
-  /** Holds the pid file. */
+interface Place {
+  /** The program's, as it is called everywhere. */
+  readonly name: string;
+  /** Holds the pid file; the program works in it. */
   readonly folder: string;
   readonly log: Log;
+}
+
+export interface KeptOptions extends Place {
+  readonly binary: string;
+  readonly args: readonly string[];
   readonly clock: Clock;
   /** Puts in place, before each start, what the program needs on disk. */
   prepare(): Promise<void>;
+  /** Asked after each death. No: it stays ended for good. */
+  isWanted?(): Promise<boolean>;
 }
 
-export interface NatsProcess {
+export interface KeptProgram {
   /** Absent while it is not running. */
   readonly pid: number | undefined;
   /** The last lines that it wrote to stderr; what it says when it cannot start. */
@@ -42,14 +49,15 @@ const RESTART_MS = 100;
 const RESTART_MS_MAX = 30_000;
 /** After running this long a death counts as the first again. */
 const HEALTHY_MS = 60_000;
-/** For a polite end; JetStream closes its files in well under a second. */
+/** For a polite end; JetStream and etcd close their files in well under a second. */
 const TERM_MS_MAX = 5_000;
 const POLL_MS = 20;
 const WORDS_MAX = 2_048;
-const PID_FILE = "nats-server.pid";
 
-export async function startNatsProcess(options: ProcessOptions): Promise<NatsProcess> {
-  const { log, clock, folder } = options;
+const pidFile = ({ name, folder }: Place): string => join(folder, `${name}.pid`);
+
+export async function startKept(options: KeptOptions): Promise<KeptProgram> {
+  const { name, log, clock } = options;
   const [file, args] = await withParent(options.binary, options.args);
   const exit = Promise.withResolvers<void>();
   let child: ChildProcess | undefined;
@@ -63,6 +71,7 @@ export async function startNatsProcess(options: ProcessOptions): Promise<NatsPro
     if (stopping) return;
     const startedAt = clock.monotonic();
     const started = spawn(file, args, {
+      cwd: options.folder,
       env: programEnvironment(process.env),
       stdio: ["ignore", "ignore", "pipe"],
       detached: process.platform !== "win32",
@@ -77,18 +86,18 @@ export async function startNatsProcess(options: ProcessOptions): Promise<NatsPro
       if (stopping) return;
       deaths = clock.monotonic() - startedAt > HEALTHY_MS ? 0 : deaths + 1;
       const waitMs = Math.min(RESTART_MS * 2 ** Math.min(deaths, 20), RESTART_MS_MAX);
-      log.error({ why, waitMs, lastWords: words }, "nats-server ended; starting it again");
+      log.error({ why, waitMs, lastWords: words }, `${name} ended; starting it again`);
       timer = clock.after(waitMs, () => void restart());
     };
     started.once("exit", (code, signal) => ended(signal ?? `exit ${code}`));
     started.once("error", (error) => ended(error.message));
-    if (started.pid !== undefined) await writePrivateFile(join(folder, PID_FILE), `${started.pid}\n`);
+    if (started.pid !== undefined) await writePrivateFile(pidFile(options), `${started.pid}\n`);
   };
   const restart = async (): Promise<void> => {
     try {
-      await start();
+      if (options.isWanted === undefined || (await options.isWanted())) await start();
     } catch (error) {
-      log.error({ err: error }, "nats-server cannot be started; trying again");
+      log.error({ err: error }, `${name} cannot be started; trying again`);
       timer = clock.after(RESTART_MS_MAX, () => void restart());
     }
   };
@@ -106,7 +115,7 @@ export async function startNatsProcess(options: ProcessOptions): Promise<NatsPro
       stopping = true;
       timer?.cancel();
       if (child?.pid !== undefined) await endProcess(child.pid);
-      await rm(join(folder, PID_FILE), { force: true });
+      await rm(pidFile(options), { force: true });
     },
   };
 }
@@ -121,23 +130,23 @@ async function withParent(binary: string, args: readonly string[]): Promise<[fil
 }
 
 /** Ends the server that a killed daemon left in this folder. A pid that now belongs to something else is let be. */
-export async function endStaleServer(folder: string, args: readonly string[], log: Log): Promise<void> {
-  const pid = Number((await readTextFile(join(folder, PID_FILE))) ?? "0");
-  if (!Number.isSafeInteger(pid) || pid <= 1 || !isAlive(pid) || !(await isOurs(pid, args))) return;
-  log.warn({ pid }, "ending the nats-server that an earlier daemon left behind");
+export async function endStale(options: Place & { mark: readonly string[] }): Promise<void> {
+  const pid = Number((await readTextFile(pidFile(options))) ?? "0");
+  if (!Number.isSafeInteger(pid) || pid <= 1 || !isAlive(pid) || !(await isOurs(pid, options))) return;
+  options.log.warn({ pid }, `ending the ${options.name} that an earlier daemon left behind`);
   await endProcess(pid);
 }
 
-/** Whether it was started with these arguments, which name this very folder; Windows tells only the program's name. */
-async function isOurs(pid: number, args: readonly string[]): Promise<boolean> {
+/** Whether its arguments hold the mark, which names this very folder; Windows tells only the program's name. */
+async function isOurs(pid: number, { name, mark }: { name: string; mark: readonly string[] }): Promise<boolean> {
   const ask = async (file: string, ...rest: string[]): Promise<string> =>
     (await execa(file, rest, { reject: false, stdin: "ignore", timeout: TERM_MS_MAX })).stdout;
-  if (process.platform === "win32") return (await ask("tasklist", "/FI", `PID eq ${pid}`, "/NH")).includes("nats-server");
+  if (process.platform === "win32") return (await ask("tasklist", "/FI", `PID eq ${pid}`, "/NH")).includes(name);
   if (process.platform === "linux") {
     const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    return command.includes(`\0${args.join("\0")}\0`);
+    return command.includes(`\0${mark.join("\0")}\0`);
   }
-  return (await ask("ps", "-ww", "-o", "command=", "-p", String(pid))).includes(args.join(" "));
+  return (await ask("ps", "-ww", "-o", "command=", "-p", String(pid))).includes(mark.join(" "));
 }
 
 async function endProcess(pid: number): Promise<void> {

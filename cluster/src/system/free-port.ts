@@ -2,15 +2,13 @@
 import { createServer } from "node:net";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 
-const PORT = 4222;
-
-/** `wanted`: exactly that one; 0: the former one or any; absent: the former one, NATS's usual one, or any. */
-export async function choosePort(host: string, wanted: number | undefined, former: number | undefined): Promise<number> {
+/** `wanted`: exactly that one; 0: the former one or any; absent: the former one, the usual one, or any. */
+export async function choosePort(host: string, wanted: number | undefined, former: number | undefined, usual: number): Promise<number> {
   if (wanted !== undefined && wanted !== 0) {
     if (await isFree(host, wanted)) return wanted;
     throw new ClusterError("port_taken", `port ${wanted} of ${host} is in use`);
   }
-  for (const port of wanted === 0 ? [former] : [former, PORT]) {
+  for (const port of wanted === 0 ? [former] : [former, usual]) {
     if (port !== undefined && (await isFree(host, port))) return port;
   }
   return probePort(host, 0);
