@@ -24,11 +24,13 @@ import { programEnvironment } from "../system/program-environment.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
-import { certificateFile, sweepCertificates, writeCertificate } from "./nats-certificate.ts";
+import { authorityFile, certificateFile, sweepCertificates, writeAuthority, writeCertificate } from "./nats-certificate.ts";
 import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
+import { removePeer } from "./nats-peers.ts";
 import { choosePort } from "./nats-port.ts";
 import { endStaleServer, startNatsProcess, type NatsProcess } from "./nats-process.ts";
+import type { NatsCluster } from "./nats-routes.ts";
 import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
@@ -42,6 +44,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   readonly coordinator: { readonly publicKey: string };
   readonly nodes: readonly BusNode[];
+  /** It is one of several; absent: it is alone. Which of the two it is changes with another start only. */
+  readonly cluster?: NatsCluster;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -55,12 +59,17 @@ export interface NatsServer extends BusServer {
   onGuess(listener: (address: string, key: string | undefined) => void): Subscription;
   /** Shows this one from the next connection on; only where it had one. Who is connected stays. */
   renew(certificate: ServerCertificate): Promise<void>;
+  /** Of one of several: who the others are now, and what it shows them from the next route on. Who is connected stays. */
+  regroup(change: Partial<Pick<NatsCluster, "routes" | "certificate">>): Promise<void>;
+  /** The server of this name is gone for good: nothing waits for it any more. Any of those that stay may ask it. */
+  removePeer(serverName: string): Promise<void>;
 }
 
 /** What nats-server runs with, beside what stays the same. */
 interface Changing {
   readonly nodes: readonly BusNode[];
   readonly certificate: ServerCertificate | undefined;
+  readonly cluster: NatsCluster | undefined;
 }
 
 /** Streams of a few GiB are checked at the start. */
@@ -77,18 +86,18 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await endStaleServer(folder, args, log);
   const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)));
-  const serverName = `ocx-${randomBytes(6).toString("hex")}`;
+  const serverName = options.cluster?.serverName ?? `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
   const write = writerFor(options, { host, port, serverName, systemKey: systemKeys.publicKey });
-  const first = { nodes: options.nodes, certificate: options.certificate };
+  const first = { nodes: options.nodes, certificate: options.certificate, cluster: options.cluster };
   const state = { ...first, text: write(first) };
   const prepare = async (): Promise<void> => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await writeCertificate(folder, state.certificate);
+    await writeCertificates(folder, state);
     await writePrivateFile(configFile, state.text);
   };
   const server = await startNatsProcess({ binary: options.binary, args, folder, log, clock: options.clock, prepare });
-  await sweepCertificates(folder, state.certificate);
+  await sweepCertificates(folder, state.text);
   const url = `${options.certificate === undefined ? "nats" : "tls"}://${bracketed(ownSide(host))}:${port}`;
   const trust = trustIn(options.certificate);
   const system = await firstAnswer(server, { url, trust, seed: systemKeys.seed, serverName, log }).catch(async (error: unknown) => {
@@ -99,9 +108,9 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
 
   const apply = async (change: Partial<Changing>): Promise<void> => {
     const before = { ...state };
-    const next = { nodes: state.nodes, certificate: state.certificate, ...change };
+    const next = { nodes: state.nodes, certificate: state.certificate, cluster: state.cluster, ...change };
     const text = write(next);
-    await writeCertificate(folder, next.certificate);
+    await writeCertificates(folder, next);
     if (text !== before.text) await replaceConfig(options.binary, configFile, text);
     Object.assign(state, { ...next, text });
     try {
@@ -113,7 +122,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       await writePrivateFile(configFile, before.text);
       throw error;
     }
-    await sweepCertificates(folder, next.certificate);
+    await sweepCertificates(folder, text);
   };
   let last: Promise<void> = Promise.resolve();
   const change = (what: Partial<Changing>): Promise<void> => {
@@ -131,6 +140,11 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     },
     authorize: (nodes) => change({ nodes: [...nodes] }),
     renew: (certificate) => change({ certificate }),
+    async regroup(its) {
+      if (state.cluster === undefined) throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
+      await change({ cluster: { ...state.cluster, ...its } });
+    },
+    removePeer: (name) => removePeer(system, name),
     async stop() {
       await last;
       watch.stop();
@@ -149,7 +163,7 @@ function writerFor(
   { folder, coordinator }: NatsServerOptions,
   fixed: Pick<NatsConfig, "host" | "port" | "serverName" | "systemKey">,
 ): (changing: Changing) => string {
-  return ({ nodes, certificate }) =>
+  return ({ nodes, certificate, cluster }) =>
     natsConfig({
       ...fixed,
       storeFolder: join(folder, "streams"),
@@ -157,7 +171,19 @@ function writerFor(
       coordinatorKey: coordinator.publicKey,
       nodes,
       ...(certificate !== undefined && { certificateFile: certificateFile(folder, certificate) }),
+      ...(cluster !== undefined && {
+        cluster: {
+          ...cluster,
+          files: { certificate: certificateFile(folder, cluster.certificate), authority: authorityFile(folder, cluster.certificate) },
+        },
+      }),
     });
+}
+
+async function writeCertificates(folder: string, { certificate, cluster }: Pick<Changing, "certificate" | "cluster">): Promise<void> {
+  await writeCertificate(folder, certificate);
+  await writeCertificate(folder, cluster?.certificate);
+  if (cluster !== undefined) await writeAuthority(folder, cluster.certificate);
 }
 
 async function firstAnswer(

@@ -9,7 +9,7 @@
  */
 import { createPrivateKey, generateKeyPairSync, hash, X509Certificate, type KeyObject } from "node:crypto";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { makeAuthorityCertificate, makeServerCertificate, ORGANIZATION } from "./certificate.ts";
+import { makeAuthorityCertificate, makeServerCertificate, ORGANIZATION, type ServerWish } from "./certificate.ts";
 
 /** What a server shows, and the key that it proves it with; both PEM. */
 export interface ServerCertificate {
@@ -30,6 +30,8 @@ export interface Authority {
   readonly expiresAt: number;
   /** `hosts`: names and addresses that the server goes by. */
   certify(hosts: readonly string[], now: number): ServerCertificate;
+  /** Of a server that also calls its like, and has to show who it is there too. No other certificate opens that door. */
+  certifyPeer(hosts: readonly string[], now: number): ServerCertificate;
 }
 
 export interface AuthorityParts {
@@ -68,7 +70,8 @@ export function openAuthority({ key, certificate, coordinatorKey, files }: Autho
     certificate,
     pin: pinOf(read),
     expiresAt: read.validToDate.getTime(),
-    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, hosts, now),
+    certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, { hosts, calls: false }, now),
+    certifyPeer: (hosts, now) => certify({ key, certificate, coordinatorKey }, { hosts, calls: true }, now),
   };
 }
 
@@ -89,10 +92,14 @@ export function isDue({ validity: { from, to } }: Pick<ServerCertificate, "valid
   return now > to - (to - from) / 3 || now < from;
 }
 
-function certify(authority: Omit<AuthorityParts, "files">, hosts: readonly string[], now: number): ServerCertificate {
+function certify(
+  authority: Omit<AuthorityParts, "files">,
+  { hosts, calls }: Pick<ServerWish, "hosts" | "calls">,
+  now: number,
+): ServerCertificate {
   const key = createKey();
   const validity = { from: now - BACKDATED_MS, to: now + SERVER_MS };
-  const own = makeServerCertificate({ key, hosts: [...new Set(hosts)], authority, ...validity });
+  const own = makeServerCertificate({ key, hosts: [...new Set(hosts)], ...(calls === true && { calls }), authority, ...validity });
   return { chain: own + authority.certificate, key, authority: authority.certificate, validity };
 }
 

@@ -27,6 +27,8 @@ export interface ServerWish extends Validity {
   readonly key: string;
   /** Names and addresses that the server goes by. */
   readonly hosts: readonly string[];
+  /** It shows it also where it calls another one: a server of one cluster to its like. */
+  readonly calls?: boolean;
   readonly authority: { readonly key: string; readonly coordinatorKey: string };
 }
 
@@ -42,6 +44,7 @@ const OID = {
   authorityKey: "2.5.29.35",
   purpose: "2.5.29.37",
   serverAuth: "1.3.6.1.5.5.7.3.1",
+  clientAuth: "1.3.6.1.5.5.7.3.2",
 } as const;
 const VERSION_3 = Uint8Array.of(2);
 /** Bits from the left: 0 signs what is agreed on in a handshake, 5 certificates, 6 lists of revoked ones. */
@@ -65,13 +68,13 @@ export function makeAuthorityCertificate({ coordinatorKey, key, from, to }: Auth
 }
 
 /** PEM. */
-export function makeServerCertificate({ key, hosts, authority, from, to }: ServerWish): string {
+export function makeServerCertificate({ key, hosts, calls = false, authority, from, to }: ServerWish): string {
   const signer = createPrivateKey(authority.key);
   const issuer = nameOf(authority.coordinatorKey);
   return certificate({ subject: nameOf("coordinator"), issuer, from, to, key: createPublicKey(key) }, signer, [
     extension(OID.basicConstraints, sequence(), "critical"),
     extension(OID.keyUsage, SIGNS_HANDSHAKES, "critical"),
-    extension(OID.purpose, sequence(oid(OID.serverAuth))),
+    extension(OID.purpose, sequence(oid(OID.serverAuth), ...(calls ? [oid(OID.clientAuth)] : []))),
     extension(OID.otherNames, sequence(...hosts.map(otherName))),
     extension(OID.authorityKey, sequence(implicit(0, keyId(createPublicKey(signer))))),
   ]);
