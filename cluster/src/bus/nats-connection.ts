@@ -5,6 +5,7 @@
  *     restarted coordinator may not have told its server of this node yet.
  * K2. Reconnecting waits 250 ms at first and 2 s at most, with jitter, so that a cluster does not return in one moment. A
  *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
+ *     Of several servers another one is tried at once (nats-servers.ts).
  * K3. With tls:// nothing is said before the server has shown a certificate of the authority that is trusted, and none other.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,10 +17,13 @@ import { PROGRAMS } from "../system/binary-programs.ts";
 import type { Log } from "../system/log.ts";
 import { isAtLeast } from "../system/version.ts";
 import type { Subscription } from "./bus.ts";
+import { placeOf, ServerChoice, watchHome } from "./nats-servers.ts";
 
 export interface ConnectionOptions {
-  /** All nats://, or all tls://. */
+  /** All nats://, or all tls://. Several are servers of one cluster. */
   readonly urls: readonly string[];
+  /** The first is this one's home: it begins there, and comes back to it. Else any is as good as the other. */
+  readonly prefersFirst?: boolean;
   /** Who may have certified the server, for tls://. */
   readonly trust?: Trust | undefined;
   readonly seed: Uint8Array | string | Seeds;
@@ -44,11 +48,17 @@ export interface Seeds {
 export interface Connection {
   readonly nc: NatsConnection;
   readonly connected: boolean;
+  /** `host:port` of the server that it is, or was last, connected to. */
+  readonly server: string;
   onStatus(listener: (connected: boolean) => void): Subscription;
+  /** These are the servers now. The connection stays where it is, for as long as that one lives. */
+  reach(urls: readonly string[]): void;
   close(): Promise<void>;
 }
 
 const FIRST_CONNECT_MS = 10_000;
+/** One of several may hear later than the others whom its cluster lets in. */
+const LAG_MS_MAX = 3_000;
 /** A server that was started a moment ago answers within this; then the waits grow. */
 const FIRST_RETRY_MS = 20;
 const RECONNECT_MS = 250;
@@ -63,13 +73,18 @@ const PINGS_UNANSWERED_MAX = 4;
 const CLOSE_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  const pace = reconnectPace();
+  const pace = reconnectPace(options.urls.length);
+  const choice = new ServerChoice();
   const seeds = seedsOf(options);
   const tls = tlsFor(options);
   const nc = await dial(options, () =>
     connect({
       ...tls,
       servers: [...options.urls],
+      noRandomize: options.prefersFirst === true,
+      // Which servers there are is said by the coordinator, who knows over which address each is reached.
+      ignoreClusterUpdates: true,
+      reconnectToServer: choice.pick,
       authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
       name: options.name,
       inboxPrefix: options.inboxPrefix,
@@ -93,6 +108,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   }
 
   let connected = true;
+  let server = nc.getServer();
   const listeners = new Set<(connected: boolean) => void>();
   const become = (state: boolean): void => {
     if (connected === state) return;
@@ -104,11 +120,13 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   let lastRefusal = "";
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
+      if (status.type === "disconnect") choice.left(status.server);
       if (status.type === "disconnect" || status.type === "close") become(false);
       pace.saw(status.type);
       if (status.type === "reconnect") {
         lastRefusal = "";
         seeds.letIn();
+        server = status.server;
         become(true);
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
@@ -119,22 +137,40 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     }
   };
   const watching = watch();
+  const [home = ""] = options.urls;
+  const homeward =
+    options.prefersFirst === true && options.urls.length > 1
+      ? watchHome({ home, away: () => connected && server !== placeOf(home), goHome: () => goHome(nc, choice, home) })
+      : undefined;
   return {
     nc,
     get connected() {
       return connected;
     },
+    get server() {
+      return server;
+    },
     onStatus(listener) {
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
     },
+    reach: (urls) => nc.setServers(urls.map(placeOf)),
     async close() {
+      homeward?.stop();
       // What was published last goes out first, unless the link is down: then there is nobody to wait for.
       if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();
       await watching;
     },
   };
+}
+
+/** What was published last goes out first; what was asked and is not answered yet has to be asked again. */
+async function goHome(nc: NatsConnection, choice: ServerChoice, home: string): Promise<void> {
+  await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+  if (nc.isClosed()) return;
+  choice.aim(home);
+  await nc.reconnect();
 }
 
 /** The seed as it is now. */
@@ -169,17 +205,17 @@ function tlsFor({ urls, trust }: ConnectionOptions): { tls?: { ca: string; hands
 }
 
 /** K2, from what the client library says of its connection. */
-function reconnectPace(): { nextMs(): number; saw(status: string): void } {
+function reconnectPace(servers: number): { nextMs(): number; saw(status: string): void } {
   let attempts = 0;
   let gaveUp = false;
   return {
     nextMs() {
-      if (!gaveUp) return Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+      if (!gaveUp) return Math.min(RECONNECT_MS * 2 ** Math.floor(attempts / servers), RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
       gaveUp = false;
       return 0;
     },
     saw(status) {
-      if (status === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      if (status === "reconnecting") attempts = Math.min(attempts + 1, 10 * servers);
       else if (status === "reconnect") attempts = 0;
       gaveUp = status === "staleConnection" || status === "forceReconnect" || (gaveUp && status !== "reconnect");
     },
@@ -194,7 +230,8 @@ async function dial(options: ConnectionOptions, attempt: () => Promise<NatsConne
     try {
       return await attempt();
     } catch (cause) {
-      if (cause instanceof errors.AuthorizationError) {
+      const mayLag = options.urls.length > 1 && performance.now() - start < LAG_MS_MAX;
+      if (cause instanceof errors.AuthorizationError && !mayLag) {
         throw new ClusterError("unauthorized", "nats-server does not know this node's key; has the node joined, or was it revoked?", {
           cause,
         });
@@ -219,6 +256,9 @@ function checkVersion(nc: NatsConnection, log: Log): void {
 
 /** JetStream's own codes for a store that is full: of the stream, the account, the server. */
 const FULL = new Set([10_023, 10_028, 10_047, 10_077]);
+/** What it says while a group has no leader yet, or one that changes; it passes. Its 503 stands for the same where it has no code. */
+const NO_LEADER = new Set([10_005, 10_009, 10_041, 10_158]);
+const UNAVAILABLE = 503;
 
 /** What the client library threw, as a ClusterError. `what` is the subject or step, for people. */
 export function busError(error: unknown, what: string): ClusterError {
@@ -230,6 +270,8 @@ export function busError(error: unknown, what: string): ClusterError {
     if (cause instanceof errors.NoRespondersError) return new ClusterError("bus_unreachable", `${what}: nobody listens`, { cause: error });
     if (cause instanceof JetStreamApiError && FULL.has(cause.code))
       return new ClusterError("storage_full", `${what}: ${cause.message}`, { cause: error });
+    if (cause instanceof JetStreamApiError && (cause.status === UNAVAILABLE || NO_LEADER.has(cause.code)))
+      return new ClusterError("bus_unreachable", `${what}: ${cause.message}`, { cause: error });
     if (isDown(cause)) return new ClusterError("bus_unreachable", `${what}: the connection is down`, { cause: error });
   }
   return new ClusterError("internal", `${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });

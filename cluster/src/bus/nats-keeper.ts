@@ -9,25 +9,34 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Log } from "../system/log.ts";
 import type { Message } from "./bus.ts";
 import type { Connection } from "./nats-connection.ts";
-import { ensureStreams } from "./nats-streams.ts";
+import { Streams } from "./nats-streams.ts";
 import { wordFor, type WordAnswer, type Words } from "./nats-words.ts";
 import { nodeOf } from "./subjects.ts";
 
 const AGAIN_MS = 1_000;
 
+interface KeeperParts {
+  readonly seed: Uint8Array;
+  /** On how many servers each stream is kept. */
+  readonly replicas: () => number;
+  readonly log: Log;
+}
+
 export class Keeper implements Words {
   readonly #connection: Connection;
   readonly #seed: Uint8Array;
   readonly #log: Log;
+  readonly #streams: Streams;
   /** undefined: nobody has said yet; nothing may be removed. */
   #nodes: readonly NodeId[] | undefined;
   #last: Promise<void> = Promise.resolve();
   #trying = false;
 
-  constructor(connection: Connection, seed: Uint8Array, log: Log) {
+  constructor(connection: Connection, { seed, replicas, log }: KeeperParts) {
     this.#connection = connection;
     this.#seed = seed;
     this.#log = log;
+    this.#streams = new Streams({ wordOf: (node) => wordFor(seed, node), replicas, log });
     connection.onStatus((connected) => {
       if (connected) void this.#ensure();
     });
@@ -61,7 +70,7 @@ export class Keeper implements Words {
   async #look(): Promise<void> {
     if (this.#nodes === undefined || !this.#connection.connected) return;
     try {
-      await ensureStreams(this.#connection.nc, this.#nodes, (node) => wordFor(this.#seed, node), this.#log);
+      if (!(await this.#streams.ensure(this.#connection.nc, this.#nodes))) void this.#again();
     } catch (error) {
       this.#log.error({ err: error }, "the streams of the bus could not be made");
       void this.#again();
