@@ -104,7 +104,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await server.stop();
     throw error;
   });
-  const watch = await watchNodes({ system, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
+  const watch = await watchNodes({ system, clustered: options.cluster !== undefined, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
 
   const apply = async (change: Partial<Changing>): Promise<void> => {
     const before = { ...state };
