@@ -277,6 +277,11 @@ export function busError(error: unknown, what: string): ClusterError {
   return new ClusterError("internal", `${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 }
 
+/** While a server starts, or a group elects its leader; what was asked is worth another try. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
+}
+
 function isDown(error: Error): boolean {
   const kinds = [errors.ClosedConnectionError, errors.DrainingConnectionError, errors.ConnectionError];
   // Of its plain RequestErrors the library makes one for a closed connection, told from others by nothing but its place.

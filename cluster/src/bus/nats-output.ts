@@ -9,11 +9,11 @@ import { JetStreamApiError, jetstream, jetstreamManager } from "@nats-io/jetstre
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { READ_AHEAD_PIECES, type Kept, type ReadOptions } from "./bus.ts";
 import { decodeBody } from "./body.ts";
-import { busError, type Connection } from "./nats-connection.ts";
+import { busError, isPassing, type Connection } from "./nats-connection.ts";
 import { STREAM_NOT_FOUND } from "./nats-streams.ts";
 
-/** A reader that does not follow gives up after this long without a server or a stream. */
-const PATIENCE_MS = 10_000;
+/** A reader that does not follow gives up after this long without a server or a stream; above an election and a request that it has swallowed. */
+const PATIENCE_MS = 20_000;
 const RETRY_MS = 250;
 
 /** Where one attempt's output is kept. */
@@ -48,8 +48,7 @@ export async function* readOutput(connection: Connection, place: Place, options:
       if (!options.follow) return;
     } catch (thrown) {
       const error = busError(thrown, place.stream);
-      const passing = error.code === "bus_timeout" || error.code === "bus_unreachable";
-      if (!passing || (!options.follow && performance.now() - silentSince > PATIENCE_MS)) throw error;
+      if (!isPassing(error) || (!options.follow && performance.now() - silentSince > PATIENCE_MS)) throw error;
       await delay(RETRY_MS);
     }
   }

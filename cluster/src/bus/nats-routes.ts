@@ -76,8 +76,11 @@ export function clusterBlock(cluster: NatsCluster, files: RouteFiles): string[] 
     "}",
     `routes: [ ${routes.join(", ")} ]`,
   ];
-  return ["cluster {", ...lines.map((line) => `  ${line}`), "}"];
+  return [`server_tags: [ ${quote(tagOf(cluster.serverName))} ]`, "cluster {", ...lines.map((line) => `  ${line}`), "}"];
 }
+
+/** By it a stream is told where to begin. */
+export const tagOf = (serverName: string): string => `server:${serverName}`;
 
 const placeOf = ({ host, port }: Route): string => `${bracketed(host)}:${port}`;
 

@@ -77,6 +77,7 @@ const START_MS_MAX = 30_000;
 const RELOAD_MS_MAX = 10_000;
 const RELOAD_ANSWER_MS_MAX = 5_000;
 const RETRY_MS = 100;
+const STREAMS = "streams";
 
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { folder, log } = options;
@@ -85,6 +86,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const args = ["-c", configFile];
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await endStaleServer(folder, args, log);
+  if (options.cluster === undefined) await forgetGroups(folder);
   const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)));
   const serverName = options.cluster?.serverName ?? `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
@@ -166,7 +168,7 @@ function writerFor(
   return ({ nodes, certificate, cluster }) =>
     natsConfig({
       ...fixed,
-      storeFolder: join(folder, "streams"),
+      storeFolder: join(folder, STREAMS),
       logFile: join(folder, "nats-server.log"),
       coordinatorKey: coordinator.publicKey,
       nodes,
@@ -178,6 +180,11 @@ function writerFor(
         },
       }),
     });
+}
+
+/** Where it was one of several before: should it become that again, its groups would wait for the members that they had then. Streams lie elsewhere. */
+async function forgetGroups(folder: string): Promise<void> {
+  await rm(join(folder, STREAMS, "jetstream", "SYS", "_js_"), { recursive: true, force: true });
 }
 
 async function writeCertificates(folder: string, { certificate, cluster }: Pick<Changing, "certificate" | "cluster">): Promise<void> {

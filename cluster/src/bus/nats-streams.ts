@@ -8,6 +8,9 @@
  * S3. The streams of a node that is gone are kept until what they hold is too old, a week at most, then removed.
  * S4. In a cluster each is kept on as many servers as the coordinator says. One that has no leader for LEADERLESS_MS_MAX, while JetStream
  *     itself has one and answers, has lost most of its copies: it is made again, empty, since its node could write nothing meanwhile.
+ * S5. A server that was alone brings its streams along: in a cluster that has none yet, each is made on the coordinator's own server
+ *     first, where JetStream takes what lies on the disk under that name, and is copied to the others from there. It has to be done
+ *     within 30 s of the server's start: then it removes what belongs to no stream of the cluster.
  */
 import {
   DiscardPolicy,
@@ -23,6 +26,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Log } from "../system/log.ts";
 import { busError } from "./nats-connection.ts";
+import { tagOf } from "./nats-routes.ts";
 import { shareOf, type Share } from "./nats-shares.ts";
 import { anyBlob, anyOutput } from "./subjects.ts";
 
@@ -81,6 +85,8 @@ interface There {
 
 export class Streams {
   readonly #parts: StreamParts;
+  /** S5: no stream was there yet, and not all are since. */
+  #carrying = false;
   /** S4 */
   readonly #leaderlessSince = new Map<string, number>();
 
@@ -98,7 +104,11 @@ export class Streams {
       const replicas = this.#parts.replicas();
       const wanted = nodes.flatMap((node) => streamsOf(node, this.#parts.wordOf(node), share, replicas));
       await removeUnneeded(manager, there, new Set(wanted.map(({ name }) => name)));
-      return await this.#each(wanted, (config) => this.#ensureOne(manager, config, there));
+      this.#carrying ||= replicas > 1 && !there.names.values().some(isOurs);
+      const origin = this.#carrying ? nc.info?.server_name : undefined;
+      const settled = await this.#each(wanted, (config) => this.#ensureOne(manager, config, there, origin));
+      this.#carrying &&= !settled;
+      return settled;
     } catch (error) {
       throw busError(error, "streams");
     }
@@ -123,14 +133,22 @@ export class Streams {
     return done.every((one) => one.status === "fulfilled" && one.value);
   }
 
-  async #ensureOne(manager: JetStreamManager, config: Config, { names, infos }: There): Promise<boolean> {
+  async #ensureOne(manager: JetStreamManager, config: Config, { names, infos }: There, origin: string | undefined): Promise<boolean> {
     const { name } = config;
     const there = infos.get(name)?.config;
     if (there !== undefined || !names.has(name)) this.#leaderlessSince.delete(name);
-    if (!names.has(name)) await manager.streams.add(config);
-    else if (there !== undefined) await (differs(config, there) && manager.streams.update(name, config));
-    else return await this.#awaitLeader(manager, config);
+    if (names.has(name) && there === undefined) return await this.#awaitLeader(manager, config);
+    if (there !== undefined) await (differs(config, there) && update(manager, config));
+    else if (origin === undefined) await manager.streams.add(config);
+    else await this.#carryOver(manager, config, origin);
     return true;
+  }
+
+  /** S5 */
+  async #carryOver(manager: JetStreamManager, config: Config, origin: string): Promise<void> {
+    const { state } = await manager.streams.add({ ...config, num_replicas: 1, placement: { cluster: "", tags: [tagOf(origin)] } });
+    await update(manager, config);
+    if (state.messages > 0) this.#parts.log.info({ stream: config.name, messages: state.messages }, "carried a stream over into the cluster");
   }
 
   /** S4 */
@@ -157,11 +175,17 @@ async function look(manager: JetStreamManager): Promise<There> {
   return { names: names.union(new Set(infos.keys())), infos };
 }
 
+/** Where a stream has begun is no place that it has to stay at. */
+async function update(manager: JetStreamManager, config: Config): Promise<void> {
+  await manager.streams.update(config.name, Object.assign({}, config, { placement: undefined }));
+}
+
+const isOurs = (name: string): boolean => name.startsWith(OUTPUT) || name.startsWith(BLOBS);
+
 async function removeUnneeded(manager: JetStreamManager, { infos }: There, kept: ReadonlySet<string>): Promise<void> {
   for (const [name, { state }] of infos) {
     // S3
-    const isOurs = name.startsWith(OUTPUT) || name.startsWith(BLOBS);
-    if (isOurs && !kept.has(name) && state.messages === 0) await manager.streams.delete(name);
+    if (isOurs(name) && !kept.has(name) && state.messages === 0) await manager.streams.delete(name);
   }
 }
 
