@@ -42,9 +42,16 @@ export interface TestCluster {
   coordinatorAt(member: number, log?: Log): Promise<NatsBus>;
   /** Lets a node in on every server, and gives it its streams. */
   letIn(node: string, bus: Bus): Promise<void>;
+  keysOf(node: string): NodeKeys;
   /** On these members only. */
   authorize(members?: readonly TestMember[]): Promise<void>;
+  /** Makes its key; no server knows it yet. */
+  register(node: string): void;
   shutOut(node: string): void;
+  /** Ends this member's server as its daemon would, and starts it again. */
+  restart(member: number): Promise<TestMember>;
+  /** A key that nobody knows. */
+  readonly stranger: NodeKeys;
   /** A node's bus, that begins at this member's server. */
   connectAs(node: string, first: number): Promise<NatsBus>;
   stop(): Promise<void>;
@@ -88,12 +95,23 @@ export async function startTestCluster({ size = 3, replicas = 3, log = silentLog
       return member;
     },
     coordinatorAt: (member, its = log) => connect(coordinatorKeys, member, { prefersFirst: true, replicas: () => replicas, log: its }),
-    async letIn(node, bus) {
+    stranger: createNodeKeys(),
+    register(node) {
       if (!keys.has(node)) keys.set(node, createNodeKeys());
       nodes.add(node as NodeId);
+    },
+    async restart(member) {
+      const its = members[member] as TestMember;
+      await its.server.stop();
+      its.server = await startNatsServer({ ...its.options, nodes: allowed() });
+      return its;
+    },
+    async letIn(node, bus) {
+      cluster.register(node);
       await cluster.authorize();
       await bus.keepFor([...nodes]);
     },
+    keysOf: (node) => keys.get(node) as NodeKeys,
     async authorize(some = members) {
       await Promise.all(some.map(({ server }) => server.authorize(allowed())));
     },

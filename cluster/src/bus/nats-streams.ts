@@ -177,7 +177,8 @@ async function look(manager: JetStreamManager): Promise<There> {
 
 /** Where a stream has begun is no place that it has to stay at. */
 async function update(manager: JetStreamManager, config: Config): Promise<void> {
-  await manager.streams.update(config.name, Object.assign({}, config, { placement: undefined }));
+  const anywhere: object = { ...config, placement: undefined };
+  await manager.streams.update(config.name, anywhere as Config);
 }
 
 const isOurs = (name: string): boolean => name.startsWith(OUTPUT) || name.startsWith(BLOBS);
