@@ -50,6 +50,8 @@ export interface TestCluster {
   shutOut(node: string): void;
   /** Ends this member's server as its daemon would, and starts it again. */
   restart(member: number): Promise<TestMember>;
+  /** Tells every member who the others are now. */
+  regroup(): Promise<void>;
   /** A key that nobody knows. */
   readonly stranger: NodeKeys;
   /** A node's bus, that begins at this member's server. */
@@ -99,6 +101,11 @@ export async function startTestCluster({ size = 3, replicas = 3, log = silentLog
     register(node) {
       if (!keys.has(node)) keys.set(node, createNodeKeys());
       nodes.add(node as NodeId);
+    },
+    async regroup() {
+      await Promise.all(
+        members.map((one) => one.server.regroup({ routes: members.filter((other) => other !== one).map(({ route }) => route) })),
+      );
     },
     async restart(member) {
       const its = members[member] as TestMember;
