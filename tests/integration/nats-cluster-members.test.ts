@@ -104,7 +104,16 @@ test("a server that is gone for good is replaced by another: nobody who is conne
   await cluster.add("ocx-n4");
   await cluster.regroup();
   for (const bus of [coordinator, a]) bus.reach(cluster.urls());
-  await expect.poll(() => cluster.members[0]!.server.removePeer(lost.name).then(() => true, () => false), WAIT).toBe(true);
+  await expect
+    .poll(
+      () =>
+        cluster.members[0]!.server.removePeer(lost.name).then(
+          () => true,
+          () => false,
+        ),
+      WAIT,
+    )
+    .toBe(true);
   await expect.poll(() => holders(probe.nc, outputStream(A)), WAIT).toEqual(["ocx-n1", "ocx-n2", "ocx-n4"]);
   // To ask again does no harm.
   await cluster.members[1]!.server.removePeer(lost.name);
@@ -166,7 +175,10 @@ test("a server that was alone brings its streams into a cluster, and out of it a
       await stop();
       servers = await Promise.all(names.map((_, i) => oneOfThree(i)));
       expect(await say(servers, round, 3)).toContain("alone");
-      const nc = await probeOf(servers.map(({ url }) => url), lead.seed);
+      const nc = await probeOf(
+        servers.map(({ url }) => url),
+        lead.seed,
+      );
       await expect.poll(() => holders(nc.nc, outputStream(A)), WAIT).toEqual(names);
       await nc.close();
       await stop();

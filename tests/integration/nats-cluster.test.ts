@@ -99,7 +99,8 @@ test("kill -9 of each server in turn, under steady output: nothing acknowledged 
   const followed: unknown[] = [];
   const giveUp = new AbortController();
   const following = (async () => {
-    for await (const { body } of coordinator.read(subject, { follow: true, signal: giveUp.signal })) followed.push((body as { n: number }).n);
+    for await (const { body } of coordinator.read(subject, { follow: true, signal: giveUp.signal }))
+      followed.push((body as { n: number }).n);
   })();
   const leaders: boolean[] = [];
   for (const member of [0, 1, 2]) {
@@ -111,8 +112,7 @@ test("kill -9 of each server in turn, under steady output: nothing acknowledged 
     const hung = [coordinator, a, b].filter((bus) => memberAt(bus) === victim);
     const before = acknowledged.length;
     const killed = kill(victim);
-    for (const bus of hung)
-      await expect.poll(() => bus.connected && memberAt(bus) !== victim, { ...WAIT, timeout: BACK_MS }).toBe(true);
+    for (const bus of hung) await expect.poll(() => bus.connected && memberAt(bus) !== victim, { ...WAIT, timeout: BACK_MS }).toBe(true);
     await expect.poll(() => acknowledged.length > before + 1, { ...WAIT, timeout: APPENDS_AGAIN_MS }).toBe(true);
     await killed;
   }

@@ -59,7 +59,11 @@ export interface TestCluster {
   stop(): Promise<void>;
 }
 
-export async function startTestCluster({ size = 3, replicas = 3, log = silentLog }: { size?: number; replicas?: number; log?: Log } = {}): Promise<TestCluster> {
+export async function startTestCluster({
+  size = 3,
+  replicas = 3,
+  log = silentLog,
+}: { size?: number; replicas?: number; log?: Log } = {}): Promise<TestCluster> {
   const root = await mkdtemp(join(tmpdir(), "ocx-three-"));
   const binary = await natsBinary();
   const authority = makeAuthority();
@@ -73,9 +77,16 @@ export async function startTestCluster({ size = 3, replicas = 3, log = silentLog
   const certificate = () => authority.certifyPeer([HOST], Date.now());
   const allowed = () => [...nodes].map((id) => ({ id, publicKey: (keys.get(id) as NodeKeys).publicKey }));
   const start = async (name: string, port: number, routes: readonly Route[], its: Log): Promise<TestMember> => {
-    const cluster: NatsCluster = { ...{ name: "ocx", serverName: name, host: HOST, port, routes, password: PASSWORD }, certificate: certificate() };
+    const cluster: NatsCluster = {
+      ...{ name: "ocx", serverName: name, host: HOST, port, routes, password: PASSWORD },
+      certificate: certificate(),
+    };
     const folder = join(root, name);
-    const options = { ...{ binary, folder, port: 0, coordinator: coordinatorKeys, nodes: allowed(), cluster }, log: its, clock: systemClock };
+    const options = {
+      ...{ binary, folder, port: 0, coordinator: coordinatorKeys, nodes: allowed(), cluster },
+      log: its,
+      clock: systemClock,
+    };
     return { name, folder, route: { host: HOST, port }, options, server: await startNatsServer(options) };
   };
   const connect = async (own: NodeKeys, first: number, more: Partial<Parameters<typeof connectNats>[0]>): Promise<NatsBus> => {
@@ -92,7 +103,12 @@ export async function startTestCluster({ size = 3, replicas = 3, log = silentLog
     coordinatorKeys,
     urls: (first = 0) => [...members.slice(first), ...members.slice(0, first)].map(({ server }) => server.url),
     async add(name, its = log) {
-      const member = await start(name, await freePort(), members.map(({ route }) => route), its);
+      const member = await start(
+        name,
+        await freePort(),
+        members.map(({ route }) => route),
+        its,
+      );
       members.push(member);
       return member;
     },

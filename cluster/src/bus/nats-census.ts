@@ -9,7 +9,7 @@ import type { Clock, Timer } from "../system/clock.ts";
 import { decodeBody } from "./body.ts";
 import { ACCOUNT } from "./nats-config.ts";
 import type { Connection } from "./nats-connection.ts";
-import type { OpenConnections } from "./nats-open.ts";
+import type { Census, OpenConnections, Seen } from "./nats-open.ts";
 
 const ASK = "$SYS.REQ.SERVER.PING.CONNZ";
 /** Servers of one cluster answer within milliseconds; how many there are, nobody knows for sure. */
@@ -27,14 +27,6 @@ const Answer = z.object({
     connections: z.array(z.object({ cid: z.int(), nkey: z.string().optional(), authorized_user: z.string().optional() })).nullish(),
   }),
 });
-
-export interface Seen {
-  readonly user: string;
-  readonly connection: number;
-}
-
-/** By server. Who does not answer in time is not in it. */
-export type Census = ReadonlyMap<string, readonly Seen[]>;
 
 /** Ends early when all of these have answered. */
 async function takeCensus({ nc }: Connection, expected: ReadonlySet<string>): Promise<Census> {
@@ -97,11 +89,12 @@ export function watchCensus(system: Connection, open: OpenConnections, clock: Cl
     whenGone(user, gone) {
       if (asked.has(user)) return;
       asked.add(user);
-      clock.after(MOVE_MS, async () => {
+      const look = async (): Promise<void> => {
         const found = await census(false);
         asked.delete(user);
         if (!stopped && found.size > 0 && !open.isVouchedFor(user, found)) gone();
-      });
+      };
+      clock.after(MOVE_MS, () => void look());
     },
     stop() {
       stopped = true;

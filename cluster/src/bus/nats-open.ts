@@ -4,7 +4,13 @@
  * O1. A census counts for what was known when it was asked for: what has begun or ended since then, an event has told.
  * O2. What hung on a server that does not answer two times in a row has ended with it.
  */
-import type { Census } from "./nats-census.ts";
+export interface Seen {
+  readonly user: string;
+  readonly connection: number;
+}
+
+/** By server. Who does not answer in time is not in it. */
+export type Census = ReadonlyMap<string, readonly Seen[]>;
 
 const SILENT_MAX = 2;
 
@@ -38,7 +44,8 @@ export class OpenConnections {
   forget(server?: string): void {
     if (server === undefined) this.#silent.clear();
     else this.#silent.delete(server);
-    for (const [user, open] of this.#byUser) for (const [key, its] of open) if (server === undefined || its === server) this.#remove(user, key);
+    for (const [user, open] of this.#byUser)
+      for (const [key, its] of open) if (server === undefined || its === server) this.#remove(user, key);
   }
 
   /** Those that answered last time, or may answer yet. */

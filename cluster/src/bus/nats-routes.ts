@@ -86,7 +86,8 @@ const placeOf = ({ host, port }: Route): string => `${bracketed(host)}:${port}`;
 
 function check({ name, serverName, password, host, port, routes }: NatsCluster): void {
   for (const word of [name, serverName])
-    if (!NAME.test(word)) throw new ClusterError("config_invalid", `${JSON.stringify(word)} is no name for a cluster or a server of the bus`);
+    if (!NAME.test(word))
+      throw new ClusterError("config_invalid", `${JSON.stringify(word)} is no name for a cluster or a server of the bus`);
   // Not shown: it may be one with a slip in it.
   if (!PASSWORD.test(password)) throw new ClusterError("config_invalid", "the password of the bus's routes is not one");
   const places = [{ host, port }, ...routes];

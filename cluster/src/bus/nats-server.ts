@@ -106,7 +106,14 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await server.stop();
     throw error;
   });
-  const watch = await watchNodes({ system, clustered: options.cluster !== undefined, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
+  const watch = await watchNodes({
+    system,
+    clustered: options.cluster !== undefined,
+    file: logFile,
+    clock: options.clock,
+    log,
+    nodes: () => state.nodes,
+  });
 
   const apply = async (change: Partial<Changing>): Promise<void> => {
     const before = { ...state };
@@ -143,7 +150,8 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     authorize: (nodes) => change({ nodes: [...nodes] }),
     renew: (certificate) => change({ certificate }),
     async regroup(its) {
-      if (state.cluster === undefined) throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
+      if (state.cluster === undefined)
+        throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
       await change({ cluster: { ...state.cluster, ...its } });
     },
     removePeer: (name) => removePeer(system, name),

@@ -148,7 +148,8 @@ export class Streams {
   async #carryOver(manager: JetStreamManager, config: Config, origin: string): Promise<void> {
     const { state } = await manager.streams.add({ ...config, num_replicas: 1, placement: { cluster: "", tags: [tagOf(origin)] } });
     await update(manager, config);
-    if (state.messages > 0) this.#parts.log.info({ stream: config.name, messages: state.messages }, "carried a stream over into the cluster");
+    if (state.messages > 0)
+      this.#parts.log.info({ stream: config.name, messages: state.messages }, "carried a stream over into the cluster");
   }
 
   /** S4 */
@@ -160,7 +161,8 @@ export class Streams {
     await manager.streams.delete(config.name);
     await manager.streams.add(config);
     this.#leaderlessSince.delete(config.name);
-    const what = "a stream of the bus had lost most of its copies and was made again; the output or large results in it are gone, tasks are not";
+    const what =
+      "a stream of the bus had lost most of its copies and was made again; the output or large results in it are gone, tasks are not";
     this.#parts.log.error({ stream: config.name }, what);
     return true;
   }
