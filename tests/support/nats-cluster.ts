@@ -1,25 +1,28 @@
 /**
- * Three real nats-servers on loopback that form a cluster, as the daemons of three control nodes start them: each with a system
- * key of its own, one coordinator's key for all, and the same nodes let in on each.
+ * Real nats-servers on loopback that form a cluster, as the daemons of three control nodes start them: each with a system key of
+ * its own, one coordinator's key for all, and the same nodes let in on each.
  */
-import { createServer, type AddressInfo } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Bus } from "../../cluster/src/bus/bus.ts";
 import { openEnvelopes } from "../../cluster/src/bus/envelopes.ts";
-import { connectNats, type NatsBus } from "../../cluster/src/bus/nats.ts";
-import type { NatsCluster, Route } from "../../cluster/src/bus/nats-routes.ts";
+import { connectNats, type NatsBus, type NatsOptions } from "../../cluster/src/bus/nats.ts";
+import type { BusNode } from "../../cluster/src/bus/nats-config.ts";
+import type { Route } from "../../cluster/src/bus/nats-routes.ts";
 import { startNatsServer, type NatsServer, type NatsServerOptions } from "../../cluster/src/bus/nats-server.ts";
 import { COORDINATOR } from "../../cluster/src/bus/subjects.ts";
 import { systemClock } from "../../cluster/src/system/clock.ts";
-import { silentLog, type Log } from "../../cluster/src/system/log.ts";
+import { silentLog } from "../../cluster/src/system/log.ts";
+import type { Authority } from "../../cluster/src/trust/authority.ts";
 import { createNodeKeys, type NodeKeys } from "../../cluster/src/trust/keys.ts";
 import { makeAuthority } from "./authority.ts";
 import { natsBinary } from "./nats.ts";
 
 const HOST = "127.0.0.1";
+const SIZE = 3;
 export const PASSWORD = "p".repeat(43);
 
 export interface TestMember {
@@ -30,125 +33,128 @@ export interface TestMember {
   server: NatsServer;
 }
 
-export interface TestCluster {
-  readonly authority: ReturnType<typeof makeAuthority>;
-  readonly members: TestMember[];
-  readonly coordinatorKeys: NodeKeys;
-  /** Urls, that of `first` in front. */
-  urls(first?: number): string[];
-  /** One more server, that the others do not know yet. */
-  add(name: string, log?: Log): Promise<TestMember>;
-  /** The coordinator's bus, at home on this member's server. */
-  coordinatorAt(member: number, log?: Log): Promise<NatsBus>;
-  /** Lets a node in on every server, and gives it its streams. */
-  letIn(node: string, bus: Bus): Promise<void>;
-  keysOf(node: string): NodeKeys;
-  /** On these members only. */
-  authorize(members?: readonly TestMember[]): Promise<void>;
-  /** Makes its key; no server knows it yet. */
-  register(node: string): void;
-  shutOut(node: string): void;
-  /** Ends this member's server as its daemon would, and starts it again. */
-  restart(member: number): Promise<TestMember>;
-  /** Tells every member who the others are now. */
-  regroup(): Promise<void>;
-  /** A key that nobody knows. */
-  readonly stranger: NodeKeys;
-  /** A node's bus, that begins at this member's server. */
-  connectAs(node: string, first: number): Promise<NatsBus>;
-  stop(): Promise<void>;
+export async function startTestCluster(): Promise<TestCluster> {
+  const cluster = new TestCluster(await mkdtemp(join(tmpdir(), "ocx-three-")), await natsBinary());
+  const routes = await Promise.all(Array.from({ length: SIZE }, async () => ({ host: HOST, port: await freePort() })));
+  const starting = routes.map((route, i) =>
+    cluster.start(
+      `ocx-n${i + 1}`,
+      route,
+      routes.filter((other) => other !== route),
+    ),
+  );
+  cluster.members.push(...(await Promise.all(starting)));
+  return cluster;
 }
 
-export async function startTestCluster({
-  size = 3,
-  replicas = 3,
-  log = silentLog,
-}: { size?: number; replicas?: number; log?: Log } = {}): Promise<TestCluster> {
-  const root = await mkdtemp(join(tmpdir(), "ocx-three-"));
-  const binary = await natsBinary();
-  const authority = makeAuthority();
-  const coordinatorKeys = createNodeKeys();
-  const keys = new Map<string, NodeKeys>();
-  const nodes = new Set<NodeId>();
-  const members: TestMember[] = [];
-  const buses: Bus[] = [];
-  const names = Array.from({ length: size }, (_, i) => `ocx-n${i + 1}`);
-  const places = await Promise.all(names.map(() => freePort()));
-  const certificate = () => authority.certifyPeer([HOST], Date.now());
-  const allowed = () => [...nodes].map((id) => ({ id, publicKey: (keys.get(id) as NodeKeys).publicKey }));
-  const start = async (name: string, port: number, routes: readonly Route[], its: Log): Promise<TestMember> => {
-    const cluster: NatsCluster = {
-      ...{ name: "ocx", serverName: name, host: HOST, port, routes, password: PASSWORD },
-      certificate: certificate(),
-    };
-    const folder = join(root, name);
+export class TestCluster {
+  readonly authority: Authority = makeAuthority();
+  readonly coordinatorKeys = createNodeKeys();
+  /** A key that nobody knows. */
+  readonly stranger = createNodeKeys();
+  readonly members: TestMember[] = [];
+  private readonly root: string;
+  private readonly binary: string;
+  private readonly keys = new Map<string, NodeKeys>();
+  private readonly nodes = new Set<NodeId>();
+  private readonly buses: Bus[] = [];
+
+  constructor(root: string, binary: string) {
+    this.root = root;
+    this.binary = binary;
+  }
+
+  /** That of `first` in front. */
+  urls(first = 0): string[] {
+    return [...this.members.slice(first), ...this.members.slice(0, first)].map(({ server }) => server.url);
+  }
+
+  async start(name: string, route: Route, routes: readonly Route[]): Promise<TestMember> {
+    const certificate = this.authority.certifyPeer([HOST], Date.now());
     const options = {
-      ...{ binary, folder, port: 0, coordinator: coordinatorKeys, nodes: allowed(), cluster },
-      log: its,
-      clock: systemClock,
+      ...{ binary: this.binary, folder: join(this.root, name), port: 0, coordinator: this.coordinatorKeys, nodes: this.allowed() },
+      ...{ log: silentLog, clock: systemClock },
+      cluster: { ...{ name: "ocx", serverName: name, ...route, routes, password: PASSWORD }, certificate },
     };
-    return { name, folder, route: { host: HOST, port }, options, server: await startNatsServer(options) };
-  };
-  const connect = async (own: NodeKeys, first: number, more: Partial<Parameters<typeof connectNats>[0]>): Promise<NatsBus> => {
-    const keyOf = (party: string): string | undefined =>
-      party === COORDINATOR ? coordinatorKeys.publicKey : nodes.has(party as NodeId) ? keys.get(party)?.publicKey : undefined;
-    const envelopes = openEnvelopes({ self: more.node ?? COORDINATOR, seed: own.seed, keyOf });
-    const bus = await connectNats({ urls: cluster.urls(first), seed: own.seed, envelopes, log, ...more });
-    buses.push(bus);
+    return { name, folder: options.folder, route, options, server: await startNatsServer(options) };
+  }
+
+  /** One more server, that the others do not know yet. */
+  async add(name: string): Promise<void> {
+    const routes = this.members.map(({ route }) => route);
+    this.members.push(await this.start(name, { host: HOST, port: await freePort() }, routes));
+  }
+
+  /** Ends this member's server as its daemon would, and starts it again. */
+  async restart(member: number): Promise<TestMember> {
+    const its = this.members[member] as TestMember;
+    await its.server.stop();
+    its.server = await startNatsServer({ ...its.options, nodes: this.allowed() });
+    return its;
+  }
+
+  /** Tells every member who the others are now. */
+  async regroup(): Promise<void> {
+    const others = (one: TestMember): Route[] => this.members.filter((other) => other !== one).map(({ route }) => route);
+    await Promise.all(this.members.map((one) => one.server.regroup({ routes: others(one) })));
+  }
+
+  /** The coordinator's bus, at home on this member's server. */
+  coordinatorAt(member: number): Promise<NatsBus> {
+    return this.connect(this.coordinatorKeys, member, { replicas: () => SIZE });
+  }
+
+  /** A node's bus, at home on this member's server. */
+  connectAs(node: string, member: number): Promise<NatsBus> {
+    return this.connect(this.keysOf(node), member, { node: node as NodeId });
+  }
+
+  /** Makes a node's key; no server knows it yet. */
+  register(node: string): void {
+    if (!this.keys.has(node)) this.keys.set(node, createNodeKeys());
+    this.nodes.add(node as NodeId);
+  }
+
+  /** Lets a node in on every server, and gives it its streams. */
+  async letIn(node: string, coordinator: Bus): Promise<void> {
+    this.register(node);
+    await this.authorize();
+    await coordinator.keepFor([...this.nodes]);
+  }
+
+  shutOut(node: string): void {
+    this.nodes.delete(node as NodeId);
+  }
+
+  /** Tells these members who may connect. */
+  async authorize(members: readonly TestMember[] = this.members): Promise<void> {
+    await Promise.all(members.map(({ server }) => server.authorize(this.allowed())));
+  }
+
+  keysOf(node: string): NodeKeys {
+    return this.keys.get(node) as NodeKeys;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.buses.map((bus) => bus.close()));
+    await Promise.all(this.members.map(({ server }) => server.stop()));
+    await rm(this.root, { recursive: true, force: true });
+  }
+
+  private allowed(): BusNode[] {
+    return [...this.nodes].map((id) => ({ id, publicKey: this.keysOf(id).publicKey }));
+  }
+
+  private async connect({ seed }: NodeKeys, home: number, more: Pick<NatsOptions, "node" | "replicas">): Promise<NatsBus> {
+    const keyOf = (party: string): string | undefined => {
+      if (party === COORDINATOR) return this.coordinatorKeys.publicKey;
+      return this.nodes.has(party as NodeId) ? this.keysOf(party).publicKey : undefined;
+    };
+    const envelopes = openEnvelopes({ self: more.node ?? COORDINATOR, seed, keyOf });
+    const bus = await connectNats({ urls: this.urls(home), prefersFirst: true, seed, envelopes, log: silentLog, ...more });
+    this.buses.push(bus);
     return bus;
-  };
-  const cluster: TestCluster = {
-    authority,
-    members,
-    coordinatorKeys,
-    urls: (first = 0) => [...members.slice(first), ...members.slice(0, first)].map(({ server }) => server.url),
-    async add(name, its = log) {
-      const member = await start(
-        name,
-        await freePort(),
-        members.map(({ route }) => route),
-        its,
-      );
-      members.push(member);
-      return member;
-    },
-    coordinatorAt: (member, its = log) => connect(coordinatorKeys, member, { prefersFirst: true, replicas: () => replicas, log: its }),
-    stranger: createNodeKeys(),
-    register(node) {
-      if (!keys.has(node)) keys.set(node, createNodeKeys());
-      nodes.add(node as NodeId);
-    },
-    async regroup() {
-      await Promise.all(
-        members.map((one) => one.server.regroup({ routes: members.filter((other) => other !== one).map(({ route }) => route) })),
-      );
-    },
-    async restart(member) {
-      const its = members[member] as TestMember;
-      await its.server.stop();
-      its.server = await startNatsServer({ ...its.options, nodes: allowed() });
-      return its;
-    },
-    async letIn(node, bus) {
-      cluster.register(node);
-      await cluster.authorize();
-      await bus.keepFor([...nodes]);
-    },
-    keysOf: (node) => keys.get(node) as NodeKeys,
-    async authorize(some = members) {
-      await Promise.all(some.map(({ server }) => server.authorize(allowed())));
-    },
-    shutOut: (node) => void nodes.delete(node as NodeId),
-    connectAs: (node, first) => connect(keys.get(node) as NodeKeys, first, { node: node as NodeId, prefersFirst: true }),
-    async stop() {
-      await Promise.all(buses.map((bus) => bus.close()));
-      await Promise.all(members.map(({ server }) => server.stop()));
-      await rm(root, { recursive: true, force: true });
-    },
-  };
-  const others = (own: number): Route[] => places.filter((port) => port !== own).map((port) => ({ host: HOST, port }));
-  members.push(...(await Promise.all(names.map((name, i) => start(name, places[i] as number, others(places[i] as number), log)))));
-  return cluster;
+  }
 }
 
 export async function freePort(): Promise<number> {

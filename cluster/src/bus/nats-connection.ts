@@ -106,9 +106,19 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     await nc.close();
     throw error;
   }
+  return keepUp(nc, options, { pace, choice, seeds });
+}
 
+interface Course {
+  readonly pace: ReturnType<typeof reconnectPace>;
+  readonly choice: ServerChoice;
+  readonly seeds: Seeds;
+}
+
+function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds }: Course): Connection {
   let connected = true;
   let server = nc.getServer();
+  choice.arrived(server);
   const listeners = new Set<(connected: boolean) => void>();
   const become = (state: boolean): void => {
     if (connected === state) return;
@@ -120,13 +130,13 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   let lastRefusal = "";
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
-      if (status.type === "disconnect") choice.left(status.server);
       if (status.type === "disconnect" || status.type === "close") become(false);
       pace.saw(status.type);
       if (status.type === "reconnect") {
         lastRefusal = "";
         seeds.letIn();
         server = status.server;
+        choice.arrived(server);
         become(true);
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
@@ -137,11 +147,10 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     }
   };
   const watching = watch();
-  const [home = ""] = options.urls;
-  const homeward =
-    options.prefersFirst === true && options.urls.length > 1
-      ? watchHome({ home, away: () => connected && server !== placeOf(home), goHome: () => goHome(nc, choice, home) })
-      : undefined;
+  let urls = options.urls;
+  const [home = ""] = urls;
+  const away = (): boolean => connected && urls.includes(home) && server !== placeOf(home);
+  const homeward = options.prefersFirst === true ? watchHome({ home, away, goHome: () => goHome(nc, choice, home) }) : undefined;
   return {
     nc,
     get connected() {
@@ -154,7 +163,10 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
     },
-    reach: (urls) => nc.setServers(urls.map(placeOf)),
+    reach(now) {
+      urls = now;
+      if (now.length > 0) nc.setServers(now.map(placeOf));
+    },
     async close() {
       homeward?.stop();
       // What was published last goes out first, unless the link is down: then there is nobody to wait for.

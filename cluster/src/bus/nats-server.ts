@@ -115,12 +115,51 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     nodes: () => state.nodes,
   });
 
+  const changes = changesOf({ binary: options.binary, folder, configFile, state, write, system });
+  return {
+    ...watch,
+    url,
+    version: system.nc.info?.version ?? "",
+    get pid() {
+      return server.pid;
+    },
+    authorize: (nodes) => changes.change({ nodes: [...nodes] }),
+    renew: (certificate) => changes.change({ certificate }),
+    async regroup(its) {
+      if (state.cluster === undefined)
+        throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
+      await changes.change({ cluster: { ...state.cluster, ...its } });
+    },
+    removePeer: (name) => removePeer(system, name),
+    async stop() {
+      await changes.done();
+      watch.stop();
+      await system.close();
+      await server.stop();
+    },
+  };
+}
+
+interface ChangeParts {
+  readonly binary: string;
+  readonly folder: string;
+  readonly configFile: string;
+  readonly state: Changing & { text: string };
+  write(changing: Changing): string;
+  readonly system: Connection;
+}
+
+/** S1. One change after the other. */
+function changesOf({ binary, folder, configFile, state, write, system }: ChangeParts): {
+  change(what: Partial<Changing>): Promise<void>;
+  done(): Promise<void>;
+} {
   const apply = async (change: Partial<Changing>): Promise<void> => {
     const before = { ...state };
     const next = { nodes: state.nodes, certificate: state.certificate, cluster: state.cluster, ...change };
     const text = write(next);
     await writeCertificates(folder, next);
-    if (text !== before.text) await replaceConfig(options.binary, configFile, text);
+    if (text !== before.text) await replaceConfig(binary, configFile, text);
     Object.assign(state, { ...next, text });
     try {
       await reload(system);
@@ -134,33 +173,14 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await sweepCertificates(folder, text);
   };
   let last: Promise<void> = Promise.resolve();
-  const change = (what: Partial<Changing>): Promise<void> => {
-    const done = last.then(() => apply(what));
-    // One after the other; who waits for this one hears of its failure, the next one need not.
-    last = done.catch(() => undefined);
-    return done;
-  };
   return {
-    ...watch,
-    url,
-    version: system.nc.info?.version ?? "",
-    get pid() {
-      return server.pid;
+    change(what) {
+      const done = last.then(() => apply(what));
+      // Who waits for this one hears of its failure, the next one need not.
+      last = done.catch(() => undefined);
+      return done;
     },
-    authorize: (nodes) => change({ nodes: [...nodes] }),
-    renew: (certificate) => change({ certificate }),
-    async regroup(its) {
-      if (state.cluster === undefined)
-        throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
-      await change({ cluster: { ...state.cluster, ...its } });
-    },
-    removePeer: (name) => removePeer(system, name),
-    async stop() {
-      await last;
-      watch.stop();
-      await system.close();
-      await server.stop();
-    },
+    done: () => last,
   };
 }
 

@@ -13,22 +13,22 @@ test("a place is what the client library calls a server", () => {
 
 test("each is tried once before one is tried again, and the one that was lost last of all (V1)", () => {
   const choice = new ServerChoice();
-  choice.left("a:1");
+  choice.arrived("a:1");
   expect(picks(choice, 3)).toEqual(["b:1", "c:1", "a:1"]);
   expect(picks(choice, 3)).toEqual(["b:1", "c:1", "a:1"]);
 });
 
 test("where there is only one, it is that one each time", () => {
   const choice = new ServerChoice();
-  choice.left("a:1");
+  choice.arrived("a:1");
   expect(picks(choice, 2, poolOf("a:1"))).toEqual(["a:1", "a:1"]);
 });
 
-test("who goes home tries home first; where that fails, where it came from is as good as any", () => {
+test("who goes home tries home first, and where that fails the others", () => {
   const choice = new ServerChoice();
+  choice.arrived("a:1");
   choice.aim("nats://c:1");
-  choice.left("a:1");
-  expect(picks(choice, 3)).toEqual(["c:1", "a:1", "b:1"]);
+  expect(picks(choice, 3)).toEqual(["c:1", "b:1", "a:1"]);
 });
 
 test("an aim that is no server any more, and no server at all, are no error", () => {

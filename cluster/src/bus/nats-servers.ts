@@ -16,7 +16,7 @@ const HOME_LOOKS = 3;
 const HOME_ANSWER_MS_MAX = 500;
 
 export class ServerChoice {
-  #lost: string | undefined;
+  #last: string | undefined;
   #aim: string | undefined;
   readonly #tried = new Set<string>();
 
@@ -25,10 +25,10 @@ export class ServerChoice {
     this.#aim = placeOf(url);
   }
 
-  /** The connection to this one has ended, and none to another is open yet. */
-  left(place: string): void {
+  /** There is a connection to this one. Told then and not at its end: the client library asks for another one before it says that. */
+  arrived(place: string): void {
     this.#tried.clear();
-    this.#lost = this.#aim === undefined ? place : undefined;
+    this.#last = place;
   }
 
   /** Each once, before one comes again. It must not throw: the client library would close the connection for good. */
@@ -37,7 +37,7 @@ export class ServerChoice {
     this.#aim = undefined;
     if (pool.every(({ listen }) => this.#tried.has(listen))) this.#tried.clear();
     const untried = pool.filter(({ listen }) => !this.#tried.has(listen));
-    const picked = pool.find(({ listen }) => listen === aim) ?? untried.find(({ listen }) => listen !== this.#lost) ?? untried[0] ?? null;
+    const picked = pool.find(({ listen }) => listen === aim) ?? untried.find(({ listen }) => listen !== this.#last) ?? untried[0] ?? null;
     if (picked !== null) this.#tried.add(picked.listen);
     return picked;
   };
