@@ -15,6 +15,8 @@ const TASK = "t1" as TaskId;
 const WAIT = { timeout: 30_000, interval: 20 };
 const FORMED_MS = 10_000;
 const BACK_MS = 1_000;
+/** After which it would have gone home more than once. */
+const HOME_LOOKED_MS = 8_000;
 /** An election takes up to 9 s, by a constant of nats-server's. */
 const APPENDS_AGAIN_MS = 12_000;
 
@@ -129,6 +131,23 @@ test("the coordinator comes back to its own server", async () => {
   await expect.poll(() => coordinator.connected && memberAt(coordinator) === 0, WAIT).toBe(true);
   await kill(0);
   await expect.poll(() => coordinator.connected && memberAt(coordinator) !== 0, { ...WAIT, timeout: BACK_MS }).toBe(true);
+  await expect.poll(() => coordinator.connected && memberAt(coordinator) === 0, WAIT).toBe(true);
+});
+
+test("a server that hangs is left, and nobody goes home to it before it wakes", async () => {
+  const pid = serverOf(0).pid as number;
+  process.kill(pid, "SIGSTOP");
+  try {
+    const changes: boolean[] = [];
+    await expect.poll(() => coordinator.connected && memberAt(coordinator) !== 0, WAIT).toBe(true);
+    coordinator.onStatus((connected) => changes.push(connected));
+    // Its machine takes calls for it all the same, so that looking whether somebody listens there would not do.
+    const since = performance.now();
+    await expect.poll(() => performance.now() - since > HOME_LOOKED_MS, WAIT).toBe(true);
+    expect(changes).toEqual([]);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
   await expect.poll(() => coordinator.connected && memberAt(coordinator) === 0, WAIT).toBe(true);
 });
 

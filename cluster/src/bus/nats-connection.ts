@@ -71,31 +71,23 @@ const DIAL_MS_MAX = 3_000;
 const PING_MS = 1_500;
 const PINGS_UNANSWERED_MAX = 4;
 const CLOSE_MS_MAX = 1_000;
+/** On its own machine. */
+const HOME_ANSWER_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const pace = reconnectPace(options.urls.length);
   const choice = new ServerChoice();
   const seeds = seedsOf(options);
-  const tls = tlsFor(options);
+  const common = { ...tlsFor(options), ...commonOptions(options, seeds) };
   const nc = await dial(options, () =>
     connect({
-      ...tls,
+      ...common,
       servers: [...options.urls],
       noRandomize: options.prefersFirst === true,
-      // Which servers there are is said by the coordinator, who knows over which address each is reached.
-      ignoreClusterUpdates: true,
       reconnectToServer: choice.pick,
-      authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
-      name: options.name,
-      inboxPrefix: options.inboxPrefix,
-      timeout: DIAL_MS_MAX,
       maxReconnectAttempts: -1,
       reconnectDelayHandler: pace.nextMs,
       ignoreAuthErrorAbort: true,
-      pingInterval: PING_MS,
-      maxPingOut: PINGS_UNANSWERED_MAX,
-      // Stack traces made at each request cost more than the request.
-      noAsyncTraces: true,
     }),
   );
   try {
@@ -106,16 +98,42 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     await nc.close();
     throw error;
   }
-  return keepUp(nc, options, { pace, choice, seeds });
+  const answersAt = async (url: string): Promise<boolean> => {
+    try {
+      await (await connect({ ...common, servers: [url], timeout: HOME_ANSWER_MS_MAX, reconnect: false })).close();
+      seeds.letIn();
+      return true;
+    } catch {
+      // For whatever reason: it is asked again in a moment.
+      return false;
+    }
+  };
+  return keepUp(nc, options, { pace, choice, seeds, answersAt });
+}
+
+function commonOptions({ name, inboxPrefix }: ConnectionOptions, seeds: Seeds) {
+  return {
+    name,
+    inboxPrefix,
+    authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
+    timeout: DIAL_MS_MAX,
+    // Which servers there are is said by the coordinator, who knows over which address each is reached.
+    ignoreClusterUpdates: true,
+    pingInterval: PING_MS,
+    maxPingOut: PINGS_UNANSWERED_MAX,
+    // Stack traces made at each request cost more than the request.
+    noAsyncTraces: true,
+  };
 }
 
 interface Course {
   readonly pace: ReturnType<typeof reconnectPace>;
   readonly choice: ServerChoice;
   readonly seeds: Seeds;
+  answersAt(url: string): Promise<boolean>;
 }
 
-function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds }: Course): Connection {
+function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds, answersAt }: Course): Connection {
   let connected = true;
   let server = nc.getServer();
   choice.arrived(server);
@@ -150,7 +168,8 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
   let urls = options.urls;
   const [home = ""] = urls;
   const away = (): boolean => connected && urls.includes(home) && server !== placeOf(home);
-  const homeward = options.prefersFirst === true ? watchHome({ home, away, goHome: () => goHome(nc, choice, home) }) : undefined;
+  const way = { away, answers: () => answersAt(home), goHome: () => goHome(nc, choice, home) };
+  const homeward = options.prefersFirst === true ? watchHome(way) : undefined;
   return {
     nc,
     get connected() {

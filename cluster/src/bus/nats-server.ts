@@ -7,6 +7,8 @@
  * S2. The port stays the same over restarts, of the server and of the coordinator: the nodes know it.
  * S3. The key of the system account lives in this process's memory only.
  * S4. A certificate has a file of its own name, so that another one comes and goes with the configuration that names it (S1).
+ * S5. One of several (nats-routes.ts) differs in nothing else: who leads calls its own server's `authorize`, as the other daemons
+ *     do theirs, and what the events of all servers tell reaches each of them.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";

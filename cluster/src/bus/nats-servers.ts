@@ -6,14 +6,12 @@
  * V2. Whoever has a home goes back to it, when it has answered HOME_LOOKS times in a row. So a server that is started again
  *     and again does not drag its coordinator along.
  */
-import { connect as connectSocket } from "node:net";
 import type { Server } from "@nats-io/nats-core";
 import type { Subscription } from "./bus.ts";
 
 const HOME_LOOK_MS = 1_000;
 /** A server that has just started needs a second for its routes; before that, nobody is heard there but who hangs on it. */
 const HOME_LOOKS = 3;
-const HOME_ANSWER_MS_MAX = 500;
 
 export class ServerChoice {
   #last: string | undefined;
@@ -46,8 +44,8 @@ export class ServerChoice {
 /** `host:port`, as the client library calls a server. */
 export const placeOf = (url: string): string => new URL(url).host;
 
-/** V2. `away`: it is connected, and not to its home. */
-export function watchHome(parts: { readonly home: string; away(): boolean; goHome(): Promise<void> }): Subscription {
+/** V2. `away`: it is connected, and not to its home. `answers`: its home lets it in and answers; that it takes a call is not enough, so does one that hangs. */
+export function watchHome(parts: { away(): boolean; answers(): Promise<boolean>; goHome(): Promise<void> }): Subscription {
   let answers = 0;
   let looking = false;
   const look = async (): Promise<void> => {
@@ -55,7 +53,7 @@ export function watchHome(parts: { readonly home: string; away(): boolean; goHom
       answers = 0;
       return;
     }
-    answers = (await answersAt(parts.home)) ? answers + 1 : 0;
+    answers = (await parts.answers()) ? answers + 1 : 0;
     if (answers < HOME_LOOKS || !parts.away()) return;
     answers = 0;
     await parts.goHome();
@@ -67,15 +65,4 @@ export function watchHome(parts: { readonly home: string; away(): boolean; goHom
   }, HOME_LOOK_MS);
   timer.unref();
   return { stop: () => clearInterval(timer) };
-}
-
-/** Does somebody listen there? */
-function answersAt(url: string): Promise<boolean> {
-  const { hostname, port } = new URL(url);
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const socket = connectSocket({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port), timeout: HOME_ANSWER_MS_MAX });
-  socket.once("connect", () => resolve(true));
-  socket.once("timeout", () => resolve(false));
-  socket.once("error", () => resolve(false));
-  return promise.finally(() => socket.destroy());
 }
