@@ -30,7 +30,7 @@ export interface NatsCluster {
   readonly port: number;
   /** The others. */
   readonly routes: readonly Route[];
-  /** The same for all of them; of `createRoutePassword`'s form. */
+  /** The same for all of them; base64url, 32 characters at least. */
   readonly password: string;
   /** `certifyPeer`'s, for the address at which the others call. */
   readonly certificate: ServerCertificate;
