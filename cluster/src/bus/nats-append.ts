@@ -3,8 +3,8 @@
  *
  * A1. A request ends when the connection does: waiting for its time-out would only delay the next try.
  * A2. `append` needs no right in JetStream's API: it is a publish whose reply is the stream's acknowledgement. It is tried
- *     again, under the same message id, until APPEND_MS_MAX is over or the connection is closed, so that a server's restart
- *     is only a delay and the piece is stored once. What still tries keeps the process alive.
+ *     again, under the same message id, until APPEND_MS_MAX is over or the connection is closed, so that a server's restart,
+ *     or the election of a stream's leader (5 to 10 s), is only a delay and the piece is stored once. What still tries keeps the process alive.
  * A3. A piece waits for room on the line first (line.ts), in order.
  * A4. It goes where only this node can have it kept (nats-words.ts).
  */
@@ -14,7 +14,7 @@ import { JetStreamApiError, type ApiError } from "@nats-io/jetstream";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Lines } from "./line.ts";
-import { busError, type Connection } from "./nats-connection.ts";
+import { busError, isPassing, type Connection } from "./nats-connection.ts";
 import type { Words } from "./nats-words.ts";
 import { keptUnder, nodeOf } from "./subjects.ts";
 
@@ -94,8 +94,7 @@ export class Appender {
         if (error !== undefined) throw busError(new JetStreamApiError(error), subject);
         return;
       } catch (error) {
-        const worthAnotherTry = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
-        if (!worthAnotherTry || this.#requests.over || performance.now() - start + RETRY_MS > APPEND_MS_MAX) throw error;
+        if (!isPassing(error) || this.#requests.over || performance.now() - start + RETRY_MS > APPEND_MS_MAX) throw error;
         await delay(RETRY_MS);
       }
     }

@@ -47,8 +47,11 @@ export async function getBlob(connection: Connection, keeper: Keeper, name: stri
   const word = await keeper.of(node);
   const manager = await jetstreamManager(connection.nc, { checkAPI: false });
   const get = async (subject: string): Promise<StoredMsg | null> => {
+    const query = { last_by_subj: keptUnder(subject, word) };
     try {
-      return await manager.direct.getMessage(blobStream(node), { last_by_subj: keptUnder(subject, word) });
+      const found = await manager.direct.getMessage(blobStream(node), query);
+      // Any copy answers, and one may not have yet what most of them have stored; the leader has.
+      return found ?? (keeper.copies > 1 ? await manager.streams.getMessage(blobStream(node), query) : null);
     } catch (thrown) {
       const error = busError(thrown, subject);
       // Nobody answers for a stream that is not there, and of a node that is gone there may be none any more.

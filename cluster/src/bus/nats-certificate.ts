@@ -8,26 +8,37 @@ import { join } from "node:path";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
 
-const NAME = /^server-[0-9a-f]{16}\.pem$/;
+const NAME = /^(server|authority)-[0-9a-f]{16}\.pem$/;
 const NAME_CHARS = 16;
 
 export function certificateFile(folder: string, { chain }: ServerCertificate): string {
-  return join(folder, `server-${hash("sha256", chain, "hex").slice(0, NAME_CHARS)}.pem`);
+  return fileOf(folder, "server", chain);
+}
+
+/** Its authority's alone: whom a server takes for its like. */
+export function authorityFile(folder: string, { authority }: ServerCertificate): string {
+  return fileOf(folder, "authority", authority);
 }
 
 /** Does nothing where there is none, or it lies there already. */
 export async function writeCertificate(folder: string, certificate: ServerCertificate | undefined): Promise<void> {
   if (certificate === undefined) return;
-  const file = certificateFile(folder, certificate);
-  const text = certificate.chain + certificate.key;
-  if ((await readTextFile(file)) !== text) await writePrivateFile(file, text);
+  await put(certificateFile(folder, certificate), certificate.chain + certificate.key);
 }
 
-/** Removes the others. */
-export async function sweepCertificates(folder: string, keep: ServerCertificate | undefined): Promise<void> {
-  const kept = keep && certificateFile(folder, keep);
-  for (const name of await readdir(folder)) {
-    const file = join(folder, name);
-    if (NAME.test(name) && file !== kept) await rm(file, { force: true });
-  }
+export function writeAuthority(folder: string, certificate: ServerCertificate): Promise<void> {
+  return put(authorityFile(folder, certificate), certificate.authority);
+}
+
+/** Removes those that the configuration does not name. */
+export async function sweepCertificates(folder: string, config: string): Promise<void> {
+  for (const name of await readdir(folder)) if (NAME.test(name) && !config.includes(name)) await rm(join(folder, name), { force: true });
+}
+
+function fileOf(folder: string, what: "server" | "authority", text: string): string {
+  return join(folder, `${what}-${hash("sha256", text, "hex").slice(0, NAME_CHARS)}.pem`);
+}
+
+async function put(file: string, text: string): Promise<void> {
+  if ((await readTextFile(file)) !== text) await writePrivateFile(file, text);
 }

@@ -1,6 +1,7 @@
 import { createUser } from "@nats-io/nkeys";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { expect, test } from "vitest";
+import type { ServerCertificate } from "../trust/authority.ts";
 import { natsConfig, type NatsConfig } from "./nats-config.ts";
 
 const key = (): string => createUser().getPublicKey();
@@ -75,4 +76,55 @@ test("with a certificate it speaks TLS 1.2 or newer, and says nothing before tha
     "timeout: 3",
     "}",
   ]);
+});
+
+const cluster: NonNullable<NatsConfig["cluster"]> = {
+  ...{ name: "ocx", serverName: "ocx-a", host: "100.64.0.1", port: 6222, password: "p".repeat(43) },
+  routes: [
+    { host: "fd7a:115c:a1e0::2", port: 6222 },
+    { host: "100.64.0.3", port: 6222 },
+  ],
+  certificate: {} as ServerCertificate,
+  files: { certificate: "/c.pem", authority: "/a.pem" },
+};
+const withCluster = (more: Partial<typeof cluster>): string => natsConfig({ ...base, cluster: { ...cluster, ...more } });
+
+test("one of several asks whoever calls it for a certificate and a password, and tells clients of nobody", () => {
+  const text = withCluster({});
+  const block = /^cluster \{\n[^]*?\n\}$/m
+    .exec(text)?.[0]
+    .split("\n")
+    .map((line) => line.trim());
+  expect(block).toEqual([
+    "cluster {",
+    'name: "ocx"',
+    'listen: "100.64.0.1:6222"',
+    "no_advertise: true",
+    "pool_size: 1",
+    `authorization { user: route, password: "${cluster.password}", timeout: 3 }`,
+    "tls {",
+    'cert_file: "/c.pem"',
+    'key_file: "/c.pem"',
+    'ca_file: "/a.pem"',
+    "verify: true",
+    'min_version: "1.2"',
+    "timeout: 3",
+    "}",
+    `routes: [ "tls://route:${cluster.password}@100.64.0.3:6222", "tls://route:${cluster.password}@[fd7a:115c:a1e0::2]:6222" ]`,
+    "}",
+  ]);
+  expect(withCluster({ routes: cluster.routes.toReversed() })).toBe(text);
+});
+
+test.each<Partial<typeof cluster>>([
+  { name: "o c" },
+  { serverName: 'a", x: "' },
+  { password: "short" },
+  { password: `${"p".repeat(42)}@` },
+  { host: "a b" },
+  { port: 0 },
+  { routes: [{ host: 'x"', port: 1 }] },
+  { routes: [{ host: "100.64.0.1", port: 6222 }] },
+])("what would widen the routes of a cluster is refused: %j", (more) => {
+  expect(() => withCluster(more)).toThrow(expect.objectContaining({ code: "config_invalid" }));
 });

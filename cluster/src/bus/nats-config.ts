@@ -2,7 +2,8 @@
  * The text of nats.conf, from nothing but its arguments.
  *
  * N1. No connection without a credential: one nkey user for each node, one for the coordinator, one for this daemon in
- *     the system account; no other listener (WebSocket, MQTT, leaf node, cluster, monitoring) is opened.
+ *     the system account; no other listener (WebSocket, MQTT, leaf node, monitoring) is opened, and that of routes only for a
+ *     server that is one of several (nats-routes.ts).
  * N2. A node has no right at all in JetStream's API. Its output and blobs are plain publishes under its own id, which a
  *     stream records and acknowledges to the reply subject; so it can neither read, purge nor overwrite what others
  *     wrote. (The object store of the client library would need stream rights that reach every node's blobs.)
@@ -15,6 +16,8 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { bracketed } from "../system/address.ts";
 import { MESSAGE_BYTES_MAX } from "./bus.ts";
+import { quote } from "./nats-quote.ts";
+import { clusterBlock, type NatsCluster, type RouteFiles } from "./nats-routes.ts";
 import { rightsOf } from "./subjects.ts";
 
 export interface BusNode {
@@ -35,6 +38,8 @@ export interface NatsConfig {
   readonly nodes: readonly BusNode[];
   /** Its certificate's chain and key in one file: it speaks TLS and nothing else. */
   readonly certificateFile?: string;
+  /** It is one of several. */
+  readonly cluster?: NatsCluster & { readonly files: RouteFiles };
 }
 
 export const ACCOUNT = "OCX";
@@ -80,6 +85,7 @@ export function natsConfig(config: NatsConfig): string {
     `log_file: ${quote(config.logFile)}`,
     ...LIMITS,
     ...(config.certificateFile === undefined ? [] : tlsBlock(config.certificateFile)),
+    ...(config.cluster === undefined ? [] : clusterBlock(config.cluster, config.cluster.files)),
     "jetstream {",
     ...[`store_dir: ${quote(config.storeFolder)}`, ...STORE].map((line) => `  ${line}`),
     "}",
@@ -127,11 +133,4 @@ function checkUsers(config: NatsConfig): void {
     ids.add(id);
     check(`node ${id}`, publicKey);
   }
-}
-
-/** A string of the configuration language, whose escapes are JSON's but for \u. */
-function quote(text: string): string {
-  if (/[\u0000-\u001f]/.test(text))
-    throw new ClusterError("config_invalid", `${JSON.stringify(text)} holds a control character, which nats.conf cannot`);
-  return JSON.stringify(text);
 }

@@ -5,6 +5,7 @@
  *     restarted coordinator may not have told its server of this node yet.
  * K2. Reconnecting waits 250 ms at first and 1 s at most, with jitter, so that a cluster does not return in one moment. A
  *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
+ *     Of several servers another one is tried at once (nats-servers.ts).
  * K3. With tls:// nothing is said before the server has shown a certificate of the authority that is trusted, and none other.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,10 +17,13 @@ import { PROGRAMS } from "../system/binary-programs.ts";
 import type { Log } from "../system/log.ts";
 import { isAtLeast } from "../system/version.ts";
 import type { Subscription } from "./bus.ts";
+import { placeOf, ServerChoice, watchHome } from "./nats-servers.ts";
 
 export interface ConnectionOptions {
-  /** All nats://, or all tls://. */
+  /** All nats://, or all tls://. Several are servers of one cluster. */
   readonly urls: readonly string[];
+  /** The first is this one's home: it begins there, and comes back to it. Else any is as good as the other. */
+  readonly prefersFirst?: boolean;
   /** Who may have certified the server, for tls://. */
   readonly trust?: Trust | undefined;
   readonly seed: Uint8Array | string | Seeds;
@@ -44,13 +48,17 @@ export interface Seeds {
 export interface Connection {
   readonly nc: NatsConnection;
   readonly connected: boolean;
+  /** `host:port` of the server that it is, or was last, connected to. */
+  readonly server: string;
   onStatus(listener: (connected: boolean) => void): Subscription;
-  /** From the next connection on. One that stands is left alone. What would speak TLS where this does not, or the other way round, is left out. */
-  useUrls(urls: readonly string[]): void;
+  /** These are the servers now. The connection stays where it is, for as long as that one lives. */
+  reach(urls: readonly string[]): void;
   close(): Promise<void>;
 }
 
 const FIRST_CONNECT_MS = 10_000;
+/** One of several may hear later than the others whom its cluster lets in. */
+const LAG_MS_MAX = 3_000;
 /** A server that was started a moment ago answers within this; then the waits grow. */
 const FIRST_RETRY_MS = 20;
 const RECONNECT_MS = 250;
@@ -63,26 +71,23 @@ const DIAL_MS_MAX = 3_000;
 const PING_MS = 1_500;
 const PINGS_UNANSWERED_MAX = 4;
 const CLOSE_MS_MAX = 1_000;
+/** On its own machine. */
+const HOME_ANSWER_MS_MAX = 1_000;
 
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  const pace = reconnectPace();
+  const pace = reconnectPace(options.urls.length);
+  const choice = new ServerChoice();
   const seeds = seedsOf(options);
-  const tls = tlsFor(options);
+  const common = { ...tlsFor(options), ...commonOptions(options, seeds) };
   const nc = await dial(options, () =>
     connect({
-      ...tls,
+      ...common,
       servers: [...options.urls],
-      authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
-      name: options.name,
-      inboxPrefix: options.inboxPrefix,
-      timeout: DIAL_MS_MAX,
+      noRandomize: options.prefersFirst === true,
+      reconnectToServer: choice.pick,
       maxReconnectAttempts: -1,
       reconnectDelayHandler: pace.nextMs,
       ignoreAuthErrorAbort: true,
-      pingInterval: PING_MS,
-      maxPingOut: PINGS_UNANSWERED_MAX,
-      // Stack traces made at each request cost more than the request.
-      noAsyncTraces: true,
     }),
   );
   try {
@@ -93,8 +98,45 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     await nc.close();
     throw error;
   }
+  const answersAt = async (url: string): Promise<boolean> => {
+    try {
+      await (await connect({ ...common, servers: [url], timeout: HOME_ANSWER_MS_MAX, reconnect: false })).close();
+      seeds.letIn();
+      return true;
+    } catch {
+      // For whatever reason: it is asked again in a moment.
+      return false;
+    }
+  };
+  return keepUp(nc, options, { pace, choice, seeds, answersAt });
+}
 
+function commonOptions({ name, inboxPrefix }: ConnectionOptions, seeds: Seeds) {
+  return {
+    name,
+    inboxPrefix,
+    authenticator: nkeyAuthenticator(() => seeds.forAttempt()),
+    timeout: DIAL_MS_MAX,
+    // Which servers there are is said by the coordinator, who knows over which address each is reached.
+    ignoreClusterUpdates: true,
+    pingInterval: PING_MS,
+    maxPingOut: PINGS_UNANSWERED_MAX,
+    // Stack traces made at each request cost more than the request.
+    noAsyncTraces: true,
+  };
+}
+
+interface Course {
+  readonly pace: ReturnType<typeof reconnectPace>;
+  readonly choice: ServerChoice;
+  readonly seeds: Seeds;
+  answersAt(url: string): Promise<boolean>;
+}
+
+function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds, answersAt }: Course): Connection {
   let connected = true;
+  let server = nc.getServer();
+  choice.arrived(server);
   const listeners = new Set<(connected: boolean) => void>();
   const become = (state: boolean): void => {
     if (connected === state) return;
@@ -111,6 +153,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       if (status.type === "reconnect") {
         lastRefusal = "";
         seeds.letIn();
+        server = status.server;
+        choice.arrived(server);
         become(true);
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
@@ -121,33 +165,46 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     }
   };
   const watching = watch();
+  let urls = options.urls;
+  const [home = ""] = urls;
+  const away = (): boolean => connected && urls.includes(home) && server !== placeOf(home);
+  const way = { away, answers: () => answersAt(home), goHome: () => goHome(nc, choice, home) };
+  const homeward = options.prefersFirst === true ? watchHome(way) : undefined;
   return {
     nc,
     get connected() {
       return connected;
     },
+    get server() {
+      return server;
+    },
     onStatus(listener) {
       listeners.add(listener);
       return { stop: () => listeners.delete(listener) };
     },
-    useUrls: (urls) => useUrls(nc, urls, speaksTls(options)),
+    reach(now) {
+      // The library throws for an empty list, and cannot know whether one of them speaks TLS.
+      const usable = now.filter((url) => speaksTls({ urls: [url] }) === speaksTls(options));
+      if (usable.length === 0 || nc.isClosed()) return;
+      urls = usable;
+      nc.setServers(usable.map(placeOf));
+    },
     async close() {
-      await end(nc, connected);
+      homeward?.stop();
+      // What was published last goes out first, unless the link is down: then there is nobody to wait for.
+      if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+      await nc.close();
       await watching;
     },
   };
 }
 
-async function end(nc: NatsConnection, connected: boolean): Promise<void> {
-  // What was published last goes out first, unless the link is down: then there is nobody to wait for.
-  if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
-  await nc.close();
-}
-
-function useUrls(nc: NatsConnection, urls: readonly string[], tls: boolean): void {
-  const usable = urls.filter((url) => speaksTls({ urls: [url] }) === tls);
-  // The library throws for an empty list, and cannot know whether one of them is there.
-  if (usable.length > 0 && !nc.isClosed()) nc.setServers(usable);
+/** What was published last goes out first; what was asked and is not answered yet has to be asked again. */
+async function goHome(nc: NatsConnection, choice: ServerChoice, home: string): Promise<void> {
+  await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+  if (nc.isClosed()) return;
+  choice.aim(home);
+  await nc.reconnect();
 }
 
 /** The seed as it is now. */
@@ -184,17 +241,17 @@ function tlsFor({ urls, trust }: ConnectionOptions): { tls?: { ca: string; hands
 const speaksTls = ({ urls }: Pick<ConnectionOptions, "urls">): boolean => urls.some((url) => url.startsWith("tls://"));
 
 /** K2, from what the client library says of its connection. */
-function reconnectPace(): { nextMs(): number; saw(status: string): void } {
+function reconnectPace(servers: number): { nextMs(): number; saw(status: string): void } {
   let attempts = 0;
   let gaveUp = false;
   return {
     nextMs() {
-      if (!gaveUp) return Math.min(RECONNECT_MS * 2 ** attempts, RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
+      if (!gaveUp) return Math.min(RECONNECT_MS * 2 ** Math.floor(attempts / servers), RECONNECT_MS_MAX) * (0.5 + Math.random() / 2);
       gaveUp = false;
       return 0;
     },
     saw(status) {
-      if (status === "reconnecting") attempts = Math.min(attempts + 1, 10);
+      if (status === "reconnecting") attempts = Math.min(attempts + 1, 10 * servers);
       else if (status === "reconnect") attempts = 0;
       gaveUp = status === "staleConnection" || status === "forceReconnect" || (gaveUp && status !== "reconnect");
     },
@@ -209,7 +266,8 @@ async function dial(options: ConnectionOptions, attempt: () => Promise<NatsConne
     try {
       return await attempt();
     } catch (cause) {
-      if (cause instanceof errors.AuthorizationError) {
+      const mayLag = options.urls.length > 1 && performance.now() - start < LAG_MS_MAX;
+      if (cause instanceof errors.AuthorizationError && !mayLag) {
         throw new ClusterError("unauthorized", "nats-server does not know this node's key; has the node joined, or was it revoked?", {
           cause,
         });
@@ -234,6 +292,9 @@ function checkVersion(nc: NatsConnection, log: Log): void {
 
 /** JetStream's own codes for a store that is full: of the stream, the account, the server. */
 const FULL = new Set([10_023, 10_028, 10_047, 10_077]);
+/** What it says while a group has no leader yet, or one that changes; it passes. Its 503 stands for the same where it has no code. */
+const NO_LEADER = new Set([10_005, 10_009, 10_041, 10_158]);
+const UNAVAILABLE = 503;
 
 /** What the client library threw, as a ClusterError. `what` is the subject or step, for people. */
 export function busError(error: unknown, what: string): ClusterError {
@@ -245,9 +306,16 @@ export function busError(error: unknown, what: string): ClusterError {
     if (cause instanceof errors.NoRespondersError) return new ClusterError("bus_unreachable", `${what}: nobody listens`, { cause: error });
     if (cause instanceof JetStreamApiError && FULL.has(cause.code))
       return new ClusterError("storage_full", `${what}: ${cause.message}`, { cause: error });
+    if (cause instanceof JetStreamApiError && (cause.status === UNAVAILABLE || NO_LEADER.has(cause.code)))
+      return new ClusterError("bus_unreachable", `${what}: ${cause.message}`, { cause: error });
     if (isDown(cause)) return new ClusterError("bus_unreachable", `${what}: the connection is down`, { cause: error });
   }
   return new ClusterError("internal", `${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+}
+
+/** While a server starts, or a group elects its leader; what was asked is worth another try. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
 }
 
 function isDown(error: Error): boolean {

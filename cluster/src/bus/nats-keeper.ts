@@ -8,26 +8,37 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Log } from "../system/log.ts";
 import type { Message } from "./bus.ts";
-import type { Connection } from "./nats-connection.ts";
-import { ensureStreams } from "./nats-streams.ts";
+import { isPassing, type Connection } from "./nats-connection.ts";
+import { Streams } from "./nats-streams.ts";
 import { wordFor, type WordAnswer, type Words } from "./nats-words.ts";
 import { nodeOf } from "./subjects.ts";
 
 const AGAIN_MS = 1_000;
 
+interface KeeperParts {
+  readonly seed: Uint8Array;
+  /** On how many servers each stream is kept. */
+  readonly replicas: () => number;
+  readonly log: Log;
+}
+
 export class Keeper implements Words {
   readonly #connection: Connection;
   readonly #seed: Uint8Array;
   readonly #log: Log;
+  readonly #streams: Streams;
+  readonly #replicas: () => number;
   /** undefined: nobody has said yet; nothing may be removed. */
   #nodes: readonly NodeId[] | undefined;
   #last: Promise<void> = Promise.resolve();
   #trying = false;
 
-  constructor(connection: Connection, seed: Uint8Array, log: Log) {
+  constructor(connection: Connection, { seed, replicas, log }: KeeperParts) {
     this.#connection = connection;
     this.#seed = seed;
     this.#log = log;
+    this.#replicas = replicas;
+    this.#streams = new Streams({ wordOf: (node) => wordFor(seed, node), replicas, log });
     connection.onStatus((connected) => {
       if (connected) void this.#ensure();
     });
@@ -41,6 +52,11 @@ export class Keeper implements Words {
 
   keeps(node: NodeId): boolean {
     return this.#nodes?.includes(node) === true;
+  }
+
+  /** Of each stream. */
+  get copies(): number {
+    return this.#replicas();
   }
 
   of(node: NodeId): Promise<string> {
@@ -61,9 +77,10 @@ export class Keeper implements Words {
   async #look(): Promise<void> {
     if (this.#nodes === undefined || !this.#connection.connected) return;
     try {
-      await ensureStreams(this.#connection.nc, this.#nodes, (node) => wordFor(this.#seed, node), this.#log);
+      if (!(await this.#streams.ensure(this.#connection.nc, this.#nodes))) void this.#again();
     } catch (error) {
-      this.#log.error({ err: error }, "the streams of the bus could not be made");
+      const passes = isPassing(error);
+      this.#log[passes ? "warn" : "error"]({ err: error }, "the streams of the bus could not be made; trying again");
       void this.#again();
     }
   }

@@ -3,17 +3,19 @@
  *
  * R1. A reader goes on after a server's restart where it stood: nothing twice, nothing left out.
  * R2. A stream that was made anew counts from 1 again; a reader notices and starts there.
+ * R3. A reader that does not follow reads to what the stream's leader says is the last piece: the copy that it reads from may not
+ *     have that yet, and would call an earlier one the last.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { READ_AHEAD_PIECES, type Kept, type ReadOptions } from "./bus.ts";
 import { decodeBody } from "./body.ts";
-import { busError, type Connection } from "./nats-connection.ts";
+import { busError, isPassing, type Connection } from "./nats-connection.ts";
 import { STREAM_NOT_FOUND } from "./nats-streams.ts";
 
-/** A reader that does not follow gives up after this long without a server or a stream. */
-const PATIENCE_MS = 10_000;
+/** A reader that does not follow gives up after this long without a server or a stream; above an election and a request that it has swallowed. */
+const PATIENCE_MS = 20_000;
 const RETRY_MS = 250;
 
 /** Where one attempt's output is kept. */
@@ -48,8 +50,7 @@ export async function* readOutput(connection: Connection, place: Place, options:
       if (!options.follow) return;
     } catch (thrown) {
       const error = busError(thrown, place.stream);
-      const passing = error.code === "bus_timeout" || error.code === "bus_unreachable";
-      if (!passing || (!options.follow && performance.now() - silentSince > PATIENCE_MS)) throw error;
+      if (!isPassing(error) || (!options.follow && performance.now() - silentSince > PATIENCE_MS)) throw error;
       await delay(RETRY_MS);
     }
   }
@@ -68,8 +69,10 @@ async function* readOnce(connection: Connection, place: Place, options: ReadOpti
   if (position.made !== stream.created) {
     position.made = stream.created;
     position.next = 1;
-    if (!options.follow) position.last = stream.state.last_seq;
+    // R3
+    if (!options.follow) position.last = (await manager.streams.getMessage(place.stream, { last_by_subj: place.subject }))?.seq ?? 0;
   }
+  if (position.next > position.last) return;
   const consumer = await jetstream(nc).consumers.get(place.stream, { filter_subjects: place.subject, opt_start_seq: position.next });
   const messages = await consumer.consume({ max_messages: READ_AHEAD_PIECES });
   const stop = (): void => messages.stop();
@@ -77,14 +80,12 @@ async function* readOnce(connection: Connection, place: Place, options: ReadOpti
   // The client library would try to go on too, but at a place that a new stream does not have (R2).
   const status = connection.onStatus(stop);
   try {
-    if (!options.follow && (await consumer.info(true)).num_pending === 0) return;
     for await (const message of messages) {
-      if (message.seq > position.last) return;
       position.next = message.seq + 1;
       const body = decodeBody(message.data);
       // A node can write whatever it likes under its own id; one broken piece must not end the reading of a task's output.
       if (body !== undefined) yield { body };
-      if (!options.follow && (message.info.pending === 0 || message.seq === position.last)) return;
+      if (message.seq >= position.last) return;
     }
     // Stopped from outside before the end that was asked for.
     if (!options.follow && options.signal?.aborted !== true)

@@ -6,15 +6,25 @@
  * P1. Only a connection that the other side closed is told: that is what a process's end looks like. One that the server
  *     gave up because it heard nothing says less than the heartbeats do, and its node may still be at work.
  * P2. One that the server ended because of what came over it is told as a trespass: no program of ours sends that.
+ * P3. In a cluster the events come from all servers, and some get lost where one of them dies. So before an end is told, all are
+ *     asked who is connected where (nats-census.ts): a node that has moved from one to another has not ended.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { z } from "zod";
+import type { Clock } from "../system/clock.ts";
 import { decodeBody } from "./body.ts";
 import type { Subscription } from "./bus.ts";
+import { watchCensus } from "./nats-census.ts";
 import { ACCOUNT, type BusNode } from "./nats-config.ts";
 import type { Connection } from "./nats-connection.ts";
+import { OpenConnections } from "./nats-open.ts";
 
-const ClientEvent = z.object({ client: z.object({ id: z.int(), user: z.string() }), reason: z.string().optional() });
+const ClientEvent = z.object({
+  server: z.object({ id: z.string() }),
+  client: z.object({ id: z.int(), user: z.string() }),
+  reason: z.string().optional(),
+});
+type ClientEvent = z.infer<typeof ClientEvent>;
 /** nats-server's words (server/client.go, ClosedState) for an end that came from the other side. */
 const CLOSED_BY_NODE: ReadonlySet<string> = new Set(["Client Closed", "Read Error", "Write Error"]);
 
@@ -31,38 +41,41 @@ export interface Presence {
   onDisconnect(listener: (node: NodeId) => void): Subscription;
   isConnected(node: NodeId): boolean;
   onTrespass(listener: (node: NodeId, what: string) => void): Subscription;
+  stop(): void;
 }
 
-export function watchDisconnects(system: Connection, nodes: () => readonly BusNode[]): Presence {
+export interface PresenceParts {
+  readonly system: Connection;
+  nodes(): readonly BusNode[];
+  /** The server is one of several. */
+  readonly clustered: boolean;
+  readonly clock: Clock;
+}
+
+export function watchPresence({ system, nodes, clustered, clock }: PresenceParts): Presence {
   const listeners = new Set<(node: NodeId) => void>();
   const wardens = new Set<(node: NodeId, what: string) => void>();
   const nodeOf = (user: string): NodeId | undefined => nodes().find(({ publicKey }) => publicKey === user)?.id;
-  /** Open connections by user, the coordinator's own among them. */
-  const connections = new Map<string, Set<number>>();
-  const watch = (kind: "CONNECT" | "DISCONNECT", seen: (user: string, connection: number, reason: string) => void): void => {
-    const callback = (error: Error | null, message: { data: Uint8Array }): void => {
-      const event = error === null ? ClientEvent.safeParse(decodeBody(message.data)) : undefined;
-      if (event?.success === true) seen(event.data.client.user, event.data.client.id, event.data.reason ?? "");
-    };
-    system.nc.subscribe(`$SYS.ACCOUNT.${ACCOUNT}.${kind}`, { callback });
-  };
-  watch("CONNECT", (user, connection) => {
-    connections.set(user, (connections.get(user) ?? new Set()).add(connection));
-  });
-  watch("DISCONNECT", (user, connection, reason) => {
+  const open = new OpenConnections();
+  const census = clustered ? watchCensus(system, open, clock) : undefined;
+  listen(system, "CONNECT", ({ client, server }) => open.begin(client.user, server.id, client.id));
+  listen(system, "DISCONNECT", ({ client, server, reason = "" }) => {
     const trespass = EXPELLED.get(reason);
-    const node = nodeOf(user);
+    const node = nodeOf(client.user);
     if (trespass !== undefined && node !== undefined) for (const warden of wardens) warden(node, trespass);
-    const open = connections.get(user);
-    open?.delete(connection);
-    if (open !== undefined && open.size > 0) return;
-    connections.delete(user);
+    open.end(client.user, server.id, client.id);
     if (!CLOSED_BY_NODE.has(reason) || node === undefined) return;
-    for (const listener of listeners) listener(node);
+    const told = (): void => listeners.forEach((listener) => listener(node));
+    if (census !== undefined) census.whenGone(client.user, told);
+    else if (!open.has(client.user)) told();
   });
+  const ownServer = (): string | undefined => (clustered ? system.nc.info?.server_id : undefined);
+  let own = ownServer();
   // A server that starts again knows none of the connections that it had.
-  system.onStatus((connected) => {
-    if (!connected) connections.clear();
+  const status = system.onStatus((connected) => {
+    if (!connected) return open.forget(own);
+    own = ownServer();
+    census?.take();
   });
   return {
     onDisconnect(listener) {
@@ -75,7 +88,19 @@ export function watchDisconnects(system: Connection, nodes: () => readonly BusNo
     },
     isConnected(node) {
       const key = nodes().find(({ id }) => id === node)?.publicKey;
-      return key !== undefined && connections.has(key);
+      return key !== undefined && open.has(key);
+    },
+    stop() {
+      status.stop();
+      census?.stop();
     },
   };
+}
+
+function listen(system: Connection, kind: "CONNECT" | "DISCONNECT", seen: (event: ClientEvent) => void): void {
+  const callback = (error: Error | null, message: { data: Uint8Array }): void => {
+    const event = error === null ? ClientEvent.safeParse(decodeBody(message.data)) : undefined;
+    if (event?.success === true) seen(event.data);
+  };
+  system.nc.subscribe(`$SYS.ACCOUNT.${ACCOUNT}.${kind}`, { callback });
 }

@@ -7,6 +7,8 @@
  * S2. The port stays the same over restarts, of the server and of the coordinator: the nodes know it.
  * S3. The key of the system account lives in this process's memory only.
  * S4. A certificate has a file of its own name, so that another one comes and goes with the configuration that names it (S1).
+ * S5. One of several (nats-routes.ts) differs in nothing else: who leads calls its own server's `authorize`, as the other daemons
+ *     do theirs, and what the events of all servers tell reaches each of them.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
@@ -26,9 +28,11 @@ import { programEnvironment } from "../system/program-environment.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import type { BusServer, Subscription } from "./bus.ts";
-import { certificateFile, sweepCertificates, writeCertificate } from "./nats-certificate.ts";
+import { authorityFile, certificateFile, sweepCertificates, writeAuthority, writeCertificate } from "./nats-certificate.ts";
 import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
+import { removePeer } from "./nats-peers.ts";
+import type { NatsCluster } from "./nats-routes.ts";
 import { watchNodes } from "./nats-watch.ts";
 
 export interface NatsServerOptions {
@@ -42,6 +46,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   readonly coordinator: { readonly publicKey: string };
   readonly nodes: readonly BusNode[];
+  /** It is one of several; absent: it is alone. Which of the two it is changes with another start only. */
+  readonly cluster?: NatsCluster;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -55,12 +61,17 @@ export interface NatsServer extends BusServer {
   onGuess(listener: (address: string, key: string | undefined) => void): Subscription;
   /** Shows this one from the next connection on; only where it had one. Who is connected stays. */
   renew(certificate: ServerCertificate): Promise<void>;
+  /** Of one of several: who the others are now, and what it shows them from the next route on. Who is connected stays. */
+  regroup(change: Partial<Pick<NatsCluster, "routes" | "certificate">>): Promise<void>;
+  /** The server of this name is gone for good: nothing waits for it any more. Any of those that stay may ask it. */
+  removePeer(serverName: string): Promise<void>;
 }
 
 /** What nats-server runs with, beside what stays the same. */
 interface Changing {
   readonly nodes: readonly BusNode[];
   readonly certificate: ServerCertificate | undefined;
+  readonly cluster: NatsCluster | undefined;
 }
 
 /** NATS's usual one. */
@@ -70,6 +81,7 @@ const START_MS_MAX = 30_000;
 const RELOAD_MS_MAX = 10_000;
 const RELOAD_ANSWER_MS_MAX = 5_000;
 const RETRY_MS = 100;
+const STREAMS = "streams";
 
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { folder, log } = options;
@@ -79,33 +91,80 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const place = { name: "nats-server", folder, log };
   await endStale({ ...place, mark: args });
+  if (options.cluster === undefined) await forgetGroups(folder);
   const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)), PORT);
-  const serverName = `ocx-${randomBytes(6).toString("hex")}`;
+  const serverName = options.cluster?.serverName ?? `ocx-${randomBytes(6).toString("hex")}`;
   const systemKeys = createNodeKeys();
   const write = writerFor(options, { host, port, serverName, systemKey: systemKeys.publicKey });
-  const first = { nodes: options.nodes, certificate: options.certificate };
+  const first = { nodes: options.nodes, certificate: options.certificate, cluster: options.cluster };
   const state = { ...first, text: write(first) };
   const prepare = async (): Promise<void> => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await writeCertificate(folder, state.certificate);
+    await writeCertificates(folder, state);
     await writePrivateFile(configFile, state.text);
   };
   const server = await startKept({ ...place, binary: options.binary, args, clock: options.clock, prepare });
-  await sweepCertificates(folder, state.certificate);
+  await sweepCertificates(folder, state.text);
   const url = `${options.certificate === undefined ? "nats" : "tls"}://${bracketed(ownSide(host))}:${port}`;
   const trust = trustIn(options.certificate);
   const system = await firstAnswer(server, { url, trust, seed: systemKeys.seed, serverName, log }).catch(async (error: unknown) => {
     await server.stop();
     throw error;
   });
-  const watch = await watchNodes({ system, file: logFile, clock: options.clock, log, nodes: () => state.nodes });
+  const watch = await watchNodes({
+    system,
+    clustered: options.cluster !== undefined,
+    file: logFile,
+    clock: options.clock,
+    log,
+    nodes: () => state.nodes,
+  });
 
+  const changes = changesOf({ binary: options.binary, folder, configFile, state, write, system });
+  return {
+    ...watch,
+    url,
+    version: system.nc.info?.version ?? "",
+    get pid() {
+      return server.pid;
+    },
+    authorize: (nodes) => changes.change({ nodes: [...nodes] }),
+    renew: (certificate) => changes.change({ certificate }),
+    async regroup(its) {
+      if (state.cluster === undefined)
+        throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
+      await changes.change({ cluster: { ...state.cluster, ...its } });
+    },
+    removePeer: (name) => removePeer(system, name),
+    async stop() {
+      await changes.done();
+      watch.stop();
+      await system.close();
+      await server.stop();
+    },
+  };
+}
+
+interface ChangeParts {
+  readonly binary: string;
+  readonly folder: string;
+  readonly configFile: string;
+  readonly state: Changing & { text: string };
+  write(changing: Changing): string;
+  readonly system: Connection;
+}
+
+/** S1. One change after the other. */
+function changesOf({ binary, folder, configFile, state, write, system }: ChangeParts): {
+  change(what: Partial<Changing>): Promise<void>;
+  done(): Promise<void>;
+} {
   const apply = async (change: Partial<Changing>): Promise<void> => {
     const before = { ...state };
-    const next = { nodes: state.nodes, certificate: state.certificate, ...change };
+    const next = { nodes: state.nodes, certificate: state.certificate, cluster: state.cluster, ...change };
     const text = write(next);
-    await writeCertificate(folder, next.certificate);
-    if (text !== before.text) await replaceConfig(options.binary, configFile, text);
+    await writeCertificates(folder, next);
+    if (text !== before.text) await replaceConfig(binary, configFile, text);
     Object.assign(state, { ...next, text });
     try {
       await reload(system);
@@ -116,30 +175,17 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       await writePrivateFile(configFile, before.text);
       throw error;
     }
-    await sweepCertificates(folder, next.certificate);
+    await sweepCertificates(folder, text);
   };
   let last: Promise<void> = Promise.resolve();
-  const change = (what: Partial<Changing>): Promise<void> => {
-    const done = last.then(() => apply(what));
-    // One after the other; who waits for this one hears of its failure, the next one need not.
-    last = done.catch(() => undefined);
-    return done;
-  };
   return {
-    ...watch,
-    url,
-    version: system.nc.info?.version ?? "",
-    get pid() {
-      return server.pid;
+    change(what) {
+      const done = last.then(() => apply(what));
+      // Who waits for this one hears of its failure, the next one need not.
+      last = done.catch(() => undefined);
+      return done;
     },
-    authorize: (nodes) => change({ nodes: [...nodes] }),
-    renew: (certificate) => change({ certificate }),
-    async stop() {
-      await last;
-      watch.stop();
-      await system.close();
-      await server.stop();
-    },
+    done: () => last,
   };
 }
 
@@ -152,15 +198,32 @@ function writerFor(
   { folder, coordinator }: NatsServerOptions,
   fixed: Pick<NatsConfig, "host" | "port" | "serverName" | "systemKey">,
 ): (changing: Changing) => string {
-  return ({ nodes, certificate }) =>
+  return ({ nodes, certificate, cluster }) =>
     natsConfig({
       ...fixed,
-      storeFolder: join(folder, "streams"),
+      storeFolder: join(folder, STREAMS),
       logFile: join(folder, "nats-server.log"),
       coordinatorKey: coordinator.publicKey,
       nodes,
       ...(certificate !== undefined && { certificateFile: certificateFile(folder, certificate) }),
+      ...(cluster !== undefined && {
+        cluster: {
+          ...cluster,
+          files: { certificate: certificateFile(folder, cluster.certificate), authority: authorityFile(folder, cluster.certificate) },
+        },
+      }),
     });
+}
+
+/** Where it was one of several before: should it become that again, its groups would wait for the members that they had then. Streams lie elsewhere. */
+async function forgetGroups(folder: string): Promise<void> {
+  await rm(join(folder, STREAMS, "jetstream", "SYS", "_js_"), { recursive: true, force: true });
+}
+
+async function writeCertificates(folder: string, { certificate, cluster }: Pick<Changing, "certificate" | "cluster">): Promise<void> {
+  await writeCertificate(folder, certificate);
+  await writeCertificate(folder, cluster?.certificate);
+  if (cluster !== undefined) await writeAuthority(folder, cluster.certificate);
 }
 
 async function firstAnswer(

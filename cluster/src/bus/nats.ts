@@ -30,7 +30,12 @@ import { Refusals } from "./refusals.ts";
 import { ANY_WORD, COORDINATOR, COORDINATOR_INBOX, FROM_NODES, inboxOf, keptUnder, nodeOf, senderOf, wordFrom } from "./subjects.ts";
 
 export interface NatsOptions {
+  /** Several are servers of one cluster. */
   readonly urls: readonly string[];
+  /** It begins at the first, and comes back to it: that of its own daemon. */
+  readonly prefersFirst?: boolean;
+  /** Of the coordinator: on how many servers each stream is kept, asked at each look at them. 1 without. */
+  readonly replicas?: () => number;
   /** Who may have certified nats-server, where it is reached by tls://. */
   readonly trust?: Trust | undefined;
   /** Of the coordinator: how much it hears of each node; all that they say, without. */
@@ -51,21 +56,21 @@ export interface NatsOptions {
 
 /** Of which other servers may become the way, as the coordinator tells. */
 export interface MovableBus extends Bus {
-  /** For the next connection; the one that stands is left alone. */
-  useUrls(urls: readonly string[]): void;
+  /** These are the servers now. The connection stays where it is, for as long as that one lives. */
+  reach(urls: readonly string[]): void;
 }
 
 const WORD_MS_MAX = 5_000;
 
 /** Throws ClusterError: unauthorized, bus_unreachable, binary_missing (a server too old), certificate_refused, clock_apart. */
-export async function connectNats(options: NatsOptions): Promise<MovableBus> {
+export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   const { node } = options;
   const inboxPrefix = node === undefined ? COORDINATOR_INBOX : inboxOf(node);
   const connection = await openConnection({ ...options, inboxPrefix, name: node ?? "coordinator" });
   return new NatsBus(connection, options);
 }
 
-class NatsBus implements MovableBus {
+export class NatsBus implements MovableBus {
   readonly #connection: Connection;
   readonly #log: Log;
   readonly #complaints: SparingLog;
@@ -79,7 +84,7 @@ class NatsBus implements MovableBus {
   /** The coordinator's. */
   readonly #keeper: Keeper | undefined;
 
-  constructor(connection: Connection, { node, seed, envelopes, log, rations }: NatsOptions) {
+  constructor(connection: Connection, { node, seed, envelopes, log, rations, replicas = () => 1 }: NatsOptions) {
     this.#connection = connection;
     this.#addresses = watchAddresses(connection);
     this.#log = log;
@@ -90,7 +95,7 @@ class NatsBus implements MovableBus {
     this.#requests = new Requests(connection);
     const lines = new Lines();
     this.#deliveries = new Deliveries(this.#requests, lines);
-    this.#keeper = node === undefined ? new Keeper(connection, seedBytes(seed), log) : undefined;
+    this.#keeper = node === undefined ? new Keeper(connection, { seed: seedBytes(seed), replicas, log }) : undefined;
     const words = this.#keeper ?? askedWord(() => this.request(wordFrom(node as NodeId), {}, WORD_MS_MAX));
     this.#appender = new Appender(this.#requests, lines, words);
     if (this.#keeper !== undefined) this.subscribe(ANY_WORD, this.#keeper.tell);
@@ -100,12 +105,18 @@ class NatsBus implements MovableBus {
     return this.#connection.connected;
   }
 
-  onStatus(listener: (connected: boolean) => void): Subscription {
-    return this.#connection.onStatus(listener);
+  /** `host:port` of the server that it is, or was last, connected to. */
+  get server(): string {
+    return this.#connection.server;
   }
 
-  useUrls(urls: readonly string[]): void {
-    this.#connection.useUrls(urls);
+  /** These are the cluster's servers now. Who is connected to one of the others stays, for as long as that one lives. */
+  reach(urls: readonly string[]): void {
+    this.#connection.reach(urls);
+  }
+
+  onStatus(listener: (connected: boolean) => void): Subscription {
+    return this.#connection.onStatus(listener);
   }
 
   onRefusal(listener: RefusalListener): Subscription {

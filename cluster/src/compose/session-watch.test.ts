@@ -43,7 +43,7 @@ beforeEach(() => {
         changed = listener;
         return { stop: () => undefined };
       },
-      useUrls: (urls) => void used.push(urls),
+      reach: (urls) => void used.push(urls),
     },
     clock,
     random: () => 0.5,

@@ -27,7 +27,7 @@ export interface SessionWatchParts {
   told(admitted: Admitted): Promise<void>;
   /** The cluster has said that it does not know this node. */
   removed(error: ClusterError): void;
-  readonly bus: Pick<MovableBus, "connected" | "onStatus" | "useUrls">;
+  readonly bus: Pick<MovableBus, "connected" | "onStatus" | "reach">;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -47,7 +47,7 @@ export function watchSession({ ask, told, removed, bus, clock, random, log }: Se
     asking = true;
     try {
       const admitted = await ask(AbortSignal.any([stopped.signal, AbortSignal.timeout(SESSION_WATCH.askMs)]));
-      bus.useUrls(admitted.busUrls);
+      bus.reach(admitted.busUrls);
       await told(admitted);
     } catch (error) {
       if (error instanceof ClusterError && error.code === "node_removed") removed(error);

@@ -130,6 +130,13 @@ describe("what it certifies", () => {
     expect(new X509Certificate(shown.chain.slice(shown.chain.indexOf("-----BEGIN", 1))).raw).toEqual(ca.raw);
   });
 
+  it("is one for callers too only where that was asked for", () => {
+    const purposes = ({ chain }: ServerCertificate): unknown => new X509Certificate(chain).keyUsage;
+    const [server, client] = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"];
+    expect(purposes(shown)).toEqual([server]);
+    expect(purposes(authority.certifyPeer(HOSTS, NOW))).toEqual([server, client]);
+  });
+
   it("is taken by TLS clients that believe the authority, under its names only", async () => {
     expect(await handshake(shown, certificate, "studio.example.org")).toBe("TLSv1.3");
     expect(await handshake(shown, certificate, "192.168.1.5", "TLSv1.2")).toBe("TLSv1.2");

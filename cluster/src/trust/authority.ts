@@ -47,6 +47,8 @@ export interface Authority {
   readonly expiresAt: number;
   /** `hosts`: names and addresses that the server goes by. */
   certify(hosts: readonly string[], now: number): ServerCertificate;
+  /** Of a server that also calls its like, and has to show who it is there too. No other certificate opens that door. */
+  certifyPeer(hosts: readonly string[], now: number): ServerCertificate;
   readonly etcd: EtcdAuthority;
 }
 
@@ -87,6 +89,8 @@ export function openAuthority({ key, certificate, coordinatorKey, files }: Autho
     pin: pinOf(read),
     expiresAt: read.validToDate.getTime(),
     certify: (hosts, now) => certify({ key, certificate, coordinatorKey }, { commonName: "coordinator", purposes: ["server"], hosts }, now),
+    certifyPeer: (hosts, now) =>
+      certify({ key, certificate, coordinatorKey }, { commonName: "coordinator", purposes: ["server", "client"], hosts }, now),
     etcd: etcdAuthority(key, coordinatorKey, { from: read.validFromDate.getTime(), to: read.validToDate.getTime() }),
   };
 }
