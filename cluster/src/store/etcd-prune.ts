@@ -4,6 +4,7 @@
  *
  * D1. A task goes with all that hangs on it, and out of the counts, in one transaction.
  * D2. A task that was run again since the last fold is no finished one.
+ * D3. Each transaction writes the head anew: one that etcd takes late deletes nothing of what came after it.
  */
 import type { TaskState } from "@openclaw-cluster/contract/task";
 import { isTerminal } from "../core/task.ts";
@@ -13,8 +14,7 @@ import { headIs, newStamp, writeHead } from "./etcd-fold.ts";
 import type { Image } from "./etcd-image.ts";
 import { askIn, endIn, next, type Keys } from "./etcd-keys.ts";
 import { pages, type Look } from "./etcd-look.ts";
-import { fenced, seated, type Seat } from "./etcd-log.ts";
-import { transact } from "./etcd-place.ts";
+import { seated, type Seat } from "./etcd-log.ts";
 import type { PruneOptions, SubmitKey } from "./store.ts";
 
 export interface Pruning {
@@ -29,7 +29,7 @@ export interface Pruning {
 const OPERATIONS_PER_TASK = 6;
 /** Beside the head. */
 const TASKS_PER_TRANSACTION = Math.floor((OPERATIONS_MAX - 1) / OPERATIONS_PER_TASK);
-const SUBMITS_PER_TRANSACTION = Math.floor(OPERATIONS_MAX / 2);
+const SUBMITS_PER_TRANSACTION = Math.floor((OPERATIONS_MAX - 1) / 2);
 
 export async function prune(pruning: Pruning, options: PruneOptions): Promise<number> {
   await pruneSubmits(pruning, options);
@@ -67,9 +67,9 @@ async function candidates({ look, image }: Pruning, { endedBefore, keep, limit }
   return found;
 }
 
-async function deleteTasks({ look, seat, image }: Pruning, some: readonly Entry[]): Promise<number> {
-  const { place } = look;
-  const { keys } = place;
+async function deleteTasks(pruning: Pruning, some: readonly Entry[]): Promise<number> {
+  const { look, image } = pruning;
+  const { keys } = look.place;
   const going = some.filter(({ key }) => !image.tasks.has(endIn(key).key));
   const [first] = going;
   if (first === undefined) return 0;
@@ -81,10 +81,19 @@ async function deleteTasks({ look, seat, image }: Pruning, some: readonly Entry[
     counts = sum(counts, { [ending.state]: -1 });
     operations.push({ delete: name }, ...leftovers(keys, key, ending));
   }
+  await restamped(pruning, operations, counts);
+  return going.length;
+}
+
+/** D3. */
+async function restamped(
+  { look: { place }, seat, image }: Pruning,
+  operations: readonly Operation[],
+  counts = image.head.counts,
+): Promise<void> {
   const head: Head = { ...image.head, counts, stamp: newStamp() };
   await writeHead(place, seat, [seated(place, seat), headIs(place, image.head)], head, operations);
   image.passed(head);
-  return going.length;
 }
 
 function leftovers(keys: Keys, key: number, { dead, apart }: Ending): Operation[] {
@@ -97,9 +106,9 @@ function leftovers(keys: Keys, key: number, { dead, apart }: Ending): Operation[
   ];
 }
 
-async function pruneSubmits({ look, seat, image, inLine }: Pruning, { endedBefore, limit }: PruneOptions): Promise<void> {
-  const { place } = look;
-  const { keys } = place;
+async function pruneSubmits(pruning: Pruning, { endedBefore, limit }: PruneOptions): Promise<void> {
+  const { look, inLine } = pruning;
+  const { keys } = look.place;
   const range = { from: keys.folder("asked"), to: keys.askedAt(Math.max(0, endedBefore)) };
   let left = limit;
   for (let from = range.from; left > 0;) {
@@ -110,11 +119,12 @@ async function pruneSubmits({ look, seat, image, inLine }: Pruning, { endedBefor
     // One that was used again later stays; only its mark at the earlier time goes.
     const old = found.filter((entry) => entry !== undefined && fromJson<SubmitKey>(entry.value).at < endedBefore) as Entry[];
     const names = new Set([...entries, ...old].map(({ key }) => key));
-    const when = [seated(place, seat), headIs(place, image.head)];
-    await inLine(async () => {
-      const { held } = await transact(place, { when, then: [...names].map((name) => ({ delete: name })) });
-      if (!held) throw fenced(seat);
-    });
+    await inLine(() =>
+      restamped(
+        pruning,
+        [...names].map((name) => ({ delete: name })),
+      ),
+    );
     left -= entries.length;
     from = next(last.key);
     if (!more) return;
