@@ -52,11 +52,13 @@ export class OwnPlace {
   async enrol(publicKey: string): Promise<Enrolled> {
     const { node, reader, coordinatorKey, busUrls, told } = this.parts;
     for (;;) {
+      // Before the looks: what changes between them counts too.
+      const changed = new Promise<void>((resolve) => this.waiting.add(resolve));
       if (this.coordinator !== undefined) return this.coordinator.enrol({ id: node, publicKey });
       const claim = this.isIn(node, publicKey) ? await reader.claimed() : undefined;
       await told();
       if (claim !== undefined) return { node, ...claim, coordinatorKey, busUrls: [...busUrls()] };
-      await new Promise<void>((resolve) => this.waiting.add(resolve));
+      await changed;
     }
   }
 
