@@ -1,11 +1,13 @@
-/** Opens what a control node needs that shares its store with others: the store's client and reader, nats-server, the API, and the tries to lead. */
+/** Opens what a control node needs that shares its store with others: the way to etcd, nats-server, the API, and the tries to lead. */
 import type { Role } from "../api/api.ts";
 import { openStandby } from "../coordinator/standby.ts";
 import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
+import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
 import { openEtcdLeadership } from "../store/etcd-leadership.ts";
 import { openEtcdReader, type EtcdReader } from "../store/etcd-reader.ts";
 import { openEtcdStore } from "../store/etcd.ts";
 import type { Leadership } from "../store/leadership.ts";
+import { BusWay, ownFirst } from "./bus-way.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { copyIdentity } from "./identity.ts";
 import { apiUrlsAt, showApi, type LeadRole } from "./lead-role.ts";
@@ -13,11 +15,11 @@ import { takeLead } from "./leading.ts";
 import { findListeningPlace } from "./listening-place.ts";
 import { MemberGate } from "./member-gate.ts";
 import { OwnPlace } from "./own-place.ts";
-import { Whereabouts } from "./whereabouts.ts";
 import { backupFolder } from "./restore.ts";
-import { openEtcdFor } from "./shared-etcd.ts";
+import { openSharedEtcd } from "./shared-etcd.ts";
 import { SharedLead, type Elected, type Led } from "./shared-lead.ts";
 import { openCertificates, openNatsServer, urlsAt, type Shown } from "./stand.ts";
+import { Whereabouts } from "./whereabouts.ts";
 
 type Open = (() => Promise<void>)[];
 
@@ -27,37 +29,39 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   const shown = await openCertificates(ground, place);
   const backups = backupFolder(config, folders);
   await copyIdentity(folders, backups);
-  const client = await openEtcdFor(ground, shown, open);
-  const shared = { client, prefix: config.store.prefix, clock, log };
+  const etcd = await openSharedEtcd(ground, { place, shown }, open);
+  const shared = { client: etcd.client, prefix: config.store.prefix, clock, log };
   const reader = await openEtcdReader(shared);
   open.push(() => reader.close());
-  const server = await openNatsServer(ground, place, shown);
-  open.push(() => server.stop());
   const leadership = openEtcdLeadership(shared);
   open.push(() => leadership.close());
+  const seats = openEtcdControlSeats(shared);
+  open.push(() => seats.close());
+  const server = await openNatsServer(ground, place, shown);
+  open.push(() => server.stop());
 
   const apiUrls: string[] = [];
-  const busUrls = urlsAt(place, server.url);
   const standby = standbyRole(ground, { shown, reader, leadership });
   const api = await showApi(ground, { place, shown, server, role: standby }, open);
   apiUrls.push(...apiUrlsAt(place, api));
-  const own = () => ({ node: config.nodeId, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls, routeUrls: [] });
-  const controlNodes = openEtcdControlNodes({ ...shared, self: own });
+  const busUrls = urlsAt(place, server.url);
+  const self = () => ({ node: config.nodeId, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls });
+  const controlNodes = openEtcdControlNodes({ ...shared, self });
   open.push(() => controlNodes.close());
-  const allBusUrls = () =>
-    ownFirst(
-      busUrls,
-      controlNodes.all.map((one) => one.busUrls),
-    );
-  const controlUrls = () =>
-    ownFirst(
-      apiUrls,
-      controlNodes.all.map((one) => one.apiUrls),
-    );
+  const way = new BusWay({ node: config.nodeId, own: busUrls, seats, controlNodes, leadership });
   const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
   open.push(async () => gate.close());
-  const ownPlace = { node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log, told: () => gate.told() };
-  const admission = new OwnPlace({ ...ownPlace, busUrls: allBusUrls });
+  const told = (): Promise<void> => gate.told();
+  const admission = new OwnPlace({ node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log, told, way });
+  const urls = {
+    apiUrls: () => apiUrls,
+    controlUrls: () =>
+      ownFirst(
+        apiUrls,
+        controlNodes.all.map((one) => one.apiUrls),
+      ),
+    busUrls: () => way.told(),
+  };
 
   const begin = async ({ term, store }: Elected, broken: (error: unknown) => void): Promise<Led> => {
     const opened: Open = [() => store.close()];
@@ -71,7 +75,6 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     gate.rest();
     try {
       const parts = { store, claim: term.claim, server, shown, backups, broken, leads: () => leads };
-      const urls = { apiUrls: () => apiUrls, controlUrls, busUrls: allBusUrls };
       const coordinator = await takeLead(ground, { ...parts, ...urls }, opened);
       admission.leads(coordinator, controlNodes);
       return { role: { coordinator }, end };
@@ -80,17 +83,11 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
       throw error;
     }
   };
-  const lead = new SharedLead({
-    clock,
-    log,
-    campaign: async (signal) => {
-      const store = await openEtcdStore(shared);
-      return { store, term: await leadership.campaign({ node: config.nodeId, urls: apiUrls }, store, signal) };
-    },
-    begin,
-    takeRole: (role) => api.takeRole(role),
-    standby,
-  });
+  const campaign = async (signal: AbortSignal): Promise<Elected> => {
+    const store = await openEtcdStore(shared);
+    return { store, term: await leadership.campaign({ node: config.nodeId, urls: apiUrls }, store, signal) };
+  };
+  const lead = new SharedLead({ clock, log, campaign, begin, takeRole: (role) => api.takeRole(role), standby });
   open.push(() => lead.close());
   return { apiUrl: api.url, trust: shown.trust, enrolOwn: (publicKey) => admission.enrol(publicKey) };
 }
@@ -110,9 +107,4 @@ function standbyRole({ config, clock }: Ground, { shown, reader, leadership }: S
     coordinator: openStandby({ ...about, store: reader, clock, leader }),
     relaying: { leader: () => whereabouts.present, freshness: async () => ({ staleMs: await reader.staleMs() }), trust },
   };
-}
-
-/** Each once, own ones first. */
-function ownFirst(own: readonly string[], others: readonly (readonly string[])[]): readonly string[] {
-  return [...new Set([...own, ...others.flat()])];
 }

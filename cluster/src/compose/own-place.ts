@@ -4,6 +4,7 @@ import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { ControlNodes } from "../store/control-nodes.ts";
 import type { EtcdReader } from "../store/etcd-reader.ts";
+import type { BusWay } from "./bus-way.ts";
 import type { Log } from "../system/log.ts";
 
 export interface OwnPlaceParts {
@@ -11,7 +12,7 @@ export interface OwnPlaceParts {
   readonly reader: EtcdReader;
   readonly coordinatorKey: string;
   readonly log: Log;
-  busUrls(): readonly string[];
+  readonly way: Pick<BusWay, "forOwnNode" | "onChange">;
   /** Resolves when this machine's nats-server knows everybody who is in. */
   told(): Promise<void>;
 }
@@ -25,6 +26,7 @@ export class OwnPlace {
   constructor(parts: OwnPlaceParts) {
     this.parts = parts;
     parts.reader.onChange(() => this.look());
+    parts.way.onChange(() => this.look());
   }
 
   /** From now on this machine's coordinator lets them in. */
@@ -50,14 +52,15 @@ export class OwnPlace {
 
   /** Resolves when this machine's node is in, by whoever leads. */
   async enrol(publicKey: string): Promise<Enrolled> {
-    const { node, reader, coordinatorKey, busUrls, told } = this.parts;
+    const { node, reader, coordinatorKey, way, told } = this.parts;
     for (;;) {
       // Before the looks: what changes between them counts too.
       const changed = new Promise<void>((resolve) => this.waiting.add(resolve));
       if (this.coordinator !== undefined) return this.coordinator.enrol({ id: node, publicKey });
       const claim = this.isIn(node, publicKey) ? await reader.claimed() : undefined;
       await told();
-      if (claim !== undefined) return { node, ...claim, coordinatorKey, busUrls: [...busUrls()] };
+      const busUrls = [...way.forOwnNode()];
+      if (claim !== undefined && busUrls.length > 0) return { node, ...claim, coordinatorKey, busUrls };
       await changed;
     }
   }

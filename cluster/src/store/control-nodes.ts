@@ -6,9 +6,8 @@ export interface ControlNode {
   readonly version: string;
   /** Where its API is, likeliest first; at most ADDRESSES_MAX, as below. */
   readonly apiUrls: readonly string[];
-  /** Its nats-server, for nodes and for the other servers. */
+  /** Its nats-server, for nodes. */
   readonly busUrls: readonly string[];
-  readonly routeUrls: readonly string[];
   /** It keeps a vote and a messenger, and neither leads nor answers. */
   readonly witness?: true;
 }

@@ -9,8 +9,8 @@ import { certificateFault } from "@openclaw-cluster/contract/client/certificate"
 import { CALL_MS, EtcdFault, type CallOptions } from "./etcd-client.ts";
 
 export interface EndpointOptions {
-  /** `http://…` or `https://…`, all of them of one cluster. */
-  readonly endpoints: readonly string[];
+  /** `http://…` or `https://…`, all of them of one cluster. A function is asked at each call; never none. */
+  readonly endpoints: readonly string[] | (() => readonly string[]);
   /** For https. A function is asked at each call: another object counts from the next connection on. */
   readonly tls?: EtcdTls | (() => EtcdTls);
 }
@@ -51,13 +51,13 @@ const UNAVAILABLE = 14;
 const UNAUTHENTICATED = 16;
 
 export class Endpoints {
-  private readonly urls: readonly URL[];
+  private readonly named: EndpointOptions["endpoints"];
   private readonly agents = new Map<string, { readonly agent: Agent; readonly tls: EtcdTls | undefined }>();
   private readonly tls: EndpointOptions["tls"];
   private current = 0;
 
   constructor({ endpoints, tls }: EndpointOptions) {
-    this.urls = endpoints.map((endpoint) => new URL(endpoint));
+    this.named = endpoints;
     this.tls = tls;
   }
 
@@ -75,7 +75,11 @@ export class Endpoints {
 
   /** What was asked here last has failed: from now on the next one is asked. */
   moveOn(): void {
-    this.current = (this.current + 1) % this.urls.length;
+    this.current += 1;
+  }
+
+  private get urls(): readonly string[] {
+    return typeof this.named === "function" ? this.named() : this.named;
   }
 
   close(): void {
@@ -86,13 +90,14 @@ export class Endpoints {
     if (endpoint !== undefined) return attempt(new URL(endpoint));
     for (let tries = 1; ; tries++) {
       const tried = this.current;
+      const urls = this.urls;
       try {
-        return await attempt(this.urls[tried] as URL);
+        return await attempt(new URL(urls[tried % urls.length] as string));
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof EtcdFault) || !error.passes) throw error;
         if (this.current === tried) this.moveOn();
-        if ((error.mayHaveHappened && !safe) || tries >= this.urls.length) throw error;
+        if ((error.mayHaveHappened && !safe) || tries >= urls.length) throw error;
       }
     }
   }

@@ -18,6 +18,7 @@ export interface ProbedEtcd {
 }
 
 export interface ProbeOptions extends EndpointOptions {
+  readonly endpoints: readonly string[];
   /** The file with etcd's authority, for people. */
   readonly authorityFile?: string;
 }
