@@ -22,6 +22,8 @@ export const AuditAction = z.enum([
   "node.drained",
   "node.resumed",
   "node.shut_down",
+  "node.promoted",
+  "node.demoted",
   "node.trespassed",
   "token.made",
   "token.rotated",

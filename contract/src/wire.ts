@@ -153,3 +153,31 @@ export const OutputChunk = z.object({
   last: z.boolean().optional(),
 });
 export type OutputChunk = z.infer<typeof OutputChunk>;
+
+const base64url = z.string().regex(/^[A-Za-z0-9_-]+$/);
+
+/** Of an X25519 key: its SPKI, 44 bytes. */
+export const BoxKey = base64url.length(59);
+
+/** A text that only whoever made the key it was sealed for can read (trust/sealed-box.ts). */
+export const SealedBox = z.object({ key: BoxKey, nonce: base64url.length(16), box: base64url.max(256 * 1_024) });
+export type SealedBox = z.infer<typeof SealedBox>;
+
+/**
+ * coordinator → node, answered by it. `prepare`: make a key to which what a control node has to know can be sealed. `promote`: here
+ * it is; become one. `demote`: be a worker again, of whom those at `urls` are the coordinators.
+ */
+export const PromotionOrder = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("prepare") }),
+  z.object({ kind: z.literal("promote"), sealed: SealedBox }),
+  z.object({ kind: z.literal("demote"), urls: z.array(z.url()).min(1).max(16) }),
+]);
+export type PromotionOrder = z.infer<typeof PromotionOrder>;
+
+/** `done`: it is on this machine's disk, and its daemon begins anew as what it is now. */
+export const PromotionAnswer = z.union([
+  z.object({ key: BoxKey }),
+  z.object({ done: z.literal(true) }),
+  z.object({ refused: z.string().max(1_024) }),
+]);
+export type PromotionAnswer = z.infer<typeof PromotionAnswer>;

@@ -362,6 +362,14 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
     return this.node(id);
   }
 
+  async promoteNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
+  async demoteNode(id: NodeId): Promise<Node> {
+    return this.node(id);
+  }
+
   async removeNode(id: NodeId): Promise<Node> {
     const node = this.node(id);
     this.removals.push(id);

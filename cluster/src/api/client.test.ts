@@ -126,6 +126,8 @@ describe.each([
       drain: () => plain.drain({ id: studio }),
       resume: () => plain.resume({ id: studio }),
       shutdownNode: () => plain.shutdownNode({ id: studio }),
+      promoteNode: () => plain.promoteNode({ id: studio }),
+      demoteNode: () => plain.demoteNode({ id: studio }),
       removeNode: () => plain.removeNode({ id: studio }),
     };
     for (const [name, ask] of Object.entries(calls)) {

@@ -102,6 +102,8 @@ export const HANDLERS: Handlers = {
   resume: (coordinator, { params, actor }) => coordinator.drain(params.id, false, actor),
   removeNode: (coordinator, { params, actor }) => coordinator.removeNode(params.id, actor),
   shutdownNode: (coordinator, { params, actor }) => coordinator.shutdownNode(params.id, actor),
+  promoteNode: (coordinator, { params, body, actor }) => coordinator.promoteNode(params.id, body, actor),
+  demoteNode: (coordinator, { params, actor }) => coordinator.demoteNode(params.id, actor),
 };
 
 const askerOf = ({ actor, reader: { user } }: { readonly actor: string; readonly reader: Reader }): Asker => ({ actor, user });

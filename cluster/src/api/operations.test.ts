@@ -66,6 +66,8 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   drain: { path: "/nodes/studio/drain" },
   resume: { path: "/nodes/studio/resume" },
   shutdownNode: { path: "/nodes/studio/shutdown" },
+  promoteNode: { path: "/nodes/studio/promote", body: { witness: true } },
+  demoteNode: { path: "/nodes/studio/demote" },
   removeNode: { path: "/nodes/studio" },
 };
 const plain = Object.keys(GOOD) as (keyof typeof GOOD)[];

@@ -7,6 +7,8 @@ import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 
 export const offersTo = (node: NodeId): string => `ocx.down.${node}.offers`;
 export const controlTo = (node: NodeId): string => `ocx.down.${node}.control`;
+/** Where a node is made a control node, or a worker again. */
+export const promotionTo = (node: NodeId): string => `ocx.down.${node}.promotion`;
 export const reportFrom = (node: NodeId): string => `ocx.up.${node}.report`;
 export const heartbeatFrom = (node: NodeId): string => `ocx.up.${node}.heartbeat`;
 export const outputOf = (node: NodeId, task: TaskId, attempt: number): string => `ocx.out.${node}.${task}.${attempt}`;

@@ -38,6 +38,8 @@ export interface Daemon {
   readonly failed: Promise<Error>;
   /** Resolves when the coordinator asked this daemon to end in good order. */
   readonly dismissed: Promise<void>;
+  /** Resolves when its settings are others now (it was promoted, or demoted): it should be stopped, and started with them. */
+  readonly changed: Promise<void>;
 }
 
 /** undefined: the start was given up by the signal, and nothing is left open. */
@@ -54,6 +56,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
   if (willCrash) log.warn({ at: env[CRASH_AT] }, "this daemon is going to kill itself, as a test asked");
   const failed = Promise.withResolvers<Error>();
   const dismissed = Promise.withResolvers<void>();
+  const changed = Promise.withResolvers<void>();
   const ground: Ground = {
     config,
     folders,
@@ -69,6 +72,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
       failed.resolve(asFault(error));
     },
     leave: () => dismissed.resolve(),
+    reopen: () => changed.resolve(),
   };
   // Closed last to first, also when a later step of the start fails.
   const open: (() => Promise<void>)[] = [async () => claim.release(), async () => closeLog()];
@@ -86,6 +90,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
       stop,
       failed: failed.promise,
       dismissed: dismissed.promise,
+      changed: changed.promise,
     };
   } catch (error) {
     const givenUp = signal.aborted && error === signal.reason;

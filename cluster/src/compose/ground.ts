@@ -21,4 +21,6 @@ export interface Ground {
   progress(text: string): void;
   fail(error: unknown): void;
   leave(): void;
+  /** This machine is another in its cluster than it was, by its settings: the daemon closes in good order, and begins anew. */
+  reopen(): void;
 }

@@ -122,6 +122,10 @@ export interface Coordinator {
   patchNode(id: NodeId, patch: { labels?: Readonly<Record<string, string | null>>; slots?: number }, actor?: string): Promise<Node>;
   drain(id: NodeId, draining: boolean, actor?: string): Promise<Node>;
   shutdownNode(id: NodeId, actor?: string): Promise<Node>;
+  /** Gives the node as it was before: its daemon begins anew. state_conflict where it is one already, or this cluster's store is not shared. */
+  promoteNode(id: NodeId, options: { witness?: true | undefined }, actor?: string): Promise<Node>;
+  /** Also one that is gone for good. unavailable where it leads: it hands over first, and whoever leads then is asked again. */
+  demoteNode(id: NodeId, actor?: string): Promise<Node>;
   /** Gives the node as it was last. state_conflict while it may still be at work. */
   removeNode(id: NodeId, actor?: string): Promise<Node>;
   /** The token whose secret has this SHA-256 (base64url), unless it has expired. Looked up anew for each request. */

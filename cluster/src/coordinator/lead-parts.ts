@@ -10,6 +10,7 @@ import type { Keyring } from "../trust/keyring.ts";
 import type { Sign } from "../trust/signature.ts";
 import type { BackupParts } from "./backups.ts";
 import type { BusGate } from "./bus-gate.ts";
+import type { ControlRoom } from "./control-room.ts";
 import type { Peer } from "./coordinator.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -49,6 +50,8 @@ export interface LeadParts {
   apiUrls(): readonly string[];
   /** Those of all control nodes, this machine's first; without others its own. */
   controlUrls(): readonly string[];
+  /** Where the store is shared; without it this machine is the only control node that there can be. */
+  readonly control?: ControlRoom;
   readonly joiners?: Joiners;
   readonly strategy: Strategy;
   /** Finished tasks are kept this long. */

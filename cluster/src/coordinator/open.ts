@@ -4,6 +4,7 @@ import { isTerminal } from "../core/task.ts";
 import { auditLog } from "./audit.ts";
 import { BulkDesk } from "./bulk-desk.ts";
 import { failpoint } from "../system/failpoint.ts";
+import { ControlDesk } from "./control-desk.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { groupDeadLetters } from "./dead-letters.ts";
 import { JoinDesk } from "./join-desk.ts";
@@ -26,6 +27,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const nodes = new NodeDesk(lead);
   const joining = new JoinDesk(lead, nodes);
   const tokens = new TokenDesk(lead);
+  const control = new ControlDesk(lead, nodes, tokens);
   failpoint("start.loaded");
   for (const [id, owner] of lead.state.registry.twins()) parts.log.error({ node: id }, twinText(id, owner));
   await lead.gate.authorize();
@@ -46,6 +48,8 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     patchNode: (id, patch, actor) => nodes.patch(id, patch, actor),
     drain: (id, draining, actor) => nodes.drain(id, draining, actor),
     shutdownNode: (id, actor) => nodes.shutdown(id, {}, actor),
+    promoteNode: (id, options, actor) => control.promote(id, options, actor),
+    demoteNode: (id, actor) => control.demote(id, actor),
     removeNode: (id, actor) => nodes.remove(id, actor),
     admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),

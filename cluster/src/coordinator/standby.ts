@@ -45,6 +45,8 @@ const OTHERS = [
   ...(["enrol", "invite", "join", "session", "probe", "leave", "rotate", "approveNode", "revokeNode", "patchNode", "drain"] as const),
   ...([
     "shutdownNode",
+    "promoteNode",
+    "demoteNode",
     "removeNode",
     "makeToken",
     "revokeToken",
