@@ -5,7 +5,7 @@
  *     restarted coordinator may not have told its server of this node yet.
  * K2. Reconnecting waits 250 ms at first and 1 s at most, with jitter, so that a cluster does not return in one moment. A
  *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
- *     Of several servers another one is tried at once (nats-servers.ts).
+ *     Of several servers another one is tried at once (nats-servers.ts), and a server that is none of them any more is left.
  * K3. With tls:// nothing is said before the server has shown a certificate of the authority that is trusted, and none other.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -50,8 +50,10 @@ export interface Connection {
   readonly connected: boolean;
   /** `host:port` of the server that it is, or was last, connected to. */
   readonly server: string;
+  /** That is the one which it prefers, if any. */
+  readonly atHome: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
-  /** These are the servers now. The connection stays where it is, for as long as that one lives. */
+  /** These are the servers now. The connection stays where it is, for as long as that one lives; if it is none of them, it is left at once. */
   reach(urls: readonly string[]): void;
   close(): Promise<void>;
 }
@@ -156,6 +158,8 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
         server = status.server;
         choice.arrived(server);
         become(true);
+        // It was being called when it ceased to be one of them.
+        void leave();
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
       if (status.type === "error" && status.error.message !== lastRefusal) {
@@ -164,12 +168,14 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
       }
     }
   };
-  const watching = watch();
   let urls = options.urls;
+  const isUntold = (): boolean => connected && !urls.some((url) => placeOf(url) === server);
+  const leave = async (): Promise<void> => void (isUntold() && (await move(nc, isUntold)));
+  const watching = watch();
   const [home = ""] = urls;
   const away = (): boolean => connected && urls.includes(home) && server !== placeOf(home);
-  const way = { away, answers: () => answersAt(home), goHome: () => goHome(nc, choice, home) };
-  const homeward = options.prefersFirst === true ? watchHome(way) : undefined;
+  const goHome = (): Promise<void> => move(nc, away, () => choice.aim(home));
+  const homeward = options.prefersFirst === true ? watchHome({ away, answers: () => answersAt(home), goHome }) : undefined;
   return {
     nc,
     get connected() {
@@ -177,6 +183,9 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
     },
     get server() {
       return server;
+    },
+    get atHome() {
+      return options.prefersFirst !== true || server === placeOf(home);
     },
     onStatus(listener) {
       listeners.add(listener);
@@ -188,6 +197,7 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
       if (usable.length === 0 || nc.isClosed()) return;
       urls = usable;
       nc.setServers(usable.map(placeOf));
+      void leave();
     },
     async close() {
       homeward?.stop();
@@ -199,11 +209,11 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
   };
 }
 
-/** What was published last goes out first; what was asked and is not answered yet has to be asked again. */
-async function goHome(nc: NatsConnection, choice: ServerChoice, home: string): Promise<void> {
+/** What was published last goes out first; what was asked and is not answered yet has to be asked again. `still`: it is wanted after that, too. */
+async function move(nc: NatsConnection, still: () => boolean, aim?: () => void): Promise<void> {
   await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
-  if (nc.isClosed()) return;
-  choice.aim(home);
+  if (nc.isClosed() || !still()) return;
+  aim?.();
   await nc.reconnect();
 }
 
