@@ -135,31 +135,58 @@ interface Course {
   answersAt(url: string): Promise<boolean>;
 }
 
+/** Whether anything can be asked, and who wants to hear of it. */
+class Link {
+  connected = true;
+  readonly listeners = new Set<(connected: boolean) => void>();
+  readonly #about: Pick<ConnectionOptions, "log" | "name">;
+  #isUp = true;
+
+  constructor(about: Pick<ConnectionOptions, "log" | "name">) {
+    this.#about = about;
+  }
+
+  /** `leaving`: it is up, and about to be given up. */
+  become(isUp: boolean, leaving = false): void {
+    this.#isUp = isUp;
+    if (this.connected === (isUp && !leaving)) return;
+    this.connected = !this.connected;
+    const { log, name } = this.#about;
+    log.info({ connected: this.connected, name }, this.connected ? "bus connection is back" : "bus connection lost");
+    for (const listener of this.listeners) listener(this.connected);
+  }
+
+  /** It is not given up after all. */
+  stay(): void {
+    this.become(this.#isUp);
+  }
+}
+
 function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds, answersAt }: Course): Connection {
-  let connected = true;
+  const link = new Link(options);
   let server = nc.getServer();
   choice.arrived(server);
-  const listeners = new Set<(connected: boolean) => void>();
-  const become = (state: boolean): void => {
-    if (connected === state) return;
-    connected = state;
-    options.log.info({ connected, name: options.name }, connected ? "bus connection is back" : "bus connection lost");
-    for (const listener of listeners) listener(connected);
+  let urls = options.urls;
+  const isUntold = (): boolean => !urls.some((url) => placeOf(url) === server);
+  // From now on nothing is asked there: it may keep what it is given for nobody.
+  const leave = async (): Promise<void> => {
+    link.become(true, true);
+    if (!(await move(nc, isUntold))) link.stay();
   };
   // While a key is refused, every attempt says the same.
   let lastRefusal = "";
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
-      if (status.type === "disconnect" || status.type === "close") become(false);
+      if (status.type === "disconnect" || status.type === "close") link.become(false);
       pace.saw(status.type);
       if (status.type === "reconnect") {
         lastRefusal = "";
         seeds.letIn();
         server = status.server;
         choice.arrived(server);
-        become(true);
         // It was being called when it ceased to be one of them.
-        void leave();
+        if (isUntold()) void leave();
+        else link.become(true);
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
       if (status.type === "error" && status.error.message !== lastRefusal) {
@@ -168,18 +195,15 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
       }
     }
   };
-  let urls = options.urls;
-  const isUntold = (): boolean => connected && !urls.some((url) => placeOf(url) === server);
-  const leave = async (): Promise<void> => void (isUntold() && (await move(nc, isUntold)));
   const watching = watch();
   const [home = ""] = urls;
-  const away = (): boolean => connected && urls.includes(home) && server !== placeOf(home);
-  const goHome = (): Promise<void> => move(nc, away, () => choice.aim(home));
+  const away = (): boolean => link.connected && urls.includes(home) && server !== placeOf(home);
+  const goHome = (): Promise<unknown> => move(nc, away, () => choice.aim(home));
   const homeward = options.prefersFirst === true ? watchHome({ away, answers: () => answersAt(home), goHome }) : undefined;
   return {
     nc,
     get connected() {
-      return connected;
+      return link.connected;
     },
     get server() {
       return server;
@@ -188,8 +212,8 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
       return options.prefersFirst !== true || server === placeOf(home);
     },
     onStatus(listener) {
-      listeners.add(listener);
-      return { stop: () => listeners.delete(listener) };
+      link.listeners.add(listener);
+      return { stop: () => link.listeners.delete(listener) };
     },
     reach(now) {
       // The library throws for an empty list, and cannot know whether one of them speaks TLS.
@@ -197,24 +221,28 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
       if (usable.length === 0 || nc.isClosed()) return;
       urls = usable;
       nc.setServers(usable.map(placeOf));
-      void leave();
+      if (link.connected && isUntold()) void leave();
     },
     async close() {
       homeward?.stop();
       // What was published last goes out first, unless the link is down: then there is nobody to wait for.
-      if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+      if (link.connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();
       await watching;
     },
   };
 }
 
-/** What was published last goes out first; what was asked and is not answered yet has to be asked again. `still`: it is wanted after that, too. */
-async function move(nc: NatsConnection, still: () => boolean, aim?: () => void): Promise<void> {
+/**
+ * What was published last goes out first; what was asked and is not answered yet has to be asked again. False: after that it is not
+ * wanted any more, and nothing happens.
+ */
+async function move(nc: NatsConnection, isWanted: () => boolean, aim?: () => void): Promise<boolean> {
   await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
-  if (nc.isClosed() || !still()) return;
+  if (nc.isClosed() || !isWanted()) return false;
   aim?.();
   await nc.reconnect();
+  return true;
 }
 
 /** The seed as it is now. */
