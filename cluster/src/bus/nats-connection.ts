@@ -5,7 +5,7 @@
  *     restarted coordinator may not have told its server of this node yet.
  * K2. Reconnecting waits 250 ms at first and 1 s at most, with jitter, so that a cluster does not return in one moment. A
  *     connection that this side gave up is made anew at once: the server may hear its end now, and would take it for ours.
- *     Of several servers another one is tried at once (nats-servers.ts).
+ *     Of several servers another one is tried at once (nats-servers.ts), and a server that is none of them any more is left.
  * K3. With tls:// nothing is said before the server has shown a certificate of the authority that is trusted, and none other.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -50,8 +50,10 @@ export interface Connection {
   readonly connected: boolean;
   /** `host:port` of the server that it is, or was last, connected to. */
   readonly server: string;
+  /** That is the one which it prefers, if any. */
+  readonly atHome: boolean;
   onStatus(listener: (connected: boolean) => void): Subscription;
-  /** These are the servers now. The connection stays where it is, for as long as that one lives. */
+  /** These are the servers now. The connection stays where it is, for as long as that one lives; if it is none of them, it is left at once. */
   reach(urls: readonly string[]): void;
   close(): Promise<void>;
 }
@@ -133,29 +135,58 @@ interface Course {
   answersAt(url: string): Promise<boolean>;
 }
 
+/** Whether anything can be asked, and who wants to hear of it. */
+class Link {
+  connected = true;
+  readonly listeners = new Set<(connected: boolean) => void>();
+  readonly #about: Pick<ConnectionOptions, "log" | "name">;
+  #isUp = true;
+
+  constructor(about: Pick<ConnectionOptions, "log" | "name">) {
+    this.#about = about;
+  }
+
+  /** `leaving`: it is up, and about to be given up. */
+  become(isUp: boolean, leaving = false): void {
+    this.#isUp = isUp;
+    if (this.connected === (isUp && !leaving)) return;
+    this.connected = !this.connected;
+    const { log, name } = this.#about;
+    log.info({ connected: this.connected, name }, this.connected ? "bus connection is back" : "bus connection lost");
+    for (const listener of this.listeners) listener(this.connected);
+  }
+
+  /** It is not given up after all. */
+  stay(): void {
+    this.become(this.#isUp);
+  }
+}
+
 function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds, answersAt }: Course): Connection {
-  let connected = true;
+  const link = new Link(options);
   let server = nc.getServer();
   choice.arrived(server);
-  const listeners = new Set<(connected: boolean) => void>();
-  const become = (state: boolean): void => {
-    if (connected === state) return;
-    connected = state;
-    options.log.info({ connected, name: options.name }, connected ? "bus connection is back" : "bus connection lost");
-    for (const listener of listeners) listener(connected);
+  let urls = options.urls;
+  const isUntold = (): boolean => !urls.some((url) => placeOf(url) === server);
+  // From now on nothing is asked there: it may keep what it is given for nobody.
+  const leave = async (): Promise<void> => {
+    link.become(true, true);
+    if (!(await move(nc, isUntold))) link.stay();
   };
   // While a key is refused, every attempt says the same.
   let lastRefusal = "";
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
-      if (status.type === "disconnect" || status.type === "close") become(false);
+      if (status.type === "disconnect" || status.type === "close") link.become(false);
       pace.saw(status.type);
       if (status.type === "reconnect") {
         lastRefusal = "";
         seeds.letIn();
         server = status.server;
         choice.arrived(server);
-        become(true);
+        // It was being called when it ceased to be one of them.
+        if (isUntold()) void leave();
+        else link.become(true);
       }
       if (status.type === "error" && status.error instanceof errors.AuthorizationError) options.onRefused?.();
       if (status.type === "error" && status.error.message !== lastRefusal) {
@@ -165,22 +196,24 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
     }
   };
   const watching = watch();
-  let urls = options.urls;
   const [home = ""] = urls;
-  const away = (): boolean => connected && urls.includes(home) && server !== placeOf(home);
-  const way = { away, answers: () => answersAt(home), goHome: () => goHome(nc, choice, home) };
-  const homeward = options.prefersFirst === true ? watchHome(way) : undefined;
+  const away = (): boolean => link.connected && urls.includes(home) && server !== placeOf(home);
+  const goHome = (): Promise<unknown> => move(nc, away, () => choice.aim(home));
+  const homeward = options.prefersFirst === true ? watchHome({ away, answers: () => answersAt(home), goHome }) : undefined;
   return {
     nc,
     get connected() {
-      return connected;
+      return link.connected;
     },
     get server() {
       return server;
     },
+    get atHome() {
+      return options.prefersFirst !== true || server === placeOf(home);
+    },
     onStatus(listener) {
-      listeners.add(listener);
-      return { stop: () => listeners.delete(listener) };
+      link.listeners.add(listener);
+      return { stop: () => link.listeners.delete(listener) };
     },
     reach(now) {
       // The library throws for an empty list, and cannot know whether one of them speaks TLS.
@@ -188,23 +221,28 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
       if (usable.length === 0 || nc.isClosed()) return;
       urls = usable;
       nc.setServers(usable.map(placeOf));
+      if (link.connected && isUntold()) void leave();
     },
     async close() {
       homeward?.stop();
       // What was published last goes out first, unless the link is down: then there is nobody to wait for.
-      if (connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
+      if (link.connected) await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
       await nc.close();
       await watching;
     },
   };
 }
 
-/** What was published last goes out first; what was asked and is not answered yet has to be asked again. */
-async function goHome(nc: NatsConnection, choice: ServerChoice, home: string): Promise<void> {
+/**
+ * What was published last goes out first; what was asked and is not answered yet has to be asked again. False: after that it is not
+ * wanted any more, and nothing happens.
+ */
+async function move(nc: NatsConnection, isWanted: () => boolean, aim?: () => void): Promise<boolean> {
   await Promise.race([nc.flush().catch(() => undefined), delay(CLOSE_MS_MAX, undefined, { ref: false })]);
-  if (nc.isClosed()) return;
-  choice.aim(home);
+  if (nc.isClosed() || !isWanted()) return false;
+  aim?.();
   await nc.reconnect();
+  return true;
 }
 
 /** The seed as it is now. */

@@ -2,7 +2,8 @@
  * The coordinator's side of what is kept: keeps the streams of the nodes that are let in in being, and tells each node its word.
  *
  * K1. The streams may be gone after a server's restart (its folder was deleted), so they are looked at after each connection,
- *     as after each change of nodes; what fails is tried again for as long as there is a connection.
+ *     as after each change of nodes or of the number of copies; what fails is tried again for as long as there is a connection.
+ * K2. A look that a lost connection has overtaken ends soon: the next one may have to save what a server brings along (S5 in nats-streams.ts).
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -31,6 +32,10 @@ export class Keeper implements Words {
   /** undefined: nobody has said yet; nothing may be removed. */
   #nodes: readonly NodeId[] | undefined;
   #last: Promise<void> = Promise.resolve();
+  /** As the last look wanted them. */
+  #copies = 0;
+  /** Of the connection, so far. */
+  #losses = 0;
   #trying = false;
 
   constructor(connection: Connection, { seed, replicas, log }: KeeperParts) {
@@ -41,6 +46,7 @@ export class Keeper implements Words {
     this.#streams = new Streams({ wordOf: (node) => wordFor(seed, node), replicas, log });
     connection.onStatus((connected) => {
       if (connected) void this.#ensure();
+      else this.#losses += 1;
     });
   }
 
@@ -48,6 +54,11 @@ export class Keeper implements Words {
   keepFor(nodes: readonly NodeId[]): Promise<void> {
     this.#nodes = [...nodes];
     return this.#ensure();
+  }
+
+  /** Where that changes on how many each stream is kept, no new connection need follow. */
+  serversChanged(): void {
+    if (this.#nodes !== undefined && this.#replicas() !== this.#copies) void this.#ensure();
   }
 
   keeps(node: NodeId): boolean {
@@ -76,8 +87,11 @@ export class Keeper implements Words {
 
   async #look(): Promise<void> {
     if (this.#nodes === undefined || !this.#connection.connected) return;
+    this.#copies = this.#replicas();
+    const losses = this.#losses;
+    const isOvertaken = (): boolean => this.#losses > losses;
     try {
-      if (!(await this.#streams.ensure(this.#connection.nc, this.#nodes))) void this.#again();
+      if (!(await this.#streams.ensure(this.#connection, this.#nodes, isOvertaken)) && !isOvertaken()) void this.#again();
     } catch (error) {
       const passes = isPassing(error);
       this.#log[passes ? "warn" : "error"]({ err: error }, "the streams of the bus could not be made; trying again");

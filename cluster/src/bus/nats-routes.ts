@@ -53,7 +53,7 @@ const PORT_MAX = 65_535;
 const POOL = "pool_size: 1";
 
 export function clusterBlock(cluster: NatsCluster, files: RouteFiles): string[] {
-  check(cluster);
+  checkCluster(cluster);
   const routes = [...cluster.routes].map((route) => quote(`tls://${USER}:${cluster.password}@${placeOf(route)}`)).sort();
   const tls = [
     `cert_file: ${quote(files.certificate)}`,
@@ -84,7 +84,8 @@ export const tagOf = (serverName: string): string => `server:${serverName}`;
 
 const placeOf = ({ host, port }: Route): string => `${bracketed(host)}:${port}`;
 
-function check({ name, serverName, password, host, port, routes }: NatsCluster): void {
+/** Throws config_invalid. */
+export function checkCluster({ name, serverName, password, host, port, routes }: NatsCluster): void {
   for (const word of [name, serverName])
     if (!NAME.test(word))
       throw new ClusterError("config_invalid", `${JSON.stringify(word)} is no name for a cluster or a server of the bus`);

@@ -10,7 +10,6 @@
  * S5. One of several (nats-routes.ts) differs in nothing else: who leads calls its own server's `authorize`, as the other daemons
  *     do theirs, and what the events of all servers tell reaches each of them.
  */
-import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -31,6 +30,7 @@ import type { BusServer, Subscription } from "./bus.ts";
 import { authorityFile, certificateFile, sweepCertificates, writeAuthority, writeCertificate } from "./nats-certificate.ts";
 import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
+import { forgetGroups, newServerName, storeFolder } from "./nats-folder.ts";
 import { removePeer } from "./nats-peers.ts";
 import type { NatsCluster } from "./nats-routes.ts";
 import { watchNodes } from "./nats-watch.ts";
@@ -46,13 +46,15 @@ export interface NatsServerOptions {
   readonly port?: number;
   readonly coordinator: { readonly publicKey: string };
   readonly nodes: readonly BusNode[];
-  /** It is one of several; absent: it is alone. Which of the two it is changes with another start only. */
+  /** It is one of several; absent: it is alone. Which of the two it is changes with another start only (nats-changing-server.ts). */
   readonly cluster?: NatsCluster;
   readonly log: Log;
   readonly clock: Clock;
 }
 
 export interface NatsServer extends BusServer {
+  /** As it was last taken. */
+  readonly present: Changing;
   /** Absent while it is being started again. */
   readonly pid: number | undefined;
   onDisconnect(listener: (node: NodeId) => void): Subscription;
@@ -68,7 +70,7 @@ export interface NatsServer extends BusServer {
 }
 
 /** What nats-server runs with, beside what stays the same. */
-interface Changing {
+export interface Changing {
   readonly nodes: readonly BusNode[];
   readonly certificate: ServerCertificate | undefined;
   readonly cluster: NatsCluster | undefined;
@@ -81,7 +83,6 @@ const START_MS_MAX = 30_000;
 const RELOAD_MS_MAX = 10_000;
 const RELOAD_ANSWER_MS_MAX = 5_000;
 const RETRY_MS = 100;
-const STREAMS = "streams";
 
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { folder, log } = options;
@@ -91,9 +92,8 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const place = { name: "nats-server", folder, log };
   await endStale({ ...place, mark: args });
-  if (options.cluster === undefined) await forgetGroups(folder);
   const port = await choosePort(host, options.port, portOf(await readTextFile(configFile)), PORT);
-  const serverName = options.cluster?.serverName ?? `ocx-${randomBytes(6).toString("hex")}`;
+  const serverName = options.cluster?.serverName ?? newServerName();
   const systemKeys = createNodeKeys();
   const write = writerFor(options, { host, port, serverName, systemKey: systemKeys.publicKey });
   const first = { nodes: options.nodes, certificate: options.certificate, cluster: options.cluster };
@@ -111,6 +111,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     await server.stop();
     throw error;
   });
+  if (options.cluster === undefined) await forgetGroups(folder);
   const watch = await watchNodes({
     system,
     clustered: options.cluster !== undefined,
@@ -125,6 +126,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     ...watch,
     url,
     version: system.nc.info?.version ?? "",
+    present: state,
     get pid() {
       return server.pid;
     },
@@ -201,7 +203,7 @@ function writerFor(
   return ({ nodes, certificate, cluster }) =>
     natsConfig({
       ...fixed,
-      storeFolder: join(folder, STREAMS),
+      storeFolder: storeFolder(folder),
       logFile: join(folder, "nats-server.log"),
       coordinatorKey: coordinator.publicKey,
       nodes,
@@ -213,11 +215,6 @@ function writerFor(
         },
       }),
     });
-}
-
-/** Where it was one of several before: should it become that again, its groups would wait for the members that they had then. Streams lie elsewhere. */
-async function forgetGroups(folder: string): Promise<void> {
-  await rm(join(folder, STREAMS, "jetstream", "SYS", "_js_"), { recursive: true, force: true });
 }
 
 async function writeCertificates(folder: string, { certificate, cluster }: Pick<Changing, "certificate" | "cluster">): Promise<void> {

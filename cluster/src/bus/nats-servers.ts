@@ -45,7 +45,7 @@ export class ServerChoice {
 export const placeOf = (url: string): string => new URL(url).host;
 
 /** V2. `away`: it is connected, and not to its home. `answers`: its home lets it in and answers; that it takes a call is not enough, so does one that hangs. */
-export function watchHome(parts: { away(): boolean; answers(): Promise<boolean>; goHome(): Promise<void> }): Subscription {
+export function watchHome(parts: { away(): boolean; answers(): Promise<boolean>; goHome(): Promise<unknown> }): Subscription {
   let answers = 0;
   let looking = false;
   const look = async (): Promise<void> => {

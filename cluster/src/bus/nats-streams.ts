@@ -10,7 +10,8 @@
  *     itself has one and answers, has lost most of its copies: it is made again, empty, since its node could write nothing meanwhile.
  * S5. A server that was alone brings its streams along: in a cluster that has none yet, each is made on the coordinator's own server
  *     first, where JetStream takes what lies on the disk under that name, and is copied to the others from there. It has to be done
- *     within 30 s of the server's start: then it removes what belongs to no stream of the cluster.
+ *     within 30 s of the server's start: then it removes what belongs to no stream of the cluster. So for as long, and no longer, a
+ *     coordinator that has landed on another server waits until it is at home.
  */
 import {
   DiscardPolicy,
@@ -22,10 +23,9 @@ import {
   type StreamInfo,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Log } from "../system/log.ts";
-import { busError } from "./nats-connection.ts";
+import { busError, type Connection } from "./nats-connection.ts";
 import { tagOf } from "./nats-routes.ts";
 import { shareOf, type Share } from "./nats-shares.ts";
 import { anyBlob, anyOutput } from "./subjects.ts";
@@ -45,6 +45,8 @@ const PIECES_MAX = 65_536;
 export const STREAM_NOT_FOUND = 10_059;
 /** Above an election (9 s), and above a machine's restart; within it output waits, and is given up for its attempt after 30 s. */
 const LEADERLESS_MS_MAX = 120_000;
+/** JetStream's own, from a server's start on. */
+const CARRY_MS_MAX = 30_000;
 /** What is made takes three servers' disks 0.1 s each. */
 const AT_ONCE = 4;
 
@@ -87,6 +89,8 @@ export class Streams {
   readonly #parts: StreamParts;
   /** S5: no stream was there yet, and not all are since. */
   #carrying = false;
+  /** Since when it waits to be at home for that. */
+  #awaySince: number | undefined;
   /** S4 */
   readonly #leaderlessSince = new Map<string, number>();
 
@@ -95,7 +99,8 @@ export class Streams {
   }
 
   /** Corrects what differs, makes what is missing, removes what nobody needs. Only the coordinator may. False: another look is needed. */
-  async ensure(nc: NatsConnection, nodes: readonly NodeId[]): Promise<boolean> {
+  async ensure(connection: Connection, nodes: readonly NodeId[], isOvertaken = () => false): Promise<boolean> {
+    const { nc } = connection;
     try {
       const manager = await jetstreamManager(nc, { checkAPI: false });
       const there = await look(manager);
@@ -104,14 +109,23 @@ export class Streams {
       const replicas = this.#parts.replicas();
       const wanted = nodes.flatMap((node) => streamsOf(node, this.#parts.wordOf(node), share, replicas));
       await removeUnneeded(manager, there, new Set(wanted.map(({ name }) => name)));
-      this.#carrying ||= replicas > 1 && !there.names.values().some(isOurs);
+      // One of several says so; how many copies are wanted may be heard later.
+      this.#carrying = nc.info?.cluster !== undefined && (this.#carrying || !there.names.values().some(isOurs));
+      if (this.#carrying && this.#waitsForHome(connection)) return false;
       const origin = this.#carrying ? nc.info?.server_name : undefined;
-      const settled = await this.#each(wanted, (config) => this.#ensureOne(manager, config, there, origin));
+      const settled = await this.#each(wanted, async (config) => !isOvertaken() && this.#ensureOne(manager, config, there, origin));
       this.#carrying &&= !settled;
       return settled;
     } catch (error) {
       throw busError(error, "streams");
     }
+  }
+
+  /** S5 */
+  #waitsForHome({ atHome }: Connection): boolean {
+    const now = performance.now();
+    this.#awaySince = atHome ? undefined : (this.#awaySince ?? now);
+    return this.#awaySince !== undefined && now - this.#awaySince < CARRY_MS_MAX;
   }
 
   async #removeShared(manager: JetStreamManager, { names }: There): Promise<void> {

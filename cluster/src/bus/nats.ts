@@ -56,7 +56,7 @@ export interface NatsOptions {
 
 /** Of which other servers may become the way, as the coordinator tells. */
 export interface MovableBus extends Bus {
-  /** These are the servers now. The connection stays where it is, for as long as that one lives. */
+  /** These are the servers now. The connection stays where it is, for as long as that one lives; if it is none of them, it is left at once. */
   reach(urls: readonly string[]): void;
 }
 
@@ -110,9 +110,9 @@ export class NatsBus implements MovableBus {
     return this.#connection.server;
   }
 
-  /** These are the cluster's servers now. Who is connected to one of the others stays, for as long as that one lives. */
   reach(urls: readonly string[]): void {
     this.#connection.reach(urls);
+    this.#keeper?.serversChanged();
   }
 
   onStatus(listener: (connected: boolean) => void): Subscription {

@@ -1,5 +1,6 @@
 /** Opens what a coordinator needs, bottom up: store, nats-server, its own connection, the coordinator, the API. */
 import { openApi, type Api, type Role } from "../api/api.ts";
+import type { Subscription } from "../bus/bus.ts";
 import type { NatsServer } from "../bus/nats-server.ts";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { Enrolled } from "@openclaw-cluster/contract/operations";
@@ -19,6 +20,8 @@ export interface LeadRole {
   readonly trust: Trust;
   /** Lets this machine's own node in. */
   enrolOwn(publicKey: string): Promise<Enrolled>;
+  /** Where the bus is, where that can change: tells it at once, and at each change. */
+  busUrlsChange?: (listener: (urls: readonly string[]) => void) => Subscription;
 }
 
 export async function openLeadRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {

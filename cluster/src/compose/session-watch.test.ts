@@ -14,6 +14,8 @@ const ADMITTED: Admitted = {
 let clock: HandClock;
 let connected: boolean;
 let changed: (connected: boolean) => void;
+let heard: boolean;
+let hears: (heard: boolean) => void;
 let asked: AbortSignal[];
 let answer: () => Promise<Admitted>;
 let used: (readonly string[])[];
@@ -23,6 +25,7 @@ let watch: Subscription;
 beforeEach(() => {
   clock = new HandClock();
   connected = true;
+  heard = true;
   asked = [];
   used = [];
   told = [];
@@ -45,6 +48,15 @@ beforeEach(() => {
       },
       reach: (urls) => void used.push(urls),
     },
+    worker: {
+      get heard() {
+        return heard;
+      },
+      onHeard(listener) {
+        hears = listener;
+        return { stop: () => undefined };
+      },
+    },
     clock,
     random: () => 0.5,
     log: silentLog,
@@ -55,6 +67,10 @@ afterEach(() => watch.stop());
 const become = (state: boolean): void => {
   connected = state;
   changed(state);
+};
+const hear = (state: boolean): void => {
+  heard = state;
+  hears(state);
 };
 const settled = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
@@ -81,11 +97,54 @@ test("a short absence asks nothing, and while all is well it asks now and then",
   become(false);
   clock.advance(SESSION_WATCH.awayMs / 2);
   become(true);
-  clock.advance(SESSION_WATCH.refreshMs - 1);
+  clock.advance(SESSION_WATCH.refreshMs - SESSION_WATCH.awayMs / 2 - 1);
   expect(asked).toHaveLength(0);
   clock.advance(1);
   await settled();
   expect(told).toEqual([ADMITTED]);
+});
+
+test("where the bus stands and no coordinator answers, it asks until one does (W1)", async () => {
+  hear(false);
+  clock.advance(SESSION_WATCH.awayMs - 1);
+  expect(asked).toHaveLength(0);
+  for (let n = 1; n <= 3; n++) {
+    clock.advance(n === 1 ? 1 : SESSION_WATCH.awayMs);
+    await settled();
+    expect(asked).toHaveLength(n);
+  }
+  expect(used).toEqual([ADMITTED.busUrls, ADMITTED.busUrls, ADMITTED.busUrls]);
+  // It goes to another server.
+  become(false);
+  become(true);
+  hear(true);
+  clock.advance(SESSION_WATCH.refreshMs - 1);
+  expect(asked).toHaveLength(3);
+});
+
+test("an answer that is late asks nothing, and however often that happens, it asks now and then", async () => {
+  const lateMs = SESSION_WATCH.awayMs / 2;
+  for (let passedMs = 0; passedMs < SESSION_WATCH.refreshMs; passedMs += 2 * lateMs) {
+    expect(asked).toHaveLength(0);
+    hear(false);
+    clock.advance(lateMs);
+    hear(true);
+    clock.advance(lateMs);
+  }
+  await settled();
+  expect(asked).toHaveLength(1);
+});
+
+test("what is unheard while a question is under way waits for its end (W2)", async () => {
+  const hung = Promise.withResolvers<Admitted>();
+  answer = () => hung.promise;
+  hear(false);
+  clock.advance(10 * SESSION_WATCH.awayMs);
+  expect(asked).toHaveLength(1);
+  hung.resolve(ADMITTED);
+  await settled();
+  clock.advance(SESSION_WATCH.awayMs);
+  expect(asked).toHaveLength(2);
 });
 
 test("one question at a time (W2)", async () => {

@@ -2,19 +2,25 @@
  * A node that runs asks for its session again: where the bus is may have changed, and where the control nodes are. So it finds its
  * cluster also when every address that it started with is gone.
  *
- * W1. It asks when the bus has been away for a while, and goes on asking until the bus is back; and now and then while all is well.
+ * W1. It asks when the bus has been away for a while, or stands and no coordinator answers there: that may be a server whose coordinator
+ *     leads no more. It goes on asking until that is over; and now and then while all is well.
  * W2. One question is under way at a time, and each has a limit, so that a control node that hangs holds up nothing.
- * W3. A connection that stands is left alone. What was told counts for the next one, and for the next start.
+ * W3. A connection to a server that is still among those that are told is left alone. What was told counts for the next one, and for the
+ *     next start.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Subscription } from "../bus/bus.ts";
 import type { MovableBus } from "../bus/nats.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import type { Worker } from "../worker/worker.ts";
 import type { Admitted } from "./session.ts";
 
 export const SESSION_WATCH = {
-  /** The connection tries the addresses that it knows within 2 s each; what comes back by itself needs no question. */
+  /**
+   * The connection tries the addresses that it knows within 2 s each, and a slow line brings an answer after 3 s; what comes back by
+   * itself needs no question.
+   */
   awayMs: 4_000,
   /** Half of it to one and a half, so that the nodes of a cluster do not come together. */
   refreshMs: 600_000,
@@ -28,19 +34,28 @@ export interface SessionWatchParts {
   /** The cluster has said that it does not know this node. */
   removed(error: ClusterError): void;
   readonly bus: Pick<MovableBus, "connected" | "onStatus" | "reach">;
+  readonly worker: Pick<Worker, "heard" | "onHeard">;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
 }
 
-export function watchSession({ ask, told, removed, bus, clock, random, log }: SessionWatchParts): Subscription {
+export function watchSession({ ask, told, removed, bus, worker, clock, random, log }: SessionWatchParts): Subscription {
   const stopped = new AbortController();
   let timer: Timer | undefined;
   let asking = false;
+  // Kept over what comes between, so that a connection which is lost now and then does not put it off for ever.
+  let refreshAtMs = 0;
   const waitOn = (): void => {
     timer?.cancel();
-    const ms = bus.connected ? SESSION_WATCH.refreshMs : SESSION_WATCH.awayMs;
-    if (!stopped.signal.aborted) timer = clock.after(ms * (0.5 + random()), () => void renew());
+    const isWell = bus.connected && worker.heard;
+    const ms = isWell ? Math.max(0, refreshAtMs - clock.monotonic()) : jittered(SESSION_WATCH.awayMs);
+    if (!stopped.signal.aborted) timer = clock.after(ms, () => void renew());
+  };
+  const jittered = (ms: number): number => ms * (0.5 + random());
+  const putOff = (): void => {
+    refreshAtMs = clock.monotonic() + jittered(SESSION_WATCH.refreshMs);
+    waitOn();
   };
   const renew = async (): Promise<void> => {
     if (asking) return;
@@ -54,16 +69,16 @@ export function watchSession({ ask, told, removed, bus, clock, random, log }: Se
       else if (!stopped.signal.aborted) log.info({ err: error }, "no control node says where the bus is; they are asked again");
     } finally {
       asking = false;
-      waitOn();
+      putOff();
     }
   };
-  const status = bus.onStatus(waitOn);
-  waitOn();
+  const changes = [bus.onStatus(waitOn), worker.onHeard(waitOn)];
+  putOff();
   return {
     stop() {
       stopped.abort();
       timer?.cancel();
-      status.stop();
+      for (const change of changes) change.stop();
     },
   };
 }

@@ -4,7 +4,7 @@ import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
 import type { Enrolled } from "@openclaw-cluster/contract/operations";
-import type { Bus } from "../bus/bus.ts";
+import type { Bus, Subscription } from "../bus/bus.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
 import { connectNats, type MovableBus, type NatsOptions } from "../bus/nats.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
@@ -24,7 +24,7 @@ import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts
 import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
-import { openWorker } from "../worker/worker.ts";
+import { openWorker, type Worker } from "../worker/worker.ts";
 import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import type { LeadRole } from "./lead-role.ts";
@@ -40,7 +40,7 @@ const SLEEP_GRACE_MS = 500;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
   const { config, folders, clock, log } = ground;
-  const { cluster, bus } = lead === undefined ? await joinFromAfar(ground, open) : await joinOwn(ground, lead);
+  const { cluster, bus, follow } = lead === undefined ? await joinFromAfar(ground) : await joinOwn(ground, lead);
   open.push(() => bus.close());
 
   const gateway = await openGateway(ground);
@@ -50,6 +50,9 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const policy = openPolicyFile({ file: folders.policy, clock, log });
   open.push(async () => policy.close());
 
+  // Until the worker has stopped: its last results go where the coordinator is by then.
+  let following: Subscription | undefined;
+  open.push(async () => following?.stop());
   const worksIn = folders.worker;
   const confinement = openConfinement({ folder: worksIn, clusterHome: folders.home, userHome: homedir(), env: ground.env, log });
   open.push(async () => confinement.close());
@@ -85,6 +88,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
       ground.leave();
     },
   });
+  following = follow(worker);
   policy.onChange(() => worker.refreshFacts());
   gateway?.onStatus(() => worker.refreshFacts());
   // Either may have changed while the worker was being opened.
@@ -103,12 +107,16 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
 interface Joined {
   readonly cluster: string;
   readonly bus: Bus;
+  /** From now on the bus goes to where the coordinator is. */
+  follow(worker: Worker): Subscription;
 }
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
   const enrolled = await enrolOwn(ground, lead);
-  return { cluster: enrolled.cluster, bus: await connectBus(ground, enrolled, { trust: lead.trust }) };
+  const bus = await connectBus(ground, enrolled, { trust: lead.trust });
+  const follow = (): Subscription => lead.busUrlsChange?.((urls) => bus.reach(urls)) ?? { stop: () => undefined };
+  return { cluster: enrolled.cluster, bus, follow };
 }
 
 /** Where the process has died in an exchange of keys, either of the two can be the one that counts. */
@@ -118,7 +126,7 @@ function enrolOwn({ keys }: Ground, lead: LeadRole): Promise<Enrolled> {
 }
 
 /** Any other asks over HTTP, signed by its key, when a control node is there and has let it in; and again while it runs. */
-async function joinFromAfar(ground: Ground, open: (() => Promise<void>)[]): Promise<Joined> {
+async function joinFromAfar(ground: Ground): Promise<Joined> {
   const { config, folders, clock, log, keys } = ground;
   const urls = configuredUrls(config.coordinator);
   const { tokenFile } = config.coordinator;
@@ -143,9 +151,8 @@ async function joinFromAfar(ground: Ground, open: (() => Promise<void>)[]): Prom
       log.warn({ err: error }, "where the control nodes are could not be kept for the next start");
     });
   await told(admitted);
-  const watch = watchSession({ ask, told, removed: ground.fail, bus, clock, random: Math.random, log });
-  open.push(async () => watch.stop());
-  return { cluster: admitted.cluster, bus };
+  const watch = { ask, told, removed: ground.fail, bus, clock, random: Math.random, log };
+  return { cluster: admitted.cluster, bus, follow: (worker) => watchSession({ ...watch, worker }) };
 }
 
 /** Nobody but the coordinator has anything to say to a node. */

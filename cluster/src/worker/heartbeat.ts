@@ -6,6 +6,8 @@
  *     until they are answered.
  * H2. Only the answer of a coordinator that is obeyed counts. Its offers answer too: they name the last heartbeat that it
  *     had heard, and may overtake the answer to that.
+ * H3. Whether this node is heard is told from the second heartbeat on that finds the one before it unanswered, or from the first that
+ *     nobody listens to, until an answer comes. A connection that is lost, or new, says nothing about it.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -17,7 +19,7 @@ import {
   type Goodbye,
   type Heartbeat as HeartbeatMessage,
 } from "@openclaw-cluster/contract/wire";
-import type { Bus } from "../bus/bus.ts";
+import type { Bus, Subscription } from "../bus/bus.ts";
 import { heartbeatFrom } from "../bus/subjects.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
@@ -70,6 +72,10 @@ export class Heartbeat {
   private leaseMs = 0;
   /** Of the latest heartbeats, by their numbers. */
   private readonly sentAtMs = new Map<number, number>();
+  /** The first one since the last answer, over this connection. */
+  private unansweredSinceMs: number | undefined;
+  private isHeard = true;
+  private readonly hearing = new Set<(heard: boolean) => void>();
   private leaving: Goodbye | undefined;
   private stopped = false;
 
@@ -94,7 +100,18 @@ export class Heartbeat {
   /** A heartbeat now, with facts: the connection is new, or the coordinator asks. */
   async announce(): Promise<void> {
     this.factsDue = true;
+    this.unansweredSinceMs = undefined;
     await this.beat();
+  }
+
+  /** H3. */
+  get heard(): boolean {
+    return this.isHeard;
+  }
+
+  onHeard(listener: (heard: boolean) => void): Subscription {
+    this.hearing.add(listener);
+    return { stop: () => this.hearing.delete(listener) };
   }
 
   /** Gathers the facts anew and sends them if they changed. A change that comes while they are being gathered is not missed. */
@@ -120,7 +137,7 @@ export class Heartbeat {
   /** May something new begin, which was offered by one who had heard that heartbeat? */
   mayBegin(heard: unknown): boolean {
     const sentAtMs = this.sentAtMs.get(heard as number);
-    if (sentAtMs !== undefined) this.leases.renewed(sentAtMs, this.leaseMs);
+    if (sentAtMs !== undefined) this.answered(sentAtMs, this.leaseMs);
     return this.leases.open;
   }
 
@@ -178,16 +195,34 @@ export class Heartbeat {
       if (!this.parts.admits(epoch)) return;
       if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
       this.leaseMs = leaseMs;
-      this.leases.renewed(sentAtMs, leaseMs);
+      this.answered(sentAtMs, leaseMs);
       this.parts.stopAttempts(stop);
     } catch (error) {
-      const away = error instanceof ClusterError && (error.code === "bus_timeout" || error.code === "bus_unreachable");
-      if (away) log.debug({ err: error }, "a heartbeat was not answered");
+      const nobody = error instanceof ClusterError && error.code === "bus_unreachable";
+      if (nobody && bus.connected) this.become(false);
+      if (nobody || (error instanceof ClusterError && error.code === "bus_timeout"))
+        log.debug({ err: error }, "a heartbeat was not answered");
       else this.complaints.warn("coordinator", { err: error }, "the answer to a heartbeat was none");
     }
   }
 
+  /** One that was sent then. */
+  private answered(sentAtMs: number, leaseMs: number): void {
+    this.leases.renewed(sentAtMs, leaseMs);
+    this.unansweredSinceMs = undefined;
+    this.become(true);
+  }
+
+  /** H3. */
+  private become(heard: boolean): void {
+    if (this.isHeard === heard || this.stopped) return;
+    this.isHeard = heard;
+    for (const listener of this.hearing) listener(heard);
+  }
+
   private noteSent(n: number, atMs: number): void {
+    const unansweredMs = atMs - (this.unansweredSinceMs ??= atMs);
+    if (unansweredMs >= HEARTBEAT_MS) this.become(false);
     this.sentAtMs.set(n, atMs);
     if (this.sentAtMs.size <= SENT_MAX) return;
     for (const oldest of this.sentAtMs.keys()) return void this.sentAtMs.delete(oldest);
@@ -201,6 +236,7 @@ export class Heartbeat {
     } catch (error) {
       log.warn({ err: error }, "the machine's load could not be read; the last one is sent again");
     }
+    if (!bus.connected) this.unansweredSinceMs = undefined;
     if (this.stopped || !bus.connected) return;
     void this.renew(this.message());
   }

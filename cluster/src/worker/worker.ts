@@ -54,6 +54,9 @@ export interface Worker {
   readonly running: number;
   /** Gathers the node's facts now: its Gateway came or went, its policy changed. */
   refreshFacts(): void;
+  /** Does a coordinator that is obeyed answer this node? Where none does over a bus that stands, another may lead elsewhere. */
+  readonly heard: boolean;
+  onHeard(listener: (heard: boolean) => void): Subscription;
   /**
    * The machine is about to sleep: says goodbye, lets running attempts end for up to `graceMs`, stops the rest, and tells
    * it. Until `wake` nothing is taken. A machine that does not sleep after all wakes by itself after NAP_MS.
@@ -166,6 +169,14 @@ class OpenWorker implements Worker, Surroundings {
     ];
     await this.heartbeat.start();
     this.log.info({ node, boot: this.spool.boot, slots: this.slots.total, kinds: [...this.executors.keys()] }, "worker open");
+  }
+
+  get heard(): boolean {
+    return this.heartbeat.heard;
+  }
+
+  onHeard(listener: (heard: boolean) => void): Subscription {
+    return this.heartbeat.onHeard(listener);
   }
 
   refreshFacts(): void {
