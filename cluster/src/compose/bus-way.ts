@@ -10,6 +10,7 @@ import type { ControlSeats } from "../store/control-seats.ts";
 import type { Leadership } from "../store/leadership.ts";
 
 export const CLUSTER_FROM = 3;
+const COPIES = 3;
 
 export interface BusWayParts {
   /** This control node's id. */
@@ -51,16 +52,22 @@ export class BusWay {
     return leader === node ? own : (controlNodes.all.find((one) => one.node === leader)?.busUrls ?? []);
   }
 
-  /** When `forOwnNode` is another, and known. */
-  onChange(listener: (urls: readonly string[]) => void): Subscription {
+  /** How many servers keep each piece of output. */
+  copies(): number {
+    return this.clustered ? COPIES : 1;
+  }
+
+  /** Tells at once, and at each change, what `urls` gives, where that is not nothing. */
+  onChange(urls: () => readonly string[], listener: (urls: readonly string[]) => void): Subscription {
     const { seats, controlNodes, leadership } = this.parts;
-    let last = this.forOwnNode().join();
+    let last = "";
     const look = (): void => {
-      const urls = this.forOwnNode();
-      if (urls.length === 0 || urls.join() === last) return;
-      last = urls.join();
-      listener(urls);
+      const now = urls();
+      if (now.length === 0 || now.join() === last) return;
+      last = now.join();
+      listener(now);
     };
+    look();
     const all = [seats.onChange(look), controlNodes.onChange(look), leadership.onLeader(look)];
     return { stop: () => all.forEach((one) => one.stop()) };
   }

@@ -15,6 +15,7 @@ import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { openControlRole } from "./control-role.ts";
 import { openLeadRole, type LeadRole } from "./lead-role.ts";
+import { openWitnessRole } from "./witness-role.ts";
 import { openWorkRole } from "./work-role.ts";
 
 export interface DaemonOptions {
@@ -81,6 +82,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
   };
   try {
     const lead = config.roles.includes("coordinator") ? await openCoordinatorRole(ground, open) : undefined;
+    if (config.roles.includes("witness")) await openWitnessRole(ground, open);
     if (config.roles.includes("worker")) await openWorkRole(ground, lead, open);
     log.info({ node: config.nodeId, roles: config.roles, version: VERSION, data: path.basename(folders.data) }, "up");
     return {

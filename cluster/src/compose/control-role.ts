@@ -7,7 +7,9 @@ import { openEtcdLeadership } from "../store/etcd-leadership.ts";
 import { openEtcdReader, type EtcdReader } from "../store/etcd-reader.ts";
 import { openEtcdStore } from "../store/etcd.ts";
 import type { Leadership } from "../store/leadership.ts";
+import { openBusCluster } from "./bus-cluster-open.ts";
 import { BusWay, ownFirst } from "./bus-way.ts";
+import { openControlKeeper } from "./control-keeper.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { copyIdentity } from "./identity.ts";
 import { apiUrlsAt, showApi, type LeadRole } from "./lead-role.ts";
@@ -37,7 +39,8 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   open.push(() => leadership.close());
   const seats = openEtcdControlSeats(shared);
   open.push(() => seats.close());
-  const server = await openNatsServer(ground, place, shown);
+  const cluster = await openBusCluster(ground, { place, shown, etcd, seats, leadership });
+  const server = await openNatsServer(ground, place, shown, cluster.membership());
   open.push(() => server.stop());
 
   const apiUrls: string[] = [];
@@ -49,6 +52,8 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   const controlNodes = openEtcdControlNodes({ ...shared, self });
   open.push(() => controlNodes.close());
   const way = new BusWay({ node: config.nodeId, own: busUrls, seats, controlNodes, leadership });
+  open.push(() => cluster.close());
+  await cluster.follow(server);
   const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
   open.push(async () => gate.close());
   const told = (): Promise<void> => gate.told();
@@ -63,6 +68,13 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     busUrls: () => way.told(),
   };
 
+  const bus = {
+    urls: () => (way.clustered ? way.told() : [server.url]),
+    copies: () => way.copies(),
+    onChange: (listener: (urls: readonly string[]) => void) => way.onChange(bus.urls, listener),
+  };
+  const control = openControlKeeper({ ground, etcd, seats, controlNodes, server, handOver: () => lead.handOver() });
+
   const begin = async ({ term, store }: Elected, broken: (error: unknown) => void): Promise<Led> => {
     const opened: Open = [() => store.close()];
     let leads = true;
@@ -75,7 +87,7 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     gate.rest();
     try {
       const parts = { store, claim: term.claim, server, shown, backups, broken, leads: () => leads };
-      const coordinator = await takeLead(ground, { ...parts, ...urls }, opened);
+      const coordinator = await takeLead(ground, { ...parts, ...urls, bus, control }, opened);
       admission.leads(coordinator, controlNodes);
       return { role: { coordinator }, end };
     } catch (error) {
@@ -89,7 +101,12 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   };
   const lead = new SharedLead({ clock, log, campaign, begin, takeRole: (role) => api.takeRole(role), standby });
   open.push(() => lead.close());
-  return { apiUrl: api.url, trust: shown.trust, enrolOwn: (publicKey) => admission.enrol(publicKey) };
+  return {
+    apiUrl: api.url,
+    trust: shown.trust,
+    enrolOwn: (publicKey) => admission.enrol(publicKey),
+    busUrlsChange: (listener) => way.onChange(() => way.forOwnNode(), listener),
+  };
 }
 
 interface StandbyParts {

@@ -51,7 +51,8 @@ export interface Telling {
 /** As text. */
 export async function tellHandover({ config, folders }: Ground, { witness, token, members }: Telling): Promise<string> {
   const { endpoints, prefix, caFile, certFile, keyFile } = config.store;
-  const named = endpoints.length === 0 ? undefined : { endpoints, ...(await readAll({ authority: caFile, certificate: certFile, key: keyFile })) };
+  const named =
+    endpoints.length === 0 ? undefined : { endpoints, ...(await readAll({ authority: caFile, certificate: certFile, key: keyFile })) };
   const reach = reachFrom(config.api.host);
   const told: Handover = {
     clusterName: config.clusterName,
@@ -69,7 +70,8 @@ export async function tellHandover({ config, folders }: Ground, { witness, token
 /** Throws bad_request where the text is not one. */
 export async function takeHandover({ config, folders }: Ground, text: string): Promise<void> {
   const read = Handover.safeParse(JSON.parse(text));
-  if (!read.success) throw new ClusterError("bad_request", "what a control node has to know came in a form that this version does not know");
+  if (!read.success)
+    throw new ClusterError("bad_request", "what a control node has to know came in a form that this version does not know");
   const { clusterName, coordinatorSeed, authorityKey, authority, reach, store, token, witness } = read.data;
   if ((await readTextFile(folders.coordinatorSeed))?.trim() !== coordinatorSeed.trim()) await putAside(folders);
   await writePrivateFile(folders.authorityKey, authorityKey);
@@ -101,7 +103,14 @@ export async function forgetControl({ config, folders }: Ground, urls: readonly 
 
 /** Everything that would still open the cluster from here. */
 async function sweepControl(config: Ground["config"], folders: Folders): Promise<void> {
-  const files = [folders.coordinatorSeed, folders.authorityKey, folders.authority, folders.adminToken, membersFile(folders.data), ...namedFiles(folders)];
+  const files = [
+    folders.coordinatorSeed,
+    folders.authorityKey,
+    folders.authority,
+    folders.adminToken,
+    membersFile(folders.data),
+    ...namedFiles(folders),
+  ];
   const copies = path.join(backupFolder(config, folders), IDENTITY_COPIES);
   for (const file of [...files, copies, path.join(folders.data, "etcd")]) await rm(file, { recursive: true, force: true });
 }
@@ -114,7 +123,8 @@ async function putAside({ coordinatorSeed, authorityKey, authority }: Folders): 
   }
 }
 
-const namedFiles = ({ data }: Folders): string[] => ["etcd-ca.pem", "etcd-client.pem", "etcd-client.key"].map((name) => path.join(data, name));
+const namedFiles = ({ data }: Folders): string[] =>
+  ["etcd-ca.pem", "etcd-client.pem", "etcd-client.key"].map((name) => path.join(data, name));
 
 async function keepNamed(folders: Folders, { endpoints, authority, certificate, key }: NonNullable<Handover["store"]["named"]>) {
   const [caFile, certFile, keyFile] = namedFiles(folders) as [string, string, string];

@@ -1,9 +1,10 @@
 /** Takes the lead over a store: the coordinator's own connection to the bus, and the coordinator. */
 import { openEnvelopes } from "../bus/envelopes.ts";
-import type { BusServer } from "../bus/bus.ts";
+import type { BusServer, Subscription } from "../bus/bus.ts";
 import { connectNats } from "../bus/nats.ts";
 import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
+import type { ControlRoom } from "../coordinator/control-room.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openCoordinator } from "../coordinator/open.ts";
 import type { Claim, Store } from "../store/store.ts";
@@ -23,6 +24,9 @@ export interface LeadingParts {
   readonly shown: Shown;
   readonly backups: string;
   busUrls(): readonly string[];
+  /** The servers over which this coordinator itself speaks, its own first; only its own, unless said. */
+  readonly bus?: { urls(): readonly string[]; copies(): number; onChange(listener: (urls: readonly string[]) => void): Subscription };
+  readonly control?: ControlRoom;
   apiUrls(): readonly string[];
   /** Of all control nodes, this one's first. */
   controlUrls(): readonly string[];
@@ -41,8 +45,14 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
   const { keys, authority, trust } = shown;
   const keyring = new Keyring();
   const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
-  const bus = await connectNats({ urls: [server.url], trust, seed: keys.seed, envelopes, log, rations: new Rations(clock) });
-  open.push(() => bus.close());
+  const { urls = () => [server.url], copies = () => 1, onChange } = parts.bus ?? {};
+  const way = { urls: urls(), prefersFirst: true, replicas: copies, trust };
+  const bus = await connectNats({ ...way, seed: keys.seed, envelopes, log, rations: new Rations(clock) });
+  const following = onChange?.((now) => bus.reach(now));
+  open.push(async () => {
+    following?.stop();
+    await bus.close();
+  });
   const coordinator = await openCoordinator({
     name: config.clusterName,
     version: VERSION,
@@ -56,6 +66,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     coordinatorKey: keys.publicKey,
     sign: signer(keys.seed),
     authority,
+    ...(parts.control !== undefined && { control: parts.control }),
     busUrls: () => parts.busUrls(),
     apiUrls: () => parts.apiUrls(),
     controlUrls: () => parts.controlUrls(),

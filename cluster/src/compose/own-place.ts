@@ -26,7 +26,10 @@ export class OwnPlace {
   constructor(parts: OwnPlaceParts) {
     this.parts = parts;
     parts.reader.onChange(() => this.look());
-    parts.way.onChange(() => this.look());
+    parts.way.onChange(
+      () => parts.way.forOwnNode(),
+      () => this.look(),
+    );
   }
 
   /** From now on this machine's coordinator lets them in. */

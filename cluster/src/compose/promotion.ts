@@ -44,7 +44,9 @@ export function listenForPromotion(ground: Ground, bus: Pick<Bus, "subscribe">):
       ground.reopen();
     } catch (error) {
       log.error({ err: error, order: read.data.kind }, "an order of the coordinator could not be carried out");
-      respond?.({ refused: error instanceof ClusterError ? error.detail : "it could not write its files; its log says why" } satisfies PromotionAnswer);
+      respond?.({
+        refused: error instanceof ClusterError ? error.detail : "it could not write its files; its log says why",
+      } satisfies PromotionAnswer);
     }
   };
   return bus.subscribe(promotionTo(config.nodeId), (message) => (last = last.then(() => hear(message))));

@@ -15,6 +15,8 @@ import type { Log } from "../system/log.ts";
 
 /** After a term that ended with a fault, so that a machine that cannot lead leaves it to another. */
 const AGAIN_MS = 2_000;
+/** Another one is asked to lead; where none does, this one goes on. */
+const STAND_BACK_MS = 10_000;
 
 /** A term, and the store that was claimed for it. */
 export interface Elected {
@@ -43,6 +45,9 @@ export interface SharedLeadParts {
 export class SharedLead {
   private readonly parts: SharedLeadParts;
   private readonly leaving = new AbortController();
+  /** Of the present term. */
+  private yielding = Promise.withResolvers<void>();
+  private standsBack = false;
   private readonly running: Promise<void>;
 
   constructor(parts: SharedLeadParts) {
@@ -56,12 +61,19 @@ export class SharedLead {
     await this.running;
   }
 
+  /** In good order too; and this one does not try to lead for a while. */
+  handOver(): void {
+    this.standsBack = true;
+    this.yielding.resolve();
+  }
+
   private async run(): Promise<void> {
     const { campaign, clock, log } = this.parts;
     const { signal } = this.leaving;
     while (!signal.aborted) {
       try {
         await this.serve(await campaign(signal));
+        if (this.standsBack) await pause(clock, STAND_BACK_MS, signal);
       } catch (error) {
         if (signal.aborted) return;
         log.error({ err: error }, "this control node could not lead; it stands by");
@@ -73,6 +85,8 @@ export class SharedLead {
   private async serve({ term, store }: Elected): Promise<void> {
     const { takeRole, standby, log } = this.parts;
     const broken = Promise.withResolvers<unknown>();
+    this.standsBack = false;
+    this.yielding = Promise.withResolvers<void>();
     const over = Promise.withResolvers<void>();
     term.over.addEventListener("abort", () => over.resolve(), { once: true });
     this.leaving.signal.addEventListener("abort", () => over.resolve(), { once: true });
@@ -82,7 +96,7 @@ export class SharedLead {
     });
     takeRole(lead.role);
     log.info({ epoch: term.claim.epoch }, "this control node leads");
-    const fault = await Promise.race([over.promise, broken.promise]);
+    const fault = await Promise.race([over.promise, this.yielding.promise, broken.promise]);
     const leads = fault === undefined && !term.over.aborted;
     takeRole(standby);
     await lead.end(leads);

@@ -2,7 +2,7 @@
 import path from "node:path";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { startNatsServer, type NatsServer } from "../bus/nats-server.ts";
+import { openChangingServer, type ChangingServer, type NatsMembership } from "../bus/nats-changing-server.ts";
 import { bracketed, isEvery } from "../system/address.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { isAtLeast } from "../system/version.ts";
@@ -33,7 +33,12 @@ export async function openCertificates({ config, folders, clock, log }: Ground, 
   return { ...parts, keys, trust, certificate: place.tls ? firstCertificate(parts) : undefined };
 }
 
-export async function openNatsServer(ground: Ground, place: ListeningPlace, { keys, certificate }: Shown): Promise<NatsServer> {
+export async function openNatsServer(
+  ground: Ground,
+  place: ListeningPlace,
+  { keys, certificate }: Shown,
+  cluster?: NatsMembership,
+): Promise<ChangingServer> {
   const { config, folders, clock, log } = ground;
   const binary = await resolveBinary("nats-server", {
     cacheFolder: ground.cacheFolder,
@@ -43,7 +48,7 @@ export async function openNatsServer(ground: Ground, place: ListeningPlace, { ke
   });
   if (place.tls && !isAtLeast(binary.version, TLS_FIRST))
     throw new ClusterError("binary_missing", `${binary.path} is nats-server ${binary.version}; for TLS ${TLS_FIRST} or newer is needed`);
-  return startNatsServer({
+  return openChangingServer({
     binary: binary.path,
     folder: config.nats.dataFolder ?? path.join(folders.data, "nats"),
     host: place.busHost,
@@ -51,6 +56,7 @@ export async function openNatsServer(ground: Ground, place: ListeningPlace, { ke
     ...(config.nats.port !== undefined && { port: config.nats.port }),
     coordinator: keys,
     nodes: [],
+    ...(cluster !== undefined && { cluster }),
     log,
     clock,
   });

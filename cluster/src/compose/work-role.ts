@@ -27,6 +27,7 @@ import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker, type Worker } from "../worker/worker.ts";
 import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { listenForPromotion } from "./promotion.ts";
 import type { LeadRole } from "./lead-role.ts";
 import { coordinatorTrust } from "./coordinator-trust.ts";
 import { askIfRemoved } from "./removal.ts";
@@ -42,6 +43,8 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const { config, folders, clock, log } = ground;
   const { cluster, bus, follow } = lead === undefined ? await joinFromAfar(ground) : await joinOwn(ground, lead);
   open.push(() => bus.close());
+  const promotion = listenForPromotion(ground, bus);
+  open.push(async () => promotion.stop());
 
   const gateway = await openGateway(ground);
   if (gateway !== undefined) open.push(() => gateway.close());

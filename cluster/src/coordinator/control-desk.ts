@@ -100,5 +100,8 @@ const URLS_MAX = 8;
 const tokenName = (id: NodeId): string => `control node ${id}`;
 
 function unexpected(id: NodeId): ClusterError {
-  return new ClusterError("state_conflict", `${id} does not understand this; it may run another version. Bring all machines to one version first.`);
+  return new ClusterError(
+    "state_conflict",
+    `${id} does not understand this; it may run another version. Bring all machines to one version first.`,
+  );
 }

@@ -3,10 +3,11 @@
  *
  * F1. A watch that breaks off begins anew with everything that is there, so nothing that went meanwhile stays.
  * F2. A value that is not understood, of a newer version perhaps, counts as absent.
+ * F3. Without a quorum it is what the member that is asked knows.
  */
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
-import { afterPrefix, type EtcdClient } from "./etcd-client.ts";
+import { afterPrefix, EtcdFault, type EtcdClient } from "./etcd-client.ts";
 
 export interface FolderParts<T> {
   readonly client: EtcdClient;
@@ -68,7 +69,12 @@ export class FollowedFolder<T> {
   private async followOnce(): Promise<void> {
     const { signal } = this.closed;
     const { client, folder } = this.parts;
-    const { entries, revision } = await client.range({ from: folder, to: afterPrefix(folder) }, { signal });
+    const range = { from: folder, to: afterPrefix(folder) };
+    const { entries, revision } = await client.range(range, { signal }).catch((error: unknown) => {
+      // F3
+      if (!(error instanceof EtcdFault) || !error.passes) throw error;
+      return client.range({ ...range, local: true }, { signal });
+    });
     this.known.clear();
     for (const { key, value } of entries) this.note(key, value);
     this.first.resolve();

@@ -42,7 +42,7 @@ const Host = z
 
 const Login = z.string().regex(/^\S{1,128}$/, "a login as ann@example.com, or a tag as tag:server");
 
-export const Role = z.enum(["coordinator", "worker"]);
+export const Role = z.enum(["coordinator", "worker", "witness"]);
 export type Role = z.infer<typeof Role>;
 
 export const ConfigSchema = z
@@ -54,9 +54,14 @@ export const ConfigSchema = z
       "This machine's id in the cluster: 1 to 32 characters of a-z and 0-9. Made from the host's name at the first start and kept.",
     ),
     roles: field(
-      z.array(Role).min(1).max(2).default(["coordinator", "worker"]),
+      z
+        .array(Role)
+        .min(1)
+        .max(2)
+        .refine((roles) => !roles.includes("witness") || roles.length === 1, "a witness does nothing else")
+        .default(["coordinator", "worker"]),
       "OPENCLAW_CLUSTER_ROLES",
-      "What this machine's daemon does: coordinator (leads), worker (carries out tasks), or both.",
+      "What this machine's daemon does: coordinator (leads), worker (carries out tasks), or both; or witness (a third vote where only two machines can lead: `promote --witness` sets it).",
     ),
     api: z
       .strictObject({
@@ -119,6 +124,15 @@ export const ConfigSchema = z
             .default("openclaw-cluster/"),
           "OPENCLAW_CLUSTER_ETCD_PREFIX",
           "What the names of this cluster's keys begin with there; clusters that share an etcd need one each.",
+        ),
+      })
+      .prefault({}),
+    control: z
+      .strictObject({
+        promote: field(
+          z.enum(["allowed", "never"]).default("allowed"),
+          "OPENCLAW_CLUSTER_CONTROL_PROMOTE",
+          "Whether an administrator of the cluster may make this machine a control node (`promote`). It then listens for the others and keeps the cluster's keys.",
         ),
       })
       .prefault({}),

@@ -5,7 +5,16 @@
  * X1. It says nothing of who wrote it: who reads it must know that by other means (the bus's seals).
  * X2. Both public keys and the purpose are part of the key, so that a box opens only as what it was made for, and for whom.
  */
-import { createCipheriv, createDecipheriv, createPublicKey, diffieHellman, generateKeyPairSync, hkdfSync, randomBytes, type KeyObject } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  randomBytes,
+  type KeyObject,
+} from "node:crypto";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { SealedBox } from "@openclaw-cluster/contract/wire";
 

@@ -7,7 +7,7 @@ import type { Client } from "@openclaw-cluster/contract/client/client";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { JoinReply, JoinRequest } from "@openclaw-cluster/contract/join";
 import type { Command } from "commander";
-import { loadConfig, patchFromText, saveConfig } from "../../system/config.ts";
+import { loadConfig, patchFromText, saveConfig, type ClusterConfig } from "../../system/config.ts";
 import { keepUrls } from "../../system/coordinator-urls.ts";
 import { foldersOf, makeFolders, readSecret, writePrivateFile, type Folders } from "../../system/folders.ts";
 import { isClaimed } from "../../system/home-claim.ts";
@@ -78,13 +78,13 @@ async function join(session: Session, options: Options, text: string): Promise<n
     }
     return report(session, joined, { probing: await probeHere(session, { turn }), toldAtMs });
   }
-  const config = await loadConfig({ home, env: terminal.env });
+  const load = (): Promise<ClusterConfig> => loadConfig({ home, env: terminal.env });
   const up = async (_daemon: unknown, signal: AbortSignal): Promise<void> => {
     report(session, joined, { probing: await probeHere(session, { turn, signal }), toldAtMs });
     if (!session.json)
       remark(terminal, `Ctrl-C ends the daemon. To have it started by this machine itself: ${session.typed("service install")}`);
   };
-  return runDaemon(session, { config, up });
+  return runDaemon(session, { load, up });
 }
 
 interface Joined {

@@ -40,9 +40,10 @@ export function configure(command: Command, act: Act): void {
 
 async function start(session: Session, options: Options): Promise<number> {
   const { terminal, home } = session;
-  const config = await loadConfig({ home, flags: patchFromText(settings(options)), env: terminal.env });
+  const load = (): Promise<ClusterConfig> => loadConfig({ home, flags: patchFromText(settings(options)), env: terminal.env });
   const { untilInputEnds = false } = options;
-  return runDaemon(session, { config, untilInputEnds, up: (daemon) => tellUp(session, daemon, config, foldersOf(home)) });
+  const up = async (daemon: Up): Promise<void> => tellUp(session, daemon, await load(), foldersOf(home));
+  return runDaemon(session, { load, untilInputEnds, up });
 }
 
 function settings({ port, role, nodeId, set = [] }: Options): (readonly [string, string])[] {

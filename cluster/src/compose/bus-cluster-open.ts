@@ -1,0 +1,35 @@
+/** Opens this machine's part in the cluster of nats-servers, before the server itself, which begins as the list says. */
+import type { ControlSeats } from "../store/control-seats.ts";
+import type { Leadership } from "../store/leadership.ts";
+import { choosePort } from "../system/free-port.ts";
+import { BusCluster, ROUTE_PORT } from "./bus-cluster.ts";
+import type { Ground } from "./ground.ts";
+import type { ListeningPlace } from "./listening-place.ts";
+import type { SharedEtcd } from "./shared-etcd.ts";
+import type { Shown } from "./stand.ts";
+
+const LIST_MS_MAX = 5_000;
+
+export interface ClusterParts {
+  readonly place: ListeningPlace;
+  readonly shown: Shown;
+  readonly etcd: SharedEtcd;
+  readonly seats: ControlSeats;
+  readonly leadership: Leadership<never>;
+  readonly witness?: true;
+}
+
+/** Resolves when the list of control nodes was read, or after a while without. */
+export async function openBusCluster(
+  { config, clock, log }: Ground,
+  { place, shown, etcd, seats, leadership, witness }: ClusterParts,
+): Promise<BusCluster> {
+  await Promise.race([seats.heard(), new Promise<void>((resolve) => void clock.after(LIST_MS_MAX, resolve))]);
+  const { nodeId: node } = config;
+  const host = place.addresses[0] ?? place.busHost;
+  const former = seats.all.find((seat) => seat.node === node)?.route.port;
+  const port = await choosePort(host, config.api.port === 0 ? 0 : undefined, former, ROUTE_PORT);
+  const rest = { ...(etcd.member !== undefined && { etcdMember: etcd.member }), ...(witness === true && { witness }) };
+  const { authority, keys } = shown;
+  return new BusCluster({ ...{ node, host, port, seats, leadership, authority, seed: keys.seed, rest, clock, log } });
+}

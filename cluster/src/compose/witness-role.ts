@@ -1,0 +1,46 @@
+/**
+ * A witness: a third vote on any small machine, so that of two machines that can lead one goes on when the other dies. It runs an
+ * etcd member and a nats-server, and neither leads, answers requests nor works.
+ */
+import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
+import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
+import { openEtcdLeadership } from "../store/etcd-leadership.ts";
+import { openEtcdReader } from "../store/etcd-reader.ts";
+import { openBusCluster } from "./bus-cluster-open.ts";
+import { VERSION, type Ground } from "./ground.ts";
+import { findListeningPlace } from "./listening-place.ts";
+import { MemberGate } from "./member-gate.ts";
+import { renewCertificates } from "./server-certificates.ts";
+import { openSharedEtcd } from "./shared-etcd.ts";
+import { openCertificates, openNatsServer, urlsAt } from "./stand.ts";
+
+export async function openWitnessRole(ground: Ground, open: (() => Promise<void>)[]): Promise<void> {
+  const { config, clock, log } = ground;
+  const place = await findListeningPlace({ ...ground, host: config.api.host });
+  const shown = await openCertificates(ground, place);
+  const etcd = await openSharedEtcd(ground, { place, shown }, open);
+  const shared = { client: etcd.client, prefix: config.store.prefix, clock, log };
+  const reader = await openEtcdReader(shared);
+  open.push(() => reader.close());
+  const leadership = openEtcdLeadership(shared);
+  open.push(() => leadership.close());
+  const seats = openEtcdControlSeats(shared);
+  open.push(() => seats.close());
+  const cluster = await openBusCluster(ground, { place, shown, etcd, seats, leadership, witness: true });
+  const server = await openNatsServer(ground, place, shown, cluster.membership());
+  open.push(() => server.stop());
+  if (shown.certificate !== undefined) {
+    const renewal = renewCertificates(shown, shown.certificate, [(next) => server.renew(next)]);
+    open.push(() => renewal.close());
+  }
+  const busUrls = urlsAt(place, server.url);
+  const controlNodes = openEtcdControlNodes({
+    ...shared,
+    self: () => ({ node: config.nodeId, version: VERSION, apiUrls: [], busUrls, witness: true }),
+  });
+  open.push(() => controlNodes.close());
+  open.push(() => cluster.close());
+  await cluster.follow(server);
+  const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
+  open.push(async () => gate.close());
+}
