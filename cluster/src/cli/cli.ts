@@ -73,6 +73,13 @@ export const COMMANDS: readonly Entry[] = [
   { name: "answer", group: WORK, summary: "decide on tasks that wait for a person", load: () => import("./commands/answer.ts") },
   { name: "status", group: CLUSTER, summary: "show the cluster on one screen", load: () => import("./commands/status.ts") },
   { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
+  {
+    name: "promote",
+    group: CLUSTER,
+    summary: "make nodes control nodes, so that one can die",
+    load: () => import("./commands/promote.ts"),
+  },
+  { name: "demote", group: CLUSTER, summary: "make a control node a worker again", load: () => import("./commands/demote.ts") },
   { name: "invite", group: CLUSTER, summary: "make a code that lets another machine join", load: () => import("./commands/invite.ts") },
   { name: "token", group: CLUSTER, summary: "make, list and revoke tokens of the API", load: () => import("./commands/token.ts") },
   { name: "audit", group: CLUSTER, summary: "show who let whom in and changed what", load: () => import("./commands/audit.ts") },

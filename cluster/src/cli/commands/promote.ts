@@ -1,0 +1,65 @@
+/** `promote <node…>`: makes nodes control nodes, one after the other, and waits until each stands by. */
+import type { Client } from "@openclaw-cluster/contract/client/client";
+import type { ControlNode } from "@openclaw-cluster/contract/cluster";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Command } from "commander";
+import { setTimeout as delay } from "node:timers/promises";
+import { examples, type Act } from "../command.ts";
+import { readNodeId } from "../ids.ts";
+import type { Session } from "../session.ts";
+import { remark } from "../terminal.ts";
+
+interface Options {
+  readonly witness?: true;
+}
+
+/** A daemon that begins anew may have to fetch etcd, and to end what runs on it. */
+const STANDS_MS_MAX = 180_000;
+const LOOK_MS = 500;
+
+export function configure(command: Command, act: Act): void {
+  command.argument("<nodes...>").option("--witness", "a third vote only: it neither leads, answers nor works");
+  examples(command, "promote nas attic", "promote pi --witness")
+    .addHelpText(
+      "after",
+      "\nThree control nodes go on when one of them dies; two do not, and the second is a copy that stands ready. Each node's daemon begins\n" +
+        "anew: what runs on it may end within 20 s, the rest goes to other nodes. It listens for the others from then on.",
+    )
+    .action(act(promote));
+}
+
+async function promote(session: Session, { witness }: Options, texts: string[]): Promise<void> {
+  const client = await session.client();
+  const promoted: ControlNode[] = [];
+  for (const id of texts.map(readNodeId)) {
+    await client.promoteNode({ id, ...(witness && { witness }) });
+    remark(session.terminal, `${id} begins anew as a ${witness ? "witness" : "control node"}`);
+    promoted.push(await standing(client, id));
+  }
+  const all = (await client.cluster()).control ?? [];
+  session.show(
+    { promoted, control: all },
+    () => `${promoted.map(({ node, state }) => `${node} is there (${state})\n`).join("")}${advice(all.length)}`,
+  );
+}
+
+async function standing(client: Client, id: NodeId): Promise<ControlNode> {
+  const giveUpAt = performance.now() + STANDS_MS_MAX;
+  for (;;) {
+    const found = (await client.cluster()).control?.find(({ node, state }) => node === id && state !== "away");
+    if (found !== undefined) return found;
+    if (performance.now() > giveUpAt)
+      throw new ClusterError(
+        "unavailable",
+        `${id} did not come back as a control node within ${STANDS_MS_MAX / 1_000} s; its own log says why`,
+      );
+    await delay(LOOK_MS);
+  }
+}
+
+function advice(count: number): string {
+  if (count === 2)
+    return "Two control nodes: if the first dies, somebody has to act. One more, or a witness, and it switches over by itself.\n";
+  return `${count} control nodes: ${Math.ceil(count / 2) - 1} of them may die.\n`;
+}
