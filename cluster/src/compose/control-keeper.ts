@@ -3,8 +3,8 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ChangingServer } from "../bus/nats-changing-server.ts";
 import type { ControlRoom } from "../coordinator/control-room.ts";
 import type { ControlNodes } from "../store/control-nodes.ts";
-import { SEATS_MAX, type ControlSeats } from "../store/control-seats.ts";
-import { removeMember } from "../store/etcd-members.ts";
+import { SEATS_MAX, type ControlSeat, type ControlSeats } from "../store/control-seats.ts";
+import { checkRemoval, removeMember } from "../store/etcd-members.ts";
 import type { Ground } from "./ground.ts";
 import { tellHandover } from "./handover.ts";
 import type { SharedEtcd } from "./shared-etcd.ts";
@@ -20,6 +20,7 @@ export interface KeeperParts {
 
 export function openControlKeeper({ ground, etcd, seats, controlNodes, server, handOver }: KeeperParts): ControlRoom {
   const { config, log } = ground;
+  const seatOf = (node: string): ControlSeat | undefined => seats.all.find((one) => one.node === node);
   return {
     has: (node) => seats.all.some((seat) => seat.node === node),
     async handover({ witness, token }) {
@@ -28,8 +29,12 @@ export function openControlKeeper({ ground, etcd, seats, controlNodes, server, h
       const members = etcd.member === undefined ? [] : (await etcd.client.members()).flatMap(({ clientUrls }) => clientUrls);
       return tellHandover(ground, { witness, token, members });
     },
+    async checkRelease(node) {
+      const member = seatOf(node)?.etcdMember;
+      if (member !== undefined) await checkRemoval(etcd.client, member);
+    },
     async release(node) {
-      const seat = seats.all.find((one) => one.node === node);
+      const seat = seatOf(node);
       if (seat === undefined) return;
       if (seat.etcdMember !== undefined) await removeMember(etcd.client, seat.etcdMember);
       await seats.remove(node);

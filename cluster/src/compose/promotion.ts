@@ -12,8 +12,11 @@ import { createReader, HANDOVER, type Reader } from "../trust/sealed-box.ts";
 import type { Ground } from "./ground.ts";
 import { forgetControl, takeHandover } from "./handover.ts";
 
+/** Whoever asked for it may have asked through this very machine, and waits for the answer. */
+const REOPEN_MS = 1_500;
+
 export function listenForPromotion(ground: Ground, bus: Pick<Bus, "subscribe">): Subscription {
-  const { config, log } = ground;
+  const { config, clock, log } = ground;
   let reader: Reader | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -41,7 +44,7 @@ export function listenForPromotion(ground: Ground, bus: Pick<Bus, "subscribe">):
       respond?.(answer);
       if (!("done" in answer)) return;
       log.info({ order: read.data.kind }, "this machine is another in its cluster now; the daemon begins anew");
-      ground.reopen();
+      clock.after(REOPEN_MS, () => ground.reopen());
     } catch (error) {
       log.error({ err: error, order: read.data.kind }, "an order of the coordinator could not be carried out");
       respond?.({

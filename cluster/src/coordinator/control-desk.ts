@@ -68,14 +68,15 @@ export class ControlDesk {
       throw new ClusterError("unavailable", `${id} leads, and hands over now; ask again.`, { retryAfterMs: HANDED_OVER_MS });
     }
     if (!room.has(id)) throw new ClusterError("not_found", `${id} is no control node.`);
-    await room.release(id);
+    await room.checkRelease(id);
     await turn.run(() => audit.note(actor, "node.demoted", id));
-    for (const token of this.tokens.list()) if (token.name === tokenName(id)) await this.tokens.revoke(token.id, actor);
-    // K2. It finds itself removed at its next start otherwise, and says so.
+    // First, because the bus's server that it hears by is its own; K2: it finds itself removed at its next start otherwise, and says so.
     const urls = parts.controlUrls().slice(0, URLS_MAX);
     await this.ask(id, { kind: "demote", urls }, FAREWELL_MS).catch((error: unknown) => {
-      parts.log.warn({ node: id, err: error }, "a control node was taken out without having heard of it");
+      parts.log.warn({ node: id, err: error }, "a control node is taken out without having heard of it");
     });
+    await room.release(id);
+    for (const token of this.tokens.list()) if (token.name === tokenName(id)) await this.tokens.revoke(token.id, actor);
     return node;
   }
 

@@ -9,7 +9,9 @@ export interface ControlRoom {
    * which the machine's own administrator asks. Throws state_conflict where no further one can be taken in.
    */
   handover(options: { readonly witness: boolean; readonly token: string }): Promise<string>;
-  /** It is one no more: out of the list, out of etcd's members and the bus's. Throws state_conflict where too few would be left. */
+  /** Throws state_conflict where too few would be left without it. */
+  checkRelease(node: NodeId): Promise<void>;
+  /** It is one no more: out of the list, out of etcd's members and the bus's. As checkRelease. */
   release(node: NodeId): Promise<void>;
   /** Lets another control node lead, and stands back for a while. Throws state_conflict where there is no other. */
   handOver(): void;

@@ -41,6 +41,8 @@ const NOT_LET_IN =
 
 /** gRPC's codes, of which etcd uses these. */
 const CANCELLED = 1;
+/** Nothing that the store asks is answered so; but a member that was removed a moment ago says it ("raft: stopped"). */
+const UNKNOWN = 2;
 const DEADLINE_EXCEEDED = 4;
 const NOT_FOUND = 5;
 const PERMISSION_DENIED = 7;
@@ -175,6 +177,7 @@ function refusal(status: number, text: string): EtcdFault {
     case DEADLINE_EXCEEDED:
     case CANCELLED:
     case INTERNAL:
+    case UNKNOWN:
       // Also "request timed out" and "leader changed": it may have been proposed by then.
       return new EtcdFault("no_quorum", words, { mayHaveHappened: true });
     case RESOURCE_EXHAUSTED:

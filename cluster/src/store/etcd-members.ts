@@ -60,6 +60,11 @@ export async function promoteMember(client: EtcdClient, id: string, timeoutMs = 
   }, timeoutMs);
 }
 
+/** Q1: throws state_conflict where the removal would be refused. */
+export async function checkRemoval(client: EtcdClient, id: string): Promise<void> {
+  refuse(refusalToRemove(await seeMembers(client), id));
+}
+
 /** Q1. Not there any more: nothing. A leader hands over first. */
 export async function removeMember(client: EtcdClient, id: string): Promise<void> {
   const seen = await seeMembers(client);
