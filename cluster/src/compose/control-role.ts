@@ -1,11 +1,13 @@
 /** Opens what a control node needs that shares its store with others: the store's client and reader, nats-server, the API, and the tries to lead. */
 import type { Role } from "../api/api.ts";
 import { openStandby } from "../coordinator/standby.ts";
+import type { ControlNode } from "../store/control-nodes.ts";
 import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
 import { openEtcdLeadership } from "../store/etcd-leadership.ts";
 import { openEtcdReader, type EtcdReader } from "../store/etcd-reader.ts";
 import { openEtcdStore } from "../store/etcd.ts";
 import type { Leadership } from "../store/leadership.ts";
+import { openControlView, type ControlViews } from "./control-view.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { copyIdentity } from "./identity.ts";
 import { apiUrlsAt, showApi, type LeadRole } from "./lead-role.ts";
@@ -38,22 +40,18 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
 
   const apiUrls: string[] = [];
   const busUrls = urlsAt(place, server.url);
-  const standby = standbyRole(ground, { shown, reader, leadership });
+  let controlView: ControlViews | undefined;
+  const standby = standbyRole(ground, { shown, reader, leadership, controlView: () => controlView });
   const api = await showApi(ground, { place, shown, server, role: standby }, open);
   apiUrls.push(...apiUrlsAt(place, api));
   const own = () => ({ node: config.nodeId, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls, routeUrls: [] });
   const controlNodes = openEtcdControlNodes({ ...shared, self: own });
   open.push(() => controlNodes.close());
-  const allBusUrls = () =>
-    ownFirst(
-      busUrls,
-      controlNodes.all.map((one) => one.busUrls),
-    );
-  const controlUrls = () =>
-    ownFirst(
-      apiUrls,
-      controlNodes.all.map((one) => one.apiUrls),
-    );
+  const about = { node: config.nodeId, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls };
+  const seen = (controlView = openControlView({ ...shared, ...about, reader, leadership, controlNodes, server }));
+  open.push(() => seen.close());
+  const allBusUrls = () => ownFirst(busUrls, controlNodes.all, "busUrls");
+  const controlUrls = () => ownFirst(apiUrls, controlNodes.all, "apiUrls");
   const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
   open.push(async () => gate.close());
   const ownPlace = { node: config.nodeId, reader, coordinatorKey: shown.keys.publicKey, log, told: () => gate.told() };
@@ -70,7 +68,7 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     };
     gate.rest();
     try {
-      const parts = { store, claim: term.claim, server, shown, backups, broken, leads: () => leads };
+      const parts = { store, claim: term.claim, server, shown, backups, broken, controlView: seen, leads: () => leads };
       const urls = { apiUrls: () => apiUrls, controlUrls, busUrls: allBusUrls };
       const coordinator = await takeLead(ground, { ...parts, ...urls }, opened);
       admission.leads(coordinator, controlNodes);
@@ -99,20 +97,21 @@ interface StandbyParts {
   readonly shown: Shown;
   readonly reader: EtcdReader;
   readonly leadership: Leadership<never>;
+  controlView(): ControlViews | undefined;
 }
 
-function standbyRole({ config, clock }: Ground, { shown, reader, leadership }: StandbyParts): Role {
+function standbyRole({ config, clock }: Ground, { shown, reader, leadership, controlView }: StandbyParts): Role {
   const leader = (): string | undefined => leadership.leader?.node;
   const { keys, trust } = shown;
   const about = { name: config.clusterName, version: VERSION, self: config.nodeId, coordinatorKey: keys.publicKey };
   const whereabouts = new Whereabouts(leadership, config.nodeId);
   return {
-    coordinator: openStandby({ ...about, store: reader, clock, leader }),
+    coordinator: openStandby({ ...about, store: reader, clock, leader, controlView }),
     relaying: { leader: () => whereabouts.present, freshness: async () => ({ staleMs: await reader.staleMs() }), trust },
   };
 }
 
 /** Each once, own ones first. */
-function ownFirst(own: readonly string[], others: readonly (readonly string[])[]): readonly string[] {
-  return [...new Set([...own, ...others.flat()])];
+function ownFirst(own: readonly string[], all: readonly ControlNode[], which: "apiUrls" | "busUrls"): readonly string[] {
+  return [...new Set([...own, ...all.flatMap((one) => one[which])])];
 }

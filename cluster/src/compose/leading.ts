@@ -4,6 +4,7 @@ import type { BusServer } from "../bus/bus.ts";
 import { connectNats } from "../bus/nats.ts";
 import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
+import type { ControlWatch } from "../coordinator/control-view.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openCoordinator } from "../coordinator/open.ts";
 import type { Claim, Store } from "../store/store.ts";
@@ -26,6 +27,7 @@ export interface LeadingParts {
   apiUrls(): readonly string[];
   /** Of all control nodes, this one's first. */
   controlUrls(): readonly string[];
+  readonly controlView?: ControlWatch;
   /** Does it lead still? Where it does not, it leaves without a word to the nodes, which are another's. */
   leads?(): boolean;
   /** It cannot go on leading. */
@@ -60,6 +62,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     apiUrls: () => parts.apiUrls(),
     controlUrls: () => parts.controlUrls(),
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
+    ...(parts.controlView !== undefined && { controlView: parts.controlView }),
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },

@@ -10,6 +10,7 @@ import type { Keyring } from "../trust/keyring.ts";
 import type { Sign } from "../trust/signature.ts";
 import type { BackupParts } from "./backups.ts";
 import type { BusGate } from "./bus-gate.ts";
+import type { ControlWatch } from "./control-view.ts";
 import type { Peer } from "./coordinator.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -58,6 +59,8 @@ export interface LeadParts {
   readonly log: Log;
   /** Where copies of the store go; without it none are made. */
   readonly backups?: BackupParts;
+  /** Those that share the store; absent where nobody does. */
+  readonly controlView?: ControlWatch;
   /** The process must end: the store is broken or another coordinator leads. */
   broken(error: unknown): void;
 }
