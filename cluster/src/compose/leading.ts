@@ -65,6 +65,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     ...(parts.controlView !== undefined && { controlView: parts.controlView }),
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
+    ...(config.retention.tasks > 0 && { retentionTasks: config.retention.tasks }),
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
     clock,
     random: Math.random,

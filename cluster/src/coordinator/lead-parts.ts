@@ -54,6 +54,8 @@ export interface LeadParts {
   readonly strategy: Strategy;
   /** Finished tasks are kept this long. */
   readonly retentionMs: number;
+  /** At most so many of them; any number without it. */
+  readonly retentionTasks?: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
