@@ -88,6 +88,14 @@ test("a node on one server is heard and answered by the coordinator on another, 
   asked.stop();
 });
 
+test("each server tells which of them answer, and who has a route to whom", async () => {
+  const { mode, servers } = await serverOf(1).servers();
+  const names = cluster.members.map(({ name }) => name);
+  expect(mode).toBe("cluster");
+  expect(servers.map(({ name }) => name)).toStrictEqual(names);
+  for (const { name, routes } of servers) expect(routes).toStrictEqual(names.filter((other) => other !== name));
+});
+
 test("kill -9 of each server in turn, under steady output: nothing acknowledged is lost, and who hung on it goes on at another one", async () => {
   const subject = outputOf(A, TASK, 1);
   const acknowledged: number[] = [];

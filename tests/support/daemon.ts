@@ -133,7 +133,8 @@ export async function startCluster(
     const lead = await open(home, wanted, manner);
     const url = lead.apiUrl as string;
     const tokenFile = path.join(home, "admin.token");
-    const token = (await readFile(tokenFile, "utf8")).trim();
+    // One that shares its store is up before it leads.
+    const token = (await until("the administrator's token", () => readFile(tokenFile, "utf8").catch(() => undefined))).trim();
     const client = openClient({ url, token, transport: nodeTransport() });
     clients.push(client);
     return {

@@ -1,5 +1,6 @@
 /** What the coordinator of the API's tests says of itself. */
-import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { ClusterView } from "@openclaw-cluster/contract/cluster";
+import type { ClusterId, NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
 import { fingerprintOf } from "../../cluster/src/trust/fingerprint.ts";
@@ -39,6 +40,21 @@ export const SAMPLE_NODE: Node = {
     labels: {},
     slots: 4,
   },
+};
+
+export const SAMPLE_CLUSTER: ClusterView = {
+  id: "abcd1234" as ClusterId,
+  name: "home",
+  version: "0.1.0",
+  epoch: 1,
+  startedAt: STARTED_AT,
+  coordinator: NODE,
+  nodes: { ready: 1 },
+  tasks: {},
+  slots: 4,
+  slotsUsed: 1,
+  store: { kind: "ram", bytes: 10 },
+  bus: { connected: true, version: "2.15.1" },
 };
 
 export const EXPLANATION: Explanation = {

@@ -3,10 +3,10 @@
  * the door says, as far as the API can see.
  */
 import type { BulkReport, DeadPage } from "@openclaw-cluster/contract/bulk";
-import type { Backup } from "@openclaw-cluster/contract/cluster";
+import type { Backup, ClusterView } from "@openclaw-cluster/contract/cluster";
 import type { ClusterEvent, TaskEvent } from "@openclaw-cluster/contract/events";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { taskId, type ClusterId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
+import { taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
@@ -15,7 +15,7 @@ import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-s
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { notYours } from "../../cluster/src/core/visibility.ts";
 import type { BulkOrder, Coordinator, SubmitRequest, TaskQuery } from "../../cluster/src/coordinator/coordinator.ts";
-import { EXPLANATION, NODE, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
+import { EXPLANATION, NODE, SAMPLE_CLUSTER, SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 import { COORDINATOR_KEY } from "./fake-keys.ts";
 import { FakeTrust } from "./fake-trust.ts";
 
@@ -39,6 +39,8 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   /** Open readers of output. */
   reading = 0;
   private readonly copies: Backup[] = [];
+  /** What the cluster's view says beyond that of one machine. */
+  shared: Partial<ClusterView> = {};
   private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
   private readonly listeners = new Set<Listener>();
   private nextEvent = 1;
@@ -271,22 +273,9 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
     return this.copies;
   }
 
-  async cluster() {
+  async cluster(): Promise<ClusterView> {
     this.check();
-    return {
-      id: "abcd1234" as ClusterId,
-      name: "home",
-      version: "0.1.0",
-      epoch: 1,
-      startedAt: STARTED_AT,
-      coordinator: NODE,
-      nodes: { ready: 1 },
-      tasks: { queued: this.tasks.size },
-      slots: 4,
-      slotsUsed: 1,
-      store: { kind: "ram" as const, bytes: 10 },
-      bus: { connected: true, version: "2.15.1" },
-    };
+    return { ...SAMPLE_CLUSTER, tasks: { queued: this.tasks.size }, ...this.shared };
   }
 
   health() {

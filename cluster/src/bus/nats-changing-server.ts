@@ -120,6 +120,11 @@ class Changing implements ChangingServer {
     return this.#inTurn(() => this.#running().removePeer(serverName));
   }
 
+  servers(): ReturnType<NatsServer["servers"]> {
+    // During a change it cannot say.
+    return this.#server?.servers() ?? Promise.resolve({ mode: "alone", servers: [] });
+  }
+
   onDisconnect(listener: (node: NodeId) => void): Subscription {
     return listen(this.#gone, listener);
   }

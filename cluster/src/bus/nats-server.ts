@@ -32,6 +32,7 @@ import { natsConfig, type BusNode, type NatsConfig } from "./nats-config.ts";
 import { busError, openConnection, type Connection } from "./nats-connection.ts";
 import { forgetGroups, newServerName, storeFolder } from "./nats-folder.ts";
 import { removePeer } from "./nats-peers.ts";
+import { callRoll, type Roll } from "./nats-roll.ts";
 import type { NatsCluster } from "./nats-routes.ts";
 import { watchNodes } from "./nats-watch.ts";
 
@@ -65,6 +66,8 @@ export interface NatsServer extends BusServer {
   renew(certificate: ServerCertificate): Promise<void>;
   /** Of one of several: who the others are now, and what it shows them from the next route on. Who is connected stays. */
   regroup(change: Partial<Pick<NatsCluster, "routes" | "certificate">>): Promise<void>;
+  /** Those that answer: itself, and where it is one of several the others that it reaches. */
+  servers(): Promise<Roll>;
   /** The server of this name is gone for good: nothing waits for it any more. Any of those that stay may ask it. */
   removePeer(serverName: string): Promise<void>;
 }
@@ -137,6 +140,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
         throw new ClusterError("config_invalid", "this nats-server is alone; it becomes one of several by another start");
       await changes.change({ cluster: { ...state.cluster, ...its } });
     },
+    servers: () => callRoll(system, state.cluster === undefined ? "alone" : "cluster"),
     removePeer: (name) => removePeer(system, name),
     async stop() {
       await changes.done();

@@ -72,6 +72,12 @@ export const COMMANDS: readonly Entry[] = [
   { name: "retry", group: WORK, summary: "run failed or cancelled tasks again", load: () => import("./commands/retry.ts") },
   { name: "answer", group: WORK, summary: "decide on tasks that wait for a person", load: () => import("./commands/answer.ts") },
   { name: "status", group: CLUSTER, summary: "show the cluster on one screen", load: () => import("./commands/status.ts") },
+  {
+    name: "cluster",
+    group: CLUSTER,
+    summary: "show who leads and who stands by, and what the store and the bus stand on",
+    load: () => import("./commands/cluster.ts"),
+  },
   { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
   {
     name: "promote",

@@ -35,6 +35,40 @@ describe("the cluster", () => {
     expect(Object.keys(JSON.parse((await cli(["status", "--json"])).stdout) as object)).toEqual(["cluster", "health", "queue", "nodes"]);
   });
 
+  it("says of one control node what its death would cost, and what to do", async () => {
+    const { code, stdout } = await cli(["cluster"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^leader +studio, term 1, for /m);
+    expect(stdout).toContain("There is one control node; nothing switches over when it dies.");
+    expect(stdout).toContain(`openclaw-cluster config set backup.folder <folder> --home ${home}`);
+    expect((await cli(["status"])).stdout).toMatch(/^control +1 node, nothing switches over when it dies$/m);
+    expect(JSON.parse((await cli(["cluster", "--json"])).stdout)).toMatchObject({ id: "abcd1234", coordinator: "studio" });
+  });
+
+  it("says of three who leads, who stands by and how far behind, and who is away", async () => {
+    const urls = ["https://nas2:8888"];
+    const id = (name: string): NodeId => name as NodeId;
+    api.coordinator.shared = {
+      control: [
+        { node: id("nas2"), state: "standby", version: "0.1.0", urls, epoch: 1, lagMs: 12 },
+        { node: id("studio"), state: "leader", urls: [], epoch: 1 },
+        { node: id("vm"), state: "away", urls: [] },
+      ],
+      standsBy: { staleMs: 4_200 },
+      store: { kind: "etcd", members: [{ id: "8e9e", name: "", state: "leader", urls: [], term: 12, bytes: 20 * 1_048_576 }] },
+      bus: { connected: true, mode: "cluster", servers: [{ name: "ocx-vm", version: "2.15.1", connections: 3, routes: ["a", "b"] }] },
+    };
+    const { stdout } = await cli(["cluster"]);
+    expect(stdout).toMatch(/^leader +studio, term 1$/m);
+    expect(stdout).toMatch(/^answered by +studio, which stands by; as of 4\.2s ago$/m);
+    expect(stdout).toMatch(/^nas2 +standby +1 +12ms +0\.1\.0 +https:\/\/nas2:8888$/m);
+    expect(stdout).toMatch(/^vm +away +-$/m);
+    expect(stdout).toMatch(/^8e9e +leader +12 +20 MiB$/m);
+    expect(stdout).toMatch(/^ocx-vm +3 +a, b +2\.15\.1$/m);
+    expect(stdout).toContain("The store has one etcd member; it stands still when it dies.");
+    expect((await cli(["status"])).stdout).toMatch(/^control +3 nodes: studio leads; nas2 stands by; vm is away$/m);
+  });
+
   it("lists and shows nodes", async () => {
     expect((await cli(["nodes"])).stdout).toBe((await cli(["nodes", "list"])).stdout);
     expect(JSON.parse((await cli(["nodes", "--json"])).stdout)).toMatchObject({ nodes: [{ id: "studio" }] });

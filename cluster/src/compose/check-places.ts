@@ -3,6 +3,7 @@ import { access, constants, stat, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
+import type { Retention } from "../system/config.ts";
 import { membershipOf, readSecret, type Folders } from "../system/folders.ts";
 import { isOpenToOthers } from "../system/private-mode.ts";
 import { readTrust } from "../system/trust-file.ts";
@@ -37,14 +38,22 @@ function ownSecrets(folders: Folders): string[] {
   return [...membershipOf(folders), secrets, adminToken, coordinatorSeed, authorityKey, authority];
 }
 
-/** `floorMiB`: below it the machine takes no new work. */
-export async function checkDisk(home: string, floorMiB: number): Promise<Check> {
+/** `floorMiB`: below it the machine takes no new work. `retention`: of the finished tasks that lie on this disk. */
+export async function checkDisk(home: string, floorMiB: number, retention?: Retention): Promise<Check> {
   const { bavail, bsize } = await statfs(await nearest(home));
   const freeMiB = Math.floor((bavail * bsize) / 1_048_576);
   const found = `${freeMiB} MiB free for ${home}`;
-  const advice = "Free some space, or keep fewer finished tasks: `openclaw-cluster config set retention.days 7`.";
+  const advice = `Free some space${fewer(retention)}.`;
   if (freeMiB < floorMiB) return fail("disk", found, advice);
   return freeMiB < DISK_WARN_MIB ? warn("disk", found, advice) : ok("disk", found);
+}
+
+/** Where they are kept by number, the days say little. */
+function fewer(retention: Retention | undefined): string {
+  if (retention === undefined) return "";
+  const { days, tasks } = retention;
+  const [setting, less] = tasks > 0 ? ["retention.tasks", Math.ceil(tasks / 2)] : ["retention.days", Math.ceil(days / 4)];
+  return `, or keep fewer finished tasks: \`openclaw-cluster config set ${setting} ${less}\``;
 }
 
 /** Free, or held by the daemon of this folder, which left its address there. */

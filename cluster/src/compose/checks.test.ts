@@ -114,7 +114,10 @@ describe("places", () => {
 
   it("have room, also where the folder is not made yet", async () => {
     expect(await checkDisk(join(home, "a", "b"), 0)).toMatchObject({ found: expect.stringMatching(/^\d+ MiB free/) });
-    expect(await checkDisk(home, Infinity)).toMatchObject({ level: "fail" });
+    expect(await checkDisk(home, Infinity)).toMatchObject({ level: "fail", advice: "Free some space." });
+    const adviceFor = async (days: number, tasks: number) => (await checkDisk(home, Infinity, { days, tasks })).advice;
+    expect(await adviceFor(30, 0)).toContain("`openclaw-cluster config set retention.days 8`");
+    expect(await adviceFor(7, 20_000)).toContain("`openclaw-cluster config set retention.tasks 10000`");
   });
 });
 

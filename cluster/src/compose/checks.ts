@@ -45,7 +45,8 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
   );
   const { config } = settings;
   const parts = config === undefined ? [] : checkParts(config, folders, env);
-  const disk = checkDisk(home, config?.diskFloorMiB ?? 0);
+  const kept = config?.roles.includes("coordinator") === true ? config.retention : undefined;
+  const disk = checkDisk(home, config?.diskFloorMiB ?? 0, kept);
   const commands = config?.roles.includes("worker") === true ? [checkCommands(folders, env)] : [];
   const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), disk, ...commands, ...parts]);
   return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];

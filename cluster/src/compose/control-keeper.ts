@@ -15,10 +15,12 @@ export interface KeeperParts {
   readonly seats: ControlSeats;
   readonly controlNodes: ControlNodes;
   readonly server: Pick<ChangingServer, "removePeer">;
+  /** What it has told of itself goes too. */
+  forget(node: string): Promise<void>;
   handOver(): void;
 }
 
-export function openControlKeeper({ ground, etcd, seats, controlNodes, server, handOver }: KeeperParts): ControlRoom {
+export function openControlKeeper({ ground, etcd, seats, controlNodes, server, forget, handOver }: KeeperParts): ControlRoom {
   const { config, log } = ground;
   const seatOf = (node: string): ControlSeat | undefined => seats.all.find((one) => one.node === node);
   return {
@@ -38,6 +40,7 @@ export function openControlKeeper({ ground, etcd, seats, controlNodes, server, h
       if (seat === undefined) return;
       if (seat.etcdMember !== undefined) await removeMember(etcd.client, seat.etcdMember);
       await seats.remove(node);
+      await forget(node);
       // The bus's servers wait for it otherwise; where they are not one, there is nothing to do.
       await server.removePeer(seat.route.serverName).catch((error: unknown) => {
         log.info({ err: error, node }, "the bus's servers were not told that one of them is gone");

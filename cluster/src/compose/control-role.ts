@@ -10,6 +10,7 @@ import type { Leadership } from "../store/leadership.ts";
 import { openBusCluster } from "./bus-cluster-open.ts";
 import { BusWay, ownFirst } from "./bus-way.ts";
 import { openControlKeeper } from "./control-keeper.ts";
+import { openControlView, type ControlViews } from "./control-view.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { copyIdentity } from "./identity.ts";
 import { apiUrlsAt, showApi, type LeadRole } from "./lead-role.ts";
@@ -44,7 +45,8 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   open.push(() => server.stop());
 
   const apiUrls: string[] = [];
-  const standby = standbyRole(ground, { shown, reader, leadership });
+  let controlView: ControlViews | undefined;
+  const standby = standbyRole(ground, { shown, reader, leadership, controlView: () => controlView });
   const api = await showApi(ground, { place, shown, server, role: standby }, open);
   apiUrls.push(...apiUrlsAt(place, api));
   const busUrls = urlsAt(place, server.url);
@@ -54,6 +56,17 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   const way = new BusWay({ node: config.nodeId, own: busUrls, seats, controlNodes, leadership });
   open.push(() => cluster.close());
   await cluster.follow(server);
+  const about = { node: config.nodeId, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls };
+  const seen = (controlView = openControlView({
+    ...shared,
+    ...about,
+    reader,
+    leadership,
+    controlNodes,
+    server,
+    seated: () => seats.all.map((seat) => seat.node),
+  }));
+  open.push(() => seen.close());
   const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
   open.push(async () => gate.close());
   const told = (): Promise<void> => gate.told();
@@ -73,7 +86,15 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     copies: () => way.copies(),
     onChange: (listener: (urls: readonly string[]) => void) => way.onChange(bus.urls, listener),
   };
-  const control = openControlKeeper({ ground, etcd, seats, controlNodes, server, handOver: () => lead.handOver() });
+  const control = openControlKeeper({
+    ground,
+    etcd,
+    seats,
+    controlNodes,
+    server,
+    forget: (node) => seen.forget(node),
+    handOver: () => lead.handOver(),
+  });
 
   const begin = async ({ term, store }: Elected, broken: (error: unknown) => void): Promise<Led> => {
     const opened: Open = [() => store.close()];
@@ -86,7 +107,7 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
     };
     gate.rest();
     try {
-      const parts = { store, claim: term.claim, server, shown, backups, broken, leads: () => leads };
+      const parts = { store, claim: term.claim, server, shown, backups, broken, controlView: seen, leads: () => leads };
       const coordinator = await takeLead(ground, { ...parts, ...urls, bus, control }, opened);
       admission.leads(coordinator, controlNodes);
       return { role: { coordinator }, end };
@@ -113,15 +134,16 @@ interface StandbyParts {
   readonly shown: Shown;
   readonly reader: EtcdReader;
   readonly leadership: Leadership<never>;
+  controlView(): ControlViews | undefined;
 }
 
-function standbyRole({ config, clock }: Ground, { shown, reader, leadership }: StandbyParts): Role {
+function standbyRole({ config, clock }: Ground, { shown, reader, leadership, controlView }: StandbyParts): Role {
   const leader = (): string | undefined => leadership.leader?.node;
   const { keys, trust } = shown;
   const about = { name: config.clusterName, version: VERSION, self: config.nodeId, coordinatorKey: keys.publicKey };
   const whereabouts = new Whereabouts(leadership, config.nodeId);
   return {
-    coordinator: openStandby({ ...about, store: reader, clock, leader }),
+    coordinator: openStandby({ ...about, store: reader, clock, leader, controlView }),
     relaying: { leader: () => whereabouts.present, freshness: async () => ({ staleMs: await reader.staleMs() }), trust },
   };
 }

@@ -5,6 +5,7 @@ import { connectNats } from "../bus/nats.ts";
 import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
 import type { ControlRoom } from "../coordinator/control-room.ts";
+import type { ControlWatch } from "../coordinator/control-view.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openCoordinator } from "../coordinator/open.ts";
 import type { Claim, Store } from "../store/store.ts";
@@ -30,6 +31,7 @@ export interface LeadingParts {
   apiUrls(): readonly string[];
   /** Of all control nodes, this one's first. */
   controlUrls(): readonly string[];
+  readonly controlView?: ControlWatch;
   /** Does it lead still? Where it does not, it leaves without a word to the nodes, which are another's. */
   leads?(): boolean;
   /** It cannot go on leading. */
@@ -71,8 +73,10 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     apiUrls: () => parts.apiUrls(),
     controlUrls: () => parts.controlUrls(),
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
+    ...(parts.controlView !== undefined && { controlView: parts.controlView }),
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
+    ...(config.retention.tasks > 0 && { retentionTasks: config.retention.tasks }),
     backups: { folder: backups, everyMs: config.backup.everyHours * HOUR_MS, keep: config.backup.keep },
     clock,
     random: Math.random,

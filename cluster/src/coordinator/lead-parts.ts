@@ -11,6 +11,7 @@ import type { Sign } from "../trust/signature.ts";
 import type { BackupParts } from "./backups.ts";
 import type { BusGate } from "./bus-gate.ts";
 import type { ControlRoom } from "./control-room.ts";
+import type { ControlWatch } from "./control-view.ts";
 import type { Peer } from "./coordinator.ts";
 import type { NodeEntry } from "./registry.ts";
 import type { State } from "./state.ts";
@@ -56,11 +57,15 @@ export interface LeadParts {
   readonly strategy: Strategy;
   /** Finished tasks are kept this long. */
   readonly retentionMs: number;
+  /** At most so many of them; any number without it. */
+  readonly retentionTasks?: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
   /** Where copies of the store go; without it none are made. */
   readonly backups?: BackupParts;
+  /** Those that share the store; absent where nobody does. */
+  readonly controlView?: ControlWatch;
   /** The process must end: the store is broken or another coordinator leads. */
   broken(error: unknown): void;
 }

@@ -7,6 +7,7 @@ import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@o
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
+import { withControl } from "./control-view.ts";
 import type { Lead } from "./lead.ts";
 import { stateOf, toNode, twinText, type NodeEntry } from "./registry.ts";
 
@@ -125,9 +126,9 @@ export class NodeDesk {
       if (node.state === "ready") slots += node.slots;
       slotsUsed += node.slotsUsed;
     }
-    const bytes = await parts.store.bytes();
+    const [bytes, control] = await Promise.all([parts.store.bytes(), parts.controlView?.view()]);
     const backup = this.lead.backups?.newest;
-    return {
+    const cluster: ClusterView = {
       id: claim.cluster,
       name: parts.name,
       version: parts.version,
@@ -141,6 +142,7 @@ export class NodeDesk {
       store: { kind: parts.store.kind, ...(bytes !== undefined && { bytes }), ...(backup !== undefined && { backup }) },
       bus: { connected: parts.bus.connected, ...(parts.busServer !== undefined && { version: parts.busServer.version }) },
     };
+    return control === undefined ? cluster : withControl(cluster, control);
   }
 
   health(): Health {
@@ -151,6 +153,7 @@ export class NodeDesk {
       problems.push("Most nodes fell silent at once. It may be this machine's own network, so what they hold is kept for a minute longer.");
     const late = this.lead.backups?.problem();
     if (late !== undefined) problems.push(late);
+    problems.push(...(this.lead.parts.controlView?.problems() ?? []));
     for (const [id, owner] of this.registry.twins()) problems.push(`${twinText(id, owner)}.`);
     const entries = [...this.registry.all()];
     if (!entries.some((entry) => stateOf(entry) === "ready" && !entry.row.draining && entry.load?.diskFull === undefined))

@@ -13,6 +13,7 @@ import type { TaskRecord } from "../core/task.ts";
 import type { Claim, Loaded, Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { auditLog } from "./audit.ts";
+import { withControl, type ControlWatch } from "./control-view.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { groupDeadLetters } from "./dead-letters.ts";
 import { findTasks } from "./finding.ts";
@@ -37,6 +38,8 @@ export interface StandbyParts {
   readonly clock: Clock;
   /** Who leads, as far as is known. */
   leader(): string | undefined;
+  /** Absent while it is opened. */
+  controlView(): ControlWatch | undefined;
 }
 
 /** What only who leads can do. */
@@ -101,6 +104,7 @@ export function openStandby(parts: StandbyParts): Coordinator {
         parts.leader() === undefined
           ? "Nobody leads: no task is taken or given out until one of the control nodes does."
           : "This control node stands by.",
+        ...(parts.controlView()?.problems() ?? []),
       ],
       checkedAt: clock.wall(),
     }),
@@ -138,9 +142,11 @@ async function viewOf(parts: StandbyParts, startedAt: number): Promise<ClusterVi
     nodes[node.state] = (nodes[node.state] ?? 0) + 1;
     slotsUsed += node.slotsUsed;
   }
-  return {
+  const view: ClusterView = {
     ...{ id: cluster, name, version, epoch, startedAt, coordinator: self, nodes, tasks: counts, slots: 0, slotsUsed },
     store: { kind: store.kind },
     bus: { connected: false },
   };
+  const control = await parts.controlView()?.view();
+  return control === undefined ? view : withControl(view, control);
 }

@@ -21,6 +21,7 @@ const JUMP_MS = 5_000;
 /** Counters of nodes are written back this often; they are statistics, not truth. */
 const COUNTERS_MS = 10_000;
 const PRUNE_MS = 60_000;
+/** In one go, so that commits wait for a moment only. Where as many went there may be more: the next go is at the next look. */
 const PRUNE_TASKS_MAX = 2_000;
 
 export class Watch {
@@ -31,7 +32,8 @@ export class Watch {
   private lookAt: number;
   private lookedAt: number;
   private countersAt: number;
-  private prunedAt: number;
+  private pruneAt: number;
+  private isPruning = false;
   /** The time of day's lead over the monotonic clock. */
   private leadMs: number;
   private readonly overruns = new Overruns();
@@ -39,7 +41,8 @@ export class Watch {
 
   constructor(lead: Leading) {
     this.lead = lead;
-    this.lookedAt = this.countersAt = this.prunedAt = lead.parts.clock.monotonic();
+    this.lookedAt = this.countersAt = lead.parts.clock.monotonic();
+    this.pruneAt = this.lookedAt + PRUNE_MS;
     this.lookAt = this.lookedAt + TICK_MS;
     this.leadMs = lead.parts.clock.wall() - this.lookedAt;
   }
@@ -114,9 +117,16 @@ export class Watch {
 
   /** Finished tasks beyond their retention go, a bounded number at a time. */
   private async prune(): Promise<void> {
-    const { clock, store, retentionMs } = this.lead.parts;
-    if (clock.monotonic() - this.prunedAt < PRUNE_MS) return;
-    this.prunedAt = clock.monotonic();
-    await store.prune({ endedBefore: clock.wall() - retentionMs, limit: PRUNE_TASKS_MAX });
+    const { clock, store, retentionMs, retentionTasks: keep } = this.lead.parts;
+    if (this.isPruning || clock.monotonic() < this.pruneAt) return;
+    this.isPruning = true;
+    this.pruneAt = clock.monotonic() + PRUNE_MS;
+    try {
+      const beyond = { endedBefore: clock.wall() - retentionMs, ...(keep !== undefined && { keep }) };
+      const gone = await store.prune({ ...beyond, limit: PRUNE_TASKS_MAX });
+      if (gone >= PRUNE_TASKS_MAX) this.pruneAt = clock.monotonic();
+    } finally {
+      this.isPruning = false;
+    }
   }
 }

@@ -95,6 +95,20 @@ it("hears of batches in parts", async () => {
   expect(reader.lag().heardAt).toBeLessThanOrEqual(Date.now());
 });
 
+it("knows that it has everything, before and after a fold, and with nothing in the log", async () => {
+  const { store, reader, epoch } = await openBoth(etcd.prefix());
+  expect(await reader.staleMs()).toBe(0);
+  await store.commit({ epoch, created: [FULL, queued(2)] });
+  expect(await reader.staleMs()).toBe(0);
+  expect(await reader.task(2)).toStrictEqual(queued(2));
+  await store.fold();
+  expect(await reader.staleMs()).toBe(0);
+  await store.commit({ epoch, changed: [succeeded(queued(2), 5)] });
+  expect(await reader.staleMs()).toBe(0);
+  expect(await reader.task(2)).toStrictEqual(succeeded(queued(2), 5));
+  expect(reader.lag().entry).toBe(2);
+});
+
 it("loads anew where etcd has forgotten what it would go on with, and says so", { timeout: 60_000 }, async () => {
   const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
   const { client } = etcd;

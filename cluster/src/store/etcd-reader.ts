@@ -11,7 +11,7 @@ import type { Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
-import { afterPrefix, EtcdFault, type Change } from "./etcd-client.ts";
+import { EtcdFault, type Change } from "./etcd-client.ts";
 import { fromJson, rowsOf, type Head, type LogEntry } from "./etcd-codec.ts";
 import type { Image } from "./etcd-image.ts";
 import { Keys, numberIn } from "./etcd-keys.ts";
@@ -31,6 +31,8 @@ export type Heard =
 export interface Lag {
   /** etcd's revision up to which the log was heard; where nothing changes, none is. */
   readonly revision: number;
+  /** The last entry of the log that is applied. */
+  readonly entry: number;
   /** When it was heard, by the wall clock. */
   readonly heardAt: number;
 }
@@ -84,7 +86,7 @@ class Follower implements EtcdReader {
   }
 
   lag(): Lag {
-    return { revision: this.now.revision, heardAt: this.heardAt };
+    return { revision: this.now.revision, entry: this.now.seq, heardAt: this.heardAt };
   }
 
   onChange(listener: (heard: Heard) => void): () => void {
@@ -111,9 +113,12 @@ class Follower implements EtcdReader {
     const { client, keys, clock } = this.place;
     const until = clock.monotonic() + CONFIRM_MS;
     try {
-      const newest = { from: keys.log, to: afterPrefix(keys.log), limit: 1, newestKeyFirst: true, keysOnly: true } as const;
+      const newest = { from: keys.log, to: keys.head, limit: 1, newestKeyFirst: true, keysOnly: true } as const;
       const { entries } = await client.range(newest, { timeoutMs: CONFIRM_MS });
-      const wanted = entries[0] === undefined ? 0 : numberIn(entries[0].key);
+      // Asked for after the log: what is folded meanwhile stands in there.
+      const { found } = await client.transact({ when: [], then: [{ get: keys.head }] }, { timeoutMs: CONFIRM_MS });
+      const applied = found[0] === undefined ? 0 : fromJson<Head>(found[0].value).applied;
+      const wanted = Math.max(applied, entries[0] === undefined ? 0 : numberIn(entries[0].key));
       while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());
       if (this.now.seq >= wanted) return 0;
     } catch (error) {

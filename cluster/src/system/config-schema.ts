@@ -193,7 +193,16 @@ export const ConfigSchema = z
     strategy: field(Strategy.default("balanced"), "OPENCLAW_CLUSTER_STRATEGY", "How nodes are chosen for tasks that do not say."),
     retention: z
       .strictObject({
-        days: field(z.int().min(1).max(3_650).default(30), "OPENCLAW_CLUSTER_RETENTION_DAYS", "Finished tasks are kept for this long."),
+        days: field(
+          z.int().min(1).max(3_650).optional(),
+          "OPENCLAW_CLUSTER_RETENTION_DAYS",
+          "Finished tasks are kept for so many days. Unless said: 30, and 7 in etcd.",
+        ),
+        tasks: field(
+          z.int().min(0).max(100_000_000).optional(),
+          "OPENCLAW_CLUSTER_RETENTION_TASKS",
+          "At most so many finished tasks are kept; of more, those that ended first go. 0: any number. Unless said: any, and 20000 in etcd.",
+        ),
       })
       .prefault({}),
     backup: z

@@ -37,7 +37,7 @@ describe("precedence", () => {
     expect(config.api).toEqual({ host: "127.0.0.2", public: false, port: 1003, allowedHosts: [] });
     expect(config.clusterName).toBe("env");
     expect(config.strategy).toBe("random");
-    expect(config.retention.days).toBe(30);
+    expect(config.retention).toEqual({ days: 30, tasks: 0 });
   });
 
   it("decides everything without a file", async () => {
@@ -222,6 +222,18 @@ describe("defaults of a machine", () => {
     expect(nodeIdFrom("书房")).toMatch(/^n[0-9a-f]{8}$/);
     expect(nodeIdFrom("书房")).toBe(nodeIdFrom("书房"));
     expect(nodeIdFrom("书房")).not.toBe(nodeIdFrom("客厅"));
+  });
+
+  it("keeps finished tasks as its store can bear, unless somebody says otherwise", async () => {
+    const etcd = { OPENCLAW_CLUSTER_STORE: "etcd" };
+    expect((await load(etcd)).retention).toEqual({ days: 7, tasks: 20_000 });
+    await yaml("retention: {tasks: 500}\n");
+    expect((await load(etcd)).retention).toEqual({ days: 7, tasks: 500 });
+    expect((await load()).retention).toEqual({ days: 30, tasks: 500 });
+    expect((await load({ ...etcd, OPENCLAW_CLUSTER_RETENTION_TASKS: "0", OPENCLAW_CLUSTER_RETENTION_DAYS: "90" })).retention).toEqual({
+      days: 90,
+      tasks: 0,
+    });
   });
 
   it("has 2 to 8 slots", () => expect([1, 2, 6, 64].map(slotsFor)).toEqual([2, 2, 6, 8]));

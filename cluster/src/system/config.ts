@@ -16,8 +16,23 @@ import { editConfigFile, readConfigFile } from "./config-file.ts";
 import { ConfigSchema, FIELDS, LAN, TAILSCALE, type ConfigPatch, type Field } from "./config-schema.ts";
 import { clusterHome, foldersOf, makeFolders, type Environment } from "./folders.ts";
 
+type Said = z.output<typeof ConfigSchema>;
+
 /** The settings with everything decided. */
-export type ClusterConfig = Omit<z.output<typeof ConfigSchema>, "nodeId" | "slots"> & { nodeId: NodeId; slots: number };
+export type ClusterConfig = Omit<Said, "nodeId" | "slots" | "retention"> & { nodeId: NodeId; slots: number; retention: Retention };
+
+/** Of finished tasks. */
+export interface Retention {
+  readonly days: number;
+  /** 0: any number. */
+  readonly tasks: number;
+}
+
+/**
+ * etcd keeps all of it on every member and in a database of a few GiB, and whoever takes over reads the list of it; a file is one
+ * machine's own.
+ */
+const RETENTION: Record<Said["store"]["kind"], Retention> = { sqlite: { days: 30, tasks: 0 }, etcd: { days: 7, tasks: 20_000 } };
 
 export interface ConfigSources {
   /** The `--home` flag, where given; else the environment says. */
@@ -46,7 +61,10 @@ export async function loadConfig(sources: ConfigSources): Promise<ClusterConfig>
       `api.host: ${host} may be reached from anywhere. Name one address of a network of yours (lan or tailscale stand for this machine's), or set api.public to true as well`,
     );
   }
-  return { ...config, nodeId: config.nodeId ?? nodeIdFrom(hostname()), slots: config.slots ?? slotsFor(availableParallelism()) };
+  const own = { nodeId: config.nodeId ?? nodeIdFrom(hostname()), slots: config.slots ?? slotsFor(availableParallelism()) };
+  const { days, tasks } = config.retention;
+  const usual = RETENTION[config.store.kind];
+  return { ...config, ...own, retention: { days: days ?? usual.days, tasks: tasks ?? usual.tasks } };
 }
 
 /** Writes settings into the home's cluster.yaml; comments stay. False: they stood there already. */

@@ -4,6 +4,7 @@ import type { Task } from "@openclaw-cluster/contract/task";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
+import { controlLine } from "../control-view.ts";
 import { nodeTable } from "../node-view.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../table.ts";
@@ -56,6 +57,7 @@ function statusText(
       "coordinator",
       `${cluster.coordinator} at ${url}, version ${plainLine(cluster.version)}, up ${duration(now - cluster.startedAt)}, term ${cluster.epoch}`,
     ],
+    ["control", controlLine(cluster)],
     ["slots", `${cluster.slotsUsed} of ${cluster.slots} taken`],
     ["work", `${tasks.running ?? 0} running, ${queue.queued} queued, ${queue.scheduled} for later, ${queue.waiting} waiting for a person`],
     ["done", `${tasks.succeeded ?? 0} succeeded, ${tasks.failed ?? 0} failed, ${tasks.cancelled ?? 0} cancelled`],
