@@ -28,7 +28,9 @@ export async function openBusCluster(
   const { nodeId: node } = config;
   const host = place.addresses[0] ?? place.busHost;
   const former = seats.all.find((seat) => seat.node === node)?.route.port;
-  const port = await choosePort(host, config.api.port === 0 ? 0 : undefined, former, ROUTE_PORT);
+  // Several on one machine, as a trial has them: the usual one may be another's, who does not listen there yet.
+  const isUsual = !seats.all.some(({ node: other, route }) => other !== node && route.host === host && route.port === ROUTE_PORT);
+  const port = await choosePort(host, isUsual ? undefined : 0, former, ROUTE_PORT);
   const rest = { ...(etcd.member !== undefined && { etcdMember: etcd.member }), ...(witness === true && { witness }) };
   const { authority, keys } = shown;
   return new BusCluster({ ...{ node, host, port, seats, leadership, authority, seed: keys.seed, rest, clock, log } });
