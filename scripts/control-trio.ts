@@ -29,6 +29,7 @@ export interface Trio {
   readonly client: Client;
   readonly token: string;
   node(name: string): ControlNodeProcess;
+  isUp(name: string): boolean;
   /** Of whoever leads, by its own word. */
   leader(): Promise<ControlNodeProcess>;
   /** Makes them control nodes; resolves when all stand by. */
@@ -69,6 +70,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
     const node = (name: string): Kept => nodes.get(name) as Kept;
     return {
       ...{ names, client: all, token, node, end },
+      isUp: (name) => node(name).isUp,
       leader: async () => node((await all.cluster()).coordinator),
       async promote(...some) {
         for (const name of some) {
@@ -94,6 +96,7 @@ async function standing(client: Client, name: string): Promise<void> {
 }
 
 interface Kept extends ControlNodeProcess {
+  readonly isUp: boolean;
   begin(settings: object): Promise<void>;
 }
 
@@ -107,17 +110,23 @@ interface Planned {
 /** Its ports stay the same over its starts, as they do at home. */
 async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1" } }: Planned): Promise<Kept> {
   const home = path.join(folder, name);
-  const [api, nats] = manner === undefined ? [await choosePort(host, 0, undefined, 0), await choosePort(host, 0, undefined, 0)] : [8888, 4222];
+  const [api, nats] =
+    manner === undefined ? [await choosePort(host, 0, undefined, 0), await choosePort(host, 0, undefined, 0)] : [8888, 4222];
   const own = { nodeId: name, api: { port: api, host }, nats: { port: nats }, openclaw: { enabled: "off" }, ...settings };
   let process: Running | undefined;
   const endBy = async (signal: NodeJS.Signals): Promise<void> => {
-    await process?.end(signal);
-    await process?.ended();
+    const ending = process;
+    process = undefined;
+    await ending?.end(signal);
+    await ending?.ended();
   };
   return {
     ...{ name, home, url: `http://${host}:${api}` },
     get pid() {
       return process?.pid ?? 0;
+    },
+    get isUp() {
+      return process !== undefined;
     },
     async begin(more) {
       ({ process } = await startDaemon(home, { ...own, ...more }, manner));

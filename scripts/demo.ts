@@ -1,11 +1,13 @@
 /**
  * `npm start`: the demonstration. A coordinator and two workers, each with its own real OpenClaw Gateway; tasks go to the
  * best of them. Then it stays up for you to try. `-- --workers N`, `-- --once` ends after the summary, `-- --json` prints
- * the summary as one document, `-- --no-openclaw` leaves the Gateways out and is up within seconds.
+ * the summary as one document, `-- --no-openclaw` leaves the Gateways out and is up within seconds. `-- --ha` shows another
+ * one: three control nodes, of which one dies.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, styleText } from "node:util";
+import { demonstrateHa } from "./demo-ha.ts";
 import { ACTS } from "./demo/acts.ts";
 import { openScreen } from "./demo/screen.ts";
 import { NAMES, setStage, type Stage } from "./demo/stage.ts";
@@ -20,7 +22,7 @@ interface Shown {
   seconds: number;
 }
 
-function readOptions(): { workers: number; once: boolean; json: boolean; openclaw: boolean } {
+function readOptions(): { workers: number; once: boolean; json: boolean; openclaw: boolean; ha: boolean } {
   try {
     const { values } = parseArgs({
       options: {
@@ -28,19 +30,21 @@ function readOptions(): { workers: number; once: boolean; json: boolean; opencla
         once: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         openclaw: { type: "boolean", default: true },
+        ha: { type: "boolean", default: false },
       },
       allowNegative: true,
     });
     const workers = Number(values.workers);
     if (!Number.isInteger(workers) || workers < 2 || workers > NAMES.length) throw new Error(`--workers takes 2 to ${NAMES.length}`);
-    return { workers, once: values.once, json: values.json, openclaw: values.openclaw };
+    return { workers, once: values.once, json: values.json, openclaw: values.openclaw, ha: values.ha };
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\nUsage: npm start -- [--workers N] [--once] [--json] [--no-openclaw]\n`);
+    process.stderr.write(`${(error as Error).message}\nUsage: npm start -- [--workers N] [--once] [--json] [--no-openclaw | --ha]\n`);
     process.exit(2);
   }
 }
 
-const { workers, once, json, openclaw } = readOptions();
+const { workers, once, json, openclaw, ha } = readOptions();
+if (ha) process.exit(await demonstrateHa({ folder, once, json }));
 const from = Date.now();
 const screen = openScreen();
 const secondsSince = (start: number): number => Math.round((Date.now() - start) / 100) / 10;
