@@ -66,10 +66,10 @@ async function open(i: number, more: Partial<NatsServerOptions> = {}): Promise<C
   return server;
 }
 
-function membership(i: number, bringsStreams: boolean): NatsMembership {
+function membership(i: number): NatsMembership {
   const routes = ports.filter((_, other) => other !== i).map((port) => ({ host: HOST, port }));
   const certificate = authority.certifyPeer([HOST], Date.now());
-  return { name: "ocx", host: HOST, port: ports[i] as number, routes, password: PASSWORD, certificate, bringsStreams };
+  return { name: "ocx", host: HOST, port: ports[i] as number, routes, password: PASSWORD, certificate };
 }
 
 async function connect(urls: readonly string[], node?: NodeId, seed = keys.seed): Promise<NatsBus> {
@@ -105,10 +105,10 @@ async function holders(at: ChangingServer): Promise<string[]> {
 const urls = (): string[] => servers.map(({ url }) => url);
 const names = (): string[] => servers.map(({ serverName }) => serverName).toSorted();
 
-test("three that were alone become one with the streams of the one that brings them, and are alone again, and one once more", async () => {
+test("three that were alone become one with the streams of the one that leads, and are alone again, and one once more", async () => {
   for (const i of [0, 1, 2]) await open(i);
   const [first, second] = servers as [ChangingServer, ChangingServer];
-  // Led before, and has other pieces under the same name.
+  // Led before, and has other pieces under the same name, which are not mixed with those that count.
   const former = await connect([second.url]);
   const there = await connect([second.url], A);
   await former.keepFor([A]);
@@ -134,7 +134,7 @@ test("three that were alone become one with the streams of the one that brings t
   for (const round of ["first", "second"]) {
     copies = 3;
     for (const server of servers) await server.authorize(nodes);
-    const changed = Promise.all(servers.map((server, i) => server.become(membership(i, i === 0))));
+    const changed = Promise.all(servers.map((server, i) => server.become(membership(i))));
     // Asked meanwhile.
     const authorized = first.authorize([...nodes, { id: B, publicKey: keysOfB.publicKey }]);
     const appended = say(`while it becomes one of several, the ${round} time`);
@@ -155,11 +155,18 @@ test("three that were alone become one with the streams of the one that brings t
     expect(await blob()).toBe(true);
     await expect.poll(() => holders(first), WAIT).toEqual(names());
 
+    // Said before it is so, and said again: nothing is taken from the copies.
     copies = 1;
+    coordinator.reach(urls());
+    await coordinator.keepFor([A]);
     for (const server of servers.slice(1)) {
       // A lone one keeps what it is given, and nobody would read it there.
       await server.authorize([]);
       await server.become(undefined);
+      const own = await connect([server.url]);
+      await own.keepFor([A]);
+      expect(await kept(own)).toEqual(said);
+      await own.close();
     }
     await first.become(undefined);
     for (const bus of [coordinator, a]) bus.reach([first.url]);
@@ -187,7 +194,7 @@ test("where the program does not start as one of several, it goes on as it was, 
   const a = await connect([server.url], A);
   await coordinator.keepFor([A]);
   await a.append(OUTPUT, "before");
-  const failing = server.become(membership(0, false));
+  const failing = server.become(membership(0));
   const authorized = server.authorize([...nodes, { id: B, publicKey: keysOfB.publicKey }]);
   await expect(failing).rejects.toMatchObject({ code: "internal" });
   await authorized;
@@ -203,7 +210,7 @@ test("what is wrong from the first is refused, and nobody loses the connection; 
   const a = await connect([server.url], A);
   const changes: boolean[] = [];
   a.onStatus((connected) => changes.push(connected));
-  const good = membership(0, true);
+  const good = membership(0);
   await expect(server.become({ ...good, password: "short" })).rejects.toMatchObject({ code: "config_invalid" });
   const taken: Server = createServer().listen(good.port, HOST);
   await expect.poll(() => taken.listening, WAIT).toBe(true);
