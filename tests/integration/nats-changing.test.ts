@@ -184,6 +184,27 @@ test("three that were alone become one with the streams of the one that leads, a
   await expect.poll(() => gone, WAIT).toEqual([A]);
 }, 240_000);
 
+test("a coordinator that lands on another server than its own waits for that one, whose streams count", async () => {
+  for (const i of [0, 1, 2]) await open(i);
+  const [first, ...others] = servers as [ChangingServer, ...ChangingServer[]];
+  const coordinator = await connect([first.url]);
+  const a = await connect([first.url], A);
+  await coordinator.keepFor([A]);
+  await a.append(OUTPUT, "alone");
+  copies = 3;
+  coordinator.reach(urls());
+  await Promise.all(others.map((server, i) => server.become(membership(i + 1))));
+  // Two of three are enough to lead all, and to make streams.
+  const isOnOther = async (): Promise<boolean> => coordinator.connected && coordinator.server !== new URL(first.url).host;
+  const changed = first.become(membership(0));
+  await expect.poll(isOnOther, WAIT).toBe(true);
+  await changed;
+  a.reach(urls());
+  await a.append(OUTPUT, "one of several");
+  expect(await kept(coordinator)).toEqual(["alone", "one of several"]);
+  await expect.poll(() => holders(first), WAIT).toEqual(names());
+}, 120_000);
+
 test("where the program does not start as one of several, it goes on as it was, with its streams", async () => {
   const binary = join(root, "nats-server");
   await writeFile(binary, `#!/bin/sh\ngrep -q '^cluster' "$2" && [ "$1" = -c ] && exit 3\nexec '${await natsBinary()}' "$@"\n`, {
