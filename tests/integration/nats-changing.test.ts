@@ -205,11 +205,11 @@ test("a coordinator that lands on another server than its own waits for that one
   await expect.poll(() => holders(first), WAIT).toEqual(names());
 }, 120_000);
 
-test("where the program does not start as one of several, it goes on as it was, with its streams", async () => {
+test("where the program does not start as one of several, it goes on as it was; and where it does not start at all, as soon as it can", async () => {
   const binary = join(root, "nats-server");
-  await writeFile(binary, `#!/bin/sh\ngrep -q '^cluster' "$2" && [ "$1" = -c ] && exit 3\nexec '${await natsBinary()}' "$@"\n`, {
-    mode: 0o755,
-  });
+  const program = async (refuses: string): Promise<void> =>
+    writeFile(binary, `#!/bin/sh\n[ "$1" = -c ] && ${refuses} && exit 3\nexec '${await natsBinary()}' "$@"\n`, { mode: 0o755 });
+  await program(`grep -q '^cluster' "$2"`);
   const server = await open(0, { binary });
   const coordinator = await connect([server.url]);
   const a = await connect([server.url], A);
@@ -219,12 +219,21 @@ test("where the program does not start as one of several, it goes on as it was, 
   const authorized = server.authorize([...nodes, { id: B, publicKey: keysOfB.publicKey }]);
   await expect(failing).rejects.toMatchObject({ code: "internal" });
   await authorized;
-  await expect.poll(() => a.connected && coordinator.connected, WAIT).toBe(true);
   await a.append(OUTPUT, "after");
   expect(await kept(coordinator)).toEqual(["before", "after"]);
   expect(server.present.cluster).toBeUndefined();
-  await connect([server.url], B, keysOfB.seed);
-}, 60_000);
+  await (await connect([server.url], B, keysOfB.seed)).close();
+
+  await program("true");
+  await expect(server.become(membership(0))).rejects.toMatchObject({ code: "internal" });
+  expect(server.pid).toBeUndefined();
+  await expect(server.authorize(nodes)).rejects.toMatchObject({ code: "bus_unreachable" });
+  await program("false");
+  await expect.poll(() => server.pid, WAIT).toBeDefined();
+  await a.append(OUTPUT, "later");
+  expect(await kept(coordinator)).toEqual(["before", "after", "later"]);
+  await expect(connect([server.url], B, keysOfB.seed)).rejects.toMatchObject({ code: "unauthorized" });
+}, 120_000);
 
 test("what is wrong from the first is refused, and nobody loses the connection; neither where only the routes differ", async () => {
   const server = await open(0);
@@ -249,4 +258,4 @@ test("what is wrong from the first is refused, and nobody loses the connection; 
   expect(changes).toEqual([false, true]);
   await server.stop();
   await expect(server.become(undefined)).rejects.toMatchObject({ code: "unavailable" });
-}, 60_000);
+}, 120_000);
