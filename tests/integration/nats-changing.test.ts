@@ -66,10 +66,10 @@ async function open(i: number, more: Partial<NatsServerOptions> = {}): Promise<C
   return server;
 }
 
-function membership(i: number, bringsStreams: boolean): NatsMembership {
+function membership(i: number): NatsMembership {
   const routes = ports.filter((_, other) => other !== i).map((port) => ({ host: HOST, port }));
   const certificate = authority.certifyPeer([HOST], Date.now());
-  return { name: "ocx", host: HOST, port: ports[i] as number, routes, password: PASSWORD, certificate, bringsStreams };
+  return { name: "ocx", host: HOST, port: ports[i] as number, routes, password: PASSWORD, certificate };
 }
 
 async function connect(urls: readonly string[], node?: NodeId, seed = keys.seed): Promise<NatsBus> {
@@ -105,10 +105,10 @@ async function holders(at: ChangingServer): Promise<string[]> {
 const urls = (): string[] => servers.map(({ url }) => url);
 const names = (): string[] => servers.map(({ serverName }) => serverName).toSorted();
 
-test("three that were alone become one with the streams of the one that brings them, and are alone again, and one once more", async () => {
+test("three that were alone become one with the streams of the one that leads, and are alone again, and one once more", async () => {
   for (const i of [0, 1, 2]) await open(i);
   const [first, second] = servers as [ChangingServer, ChangingServer];
-  // Led before, and has other pieces under the same name.
+  // Led before, and has other pieces under the same name, which are not mixed with those that count.
   const former = await connect([second.url]);
   const there = await connect([second.url], A);
   await former.keepFor([A]);
@@ -134,7 +134,7 @@ test("three that were alone become one with the streams of the one that brings t
   for (const round of ["first", "second"]) {
     copies = 3;
     for (const server of servers) await server.authorize(nodes);
-    const changed = Promise.all(servers.map((server, i) => server.become(membership(i, i === 0))));
+    const changed = Promise.all(servers.map((server, i) => server.become(membership(i))));
     // Asked meanwhile.
     const authorized = first.authorize([...nodes, { id: B, publicKey: keysOfB.publicKey }]);
     const appended = say(`while it becomes one of several, the ${round} time`);
@@ -155,11 +155,18 @@ test("three that were alone become one with the streams of the one that brings t
     expect(await blob()).toBe(true);
     await expect.poll(() => holders(first), WAIT).toEqual(names());
 
+    // Said before it is so, and said again: nothing is taken from the copies.
     copies = 1;
+    coordinator.reach(urls());
+    await coordinator.keepFor([A]);
     for (const server of servers.slice(1)) {
       // A lone one keeps what it is given, and nobody would read it there.
       await server.authorize([]);
       await server.become(undefined);
+      const own = await connect([server.url]);
+      await own.keepFor([A]);
+      expect(await kept(own)).toEqual(said);
+      await own.close();
     }
     await first.become(undefined);
     for (const bus of [coordinator, a]) bus.reach([first.url]);
@@ -177,33 +184,63 @@ test("three that were alone become one with the streams of the one that brings t
   await expect.poll(() => gone, WAIT).toEqual([A]);
 }, 240_000);
 
-test("where the program does not start as one of several, it goes on as it was, with its streams", async () => {
+test("a coordinator that lands on another server than its own waits for that one, whose streams count", async () => {
+  for (const i of [0, 1, 2]) await open(i);
+  const [first, ...others] = servers as [ChangingServer, ...ChangingServer[]];
+  const coordinator = await connect([first.url]);
+  const a = await connect([first.url], A);
+  await coordinator.keepFor([A]);
+  await a.append(OUTPUT, "alone");
+  copies = 3;
+  coordinator.reach(urls());
+  await Promise.all(others.map((server, i) => server.become(membership(i + 1))));
+  // Two of three are enough to lead all, and to make streams.
+  const isOnOther = async (): Promise<boolean> => coordinator.connected && coordinator.server !== new URL(first.url).host;
+  const changed = first.become(membership(0));
+  await expect.poll(isOnOther, WAIT).toBe(true);
+  await changed;
+  a.reach(urls());
+  await a.append(OUTPUT, "one of several");
+  expect(await kept(coordinator)).toEqual(["alone", "one of several"]);
+  await expect.poll(() => holders(first), WAIT).toEqual(names());
+}, 120_000);
+
+test("where the program does not start as one of several, it goes on as it was; and where it does not start at all, as soon as it can", async () => {
   const binary = join(root, "nats-server");
-  await writeFile(binary, `#!/bin/sh\ngrep -q '^cluster' "$2" && [ "$1" = -c ] && exit 3\nexec '${await natsBinary()}' "$@"\n`, {
-    mode: 0o755,
-  });
+  const program = async (refuses: string): Promise<void> =>
+    writeFile(binary, `#!/bin/sh\n[ "$1" = -c ] && ${refuses} && exit 3\nexec '${await natsBinary()}' "$@"\n`, { mode: 0o755 });
+  await program(`grep -q '^cluster' "$2"`);
   const server = await open(0, { binary });
   const coordinator = await connect([server.url]);
   const a = await connect([server.url], A);
   await coordinator.keepFor([A]);
   await a.append(OUTPUT, "before");
-  const failing = server.become(membership(0, false));
+  const failing = server.become(membership(0));
   const authorized = server.authorize([...nodes, { id: B, publicKey: keysOfB.publicKey }]);
   await expect(failing).rejects.toMatchObject({ code: "internal" });
   await authorized;
-  await expect.poll(() => a.connected && coordinator.connected, WAIT).toBe(true);
   await a.append(OUTPUT, "after");
   expect(await kept(coordinator)).toEqual(["before", "after"]);
   expect(server.present.cluster).toBeUndefined();
-  await connect([server.url], B, keysOfB.seed);
-}, 60_000);
+  await (await connect([server.url], B, keysOfB.seed)).close();
+
+  await program("true");
+  await expect(server.become(membership(0))).rejects.toMatchObject({ code: "internal" });
+  expect(server.pid).toBeUndefined();
+  await expect(server.authorize(nodes)).rejects.toMatchObject({ code: "bus_unreachable" });
+  await program("false");
+  await expect.poll(() => server.pid, WAIT).toBeDefined();
+  await a.append(OUTPUT, "later");
+  expect(await kept(coordinator)).toEqual(["before", "after", "later"]);
+  await expect(connect([server.url], B, keysOfB.seed)).rejects.toMatchObject({ code: "unauthorized" });
+}, 120_000);
 
 test("what is wrong from the first is refused, and nobody loses the connection; neither where only the routes differ", async () => {
   const server = await open(0);
   const a = await connect([server.url], A);
   const changes: boolean[] = [];
   a.onStatus((connected) => changes.push(connected));
-  const good = membership(0, true);
+  const good = membership(0);
   await expect(server.become({ ...good, password: "short" })).rejects.toMatchObject({ code: "config_invalid" });
   const taken: Server = createServer().listen(good.port, HOST);
   await expect.poll(() => taken.listening, WAIT).toBe(true);
@@ -221,4 +258,4 @@ test("what is wrong from the first is refused, and nobody loses the connection; 
   expect(changes).toEqual([false, true]);
   await server.stop();
   await expect(server.become(undefined)).rejects.toMatchObject({ code: "unavailable" });
-}, 60_000);
+}, 120_000);

@@ -1,6 +1,7 @@
 /**
- * Who is connected to which server of a cluster, asked of all of them at once through the system account. Events tell what changes;
- * what was there before somebody listened, and what a server took with it when it died, no event tells.
+ * Who is connected to which server, asked of all of a cluster at once through the system account. Events tell what changes; what was
+ * there before somebody listened (nodes come back to a server that starts again as soon as its daemon does), and what a server took
+ * with it when it died, no event tells.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { createInbox } from "@nats-io/nats-core";
@@ -61,8 +62,8 @@ export interface CensusWatch {
   stop(): void;
 }
 
-/** Mends what is known every now and then. */
-export function watchCensus(system: Connection, open: OpenConnections, clock: Clock): CensusWatch {
+/** Mends what is known now, and of a cluster every now and then. */
+export function watchCensus(system: Connection, open: OpenConnections, clock: Clock, clustered: boolean): CensusWatch {
   const asked = new Set<string>();
   let last: Promise<Census> = Promise.resolve(new Map());
   let stopped = false;
@@ -83,7 +84,7 @@ export function watchCensus(system: Connection, open: OpenConnections, clock: Cl
     timer = clock.after(CENSUS_MS, () => void census(true).then(() => void (stopped || arm())));
   };
   void census(true);
-  arm();
+  if (clustered) arm();
   return {
     take: () => void census(true),
     whenGone(user, gone) {

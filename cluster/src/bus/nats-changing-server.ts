@@ -15,15 +15,12 @@ import type { Timer } from "../system/clock.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
 import type { Subscription } from "./bus.ts";
 import type { BusNode } from "./nats-config.ts";
-import { dropAside, memberName, putStreamsBack, setStreamsAside } from "./nats-folder.ts";
+import { memberName } from "./nats-folder.ts";
 import { checkCluster, type NatsCluster } from "./nats-routes.ts";
 import { startNatsServer, type NatsServer, type NatsServerOptions } from "./nats-server.ts";
 
 /** How a server is one of several; its name in the cluster is its folder's (nats-folder.ts). */
-export interface NatsMembership extends Omit<NatsCluster, "serverName"> {
-  /** The streams that it had alone become the cluster's. Of one server at most: that of who led when the cluster began. */
-  readonly bringsStreams: boolean;
-}
+export type NatsMembership = Omit<NatsCluster, "serverName">;
 
 export interface ChangingServerOptions extends Omit<NatsServerOptions, "cluster"> {
   readonly cluster?: NatsMembership;
@@ -213,8 +210,6 @@ class Changing implements ChangingServer {
     const { folder, log, certificate: _, ...rest } = this.#options;
     const { nodes, certificate, membership } = this.#wanted;
     const begunAt = performance.now();
-    if (membership === undefined) await putStreamsBack(folder);
-    else if (!membership.bringsStreams) await setStreamsAside(folder);
     this.#serverName = await memberName(folder);
     const server = await startNatsServer({
       ...{ ...rest, folder, log, nodes },
@@ -223,7 +218,6 @@ class Changing implements ChangingServer {
       ...(certificate !== undefined && { certificate }),
       ...(membership !== undefined && { cluster: { ...membership, serverName: this.#serverName } }),
     });
-    if (membership !== undefined) await dropAside(folder);
     // Where it was one of several before, that name has gone with its groups.
     this.#serverName = await memberName(folder);
     server.onDisconnect((node) => this.#gone.forEach((listener) => listener(node)));

@@ -1,18 +1,15 @@
 /**
- * What lies in a nats-server's folder from one start to the next: its streams, JetStream's groups, and the server's name.
+ * What lies in a nats-server's folder from one start to the next: its streams, JetStream's groups, and its name as one of several.
  *
- * F1. A server's name stands beside the groups that know it by nothing else (R3 in nats-routes.ts), and goes with them: a folder that
+ * F1. The name stands beside the groups that know the server by nothing else (R3 in nats-routes.ts), and goes with them: a folder that
  *     was deleted, and a server that was alone in between, come with a name that nobody has had.
- * F2. A server that joins a cluster brings no streams along, but the one that is told so: JetStream would take what lies here under a
- *     stream's name for a copy of that stream, and mix the two. What is set aside is put back where the server stays alone after all.
  */
 import { randomBytes } from "node:crypto";
-import { access, mkdir, rename, rm } from "node:fs/promises";
+import { access, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 
 export const storeFolder = (folder: string): string => join(folder, "streams");
-const asideFolder = (folder: string): string => join(folder, "streams.aside");
 const groupsFolder = (folder: string): string => join(storeFolder(folder), "jetstream", "SYS", "_js_");
 const nameFile = (folder: string): string => join(folder, "server-name");
 const NAME = /^ocx-[0-9a-f]{12}$/;
@@ -35,27 +32,6 @@ export async function forgetGroups(folder: string): Promise<void> {
   // The name first: without its groups it must not be heard again.
   await rm(nameFile(folder), { force: true });
   await rm(groupsFolder(folder), { recursive: true, force: true });
-}
-
-/** F2. Before its start as one of several; one that has been that already stays as it is. */
-export async function setStreamsAside(folder: string): Promise<void> {
-  if ((await exists(groupsFolder(folder))) || !(await exists(storeFolder(folder)))) return;
-  // What lies there already has been set aside by a start that was cut off.
-  if (await exists(asideFolder(folder))) await rm(storeFolder(folder), { recursive: true, force: true });
-  else await rename(storeFolder(folder), asideFolder(folder));
-}
-
-/** F2. Before its start alone. */
-export async function putStreamsBack(folder: string): Promise<void> {
-  if (!(await exists(asideFolder(folder)))) return;
-  await forgetGroups(folder);
-  await rm(storeFolder(folder), { recursive: true, force: true });
-  await rename(asideFolder(folder), storeFolder(folder));
-}
-
-/** F2. It has become one of several. */
-export async function dropAside(folder: string): Promise<void> {
-  await rm(asideFolder(folder), { recursive: true, force: true });
 }
 
 function exists(path: string): Promise<boolean> {

@@ -57,7 +57,7 @@ export function watchPresence({ system, nodes, clustered, clock }: PresenceParts
   const wardens = new Set<(node: NodeId, what: string) => void>();
   const nodeOf = (user: string): NodeId | undefined => nodes().find(({ publicKey }) => publicKey === user)?.id;
   const open = new OpenConnections();
-  const census = clustered ? watchCensus(system, open, clock) : undefined;
+  const census = watchCensus(system, open, clock, clustered);
   listen(system, "CONNECT", ({ client, server }) => open.begin(client.user, server.id, client.id));
   listen(system, "DISCONNECT", ({ client, server, reason = "" }) => {
     const trespass = EXPELLED.get(reason);
@@ -66,7 +66,7 @@ export function watchPresence({ system, nodes, clustered, clock }: PresenceParts
     open.end(client.user, server.id, client.id);
     if (!CLOSED_BY_NODE.has(reason) || node === undefined) return;
     const told = (): void => listeners.forEach((listener) => listener(node));
-    if (census !== undefined) census.whenGone(client.user, told);
+    if (clustered) census.whenGone(client.user, told);
     else if (!open.has(client.user)) told();
   });
   const ownServer = (): string | undefined => (clustered ? system.nc.info?.server_id : undefined);
@@ -75,7 +75,7 @@ export function watchPresence({ system, nodes, clustered, clock }: PresenceParts
   const status = system.onStatus((connected) => {
     if (!connected) return open.forget(own);
     own = ownServer();
-    census?.take();
+    census.take();
   });
   return {
     onDisconnect(listener) {
@@ -92,7 +92,7 @@ export function watchPresence({ system, nodes, clustered, clock }: PresenceParts
     },
     stop() {
       status.stop();
-      census?.stop();
+      census.stop();
     },
   };
 }

@@ -12,6 +12,8 @@
  *     first, where JetStream takes what lies on the disk under that name, and is copied to the others from there. It has to be done
  *     within 30 s of the server's start: then it removes what belongs to no stream of the cluster. So for as long, and no longer, a
  *     coordinator that has landed on another server waits until it is at home.
+ * S6. In a cluster no stream is given fewer copies, whatever is wanted: which ones stay would be chance, and the server that is about to
+ *     be alone must have all of them. There it keeps one, because a lone server knows no other number.
  */
 import {
   DiscardPolicy,
@@ -106,11 +108,13 @@ export class Streams {
       const there = await look(manager);
       await this.#removeShared(manager, there);
       const share = shareOf(nodes.length);
-      const replicas = this.#parts.replicas();
-      const wanted = nodes.flatMap((node) => streamsOf(node, this.#parts.wordOf(node), share, replicas));
+      // It says so itself; what is wanted may be heard before the server changes, or after.
+      const isClustered = nc.info?.cluster !== undefined;
+      const replicas = isClustered ? this.#parts.replicas() : 1;
+      const plain = nodes.flatMap((node) => streamsOf(node, this.#parts.wordOf(node), share, replicas));
+      const wanted = isClustered ? plain.map((config) => withAllCopies(config, there)) : plain;
       await removeUnneeded(manager, there, new Set(wanted.map(({ name }) => name)));
-      // One of several says so; how many copies are wanted may be heard later.
-      this.#carrying = nc.info?.cluster !== undefined && (this.#carrying || !there.names.values().some(isOurs));
+      this.#carrying = isClustered && (this.#carrying || !there.names.values().some(isOurs));
       if (this.#carrying && this.#waitsForHome(connection)) return false;
       const origin = this.#carrying ? nc.info?.server_name : undefined;
       const settled = await this.#each(wanted, async (config) => !isOvertaken() && this.#ensureOne(manager, config, there, origin));
@@ -180,6 +184,11 @@ export class Streams {
     this.#parts.log.error({ stream: config.name }, what);
     return true;
   }
+}
+
+/** S6 */
+function withAllCopies(config: Config, { infos }: There): Config {
+  return { ...config, num_replicas: Math.max(config.num_replicas ?? 1, infos.get(config.name)?.config.num_replicas ?? 1) };
 }
 
 async function look(manager: JetStreamManager): Promise<There> {
