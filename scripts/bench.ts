@@ -2,11 +2,13 @@
  * `npm run bench`: what a task costs, end to end, in separate processes: the public HTTP client, the coordinator with its
  * store and nats-server, and one worker. `-- --json` prints one document; `-- --peer bullmq` does the same work with
  * BullMQ in turns and prints ratios; `-- --recovery` kills workers and cuts them off, `-- --flood` submits more than can be taken, `-- --restart`
- * kills the coordinator; `-- --tls` has everything go over TLS, on this machine's private address; `-- --quick` is a tenth of it, to see that it works.
+ * kills the coordinator; `-- --store etcd` keeps the tasks in an etcd of one member that it starts, `-- --store etcd --members 3` in one of
+ * three, all on this machine; `-- --tls` has everything go over TLS, on this machine's private address; `-- --quick` is a tenth of it, to see
+ * that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { cpus, tmpdir, totalmem } from "node:os";
+import { cpus, loadavg, tmpdir, totalmem } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { benchHotPath, benchPlacing } from "../cluster/src/core/scheduling/scheduler.bench.ts";
@@ -31,10 +33,18 @@ const { values } = parseArgs({
     flood: { type: "boolean", default: false },
     restart: { type: "boolean", default: false },
     tls: { type: "boolean", default: false },
+    store: { type: "string", default: "sqlite" },
+    members: { type: "string", default: "1" },
   },
 });
 
 const scale = values.quick ? 0.1 : 1;
+const members = Number(values.members);
+if (!["sqlite", "etcd"].includes(values.store) || ![1, 3, 5].includes(members)) {
+  process.stderr.write("--store takes sqlite or etcd, --members 1, 3 or 5\n");
+  process.exit(2);
+}
+const etcdMembers = values.store === "etcd" ? members : undefined;
 const SLOTS = 64;
 const FLOOD_S = 10;
 /** Tasks that wait when the coordinator is killed. */
@@ -85,11 +95,16 @@ function benchScheduler(): NonNullable<Report["placing"]> {
 }
 
 async function benchOurs(report: Report): Promise<void> {
-  const cluster = await startCluster({ workers: 1, slots: SLOTS, ...(values.tls && { host: "lan" }) });
+  const cluster = await startCluster({ workers: 1, slots: SLOTS, ...(values.tls && { host: "lan" }), ...(etcdMembers && { etcdMembers }) });
   try {
-    const { coordinator, nats, workers } = cluster.pids;
+    const { coordinator, nats, workers, etcd } = cluster.pids;
     const worker = workers[0] as number;
-    const memory = async () => ({ coordinator: await rssMiB(coordinator), nats: await rssMiB(nats), worker: await rssMiB(worker) });
+    const memory = async () => ({
+      coordinator: await rssMiB(coordinator),
+      nats: await rssMiB(nats),
+      worker: await rssMiB(worker),
+      ...(etcd.length > 0 && { etcd: await Promise.all(etcd.map(rssMiB)) }),
+    });
     const target = clusterTarget(cluster);
     const run = (mode: Mode, tasks: number): Promise<Measured> => {
       const count = Math.max(500, tasks * scale);
@@ -124,7 +139,9 @@ const report: Report = {
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
     at: new Date().toISOString().slice(0, 10),
+    load: loadavg()[0] ?? Number.NaN,
   },
+  ...(etcdMembers !== undefined && { etcdMembers }),
   runs: [],
 };
 if (values.recovery) {
@@ -134,8 +151,10 @@ if (values.recovery) {
 } else if (values.restart) {
   report.restart = await benchRestart({ rounds: Number(values.rounds ?? (values.quick ? 1 : 3)), open: OPEN * scale, say });
 } else if (values.peer === undefined) {
-  say("idle …");
-  await benchIdle(report);
+  if (etcdMembers === undefined) {
+    say("idle …");
+    await benchIdle(report);
+  }
   await benchOurs(report);
 } else if (values.peer === "bullmq") {
   report.peer = await compare({ rounds: Number(values.rounds ?? 3), slots: SLOTS, scale, say });

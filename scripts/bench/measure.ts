@@ -21,7 +21,10 @@ export interface Target {
 }
 
 export function clusterTarget({ url, tokenFile, pids }: ClusterUnderTest): Target {
-  return { argv: ["--subject", "cluster", "--url", url, "--token-file", tokenFile], pids: [pids.coordinator, pids.nats, ...pids.workers] };
+  return {
+    argv: ["--subject", "cluster", "--url", url, "--token-file", tokenFile],
+    pids: [pids.coordinator, pids.nats, ...pids.workers, ...pids.etcd],
+  };
 }
 
 export async function measure(target: Target, mode: Mode, tasks: number): Promise<Measured> {

@@ -7,7 +7,10 @@ import type { Restart } from "./restart.ts";
 import type { Recovered, Recovery } from "./recovery.ts";
 
 export interface Report {
-  machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string };
+  /** load: of the last minute before it began, by whatever else runs there. */
+  machine: { cpu: string; cores: number; memoryGiB: number; node: string; at: string; load: number };
+  /** The tasks are kept in an etcd of so many members. */
+  etcdMembers?: number;
   /** One daemon with both roles. */
   idle?: { cpuPercent: number; rssMiB: { daemon: number; nats: number } };
   runs: Measured[];
@@ -26,6 +29,8 @@ interface Memory {
   coordinator: number;
   nats: number;
   worker: number;
+  /** Each member. */
+  etcd?: number[];
 }
 
 const out = (line = ""): void => void process.stdout.write(`${line}\n`);
@@ -33,7 +38,11 @@ const whole = (value: number): string => Math.round(value).toLocaleString("en");
 
 export function printReport(report: Report): void {
   const { machine } = report;
-  out(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Node ${machine.node}, ${machine.at}`);
+  out(
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Node ${machine.node}, ${machine.at}, load ${machine.load.toFixed(1)}`,
+  );
+  if (report.etcdMembers !== undefined)
+    out(`store      etcd, ${report.etcdMembers === 1 ? "one member" : `${report.etcdMembers} members`}`);
   if (report.idle !== undefined) {
     const { cpuPercent, rssMiB } = report.idle;
     out(
@@ -59,8 +68,9 @@ export function printReport(report: Report): void {
   if (report.restart !== undefined) printRestart(report.restart);
 }
 
-function memory({ coordinator, worker, nats }: Memory): string {
-  return `coordinator ${whole(coordinator)} MiB, worker ${whole(worker)} MiB, nats-server ${whole(nats)} MiB`;
+function memory({ coordinator, worker, nats, etcd = [] }: Memory): string {
+  const members = etcd.length === 0 ? "" : `, etcd ${etcd.map(whole).join(" + ")} MiB`;
+  return `coordinator ${whole(coordinator)} MiB, worker ${whole(worker)} MiB, nats-server ${whole(nats)} MiB${members}`;
 }
 
 function line(run: Measured): string {

@@ -11,6 +11,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { afterPrefix, type Entry } from "./etcd-client.ts";
 import { fromJson, type DoneRow, type Outcome } from "./etcd-codec.ts";
+import { Gathering } from "./etcd-gathering.ts";
 import type { Image } from "./etcd-image.ts";
 import { doneIn, next, submitHash } from "./etcd-keys.ts";
 import { pages, type Look } from "./etcd-look.ts";
@@ -31,10 +32,12 @@ interface PageOptions {
 
 export class Reads {
   private readonly look: Look;
+  private readonly singles: Gathering;
   private readonly image: () => Promise<Image>;
 
   constructor(look: Look, image: () => Promise<Image>) {
     this.look = look;
+    this.singles = new Gathering(look);
     this.image = image;
   }
 
@@ -85,8 +88,8 @@ export class Reads {
     const hash = submitHash(owner, key);
     const known = image.submits.get(hash)?.key;
     if (known !== undefined) return known;
-    const { found } = await this.look.get([this.look.place.keys.submit(hash)]);
-    return found[0] && fromJson<SubmitKey>(found[0].value);
+    const found = await this.singles.get(this.look.place.keys.submit(hash));
+    return found && fromJson<SubmitKey>(found.value);
   }
 
   async audit({ after, limit }: { after: number; limit: number }): Promise<readonly AuditEntry[]> {

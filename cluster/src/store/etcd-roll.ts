@@ -1,7 +1,8 @@
 /**
  * etcd's members as this machine sees them.
  *
- * R1. It is answered without a quorum too, by the members that can be reached, and within twice LOOK_MS.
+ * R1. It is answered without a quorum too, by the members that can be reached. Who does not answer costs LOOK_MS, once for its list
+ *     of members and once for all that are asked how they are.
  * R2. A member is asked where it says that it is, and where the settings say that etcd is: behind a name that only its own network
  *     knows it is no less there.
  */

@@ -342,6 +342,22 @@ describe("a large batch", () => {
   });
 });
 
+it("many submit keys that are asked for at once are read together", async () => {
+  const prefix = etcd.prefix();
+  const asked: number[] = [];
+  const counting = wrapped(etcd.client, (send, { then }) => (asked.push(then.length), send()));
+  const store = await open(prefix, counting);
+  const { epoch } = await store.claim();
+  const keys = Array.from({ length: 300 }, (_, at) => ({ owner: "ann", key: `k${at}`, bodyHash: `h${at}`, runs: [], at: 1 }));
+  await store.commit({ epoch, keys: keys.filter((_, at) => at % 2 === 0) });
+  await store.fold();
+  asked.length = 0;
+  const found = await Promise.all(keys.map(({ owner, key }) => store.submitKey(owner, key)));
+  expect(found).toStrictEqual(keys.map((key, at) => (at % 2 === 0 ? key : undefined)));
+  expect(asked).toStrictEqual([128, 128, 44]);
+  expect(await store.submitKey("ann", "k2")).toStrictEqual(keys[2]);
+});
+
 it("an etcd that is full refuses the batch and nothing else", { timeout: 60_000 }, async () => {
   const small = await startTestEtcd({ quotaBytes: 16 * 1_024 * 1_024 });
   try {
