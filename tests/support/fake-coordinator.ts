@@ -10,6 +10,7 @@ import { taskId, type ClusterId, type NodeId, type TaskId } from "@openclaw-clus
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
+import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
@@ -39,6 +40,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   /** Open readers of output. */
   reading = 0;
   private readonly copies: Backup[] = [];
+  private moving: Migration | undefined;
   private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
   private readonly listeners = new Set<Listener>();
   private nextEvent = 1;
@@ -269,6 +271,17 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   async backups() {
     this.check();
     return this.copies;
+  }
+
+  async migrateStore({ to }: MigrationRequest): Promise<Migration> {
+    this.check();
+    this.moving = { to, phase: "copying", startedAt: STARTED_AT, copied: 1, of: 3, behind: 0 };
+    return this.moving;
+  }
+
+  storeMigration() {
+    this.check();
+    return this.moving;
   }
 
   async cluster() {
