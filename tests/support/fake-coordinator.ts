@@ -40,6 +40,8 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   /** Open readers of output. */
   reading = 0;
   private readonly copies: Backup[] = [];
+  /** What becomes of a migration, one for each time that it is looked at. */
+  readonly moves: Partial<Migration>[] = [];
   private moving: Migration | undefined;
   private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
   private readonly listeners = new Set<Listener>();
@@ -281,6 +283,7 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
 
   storeMigration() {
     this.check();
+    this.moving &&= { ...this.moving, ...this.moves.shift() };
     return this.moving;
   }
 
