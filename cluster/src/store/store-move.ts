@@ -26,6 +26,8 @@ export interface MoveParts {
   readonly note: MoveNote;
   readonly clock: Clock;
   readonly log: Log;
+  /** Fewer, for tests. */
+  readonly limits?: { readonly behindBytesMax?: number; readonly pacedBytesMax?: number };
   onProgress?(progress: MoveProgress): void;
 }
 
@@ -98,6 +100,7 @@ export class StoreMove {
    */
   finish(decide: () => Promise<void>): Promise<Moved> {
     return this.run(async () => {
+      this.stopIfGiven();
       const { source, target, note, clock } = this.parts;
       const leftAt = clock.monotonic();
       this.at({ phase: "switching" });
@@ -129,6 +132,10 @@ export class StoreMove {
     await this.parts.source.comeBack();
   }
 
+  private get behindBytesMax(): number {
+    return this.parts.limits?.behindBytesMax ?? BEHIND_BYTES_MAX;
+  }
+
   private run<T>(work: () => Promise<T>): Promise<T> {
     const running = work();
     this.running = running;
@@ -144,10 +151,10 @@ export class StoreMove {
       wrote: (rows) => {
         if (this.fallenBehind !== undefined) return;
         this.changes.note(rows);
-        if (this.isPacing || this.changes.bytes <= BEHIND_BYTES_MAX) return;
+        if (this.isPacing || this.changes.bytes <= this.behindBytesMax) return;
         this.fallenBehind = new ClusterError(
           "overloaded",
-          `More than ${BEHIND_BYTES_MAX / 1_024 ** 2} MiB were committed while the store was copied; move it when there is less to do.`,
+          `More than ${Math.round(this.behindBytesMax / 1_024 ** 2)} MiB were committed while the store was copied; move it when there is less to do.`,
         );
         this.changes.drop();
       },
@@ -156,7 +163,8 @@ export class StoreMove {
 
   /** V3. */
   private async room(): Promise<void> {
-    while (this.isPacing && this.changes.bytes > PACED_BYTES_MAX)
+    const { pacedBytesMax = PACED_BYTES_MAX } = this.parts.limits ?? {};
+    while (this.isPacing && this.changes.bytes > pacedBytesMax)
       await new Promise<void>((resolve) => void this.parts.clock.after(PACED_POLL_MS, resolve));
   }
 
