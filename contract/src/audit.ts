@@ -31,6 +31,7 @@ export const AuditAction = z.enum([
   "task.changed",
   "api.guessed",
   "store.backed_up",
+  "store.migration_begun",
 ]);
 export type AuditAction = z.infer<typeof AuditAction>;
 

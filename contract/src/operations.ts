@@ -15,6 +15,7 @@ import type { Operation } from "./operation.ts";
 import { Explanation } from "./placement.ts";
 import { Invite, InviteRequest, PublicKey } from "./join.ts";
 import { MEMBERSHIP_OPERATIONS } from "./membership-operations.ts";
+import { MIGRATION_OPERATIONS } from "./store-migration.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
 import { TaskSpec } from "./task-spec.ts";
 import { TokenId, TokenMade, TokenRequest, TokenRotation, TokenView } from "./token.ts";
@@ -256,6 +257,7 @@ export const OPERATIONS = {
     reply: Invite,
   },
   ...MEMBERSHIP_OPERATIONS,
+  ...MIGRATION_OPERATIONS,
   audit: {
     method: "get",
     path: "/audit",

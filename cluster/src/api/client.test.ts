@@ -99,6 +99,8 @@ describe.each([
       health: () => plain.health(),
       backup: () => plain.backup(),
       backups: () => plain.backups(),
+      migrateStore: () => plain.migrateStore({ to: "etcd", endpoints: ["http://127.0.0.1:2379"] }),
+      storeMigration: () => plain.storeMigration(),
       nodes: () => plain.nodes(),
       nodesOnline: () => plain.nodesOnline(),
       nodesWithSkill: () => plain.nodesWithSkill({ skill: "summarize" }),

@@ -75,6 +75,11 @@ export const HANDLERS: Handlers = {
   health: (coordinator) => coordinator.health(),
   backup: (coordinator, { actor }) => coordinator.backup(actor),
   backups: async (coordinator) => ({ backups: await coordinator.backups() }),
+  migrateStore: (coordinator, { body, actor }) => coordinator.migrateStore(body, actor),
+  storeMigration: (coordinator) => {
+    const migration = coordinator.storeMigration();
+    return migration === undefined ? {} : { migration };
+  },
   nodes: (coordinator, { query: { all }, reader }) => ({ nodes: nodesFor(reader, coordinator.nodes({ all: all === true })) }),
   nodesOnline: (coordinator, { reader }) => ({ nodes: nodesFor(reader, coordinator.nodes()).filter(({ state }) => state === "ready") }),
   nodesWithSkill: (coordinator, { params: { skill }, reader }) => ({

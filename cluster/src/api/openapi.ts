@@ -20,6 +20,8 @@ const FURTHER: Readonly<Record<string, readonly ErrorCode[]>> = {
   enrol: ["state_conflict"],
   /** Another one is being made. */
   backup: ["state_conflict"],
+  /** It is being moved already. */
+  migrateStore: ["state_conflict"],
   /** Of one task's events, a task that is not there. */
   events: ["not_found"],
 };

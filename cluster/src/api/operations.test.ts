@@ -37,6 +37,8 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   health: { path: "/cluster/health" },
   backup: { path: "/backups" },
   backups: { path: "/backups" },
+  migrateStore: { path: "/store/migration", body: { to: "etcd", endpoints: ["http://127.0.0.1:2379"] } },
+  storeMigration: { path: "/store/migration" },
   nodes: { path: "/nodes" },
   nodesOnline: { path: "/nodes/online" },
   nodesWithSkill: { path: "/nodes/skills/summarize" },

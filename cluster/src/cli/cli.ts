@@ -97,6 +97,7 @@ export const COMMANDS: readonly Entry[] = [
     load: () => import("./commands/drill.ts"),
   },
   { name: "backup", group: CLUSTER, summary: "copy the coordinator's database while it works", load: () => import("./commands/backup.ts") },
+  { name: "store", group: CLUSTER, summary: "move the coordinator's store while it works", load: () => import("./commands/store.ts") },
   { name: "events", group: CLUSTER, summary: "follow everything that changes", load: () => import("./commands/events.ts") },
 ];
 

@@ -1,6 +1,5 @@
 /** Opens this machine's part in the cluster of nats-servers, before the server itself, which begins as the list says. */
 import type { ControlSeats } from "../store/control-seats.ts";
-import type { Leadership } from "../store/leadership.ts";
 import { choosePort } from "../system/free-port.ts";
 import { BusCluster, ROUTE_PORT } from "./bus-cluster.ts";
 import type { Ground } from "./ground.ts";
@@ -15,14 +14,13 @@ export interface ClusterParts {
   readonly shown: Shown;
   readonly etcd: SharedEtcd;
   readonly seats: ControlSeats;
-  readonly leadership: Leadership<never>;
   readonly witness?: true;
 }
 
 /** Resolves when the list of control nodes was read, or after a while without. */
 export async function openBusCluster(
   { config, clock, log }: Ground,
-  { place, shown, etcd, seats, leadership, witness }: ClusterParts,
+  { place, shown, etcd, seats, witness }: ClusterParts,
 ): Promise<BusCluster> {
   await Promise.race([seats.heard(), new Promise<void>((resolve) => void clock.after(LIST_MS_MAX, resolve))]);
   const { nodeId: node } = config;
@@ -33,5 +31,5 @@ export async function openBusCluster(
   const port = await choosePort(host, isUsual ? undefined : 0, former, ROUTE_PORT);
   const rest = { ...(etcd.member !== undefined && { etcdMember: etcd.member }), ...(witness === true && { witness }) };
   const { authority, keys } = shown;
-  return new BusCluster({ ...{ node, host, port, seats, leadership, authority, seed: keys.seed, rest, clock, log } });
+  return new BusCluster({ ...{ node, host, port, seats, authority, seed: keys.seed, rest, clock, log } });
 }

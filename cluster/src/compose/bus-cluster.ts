@@ -2,13 +2,11 @@
  * Keeps this machine's nats-server one of several, or alone, as the list of control nodes says (bus-way.ts, B1 and B2).
  *
  * N1. Each enters where its server is called before anybody counts it in; so all of them come to the same routes by themselves.
- * N2. What lay in the streams of whoever led when the cluster of servers began becomes the cluster's; what the others had is left behind.
- * N3. The routes' password is made from the coordinator's seed, which all control nodes have, and nobody else.
+ * N2. The routes' password is made from the coordinator's seed, which all control nodes have, and nobody else.
  */
 import { hkdfSync } from "node:crypto";
 import type { ChangingServer, NatsMembership } from "../bus/nats-changing-server.ts";
 import type { ControlSeat, ControlSeats } from "../store/control-seats.ts";
-import type { Leadership } from "../store/leadership.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { isDue, type Authority, type ServerCertificate } from "../trust/authority.ts";
@@ -28,7 +26,6 @@ export interface BusClusterParts {
   readonly host: string;
   readonly port: number;
   readonly seats: ControlSeats;
-  readonly leadership: Pick<Leadership<never>, "leader">;
   readonly authority: Pick<Authority, "certifyPeer">;
   readonly seed: Uint8Array;
   /** What stands of this machine in the list besides. */
@@ -54,13 +51,12 @@ export class BusCluster {
 
   /** undefined: alone. */
   membership(): NatsMembership | undefined {
-    const { node, host, port, seats, leadership } = this.parts;
+    const { node, host, port, seats } = this.parts;
     const others = seats.all.filter((seat) => seat.node !== node);
     if (others.length + 1 < CLUSTER_FROM) return undefined;
     return {
       ...{ name: NAME, host, port, password: this.password, certificate: this.present() },
       routes: others.map(({ route }) => ({ host: route.host, port: route.port })),
-      bringsStreams: leadership.leader?.node === node,
     };
   }
 

@@ -40,7 +40,7 @@ export async function openControlRole(ground: Ground, open: Open): Promise<LeadR
   open.push(() => leadership.close());
   const seats = openEtcdControlSeats(shared);
   open.push(() => seats.close());
-  const cluster = await openBusCluster(ground, { place, shown, etcd, seats, leadership });
+  const cluster = await openBusCluster(ground, { place, shown, etcd, seats });
   const server = await openNatsServer(ground, place, shown, cluster.membership());
   open.push(() => server.stop());
 

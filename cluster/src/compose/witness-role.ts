@@ -4,7 +4,6 @@
  */
 import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
 import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
-import { openEtcdLeadership } from "../store/etcd-leadership.ts";
 import { openEtcdReader } from "../store/etcd-reader.ts";
 import { openBusCluster } from "./bus-cluster-open.ts";
 import { VERSION, type Ground } from "./ground.ts";
@@ -22,11 +21,9 @@ export async function openWitnessRole(ground: Ground, open: (() => Promise<void>
   const shared = { client: etcd.client, prefix: config.store.prefix, clock, log };
   const reader = await openEtcdReader(shared);
   open.push(() => reader.close());
-  const leadership = openEtcdLeadership(shared);
-  open.push(() => leadership.close());
   const seats = openEtcdControlSeats(shared);
   open.push(() => seats.close());
-  const cluster = await openBusCluster(ground, { place, shown, etcd, seats, leadership, witness: true });
+  const cluster = await openBusCluster(ground, { place, shown, etcd, seats, witness: true });
   const server = await openNatsServer(ground, place, shown, cluster.membership());
   open.push(() => server.stop());
   if (shown.certificate !== undefined) {

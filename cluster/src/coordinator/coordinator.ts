@@ -14,6 +14,7 @@ import type { LeaveRequest, Leaving, Probe, ProbeRequest, Rotated, RotateRequest
 import type { TokenId, TokenMade, TokenRequest, TokenRotation, TokenView } from "@openclaw-cluster/contract/token";
 import type { Invite, InviteRequest, JoinReply, JoinRequest, Session, SessionRequest } from "@openclaw-cluster/contract/join";
 import type { BackupTaken, Enrolled, TaskPage } from "@openclaw-cluster/contract/operations";
+import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
 import type { Attempt, Submitted, Task } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
@@ -96,6 +97,9 @@ export interface Coordinator {
   backup(actor?: string): Promise<BackupTaken>;
   /** Newest first. */
   backups(): Promise<readonly Backup[]>;
+  /** When it has begun. bad_request where the store cannot be moved; state_conflict while it is being moved. */
+  migrateStore(request: MigrationRequest, actor?: string): Promise<Migration>;
+  storeMigration(): Migration | undefined;
   /** Events after the id given, in arrays as they were committed; starts with a `gap` event where some are gone. */
   events(after: number | undefined, signal: AbortSignal): AsyncIterable<readonly ClusterEvent[]>;
   /** Without `all` those are left out that nobody has heard of for a week and that hold nothing. */

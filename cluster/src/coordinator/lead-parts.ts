@@ -1,5 +1,6 @@
 /** What the lead is made of, and what its own parts may see of it. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { Bus, BusServer } from "../bus/bus.ts";
 import type { Claim, Store } from "../store/store.ts";
@@ -22,6 +23,14 @@ export interface Joiners {
   whois(peer: Peer): Promise<Whois>;
   /** Only machines of these logins or tags may join; empty: of any. */
   readonly logins: readonly string[];
+}
+
+/** Who can put this daemon's coordinator over another store: the daemon. */
+export interface StoreMover {
+  /** Begins, and resolves then; `migration` tells how it goes. state_conflict while another one is under way. */
+  migrate(request: MigrationRequest): Promise<Migration>;
+  /** The last one since the daemon's start. */
+  migration(): Migration | undefined;
 }
 
 export interface LeadParts {
@@ -66,6 +75,8 @@ export interface LeadParts {
   readonly backups?: BackupParts;
   /** Those that share the store; absent where nobody does. */
   readonly controlView?: ControlWatch;
+  /** Absent: this store stays where it is. */
+  readonly storeMover?: StoreMover;
   /** The process must end: the store is broken or another coordinator leads. */
   broken(error: unknown): void;
 }

@@ -5,6 +5,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import { diskFullText, isAway, saidGoodbye, type Node, type NodeState } from "@openclaw-cluster/contract/node";
 import type { BackupTaken, Enrolled } from "@openclaw-cluster/contract/operations";
+import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import { failpoint } from "../system/failpoint.ts";
 import { SELF } from "./audit.ts";
 import { withControl } from "./control-view.ts";
@@ -174,6 +175,14 @@ export class NodeDesk {
 
   backups(): Promise<readonly Backup[]> {
     return this.keeper.list();
+  }
+
+  async migrateStore(request: MigrationRequest, actor: string = SELF): Promise<Migration> {
+    const { storeMover } = this.lead.parts;
+    if (storeMover === undefined) throw new ClusterError("bad_request", "This coordinator's store cannot be moved.");
+    const migration = await storeMover.migrate(request);
+    await this.lead.turn.run(() => this.lead.audit.note(actor, "store.migration_begun", `to ${request.to}`));
+    return migration;
   }
 
   private get keeper(): NonNullable<Lead["backups"]> {

@@ -40,6 +40,8 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     health: () => nodes.health(),
     backup: (actor) => nodes.backup(actor),
     backups: () => nodes.backups(),
+    migrateStore: (request, actor) => nodes.migrateStore(request, actor),
+    storeMigration: () => parts.storeMover?.migration(),
     nodes: (options) => nodes.nodes(options),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),

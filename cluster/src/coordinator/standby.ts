@@ -9,6 +9,7 @@ import type { ClusterView } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { taskKey, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { Node, NodeState } from "@openclaw-cluster/contract/node";
+import type { Migration } from "@openclaw-cluster/contract/store-migration";
 import type { TaskRecord } from "../core/task.ts";
 import type { Claim, Loaded, Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
@@ -40,11 +41,27 @@ export interface StandbyParts {
   leader(): string | undefined;
   /** Absent while it is opened. */
   controlView(): ControlWatch | undefined;
+  /** Of this daemon's store, also in the moment in which nobody leads. */
+  migration?(): Migration | undefined;
 }
 
 /** What only who leads can do. */
 const OTHERS = [
-  ...(["submit", "cancel", "retry", "answer", "bulk", "plan", "why", "queue", "waitFor", "result", "backup", "backups"] as const),
+  ...([
+    "submit",
+    "cancel",
+    "retry",
+    "answer",
+    "bulk",
+    "plan",
+    "why",
+    "queue",
+    "waitFor",
+    "result",
+    "backup",
+    "backups",
+    "migrateStore",
+  ] as const),
   ...(["enrol", "invite", "join", "session", "probe", "leave", "rotate", "approveNode", "revokeNode", "patchNode", "drain"] as const),
   ...([
     "shutdownNode",
@@ -91,6 +108,7 @@ export function openStandby(parts: StandbyParts): Coordinator {
     attempts: async (id) => toAttempts(await record(id), await store.attempts(taskKey(id)), false),
     deadLetters: (page) => groupDeadLetters({ store, clock }, page),
     auditLog: (page) => auditLog(store, page),
+    storeMigration: () => parts.migration?.(),
     nodes: () => nodesOf(parts),
     node: (id) => {
       const node = nodesOf(parts).find((one) => one.id === id);

@@ -5,6 +5,24 @@
 import { createHash } from "node:crypto";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 
+/** The folders of a store; beside them lie what its control nodes say of themselves, and who leads. */
+export const STORE_FOLDERS = [
+  "log",
+  "part",
+  "live",
+  "done",
+  "spec",
+  "outcome",
+  "dead",
+  "ended",
+  "attempt",
+  "submit",
+  "asked",
+  "node",
+  "token",
+  "audit",
+] as const;
+
 const DIGITS = 16;
 const HASH_CHARS = 22;
 const number = (value: number): string => String(value).padStart(DIGITS, "0");
@@ -15,8 +33,10 @@ export class Keys {
   /** The epoch and whose it is: what every transaction compares. */
   readonly epoch: string;
   readonly cluster: string;
-  /** There while a copy into this place is not whole. */
+  /** There while a copy into this place is not whole, or not in use yet. */
   readonly copying: string;
+  /** There when this store was moved elsewhere. */
+  readonly moved: string;
   /** The log's entries, and its head after them: one watch hears both, in their order. */
   readonly log: string;
   readonly head: string;
@@ -26,6 +46,7 @@ export class Keys {
     this.epoch = `${prefix}meta/epoch`;
     this.cluster = `${prefix}meta/cluster`;
     this.copying = `${prefix}meta/copying`;
+    this.moved = `${prefix}meta/moved`;
     this.log = `${prefix}log/`;
     this.head = `${prefix}log/head`;
   }

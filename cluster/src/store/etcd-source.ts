@@ -10,10 +10,10 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { TaskRecord } from "../core/task.ts";
 import { afterPrefix, type Entry } from "./etcd-client.ts";
 import { fromJson, type DoneRow, type Head, type Outcome, type Unspecified } from "./etcd-codec.ts";
-import { numberIn, taskIn } from "./etcd-keys.ts";
+import { numberIn, submitHash, taskIn } from "./etcd-keys.ts";
 import { pages, type Look } from "./etcd-look.ts";
 import type { CopySource } from "./store-copy.ts";
-import type { NodeRow, Rows, SubmitKey, TokenRow } from "./store.ts";
+import type { AttemptRow, NodeRow, Rows, SubmitKey, TokenRow } from "./store.ts";
 
 /** With specs and outcomes: 64 MiB at the worst. */
 const TASKS_PER_PIECE = 128;
@@ -42,7 +42,7 @@ export function etcdSource(look: Look, revision: number): CopySource {
           yield { created: await wholeTasks(look, page.slice(at, at + TASKS_PER_PIECE), revision) };
       }
       for await (const page of entries("attempt")) {
-        yield { attempts: page.map(({ key, value }) => ({ task: taskIn(key), attempt: fromJson<Attempt>(value) })) };
+        yield { attempts: page.map(attemptRow) };
       }
       for await (const some of values<SubmitKey>("submit")) yield { keys: some };
       for await (const nodes of values<NodeRow>("node")) yield { nodes };
@@ -50,6 +50,37 @@ export function etcdSource(look: Look, revision: number): CopySource {
       for await (const audit of values<AuditEntry>("audit")) yield { audit };
     },
   };
+}
+
+/** What lies in the place of these rows, all of which is folded. */
+export async function etcdRows(look: Look, { created = [], changed = [], attempts = [], keys = [], ...rest }: Rows): Promise<Rows> {
+  const { keys: at } = look.place;
+  const { nodes = [], nodesRemoved = [], tokens = [], tokensRemoved = [], audit = [] } = rest;
+  const { found: specs, revision } = await look.get([...created, ...changed].map(({ key }) => at.spec(key)));
+  const read = async <T>(names: readonly string[]): Promise<T[]> => {
+    const { found } = await look.get(names, revision);
+    return found.filter((entry) => entry !== undefined).map(({ value }) => fromJson<T>(value));
+  };
+  const { found: ended } = await look.get(
+    attempts.map(({ task, attempt }) => at.attempt(task, attempt.n)),
+    revision,
+  );
+  return {
+    changed: await wholeTasks(
+      look,
+      specs.filter((entry) => entry !== undefined),
+      revision,
+    ),
+    attempts: ended.flatMap((entry) => (entry === undefined ? [] : [attemptRow(entry)])),
+    keys: await read<SubmitKey>(keys.map(({ owner, key }) => at.submit(submitHash(owner, key)))),
+    nodes: await read<NodeRow>([...nodes.map(({ id }) => id), ...nodesRemoved].map(at.node)),
+    tokens: await read<TokenRow>([...tokens.map(({ id }) => id), ...tokensRemoved].map(at.token)),
+    audit: await read<AuditEntry>(audit.map(({ seq }) => at.audit(seq))),
+  };
+}
+
+function attemptRow({ key, value }: Entry): AttemptRow {
+  return { task: taskIn(key), attempt: fromJson<Attempt>(value) };
 }
 
 async function wholeTasks(look: Look, specs: readonly Entry[], revision: number): Promise<TaskRecord[]> {

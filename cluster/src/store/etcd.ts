@@ -22,14 +22,17 @@ import { fold, restamp } from "./etcd-fold.ts";
 import type { Image } from "./etcd-image.ts";
 import { Keys } from "./etcd-keys.ts";
 import { loadImage } from "./etcd-load.ts";
-import { append, confirmSeat, sweep, type Seat } from "./etcd-log.ts";
+import { append, confirmSeat, seated, sweep, type Seat } from "./etcd-log.ts";
 import { surely, type Look } from "./etcd-look.ts";
+import { comeBack } from "./etcd-move.ts";
 import { patiently, pause, type Place } from "./etcd-place.ts";
 import { prune } from "./etcd-prune.ts";
 import { Reads } from "./etcd-reads.ts";
+import { toJson } from "./etcd-codec.ts";
 import { etcdSource } from "./etcd-source.ts";
 import { Serial } from "./serial.ts";
 import { writeSqliteCopy } from "./sqlite-copy.ts";
+import type { MoveNote, MoveSource, StoreView } from "./store-copy.ts";
 import {
   StoreBroken,
   StoreFenced,
@@ -39,7 +42,6 @@ import {
   type Loaded,
   type Page,
   type PruneOptions,
-  type Store,
   type SubmitKey,
 } from "./store.ts";
 
@@ -54,7 +56,7 @@ export interface EtcdStoreOptions {
   readonly foldOperationsMax?: number;
 }
 
-export interface EtcdStore extends Store {
+export interface EtcdStore extends MoveSource {
   readonly kind: "etcd";
   /** With further terms the seat is taken together with what they do, or not at all: StoreFenced where they do not hold. */
   claim(terms?: Terms): Promise<Claim>;
@@ -175,6 +177,42 @@ class LogStore implements EtcdStore {
     }
   }
 
+  async view(): Promise<StoreView> {
+    return this.guard(async () => {
+      const { revision, tasks } = await this.folds.run(async () => {
+        await this.foldNow();
+        const counts = Object.values(this.seated().image.counts());
+        return { revision: await this.headRevision(), tasks: counts.reduce((all, count) => all + count, 0) };
+      });
+      const released = Promise.withResolvers<void>();
+      void this.compaction.holding(revision, () => released.promise);
+      return { ...etcdSource(this.look, revision), tasks, release: () => released.resolve() };
+    });
+  }
+
+  /** What it says of itself is in the very transaction that raises the epoch: other control nodes that stand by read it. */
+  leave(note: MoveNote): Promise<Claim> {
+    return this.guard(() =>
+      this.folds.run(() =>
+        this.commits.run(async () => {
+          const { seat, image } = this.seated();
+          const terms = { when: [seated(this.place, seat)], then: [{ put: this.place.keys.moved, value: toJson(note) }] };
+          const taken = await takeSeat(this.place, terms);
+          // The seat was ours until now: what the image says is right still.
+          [this.seat, this.image] = [taken.seat, image];
+          return { cluster: taken.cluster, epoch: taken.seat.epoch };
+        }),
+      ),
+    );
+  }
+
+  comeBack(): Promise<void> {
+    return this.guard(() => comeBack(this.place));
+  }
+
+  /** `leave` has said it. */
+  async retire(): Promise<void> {}
+
   async bytes(): Promise<number> {
     return this.guard(async () => (await patiently(this.place, () => this.place.client.status())).usedBytes);
   }
@@ -190,8 +228,12 @@ class LogStore implements EtcdStore {
   private foldedRevision(): Promise<number> {
     return this.folds.run(async () => {
       await this.foldNow();
-      return (await this.look.get([this.place.keys.head])).revision;
+      return this.headRevision();
     });
+  }
+
+  private async headRevision(): Promise<number> {
+    return (await this.look.get([this.place.keys.head])).revision;
   }
 
   private async takeOver(terms: Terms | undefined): Promise<Claim> {

@@ -7,6 +7,7 @@ import type { Attempt, TaskState } from "@openclaw-cluster/contract/task";
 import { isTerminal, type TaskRecord } from "../core/task.ts";
 import { EMPTY_CHAIN, type ChainHead } from "../trust/audit-chain.ts";
 import { fits } from "./list-filter.ts";
+import type { MoveSource, StoreView } from "./store-copy.ts";
 import {
   StoreFenced,
   type Batch,
@@ -16,19 +17,19 @@ import {
   type NodeRow,
   type Page,
   type PruneOptions,
-  type Store,
+  type Rows,
   type SubmitKey,
   type TokenRow,
 } from "./store.ts";
 
-export function openRamStore(): Store {
+export function openRamStore(): MoveSource {
   return new RamStore();
 }
 
 /** Always the same, so that a simulation repeats itself. */
 const CLUSTER = "ramstore" as ClusterId;
 
-class RamStore implements Store {
+class RamStore implements MoveSource {
   readonly kind = "ram";
   private epoch = 0;
   private lastKey = 0;
@@ -112,6 +113,31 @@ class RamStore implements Store {
   async backup(): Promise<void> {
     throw new ClusterError("bad_request", "A store in memory has no file to copy.");
   }
+
+  async view(): Promise<StoreView> {
+    const attempts = [...this.ended].flatMap(([task, its]) => [...its.values()].map((attempt) => ({ task, attempt })));
+    const pieces: Rows[] = [
+      { created: this.descending().toReversed() },
+      { attempts, keys: [...this.keys.values()], nodes: byId(this.nodes), tokens: byId(this.tokens), audit: [...this.entries] },
+    ];
+    const identity = { cluster: CLUSTER, epoch: this.epoch, lastKey: this.lastKey };
+    return {
+      tasks: this.tasks.size,
+      release: () => undefined,
+      identity: async () => identity,
+      async *pieces() {
+        yield* pieces;
+      },
+    };
+  }
+
+  leave(): Promise<Claim> {
+    return this.claim();
+  }
+
+  async comeBack(): Promise<void> {}
+
+  async retire(): Promise<void> {}
 
   async bytes(): Promise<undefined> {}
 

@@ -12,7 +12,7 @@ import { translateInBackup } from "./sqlite-errors.ts";
 import { openDatabase } from "./sqlite-open.ts";
 import { TASK_COLUMNS, TASK_JOINS, toRecord, type TaskRow, type Value } from "./sqlite-rows.ts";
 import { lastKeyOf, Writes } from "./sqlite-writes.ts";
-import { copyInto, type CopySource, type CopyTarget } from "./store-copy.ts";
+import { copyInto, type CopySource, type CopyTarget, type StoreView } from "./store-copy.ts";
 import type { Rows, SubmitKey } from "./store.ts";
 
 /** With specs and outcomes: 64 MiB at the worst. */
@@ -47,59 +47,87 @@ export async function writeSqliteCopy(path: string, source: CopySource): Promise
   }
 }
 
-function sqliteTarget(database: DatabaseSync, path: string): CopyTarget {
+/** `path`: what it is told as, where its file or disk fails. */
+export function sqliteTarget(database: DatabaseSync, path: string, what?: "copy"): CopyTarget {
   const writes = new Writes(database);
   const { epoch } = writes.claim();
   return {
-    write: (rows) => ofTheFile(path, async () => writes.commit({ epoch, ...rows })),
+    write: (rows) => ofTheFile(path, async () => writes.commit({ epoch, ...rows }), what),
     finish: (identity) =>
-      ofTheFile(path, async () => {
-        const { cluster, epoch: its, lastKey } = identity;
-        database.prepare("UPDATE meta SET cluster = ?, epoch = ?, last_key = ?").run(cluster, its, lastKey);
-      }),
+      ofTheFile(
+        path,
+        async () => {
+          const { cluster, epoch: its, lastKey } = identity;
+          database.prepare("UPDATE meta SET cluster = ?, epoch = ?, last_key = ?").run(cluster, its, lastKey);
+        },
+        what,
+      ),
   };
 }
 
 /** What fails here is the copy's file, not the store that is copied. */
-async function ofTheFile<T>(path: string, work: () => Promise<T>): Promise<T> {
+export async function ofTheFile<T>(path: string, work: () => Promise<T>, what?: "copy"): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw translateInBackup(error, path);
+    throw translateInBackup(error, path, what);
   }
+}
+
+/** Where a view ends: what is behind it was made since. */
+interface Bounds {
+  readonly task: number;
+  readonly submit: number;
+  readonly audit: number;
+  readonly tasks: number;
 }
 
 /** Of a database that nobody changes meanwhile: a backup, or one whose owner has stopped. */
 export function sqliteSource(database: DatabaseSync): CopySource {
+  return sqliteView(database);
+}
+
+/**
+ * Of a database at work: page after page is read from the one connection there is, and none holds up a commit for longer than it
+ * takes to read.
+ */
+export function sqliteView(database: DatabaseSync): StoreView {
+  const bounds = boundsOf(database);
   return {
+    tasks: bounds.tasks,
+    release: () => undefined,
     async identity() {
       const { cluster, epoch } = database.prepare("SELECT cluster, epoch FROM meta").get() as { cluster: ClusterId; epoch: number };
       return { cluster, epoch, lastKey: lastKeyOf(database) };
     },
-    async *pieces(): AsyncGenerator<Rows> {
-      const tasks = `SELECT ${TASK_COLUMNS} FROM tasks t NOT INDEXED ${TASK_JOINS} WHERE t.key > ? ORDER BY t.key LIMIT ${TASKS_PER_PIECE}`;
-      for (const page of rowPages<TaskRow>(database, tasks, ["key"])) yield { created: page.map(toRecord) };
-      const attempts = `SELECT key, n, attempt FROM attempts WHERE (key, n) > (?, ?) ORDER BY key, n LIMIT ${ROWS_PER_PIECE}`;
-      for (const page of rowPages<{ key: number; attempt: string }>(database, attempts, ["key", "n"]))
-        yield { attempts: page.map(({ key, attempt }) => ({ task: key, attempt: JSON.parse(attempt) })) };
-      const submits = `SELECT rowid AS id, owner, key, body_hash, runs, at FROM submit_keys WHERE rowid > ? ORDER BY rowid LIMIT ${ROWS_PER_PIECE}`;
-      for (const page of rowPages<SubmitRow>(database, submits, ["id"])) yield { keys: page.map(toSubmitKey) };
-      yield {
-        nodes: database
-          .prepare("SELECT node FROM nodes")
-          .all()
-          .map((row) => JSON.parse(row["node"] as string)),
-      };
-      yield {
-        tokens: database
-          .prepare("SELECT token FROM tokens")
-          .all()
-          .map((row) => JSON.parse(row["token"] as string)),
-      };
-      const audit = `SELECT seq, at, actor, action, object, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ${ROWS_PER_PIECE}`;
-      for (const page of rowPages<AuditEntry>(database, audit, ["seq"])) yield { audit: page.map((row) => ({ ...row })) };
-    },
+    pieces: () => piecesOf(database, bounds),
   };
+}
+
+function boundsOf(database: DatabaseSync): Bounds {
+  const most = (what: string, table: string): number =>
+    (database.prepare(`SELECT ifnull(max(${what}), 0) AS most FROM ${table}`).get() as { most: number }).most;
+  const { tasks } = database.prepare("SELECT count(*) AS tasks FROM tasks").get() as { tasks: number };
+  return { task: most("key", "tasks"), submit: most("rowid", "submit_keys"), audit: most("seq", "audit"), tasks };
+}
+
+async function* piecesOf(database: DatabaseSync, bounds: Bounds): AsyncGenerator<Rows> {
+  const tasks = `SELECT ${TASK_COLUMNS} FROM tasks t NOT INDEXED ${TASK_JOINS} WHERE t.key > ? AND t.key <= ${bounds.task} ORDER BY t.key LIMIT ${TASKS_PER_PIECE}`;
+  for (const page of rowPages<TaskRow>(database, tasks, ["key"])) yield { created: page.map(toRecord) };
+  const attempts = `SELECT key, n, attempt FROM attempts WHERE (key, n) > (?, ?) AND key <= ${bounds.task} ORDER BY key, n LIMIT ${ROWS_PER_PIECE}`;
+  for (const page of rowPages<{ key: number; attempt: string }>(database, attempts, ["key", "n"]))
+    yield { attempts: page.map(({ key, attempt }) => ({ task: key, attempt: JSON.parse(attempt) })) };
+  const submits = `SELECT rowid AS id, owner, key, body_hash, runs, at FROM submit_keys WHERE rowid > ? AND rowid <= ${bounds.submit} ORDER BY rowid LIMIT ${ROWS_PER_PIECE}`;
+  for (const page of rowPages<SubmitRow>(database, submits, ["id"])) yield { keys: page.map(toSubmitKey) };
+  yield { nodes: jsonIn(database, "node", "nodes") };
+  yield { tokens: jsonIn(database, "token", "tokens") };
+  const audit = `SELECT seq, at, actor, action, object, hash FROM audit WHERE seq > ? AND seq <= ${bounds.audit} ORDER BY seq LIMIT ${ROWS_PER_PIECE}`;
+  for (const page of rowPages<AuditEntry>(database, audit, ["seq"])) yield { audit: page.map((row) => ({ ...row })) };
+}
+
+function jsonIn<T>(database: DatabaseSync, column: string, table: string): T[] {
+  const rows = database.prepare(`SELECT ${column} AS json FROM ${table}`).all() as { json: string }[];
+  return rows.map(({ json }) => JSON.parse(json) as T);
 }
 
 interface SubmitRow {

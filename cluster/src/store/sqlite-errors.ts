@@ -64,11 +64,11 @@ function unusable(path: string, cause: unknown): ClusterError {
   });
 }
 
-/** For a backup: what fails is its target, not the store. */
-export function translateInBackup(error: unknown, path: string): ClusterError {
+/** For a backup, or another copy: what fails is its target, not the store. */
+export function translateInBackup(error: unknown, path: string, what = "backup"): ClusterError {
   const full = resultCode(error) === FULL || systemCode(error) === "ENOSPC";
   const code = full ? "storage_full" : "internal";
-  return new ClusterError(code, `The backup to ${path} was not made; check that folder's space and permissions.`, { cause: error });
+  return new ClusterError(code, `The ${what} to ${path} was not made; check that folder's space and permissions.`, { cause: error });
 }
 
 export function damaged(path: string, what: string, cause?: unknown): ClusterError {

@@ -18,7 +18,8 @@ import { syncFolder } from "../system/synced-folder.ts";
 import { copyDatabase } from "./sqlite-backup.ts";
 import { damaged, translateAtOpen } from "./sqlite-errors.ts";
 import { isBehind, layoutOf, migrate, MIGRATIONS, refuseNewer } from "./sqlite-migrations.ts";
-import { finishRestore } from "./sqlite-replace.ts";
+import { movedAway, moveNoteIn } from "./sqlite-moved.ts";
+import { finishMove, finishRestore } from "./sqlite-replace.ts";
 
 /** "ocx1": tells our files from any other program's. */
 const APPLICATION_ID = 0x6f637831;
@@ -60,6 +61,7 @@ export async function openDatabase({ path, log, backups, migrations = MIGRATIONS
   assertSafeVersion(process.versions["sqlite"]);
   const started = performance.now();
   finishRestore(path, log);
+  finishMove(path, log);
   if (!existsSync(path)) make(path, log, migrations);
   const database = connect(path, (opened) => {
     check(opened, path, log);
@@ -128,6 +130,8 @@ export function connect(path: string, prepare: (database: DatabaseSync) => void)
 /** Changes nothing: a file that is refused is left as it is. */
 function check(database: DatabaseSync, path: string, log: Log): void {
   const { size } = statSync(path);
+  const moved = moveNoteIn(database);
+  if (moved !== undefined) throw movedAway(path, moved);
   if (!isOurs(database)) throw damaged(path, "it is empty, or another program's");
   if (size > CHECKED_BYTES_MAX) return log.warn({ path, size }, "database not checked: it is too large for a quick start");
   const found = faultIn(database);

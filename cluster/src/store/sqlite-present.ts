@@ -5,6 +5,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import type { AuditEntry } from "@openclaw-cluster/contract/audit";
+import { moveNoteIn } from "./sqlite-moved.ts";
 import { faultIn, isOurs } from "./sqlite-open.ts";
 import { lastKeyOf } from "./sqlite-writes.ts";
 
@@ -12,7 +13,7 @@ export interface Present {
   readonly cluster: string;
   readonly epoch: number;
   readonly lastKey: number;
-  /** Every page was read. */
+  /** Every page was read, and nothing came after it elsewhere. */
   readonly isWhole: boolean;
   /** The task's newest attempt; undefined where there is no such task any more. */
   attemptOf(key: number): number | undefined;
@@ -43,7 +44,8 @@ export function openPresent(path: string): Present | undefined {
 
 function read(database: DatabaseSync, close: () => void): Present | undefined {
   const meta = database.prepare("SELECT cluster, epoch FROM meta").get() as { cluster: string; epoch: number } | undefined;
-  if (!isOurs(database) || meta === undefined) {
+  const isMoved = moveNoteIn(database) !== undefined;
+  if (!(isOurs(database) || isMoved) || meta === undefined) {
     close();
     return undefined;
   }
@@ -51,7 +53,8 @@ function read(database: DatabaseSync, close: () => void): Present | undefined {
   return {
     ...meta,
     lastKey: lastKeyOf(database),
-    isWhole: isSound(database),
+    // One that was moved elsewhere does not know what came since.
+    isWhole: !isMoved && isSound(database),
     attemptOf: (key) => attempt.get(key)?.["attempt"] as number | undefined,
     rows: (table) => {
       const column = table === "nodes" ? "node" : "token";

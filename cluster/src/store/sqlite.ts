@@ -13,10 +13,13 @@ import type { Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import { silentLog, type Log } from "../system/log.ts";
 import { copyDatabase, type Copying } from "./sqlite-backup.ts";
+import { sqliteView } from "./sqlite-copy.ts";
 import { translate } from "./sqlite-errors.ts";
+import { retireDatabase } from "./sqlite-moved.ts";
 import { openDatabase, type Opening } from "./sqlite-open.ts";
 import { Reads } from "./sqlite-reads.ts";
 import { Writes } from "./sqlite-writes.ts";
+import type { MoveNote, MoveSource, StoreView } from "./store-copy.ts";
 import {
   StoreBroken,
   type Batch,
@@ -25,20 +28,19 @@ import {
   type Loaded,
   type Page,
   type PruneOptions,
-  type Store,
   type SubmitKey,
 } from "./store.ts";
 
-export async function openSqliteStore(options: Omit<Opening, "log"> & { readonly log?: Log }): Promise<Store> {
+export async function openSqliteStore(options: Omit<Opening, "log"> & { readonly log?: Log }): Promise<MoveSource> {
   return storeOver(await openDatabase({ ...options, log: options.log ?? silentLog }), options.path);
 }
 
 /** For a database that is open already. */
-export function storeOver(database: DatabaseSync, path: string): Store {
+export function storeOver(database: DatabaseSync, path: string): MoveSource {
   return new SqliteStore(database, path);
 }
 
-class SqliteStore implements Store {
+class SqliteStore implements MoveSource {
   readonly kind = "sqlite";
   private readonly database: DatabaseSync;
   private readonly path: string;
@@ -100,6 +102,21 @@ class SqliteStore implements Store {
     } finally {
       this.copying = undefined;
     }
+  }
+
+  async view(): Promise<StoreView> {
+    return this.guard(() => sqliteView(this.database));
+  }
+
+  leave(): Promise<Claim> {
+    return this.claim();
+  }
+
+  /** Whoever goes on claims it, and nobody else can. */
+  async comeBack(): Promise<void> {}
+
+  async retire(note: MoveNote): Promise<void> {
+    return this.change(() => retireDatabase(this.database, note));
   }
 
   async bytes(): Promise<number> {

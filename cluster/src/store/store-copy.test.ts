@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import { startTestEtcd, type TestEtcd } from "../../../tests/support/etcd.ts";
 import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
@@ -66,8 +67,9 @@ it("of any history is the same, there and back", { timeout: 120_000 }, async () 
 
       const prefix = etcd.prefix();
       const database = await openDatabase({ path, log: silentLog });
-      const target = await openEtcdTarget({ client: etcd.client, prefix });
+      const target = await openEtcdTarget({ client: etcd.client, prefix, cluster });
       expect(await copyInto(target, sqliteSource(database))).toBe(model.tasks.size);
+      await target.enter();
       await target.close();
       database.close();
       const back = await inEtcd(prefix);
@@ -124,7 +126,8 @@ describe("a backup", () => {
 
 it("that was cut off is no store, and is begun again; a store that is there is not written over", async () => {
   const prefix = etcd.prefix();
-  const options = { client: etcd.client, prefix };
+  const cluster = "abcdefgh" as ClusterId;
+  const options = { client: etcd.client, prefix, cluster };
   const half = await openEtcdTarget(options);
   await half.write({ created: [queued(1), queued(2)] });
   const store = await inEtcd(prefix);
@@ -133,7 +136,10 @@ it("that was cut off is no store, and is begun again; a store that is there is n
   await expect(half.write({ created: [queued(3)] })).rejects.toThrow();
   await half.close();
   await again.write({ created: [queued(1)] });
-  await again.finish({ cluster: "abcdefgh" as never, epoch: 41, lastKey: 9 });
+  await again.finish({ cluster, epoch: 41, lastKey: 9 });
+  await expect(store.claim()).rejects.toMatchObject({ code: "store_unreadable" });
+  await again.enter();
+  await again.enter();
   await again.close();
   await expect(openEtcdTarget(options)).rejects.toMatchObject({ code: "state_conflict" });
   expect(await store.claim()).toStrictEqual({ cluster: "abcdefgh", epoch: 42 });
