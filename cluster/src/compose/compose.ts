@@ -14,7 +14,6 @@ import { OwnKey } from "../trust/own-key.ts";
 import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { openControlRole } from "./control-role.ts";
-import { openLeadRole, type LeadRole } from "./lead-role.ts";
 import { openWitnessRole } from "./witness-role.ts";
 import { openWorkRole } from "./work-role.ts";
 
@@ -81,7 +80,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     for (let close = open.pop(); close !== undefined; close = open.pop()) await close();
   };
   try {
-    const lead = config.roles.includes("coordinator") ? await openCoordinatorRole(ground, open) : undefined;
+    const lead = config.roles.includes("coordinator") ? await openControlRole(ground, open) : undefined;
     if (config.roles.includes("witness")) await openWitnessRole(ground, open);
     if (config.roles.includes("worker")) await openWorkRole(ground, lead, open);
     log.info({ node: config.nodeId, roles: config.roles, version: VERSION, data: path.basename(folders.data) }, "up");
@@ -102,8 +101,4 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     if (givenUp) return undefined;
     throw asFault(error);
   }
-}
-
-function openCoordinatorRole(ground: Ground, open: (() => Promise<void>)[]): Promise<LeadRole> {
-  return ground.config.store.kind === "etcd" ? openControlRole(ground, open) : openLeadRole(ground, open);
 }

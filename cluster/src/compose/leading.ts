@@ -4,6 +4,7 @@ import type { BusServer, Subscription } from "../bus/bus.ts";
 import { connectNats } from "../bus/nats.ts";
 import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
+import type { StoreMover } from "../coordinator/lead-parts.ts";
 import type { ControlRoom } from "../coordinator/control-room.ts";
 import type { ControlWatch } from "../coordinator/control-view.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
@@ -32,6 +33,7 @@ export interface LeadingParts {
   /** Of all control nodes, this one's first. */
   controlUrls(): readonly string[];
   readonly controlView?: ControlWatch;
+  readonly storeMover: StoreMover;
   /** Does it lead still? Where it does not, it leaves without a word to the nodes, which are another's. */
   leads?(): boolean;
   /** It cannot go on leading. */
@@ -74,6 +76,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     controlUrls: () => parts.controlUrls(),
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     ...(parts.controlView !== undefined && { controlView: parts.controlView }),
+    storeMover: parts.storeMover,
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     ...(config.retention.tasks > 0 && { retentionTasks: config.retention.tasks }),

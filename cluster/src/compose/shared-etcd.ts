@@ -14,14 +14,14 @@ export interface SharedEtcd {
   readonly client: EtcdClient;
   /** Hexadecimal; of this machine's own member. */
   readonly member?: string | undefined;
+  close(): Promise<void>;
 }
 
 export async function openSharedEtcd(
   ground: Ground,
-  { place, shown }: { place: ListeningPlace; shown: Shown },
-  open: (() => Promise<void>)[],
+  { place, shown }: { readonly place: ListeningPlace; readonly shown: Shown },
 ): Promise<SharedEtcd> {
-  if (ground.config.store.endpoints.length > 0) return openNamed(ground, open);
+  if (ground.config.store.endpoints.length > 0) return openNamed(ground);
   const [host] = place.addresses;
   if (host === undefined)
     throw new ClusterError(
@@ -29,11 +29,10 @@ export async function openSharedEtcd(
       "api.host: a control node needs an address at which the others reach it; this machine has none",
     );
   const own = await openOwnEtcd(ground, { authority: shown.authority, host });
-  open.push(() => own.stop());
-  return { client: own.client, member: own.server.member };
+  return { client: own.client, member: own.server.member, close: () => own.stop() };
 }
 
-async function openNamed({ config, log, signal, progress }: Ground, open: (() => Promise<void>)[]): Promise<SharedEtcd> {
+async function openNamed({ config, log, signal, progress }: Ground): Promise<SharedEtcd> {
   const { endpoints, caFile, certFile, keyFile } = config.store;
   const [authority, certificate, key] = await Promise.all([pem("caFile", caFile), pem("certFile", certFile), pem("keyFile", keyFile)]);
   const tls = {
@@ -47,8 +46,7 @@ async function openNamed({ config, log, signal, progress }: Ground, open: (() =>
   const { faults } = await waitPatiently(parts, () => probeEtcd(probe));
   for (const fault of faults) log.warn({ err: fault }, "one of etcd's endpoints does not serve");
   const client = openEtcd({ endpoints, tls });
-  open.push(async () => client.close());
-  return { client };
+  return { client, close: async () => client.close() };
 }
 
 async function pem(setting: string, file: string | undefined): Promise<string | undefined> {

@@ -19,9 +19,9 @@ const AGAIN_MS = 2_000;
 const STAND_BACK_MS = 10_000;
 
 /** A term, and the store that was claimed for it. */
-export interface Elected {
+export interface Elected<S extends Store = Store> {
   readonly term: Term;
-  readonly store: Store;
+  readonly store: S;
 }
 
 export interface Led {
@@ -30,27 +30,27 @@ export interface Led {
   end(leads: boolean): Promise<void>;
 }
 
-export interface SharedLeadParts {
+export interface SharedLeadParts<S extends Store = Store> {
   readonly clock: Clock;
   readonly log: Log;
   /** Resolves when this machine leads. */
-  campaign(signal: AbortSignal): Promise<Elected>;
+  campaign(signal: AbortSignal): Promise<Elected<S>>;
   /** Resolves when requests can be answered. */
-  begin(elected: Elected, broken: (error: unknown) => void): Promise<Led>;
+  begin(elected: Elected<S>, broken: (error: unknown) => void): Promise<Led>;
   /** Whoever answers from now on. */
   takeRole(role: Role): void;
   readonly standby: Role;
 }
 
-export class SharedLead {
-  private readonly parts: SharedLeadParts;
+export class SharedLead<S extends Store = Store> {
+  private readonly parts: SharedLeadParts<S>;
   private readonly leaving = new AbortController();
   /** Of the present term. */
   private yielding = Promise.withResolvers<void>();
   private standsBack = false;
   private readonly running: Promise<void>;
 
-  constructor(parts: SharedLeadParts) {
+  constructor(parts: SharedLeadParts<S>) {
     this.parts = parts;
     this.running = this.run();
   }
@@ -82,7 +82,7 @@ export class SharedLead {
     }
   }
 
-  private async serve({ term, store }: Elected): Promise<void> {
+  private async serve({ term, store }: Elected<S>): Promise<void> {
     const { takeRole, standby, log } = this.parts;
     const broken = Promise.withResolvers<unknown>();
     this.standsBack = false;

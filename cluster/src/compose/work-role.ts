@@ -28,7 +28,7 @@ import { openWorker, type Worker } from "../worker/worker.ts";
 import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { listenForPromotion } from "./promotion.ts";
-import type { LeadRole } from "./lead-role.ts";
+import type { LeadRole } from "./seat.ts";
 import { coordinatorTrust } from "./coordinator-trust.ts";
 import { askIfRemoved } from "./removal.ts";
 import { askSession, type Admitted, type SessionQuestion } from "./session.ts";
@@ -118,7 +118,7 @@ interface Joined {
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
   const enrolled = await enrolOwn(ground, lead);
   const bus = await connectBus(ground, enrolled, { trust: lead.trust });
-  const follow = (): Subscription => lead.busUrlsChange?.((urls) => bus.reach(urls)) ?? { stop: () => undefined };
+  const follow = (): Subscription => lead.busUrlsChange((urls) => bus.reach(urls));
   return { cluster: enrolled.cluster, bus, follow };
 }
 
