@@ -27,7 +27,7 @@ beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "ocx-retention-"));
 }, 60_000);
 afterAll(async () => {
-  await etcd.stop();
+  await etcd?.stop();
   await rm(folder, { recursive: true, force: true });
 });
 
