@@ -35,8 +35,8 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => {
   await asked?.close();
-  await cluster.end();
-  await etcd.stop();
+  await cluster?.end();
+  await etcd?.stop();
 });
 
 const rowOf = ({ control = [] }: ClusterView, node: string): ControlNode | undefined => control.find((one) => one.node === node);

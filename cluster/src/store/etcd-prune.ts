@@ -25,19 +25,21 @@ export interface Pruning {
   inLine<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** Of one task: its end, row, spec, attempts, outcome, dead letter. */
-const OPERATIONS_PER_TASK = 6;
+/** A commit waits behind them: some 1,000 keys. */
+const TASKS_PER_TRANSACTION = 250;
 /** Beside the head. */
-const TASKS_PER_TRANSACTION = Math.floor((OPERATIONS_MAX - 1) / OPERATIONS_PER_TASK);
+const OPERATIONS_FREE = OPERATIONS_MAX - 1;
 const SUBMITS_PER_TRANSACTION = Math.floor((OPERATIONS_MAX - 1) / 2);
 
 export async function prune(pruning: Pruning, options: PruneOptions): Promise<number> {
   await pruneSubmits(pruning, options);
   const found = await candidates(pruning, options);
   let gone = 0;
-  for (let at = 0; at < found.length; at += TASKS_PER_TRANSACTION) {
+  for (let at = 0; at < found.length;) {
     const some = found.slice(at, at + TASKS_PER_TRANSACTION);
-    gone += await pruning.inLine(() => deleteTasks(pruning, some));
+    const { looked, deleted } = await pruning.inLine(() => deleteTasks(pruning, some));
+    at += looked;
+    gone += deleted;
   }
   return gone;
 }
@@ -47,42 +49,80 @@ export function finishedIn(counts: Counts): number {
   return Object.entries(counts).reduce((all, [state, count]) => (isTerminal(state as TaskState) ? all + count : all), 0);
 }
 
-/** Keys of `ended`, of what is to go. */
-async function candidates({ look, image }: Pruning, { endedBefore, keep, limit }: PruneOptions): Promise<Entry[]> {
+interface Candidate {
+  readonly entry: Entry;
+  readonly key: number;
+  readonly ending: Ending;
+  /** Nothing lies between the candidate before and this one. */
+  readonly follows: boolean;
+}
+
+/** What is to go, in the order of `ended`. */
+async function candidates({ look, image }: Pruning, { endedBefore, keep, limit }: PruneOptions): Promise<Candidate[]> {
   const { keys } = look.place;
   const folder = keys.folder("ended");
   const beyond = keep === undefined ? 0 : finishedIn(image.counts()) - keep;
-  const found: Entry[] = [];
+  const found: Candidate[] = [];
+  let follows = false;
   if (limit <= 0) return found;
   const to = beyond > 0 ? keys.endedAt(Number.MAX_SAFE_INTEGER) : keys.endedAt(Math.max(0, endedBefore));
   for await (const page of pages(look, { from: folder, to })) {
     for (const entry of page) {
       const { at, key } = endIn(entry.key);
-      if (image.tasks.has(key)) continue;
+      if (image.tasks.has(key)) {
+        follows = false;
+        continue;
+      }
       if (at >= endedBefore && found.length >= beyond) return found;
-      found.push(entry);
+      found.push({ entry, key, ending: fromJson<Ending>(entry.value), follows });
+      follows = true;
       if (found.length >= limit) return found;
     }
   }
   return found;
 }
 
-async function deleteTasks(pruning: Pruning, some: readonly Entry[]): Promise<number> {
+/** As many of them, from the first on, as one transaction takes. */
+async function deleteTasks(pruning: Pruning, some: readonly Candidate[]): Promise<{ looked: number; deleted: number }> {
   const { look, image } = pruning;
-  const { keys } = look.place;
-  const going = some.filter(({ key }) => !image.tasks.has(endIn(key).key));
-  const [first] = going;
-  if (first === undefined) return 0;
-  let { counts } = image.head;
-  const operations: Operation[] = [];
-  for (const { key: name, value } of going) {
-    const { key } = endIn(name);
-    const ending = fromJson<Ending>(value);
-    counts = sum(counts, { [ending.state]: -1 });
-    operations.push({ delete: name }, ...leftovers(keys, key, ending));
+  let looked = some;
+  for (;;) {
+    const going = looked.filter(({ key }) => !image.tasks.has(key));
+    const operations = deletions(look.place.keys, looked, new Set(going.map(({ key }) => key)));
+    if (operations.length > OPERATIONS_FREE) {
+      looked = looked.slice(0, Math.ceil(looked.length / 2));
+      continue;
+    }
+    const counts = going.reduce((left, { ending }) => sum(left, { [ending.state]: -1 }), image.head.counts);
+    if (going.length > 0) await restamped(pruning, operations, counts);
+    return { looked: looked.length, deleted: going.length };
   }
-  await restamped(pruning, operations, counts);
-  return going.length;
+}
+
+/** Tasks that were made one after the other mostly end so: what hangs on all of them is one range each. */
+function deletions(keys: Keys, looked: readonly Candidate[], going: ReadonlySet<number>): Operation[] {
+  const ends: { from: string; last: string }[] = [];
+  let isOpen = false;
+  for (const { entry, key, follows } of looked) {
+    const open = ends.at(-1);
+    if (!going.has(key)) isOpen = false;
+    else if (isOpen && follows && open !== undefined) open.last = entry.key;
+    else {
+      ends.push({ from: entry.key, last: entry.key });
+      isOpen = true;
+    }
+  }
+  const runs: { first: Candidate; last: Candidate; dead: boolean; apart: boolean }[] = [];
+  for (const one of looked.filter(({ key }) => going.has(key)).sort((a, b) => a.key - b.key)) {
+    const run = runs.at(-1);
+    const { dead = false, apart = false } = one.ending;
+    if (run === undefined || one.key !== run.last.key + 1) runs.push({ first: one, last: one, dead, apart });
+    else Object.assign(run, { last: one, dead: run.dead || dead, apart: run.apart || apart });
+  }
+  return [
+    ...ends.map(({ from, last }): Operation => ({ deleteRange: [from, next(last)] })),
+    ...runs.flatMap(({ first, last, dead, apart }) => leftovers(keys, { from: first.key, to: last.key, dead, apart })),
+  ];
 }
 
 /** D3. */
@@ -96,13 +136,16 @@ async function restamped(
   image.passed(head);
 }
 
-function leftovers(keys: Keys, key: number, { dead, apart }: Ending): Operation[] {
+/** Of all tasks from `from` to `to`. */
+function leftovers(keys: Keys, { from, to, dead, apart }: { from: number; to: number; dead: boolean; apart: boolean }): Operation[] {
+  const range = (first: string, last: string): Operation => ({ deleteRange: [first, next(last)] });
   return [
-    { delete: keys.done(key) },
-    { delete: keys.spec(key) },
-    { deletePrefix: keys.attempts(key) },
-    ...(dead === true ? [{ delete: keys.dead(key) }] : []),
-    ...(apart === true ? [{ delete: keys.outcome(key) }] : []),
+    // Newest first, as dead letters are.
+    range(keys.done(to), keys.done(from)),
+    range(keys.spec(from), keys.spec(to)),
+    { deleteRange: [keys.attempts(from), keys.attempts(to + 1)] },
+    ...(dead ? [range(keys.dead(to), keys.dead(from))] : []),
+    ...(apart ? [range(keys.outcome(from), keys.outcome(to))] : []),
   ];
 }
 
