@@ -105,30 +105,48 @@ async function moveWithKills(to: "etcd" | "sqlite", points: readonly ((line: str
   return [];
 }
 
-it("killed at five points and repeated, loses nothing, and both sides are equal; and back", { timeout: 1_800_000 }, async () => {
-  writeFileSync(join(folder, "settings"), "sqlite");
-  const chance = new Chance(SEED);
-  const copying = (): ((line: string) => number | undefined) => {
-    const percent = chance.whole(2, 98);
-    return (line) => (line.startsWith(`at copying ${percent} `) ? chance.whole(0, 500) : undefined);
-  };
-  const at = (phase: string, ms: number) => (line: string) => (line.startsWith(`at ${phase}`) ? chance.whole(0, ms) : undefined);
-  const points = [copying(), at("comparing", 3_000), copying(), at("following", 1_000), at("switching", 100)];
-  const lines = await moveWithKills("etcd", points);
-  const last = lastOf(lines);
-  const wanted = await digestOf({ async *pieces() { yield* expected(last); } });
-  expect(wanted.differenceTo(await inEtcd())).toBeUndefined();
-  expect(wanted.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
+it(
+  "killed at five points and repeated, loses nothing, and both sides are equal; and back",
+  { timeout: 1_800_000 },
+  async ({ annotate }) => {
+    writeFileSync(join(folder, "settings"), "sqlite");
+    const chance = new Chance(SEED);
+    const copying = (): ((line: string) => number | undefined) => {
+      const percent = chance.whole(2, 98);
+      return (line) => (line.startsWith(`at copying ${percent} `) ? chance.whole(0, 500) : undefined);
+    };
+    const at = (phase: string, ms: number) => (line: string) => (line.startsWith(`at ${phase}`) ? chance.whole(0, ms) : undefined);
+    const points = [copying(), at("comparing", 3_000), copying(), at("following", 1_000), at("switching", 100)];
+    const lines = await moveWithKills("etcd", points);
+    const last = lastOf(lines);
+    const wanted = await digestOf({
+      async *pieces() {
+        yield* expected(last);
+      },
+    });
+    expect(wanted.differenceTo(await inEtcd())).toBeUndefined();
+    expect(wanted.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
 
-  const back = await moveWithKills("sqlite", [copying()]);
-  const lastBack = lastOf(back);
-  expect(lastBack).toBeGreaterThan(last);
-  const wantedBack = await digestOf({ async *pieces() { yield* expected(lastBack); } });
-  expect(wantedBack.differenceTo(await inEtcd())).toBeUndefined();
-  expect(wantedBack.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
-  expect(readdirSync(folder).filter((name) => name.startsWith("cluster.db.moved-"))).toHaveLength(1);
-  for (const [way, its] of [["to etcd", lines], ["back", back]] as const) {
-    const waits = wordsOf(its, "kept").map(([, ms = 0]) => ms);
-    console.info(way, wordsOf(its, "moved")[0], "longest commit", Math.max(...waits), "ms");
-  }
-});
+    const back = await moveWithKills("sqlite", [copying()]);
+    const lastBack = lastOf(back);
+    expect(lastBack).toBeGreaterThan(last);
+    const wantedBack = await digestOf({
+      async *pieces() {
+        yield* expected(lastBack);
+      },
+    });
+    expect(wantedBack.differenceTo(await inEtcd())).toBeUndefined();
+    expect(wantedBack.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
+    expect(readdirSync(folder).filter((name) => name.startsWith("cluster.db.moved-"))).toHaveLength(1);
+    for (const [way, its] of [
+      ["to etcd", lines],
+      ["back", back],
+    ] as const) {
+      const waits = wordsOf(its, "kept").map(([, ms = 0]) => ms);
+      const [copyMs, finishMs, stopMs] = wordsOf(its, "moved")[0] ?? [];
+      await annotate(
+        `${way}: copied in ${copyMs} ms, stop ${stopMs} ms (${finishMs} of the move), longest commit ${Math.max(...waits)} ms`,
+      );
+    }
+  },
+);

@@ -44,7 +44,21 @@ export interface StandbyParts {
 
 /** What only who leads can do. */
 const OTHERS = [
-  ...(["submit", "cancel", "retry", "answer", "bulk", "plan", "why", "queue", "waitFor", "result", "backup", "backups", "migrateStore"] as const),
+  ...([
+    "submit",
+    "cancel",
+    "retry",
+    "answer",
+    "bulk",
+    "plan",
+    "why",
+    "queue",
+    "waitFor",
+    "result",
+    "backup",
+    "backups",
+    "migrateStore",
+  ] as const),
   ...(["enrol", "invite", "join", "session", "probe", "leave", "rotate", "approveNode", "revokeNode", "patchNode", "drain"] as const),
   ...([
     "shutdownNode",

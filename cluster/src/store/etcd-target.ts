@@ -69,7 +69,10 @@ async function takePlace(place: Place, mark: string, cluster: ClusterId): Promis
   const { keys } = place;
   const { found } = await surely(place).get([keys.copying, keys.moved]);
   const [copying, moved] = found.map((entry) => entry?.value);
-  const is = (key: string, value: string | Buffer | undefined): Condition => ({ key, ...(value === undefined ? { exists: false } : { value }) });
+  const is = (key: string, value: string | Buffer | undefined): Condition => ({
+    key,
+    ...(value === undefined ? { exists: false } : { value }),
+  });
   const left = moved === undefined ? is(keys.epoch, undefined) : is(keys.cluster, cluster);
   const answer = await transact(place, {
     when: copying === undefined ? [is(keys.copying, undefined), is(keys.moved, moved), left] : [is(keys.copying, copying)],

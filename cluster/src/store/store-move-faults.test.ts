@@ -69,7 +69,10 @@ describe.each<Kind>(["sqlite", "etcd"])("a move from %s", (kind) => {
       ...Object.fromEntries(Object.entries(wrong).filter(([name]) => rows[name as keyof Rows] !== undefined)),
     });
     const move = ground.move(store, { ...target, write: (rows) => target.write(writing(rows)) });
-    await expect(move.copy()).rejects.toMatchObject({ code: "internal", detail: expect.stringContaining("is not what the store is") as string });
+    await expect(move.copy()).rejects.toMatchObject({
+      code: "internal",
+      detail: expect.stringContaining("is not what the store is") as string,
+    });
     await move.cancel();
     await expectToGoOn(1);
   });

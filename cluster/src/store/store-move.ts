@@ -247,7 +247,9 @@ function compareEnds(here: Loaded, there: Loaded): void {
     return its;
   }) as [StoreDigest, StoreDigest];
   refuse(digest.differenceTo(other));
-  const heads = [here, there].map(({ auditHead, counts }) => JSON.stringify([auditHead.seq, auditHead.hash, Object.entries(counts).sort()]));
+  const heads = [here, there].map(({ auditHead, counts }) =>
+    JSON.stringify([auditHead.seq, auditHead.hash, Object.entries(counts).toSorted(([a], [b]) => (a < b ? -1 : 1))]),
+  );
   refuse(heads[0] === heads[1] ? undefined : `counts and audit log here: ${heads[0]}; there: ${heads[1]}`);
   refuse(there.lastKey <= here.lastKey ? undefined : `the last task is t${here.lastKey} here, and t${there.lastKey} there`);
 }
