@@ -4,7 +4,7 @@
  * moments.
  *
  * V1. Whatever fails before `decide`, the store of before is the store, and the copy is nothing: it begins anew with the next move.
- *     From `decide` on the other one is the store, and whatever is left to do then is done at the next start (store-settling.ts).
+ *     From `decide` on the other one is the store, and whatever is left to do then is done at the next start (unfinished-move.ts).
  * V2. Every row that was written into the copy was read back from it after it was written last, and was the same.
  * V3. What waits to be written is bounded. While the copy is made, a move that falls behind is given up: to hold commits for so
  *     long would be a stop of intake that nobody asked for. From then on commits wait: they go at the pace of the other store, as
