@@ -90,56 +90,68 @@ async function inSqlite(file: string): Promise<StoreDigest> {
 }
 
 /** Kills it at each of these points, then lets it end. Gives the last life's lines, and the last task that anybody was told of. */
-async function moveWithKills(to: "etcd" | "sqlite", points: readonly ((line: string) => number | undefined)[]): Promise<readonly string[]> {
+async function moveWithKills(
+  to: "etcd" | "sqlite",
+  points: readonly ((line: string) => number | undefined)[],
+): Promise<{ readonly lines: readonly string[]; readonly deaths: readonly string[] }> {
   let kept = 0;
+  const deaths: string[] = [];
   for (const point of [...points, undefined]) {
     const { lines, killed } = await live(to, point);
     const [opened = ""] = lines.filter((line) => line.startsWith("open "));
     if (opened !== "") expect(Number(opened.split(" ")[2])).toBeGreaterThanOrEqual(kept);
     kept = Math.max(kept, ...wordsOf(lines, "kept").map(([key = 0]) => key));
-    if (point === undefined) {
-      expect(killed).toBe(false);
-      return lines;
-    }
+    if (killed) deaths.push(lines.findLast((line) => /^(open|at|decided)/.test(line)) ?? "not open yet");
+    if (point !== undefined) continue;
+    expect(killed).toBe(false);
+    return { lines, deaths };
   }
-  return [];
+  throw new Error("no life is the last one");
 }
 
-it("killed at five points and repeated, loses nothing, and both sides are equal; and back", { timeout: 1_800_000 }, async () => {
-  writeFileSync(join(folder, "settings"), "sqlite");
-  const chance = new Chance(SEED);
-  const copying = (): ((line: string) => number | undefined) => {
-    const percent = chance.whole(2, 98);
-    return (line) => (line.startsWith(`at copying ${percent} `) ? chance.whole(0, 500) : undefined);
-  };
-  const at = (phase: string, ms: number) => (line: string) => (line.startsWith(`at ${phase}`) ? chance.whole(0, ms) : undefined);
-  const points = [copying(), at("comparing", 3_000), copying(), at("following", 1_000), at("switching", 100)];
-  const lines = await moveWithKills("etcd", points);
-  const last = lastOf(lines);
-  const wanted = await digestOf({
-    async *pieces() {
-      yield* expected(last);
-    },
-  });
-  expect(wanted.differenceTo(await inEtcd())).toBeUndefined();
-  expect(wanted.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
+it(
+  "killed at five points and repeated, loses nothing, and both sides are equal; and back",
+  { timeout: 1_800_000 },
+  async ({ annotate }) => {
+    writeFileSync(join(folder, "settings"), "sqlite");
+    const chance = new Chance(SEED);
+    const copying = (): ((line: string) => number | undefined) => {
+      const percent = chance.whole(2, 98);
+      return (line) => (line.startsWith(`at copying ${percent} `) ? chance.whole(0, 500) : undefined);
+    };
+    const at = (phase: string, ms: number) => (line: string) => (line.startsWith(`at ${phase}`) ? chance.whole(0, ms) : undefined);
+    const points = [copying(), at("comparing", 3_000), copying(), at("following", 1_000), at("switching", 100)];
+    const there = await moveWithKills("etcd", points);
+    const { lines } = there;
+    const last = lastOf(lines);
+    const wanted = await digestOf({
+      async *pieces() {
+        yield* expected(last);
+      },
+    });
+    expect(wanted.differenceTo(await inEtcd())).toBeUndefined();
+    expect(wanted.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
 
-  const back = await moveWithKills("sqlite", [copying()]);
-  const lastBack = lastOf(back);
-  expect(lastBack).toBeGreaterThan(last);
-  const wantedBack = await digestOf({
-    async *pieces() {
-      yield* expected(lastBack);
-    },
-  });
-  expect(wantedBack.differenceTo(await inEtcd())).toBeUndefined();
-  expect(wantedBack.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
-  expect(readdirSync(folder).filter((name) => name.startsWith("cluster.db.moved-"))).toHaveLength(1);
-  for (const [way, its] of [
-    ["to etcd", lines],
-    ["back", back],
-  ] as const) {
-    const waits = wordsOf(its, "kept").map(([, ms = 0]) => ms);
-    console.info(way, wordsOf(its, "moved")[0], "longest commit", Math.max(...waits), "ms");
-  }
-});
+    const back = await moveWithKills("sqlite", [copying()]);
+    const lastBack = lastOf(back.lines);
+    expect(lastBack).toBeGreaterThan(last);
+    const wantedBack = await digestOf({
+      async *pieces() {
+        yield* expected(lastBack);
+      },
+    });
+    expect(wantedBack.differenceTo(await inEtcd())).toBeUndefined();
+    expect(wantedBack.differenceTo(await inSqlite("cluster.db"))).toBeUndefined();
+    expect(readdirSync(folder).filter((name) => /^cluster\.db\.moved-[^.]+Z$/.test(name))).toHaveLength(1);
+    for (const [way, { lines: its, deaths }] of [
+      ["to etcd", there],
+      ["back", back],
+    ] as const) {
+      const waits = wordsOf(its, "kept").map(([, ms = 0]) => ms);
+      const [copyMs, finishMs, stopMs] = wordsOf(its, "moved")[0] ?? [];
+      await annotate(
+        `${way}: copied in ${copyMs} ms, stop ${stopMs} ms (${finishMs} of the move), longest commit ${Math.max(...waits)} ms; killed at: ${deaths.join(", ")}`,
+      );
+    }
+  },
+);

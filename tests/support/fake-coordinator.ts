@@ -10,7 +10,6 @@ import { taskId, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids
 import type { Json } from "@openclaw-cluster/contract/json";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Explanation } from "@openclaw-cluster/contract/placement";
-import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import { TERMINAL, type Submitted, type Task } from "@openclaw-cluster/contract/task";
 import { priorityNumber, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
@@ -42,9 +41,6 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   private readonly copies: Backup[] = [];
   /** What the cluster's view says beyond that of one machine. */
   shared: Partial<ClusterView> = {};
-  /** What becomes of a migration, one for each time that it is looked at. */
-  readonly moves: Partial<Migration>[] = [];
-  private moving: Migration | undefined;
   private readonly keys = new Map<string, { bodyHash: string; submitted: readonly Submitted[] }>();
   private readonly listeners = new Set<Listener>();
   private nextEvent = 1;
@@ -275,18 +271,6 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
   async backups() {
     this.check();
     return this.copies;
-  }
-
-  async migrateStore({ to }: MigrationRequest): Promise<Migration> {
-    this.check();
-    this.moving = { to, phase: "copying", startedAt: STARTED_AT, copied: 1, of: 3, behind: 0 };
-    return this.moving;
-  }
-
-  storeMigration() {
-    this.check();
-    this.moving &&= { ...this.moving, ...this.moves.shift() };
-    return this.moving;
   }
 
   async cluster(): Promise<ClusterView> {

@@ -14,10 +14,11 @@ import { createToken } from "../../cluster/src/trust/token.ts";
 import { AUTHORITY } from "./authority.ts";
 import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 import { COORDINATOR_KEY, signAsCoordinator } from "./fake-keys.ts";
+import { FakeMigrations } from "./fake-migrations.ts";
 
 const CLUSTER = ClusterId.parse("abcd1234");
 
-export class FakeTrust {
+export class FakeTrust extends FakeMigrations {
   readonly rows = new Map<string, ApiTokenRow>();
   readonly joins: JoinRequest[] = [];
   readonly guesses: string[] = [];
@@ -27,8 +28,6 @@ export class FakeTrust {
   busUrls: string[] = [];
   /** What it is certified by, and what it pins in its codes. */
   authority = AUTHORITY;
-  /** Thrown by every method, once set. */
-  fault: Error | undefined;
   private joinKey = joinKey("none yet");
 
   /** How often a token was looked up. */
@@ -142,10 +141,6 @@ export class FakeTrust {
     const { busUrls, coordinatorUrls } = this;
     const told = { busUrls, coordinatorKey: COORDINATOR_KEY, epoch: 1, now: STARTED_AT, ...(coordinatorUrls && { coordinatorUrls }) };
     return proveSession({ node: id, cluster: CLUSTER, state: "approved", ...told }, request, signAsCoordinator);
-  }
-
-  protected check(): void {
-    if (this.fault !== undefined) throw this.fault;
   }
 }
 

@@ -2,10 +2,13 @@
  * Who may come onto this machine's nats-server while another one leads: whom that one has let in, as the store tells.
  *
  * M1. While this machine leads, its coordinator says so itself, sooner than the store's reader could.
+ * M2. Where each server is alone, nobody is let in here: what a node would leave in a stream of this one is read by nobody, and a node
+ *     that is turned away asks where the coordinator is.
  */
 import type { NatsServer } from "../bus/nats-server.ts";
 import { BusGate } from "../coordinator/bus-gate.ts";
 import { Registry } from "../coordinator/registry.ts";
+import type { ControlSeats } from "../store/control-seats.ts";
 import type { EtcdReader } from "../store/etcd-reader.ts";
 import type { Rows } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
@@ -15,6 +18,9 @@ export interface MemberGateParts {
   readonly reader: EtcdReader;
   readonly server: NatsServer;
   readonly coordinatorKey: string;
+  /** Are the control nodes' servers one? And a listener for when that changes. */
+  readonly clustered: () => boolean;
+  readonly seats: Pick<ControlSeats, "onChange">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -29,13 +35,15 @@ export class MemberGate {
   constructor(parts: MemberGateParts) {
     this.parts = parts;
     const { reader, server, coordinatorKey, clock, log } = parts;
-    const registry = (): Registry => new Registry(reader.present().nodes, coordinatorKey);
+    const registry = (): Registry => new Registry(parts.clustered() ? reader.present().nodes : [], coordinatorKey);
     // It keeps no streams and believes nobody: that is the leader's.
     const others = { keyring: { set: () => undefined }, bus: { keepFor: () => Promise.resolve() } };
     this.gate = new BusGate({ ...others, busServer: server, clock, log }, { all: () => registry().all(), twins: () => registry().twins() });
-    this.stopListening = reader.onChange((heard) => {
+    const stopHearing = reader.onChange((heard) => {
       if (heard.kind === "loaded" || changesNodes(heard.rows)) this.authorize();
     });
+    const seated = parts.seats.onChange(() => this.authorize());
+    this.stopListening = () => (stopHearing(), seated.stop());
     this.authorize();
   }
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { prepareRestore, discard, type RestoreReport } from "../store/sqlite-restore.ts";
-import { replaceDatabase } from "../store/sqlite-replace.ts";
+import { finishMove, replaceDatabase } from "../store/sqlite-replace.ts";
 import { listBackups, type BackupFile } from "../system/backup-files.ts";
 import { systemClock } from "../system/clock.ts";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
@@ -44,6 +44,8 @@ export async function restoreBackup({ home, env, file, dryRun, onProgress }: Res
   const claim = claimHome(home, folders.data);
   try {
     const { database } = folders;
+    // A move to here that was decided has its place first: later it would take the backup's.
+    if (config.store.kind === "sqlite") finishMove(database, silentLog);
     const { draft, report } = await prepareRestore({
       source,
       path: database,

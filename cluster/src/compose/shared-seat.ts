@@ -70,7 +70,7 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls };
   const seen = (controlView = openControlView({ ...shared, ...about, reader, leadership, controlNodes, server, seated }));
   open.push(() => seen.close());
-  const gate = new MemberGate({ reader, server, coordinatorKey, clock, log });
+  const gate = new MemberGate({ reader, server, coordinatorKey, seats, clustered: () => way.clustered, clock, log });
   open.push(async () => gate.close());
   const admission = new OwnPlace({ node, reader, coordinatorKey, log, told: () => gate.told(), way });
   const bus = {

@@ -6,6 +6,7 @@ import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
 import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
 import { openEtcdReader } from "../store/etcd-reader.ts";
 import { openBusCluster } from "./bus-cluster-open.ts";
+import { CLUSTER_FROM } from "./bus-way.ts";
 import { VERSION, type Ground } from "./ground.ts";
 import { findListeningPlace } from "./listening-place.ts";
 import { MemberGate } from "./member-gate.ts";
@@ -39,6 +40,7 @@ export async function openWitnessRole(ground: Ground, open: (() => Promise<void>
   open.push(() => controlNodes.close());
   open.push(() => cluster.close());
   await cluster.follow(server);
-  const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, clock, log });
+  const clustered = (): boolean => seats.all.length >= CLUSTER_FROM;
+  const gate = new MemberGate({ reader, server, coordinatorKey: shown.keys.publicKey, seats, clustered, clock, log });
   open.push(async () => gate.close());
 }

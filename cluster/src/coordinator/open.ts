@@ -38,10 +38,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   return {
     cluster: () => nodes.cluster(),
     health: () => nodes.health(),
-    backup: (actor) => nodes.backup(actor),
-    backups: () => nodes.backups(),
-    migrateStore: (request, actor) => nodes.migrateStore(request, actor),
-    storeMigration: () => parts.storeMover?.migration(),
+    ...storeOf(nodes, parts),
     nodes: (options) => nodes.nodes(options),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
@@ -102,6 +99,17 @@ function checkOwnName({ parts: { self, ownKeys = [] }, state: { registry } }: Le
     `nodeId: the cluster knows this machine as ${known}, by its key, and cannot know it as ${self}; nothing was changed. ` +
       `Set it back: openclaw-cluster config set nodeId ${known}`,
   );
+}
+
+type StoreAsked = "backup" | "backups" | "migrateStore" | "storeMigration";
+
+function storeOf(nodes: NodeDesk, { storeMover }: LeadParts): Pick<Coordinator, StoreAsked> {
+  return {
+    backup: (actor) => nodes.backup(actor),
+    backups: () => nodes.backups(),
+    migrateStore: (request, actor) => nodes.migrateStore(request, actor),
+    storeMigration: () => storeMover?.migration(),
+  };
 }
 
 type Membership = "invite" | "join" | "session" | "approveNode" | "revokeNode" | "probe" | "leave" | "rotate";

@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
 import { expect } from "vitest";
-import type { TestEtcd } from "../../../tests/support/etcd.ts";
 import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
 import type { EtcdClient } from "./etcd-client.ts";
@@ -22,15 +21,22 @@ import { finishMoveIntoEtcd } from "./unfinished-move.ts";
 
 export type Kind = "sqlite" | "etcd";
 
+/** A real one. */
+interface OwnEtcd {
+  readonly client: EtcdClient;
+  /** A new one each time. */
+  prefix(): string;
+}
+
 export class Ground {
   kind: Kind;
   readonly path: string;
   readonly prefix: string;
   private readonly folder = mkdtempSync(join(tmpdir(), "move-"));
-  private readonly etcd: TestEtcd;
+  private readonly etcd: OwnEtcd;
   private readonly opened: { close(): Promise<void> }[] = [];
 
-  constructor(etcd: TestEtcd, kind: Kind) {
+  constructor(etcd: OwnEtcd, kind: Kind) {
     [this.etcd, this.kind, this.prefix, this.path] = [etcd, kind, etcd.prefix(), join(this.folder, "cluster.db")];
   }
 

@@ -4,7 +4,7 @@
  * moments.
  *
  * V1. Whatever fails before `decide`, the store of before is the store, and the copy is nothing: it begins anew with the next move.
- *     From `decide` on the other one is the store, and whatever is left to do then is done at the next start (store-settling.ts).
+ *     From `decide` on the other one is the store, and whatever is left to do then is done at the next start (unfinished-move.ts).
  * V2. Every row that was written into the copy was read back from it after it was written last, and was the same.
  * V3. What waits to be written is bounded. While the copy is made, a move that falls behind is given up: to hold commits for so
  *     long would be a stop of intake that nobody asked for. From then on commits wait: they go at the pace of the other store, as
@@ -248,7 +248,7 @@ function compareEnds(here: Loaded, there: Loaded): void {
   }) as [StoreDigest, StoreDigest];
   refuse(digest.differenceTo(other));
   const heads = [here, there].map(({ auditHead, counts }) =>
-    JSON.stringify([auditHead.seq, auditHead.hash, Object.entries(counts).sort()]),
+    JSON.stringify([auditHead.seq, auditHead.hash, Object.entries(counts).toSorted(([a], [b]) => (a < b ? -1 : 1))]),
   );
   refuse(heads[0] === heads[1] ? undefined : `counts and audit log here: ${heads[0]}; there: ${heads[1]}`);
   refuse(there.lastKey <= here.lastKey ? undefined : `the last task is t${here.lastKey} here, and t${there.lastKey} there`);

@@ -6,7 +6,9 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Command } from "commander";
 import { setTimeout as delay } from "node:timers/promises";
 import { examples, type Act } from "../command.ts";
+import { INTERRUPTED } from "../follow.ts";
 import { readNodeId } from "../ids.ts";
+import { endText, moveStore } from "../moving-store.ts";
 import type { Session } from "../session.ts";
 import { remark } from "../terminal.ts";
 
@@ -29,8 +31,14 @@ export function configure(command: Command, act: Act): void {
     .action(act(promote));
 }
 
-async function promote(session: Session, { witness }: Options, texts: string[]): Promise<void> {
+async function promote(session: Session, { witness }: Options, texts: string[]): Promise<number> {
   const client = await session.client();
+  if ((await client.cluster()).store.kind === "sqlite") {
+    remark(session.terminal, "the store moves to etcd first, where control nodes share it");
+    const moved = await moveStore(session, client, { to: "etcd" });
+    if (moved === undefined) return INTERRUPTED;
+    remark(session.terminal, endText(moved).trimEnd());
+  }
   const promoted: ControlNode[] = [];
   for (const id of texts.map(readNodeId)) {
     await client.promoteNode({ id, ...(witness && { witness }) });
@@ -42,6 +50,7 @@ async function promote(session: Session, { witness }: Options, texts: string[]):
     { promoted, control: all },
     () => `${promoted.map(({ node, state }) => `${node} is there (${state})\n`).join("")}${advice(all.length)}`,
   );
+  return 0;
 }
 
 async function standing(client: Client, id: NodeId): Promise<ControlNode> {

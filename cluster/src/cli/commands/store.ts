@@ -1,12 +1,11 @@
 /** `store migrate`: moves the coordinator's store from SQLite to etcd, or back, while the cluster works. */
 import type { Command } from "commander";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
+import type { MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import { examples, type Act } from "../command.ts";
 import { INTERRUPTED } from "../follow.ts";
-import { followMigration } from "../migration-view.ts";
+import { endText, moveStore } from "../moving-store.ts";
 import type { Session } from "../session.ts";
-import { remark } from "../terminal.ts";
 
 interface Options {
   readonly to: string;
@@ -37,19 +36,8 @@ export function configure(command: Command, act: Act): void {
 
 /** Exit codes: 0 moved, by the error's code where it failed, 130 after Ctrl-C. */
 async function begin(session: Session, options: Options): Promise<number> {
-  const request = requestOf(options);
-  const client = await session.client();
-  const { migration } = await client.storeMigration();
-  if (migration !== undefined && migration.endedAt === undefined && migration.to === request.to)
-    remark(session.terminal, "it is under way already");
-  else await client.migrateStore(request);
-  const ended = await followMigration(session, client, request.to);
-  if (ended === undefined) {
-    remark(session.terminal, `\nit goes on; watch it: ${session.typed(`store migrate --to ${request.to}`)}`);
-    return INTERRUPTED;
-  }
-  if (ended.error !== undefined)
-    throw new ClusterError(ended.error.code, `The store was not moved, and is as before: ${ended.error.detail}`);
+  const ended = await moveStore(session, await session.client(), requestOf(options));
+  if (ended === undefined) return INTERRUPTED;
   session.show({ ok: true, ...ended }, () => endText(ended));
   return 0;
 }
@@ -67,9 +55,4 @@ function requestOf({ to, endpoints, caFile, certFile, keyFile }: Options): Migra
     ...(certFile !== undefined && { certFile }),
     ...(keyFile !== undefined && { keyFile }),
   };
-}
-
-function endText({ to, of, stopMs }: Migration): string {
-  const stop = stopMs === undefined ? "" : `; intake stood still for ${(stopMs / 1_000).toFixed(2)} s`;
-  return `the store is in ${to} now: ${of} tasks copied, compared, and all that came meanwhile${stop}\n`;
 }
