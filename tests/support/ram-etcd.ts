@@ -6,7 +6,7 @@
  *     order. It is refused whole where it puts under a lease that is gone, writes a key twice, or has more than OPERATIONS_MAX.
  * R2. A look at a revision sees what was then; one that is compacted or not there yet is refused. Listeners hear every change, in order.
  * R3. A lease ends not before its time, and up to EXPIRY_MS after it; what hangs on it goes in one revision. A renewal counts from
- *     when it arrives. A new leader of etcd's own lets each last its whole time again.
+ *     when it arrives. While etcd has no quorum none ends, and with it each lasts its whole time again.
  */
 import type { Clock, Timer } from "../../cluster/src/system/clock.ts";
 import {
@@ -17,6 +17,7 @@ import {
   type Condition,
   type Entry,
   type EtcdClient,
+  type EtcdStatus,
   type Operation,
   type Ranged,
   type RangeOptions,
@@ -43,6 +44,7 @@ interface Lease {
 
 export class RamEtcd {
   revision = 1;
+  hasQuorum = true;
   private readonly clock: Clock;
   private readonly random: () => number;
   private readonly rows = new Map<string, Version[]>();
@@ -127,8 +129,19 @@ export class RamEtcd {
     this.keep(changes, revision);
   }
 
-  /** etcd has another leader of its own (R3). */
-  elected(): void {
+  status(): EtcdStatus {
+    const { revision } = this;
+    return { version: "3.5.0", member: "1", leader: "1", term: 1, revision, databaseBytes: 0, usedBytes: 0 };
+  }
+
+  /** Most of its members are dead, or have no leader yet. Callers see to it that nothing is asked meanwhile. */
+  loseQuorum(): void {
+    this.hasQuorum = false;
+  }
+
+  findQuorum(): void {
+    if (this.hasQuorum) return;
+    this.hasQuorum = true;
     for (const name of this.leases.keys()) this.renew(name);
   }
 
@@ -138,7 +151,8 @@ export class RamEtcd {
     for (const [key, versions] of this.rows) {
       const kept = versions.findLastIndex((version) => version.revision <= revision);
       if (kept > 0) versions.splice(0, kept);
-      if (versions.length === 1 && versions[0]?.value === undefined && versions[0].revision <= revision) this.rows.delete(key);
+      const [only] = versions;
+      if (versions.length === 1 && only?.value === undefined && (only?.revision ?? 0) <= revision) this.rows.delete(key);
     }
   }
 
@@ -147,6 +161,7 @@ export class RamEtcd {
     const lateMs = this.random() * EXPIRY_MS;
     lease.timer = this.clock.after(lease.endsAt - this.clock.monotonic() + lateMs, () => {
       lease.timer = undefined;
+      if (!this.hasQuorum) return;
       if (this.clock.monotonic() >= lease.endsAt) this.revoke(name);
       else this.arm(name, lease);
     });
@@ -256,7 +271,7 @@ export function ramEtcdClient(etcd: RamEtcd, line: Line = directLine(etcd)): Etc
     renew: (lease, options) => line.call(() => etcd.renew(lease), options),
     revoke: (lease, options) => line.call(() => etcd.revoke(lease), options),
     compact: (revision, options) => line.call(() => etcd.compact(revision), options),
-    status: never,
+    status: (options) => line.call(() => etcd.status(), options),
     members: never,
     addMember: never,
     promoteMember: never,

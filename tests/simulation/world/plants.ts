@@ -17,6 +17,8 @@ export interface Plant {
   readonly from?: number;
   /** It shows itself where machines come and go. */
   readonly members?: true;
+  /** It shows itself where control nodes contend. */
+  readonly contend?: true;
 }
 
 export const PLANTS: readonly Plant[] = [
