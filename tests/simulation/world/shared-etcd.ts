@@ -6,7 +6,7 @@ import type { TaskRecord } from "../../../cluster/src/core/task.ts";
 import { epochIn } from "../../../cluster/src/store/etcd-claim.ts";
 import type { EtcdClient, Operation } from "../../../cluster/src/store/etcd-client.ts";
 import { fromJson, rowsOf, type LogEntry } from "../../../cluster/src/store/etcd-codec.ts";
-import { Keys } from "../../../cluster/src/store/etcd-keys.ts";
+import { Keys, numberIn } from "../../../cluster/src/store/etcd-keys.ts";
 import { openEtcdStore } from "../../../cluster/src/store/etcd.ts";
 import type { Store } from "../../../cluster/src/store/store.ts";
 import { RamEtcd, ramEtcdClient } from "../../support/ram-etcd.ts";
@@ -25,6 +25,8 @@ export class SharedEtcd {
   private readonly chance: Chance;
   private readonly checker: Checker;
   private readonly keys = new Keys(this.prefix);
+  /** Of the log's entries, in their order. */
+  private readonly nonces: string[] = [];
 
   constructor(parts: { readonly time: VirtualTime; readonly chance: Chance; readonly checker: Checker }) {
     ({ time: this.time, chance: this.chance, checker: this.checker } = parts);
@@ -64,14 +66,19 @@ export class SharedEtcd {
         this.checker.claimed(epochIn(value.toString()), writer);
         this.onTaken?.("claim", clock);
       } else if (key.startsWith(this.keys.log) && key !== this.keys.head) {
-        this.show(Buffer.from(value as string), writer);
+        this.show(numberIn(key), Buffer.from(value as string), writer);
         this.onTaken?.("commit", clock);
       }
     }
   }
 
-  private show(value: Buffer, writer: object): void {
+  private show(seq: number, value: Buffer, writer: object): void {
     const entry = fromJson<LogEntry>(value);
+    const before = this.nonces[seq - 1];
+    // A put that was held up until its twin had been folded: nobody reads it, and the next claim sweeps it away.
+    if (before === entry.nonce) return;
+    if (seq !== this.nonces.length + 1) this.checker.fault("S1", `entry ${seq} of the log was taken after entry ${this.nonces.length}`);
+    this.nonces.push(entry.nonce);
     const { tasks } = this.checker;
     const unknown = entry.rows.changed?.find(({ key }) => !tasks.has(key) && entry.rows.created?.some((one) => one.key === key) !== true);
     if (unknown !== undefined) return this.checker.fault("I6", `t${unknown.key} was changed and never made`, unknown.key);
