@@ -129,6 +129,7 @@ function ways(council: Council): Act[] {
     };
   return [
     faulty("is cut from etcd", () => ({ cut: true })),
+    faulty("hears of no change in etcd", () => ({ deaf: true })),
     faulty("etcd's answers are lost", ({ parts }) => ({ lostAnswers: parts.chance.between(0.1, 1) })),
     faulty("what it asks of etcd is lost, or held up", ({ parts }) => ({
       lost: parts.chance.between(0, 0.5),

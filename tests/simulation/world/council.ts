@@ -4,6 +4,7 @@
  *
  * Q1. A request is sent on once, and what is under way with a leader is cut when another one leads (R2, R3 of relay.ts).
  * Q2. A message passes only between a node and a coordinator that its server reaches.
+ * Q3. At rest everybody knows who leads, and reads what etcd has.
  */
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Faults, RamNet } from "../../../cluster/src/bus/ram.ts";
@@ -126,6 +127,24 @@ export class Council implements Front {
     if (server?.life === undefined || (!isOneBus && server.name !== control) || weather.isCut(server.name)) return [];
     return weather.faults(passage);
   };
+
+  /** Q3. */
+  async atRest(): Promise<void> {
+    const { checker } = this.parts;
+    const counts = (tasks: Readonly<Record<string, number>>): string => JSON.stringify(Object.entries(tasks).sort());
+    const truth = counts((await (await this.parts.etcd.truth).load()).counts);
+    const leader = this.leader?.name;
+    for (const { name, life } of this.nodes) {
+      const { opened } = life ?? {};
+      if (opened === undefined) continue;
+      const { leadership, reader } = opened;
+      if (leadership.leader?.node !== leader)
+        checker.fault("L4", `${name} thinks that ${leadership.leader?.node} leads, and ${leader} does`);
+      if ((await reader.staleMs()) > 0) checker.fault("L4", `${name} does not hear of what is written`);
+      const seen = counts(reader.present().counts);
+      if (seen !== truth) checker.fault("L4", `${name} sees ${seen}, and etcd has ${truth}`);
+    }
+  }
 
   describe(): string[] {
     return this.nodes.map(({ name, life, leads, line }) => {

@@ -23,13 +23,15 @@ const AGAIN_MS = 200;
 /** Of one control node's way, whatever runs on it at the moment. */
 export interface LineFaults {
   cut: boolean;
+  /** Its watches are held up, its calls are not. */
+  deaf: boolean;
   slowMs: number;
   lost: number;
   lostAnswers: number;
   late: number;
 }
 
-export const CALM: Readonly<LineFaults> = { cut: false, slowMs: 0, lost: 0, lostAnswers: 0, late: 0 };
+export const CALM: Readonly<LineFaults> = { cut: false, deaf: false, slowMs: 0, lost: 0, lostAnswers: 0, late: 0 };
 
 export interface LineParts {
   readonly etcd: RamEtcd;
@@ -88,7 +90,7 @@ export function etcdLine({ etcd, faults, time, clock, chance }: LineParts): Line
         };
         const arrive = (upTo: number): void => {
           // Cut, or no leader to hear of: it asks again.
-          if (faults.cut || !etcd.hasQuorum) time.after(AGAIN_MS, () => ((onTheWay = false), look()));
+          if (faults.cut || faults.deaf || !etcd.hasQuorum) time.after(AGAIN_MS, () => ((onTheWay = false), look()));
           else clock.soon(() => end(upTo));
         };
         const stop = etcd.onRevision(look);

@@ -39,6 +39,8 @@ export interface Front {
   disconnected(node: NodeId): void;
   /** Is there a bus that takes this node's connection? From then on it has it. */
   takes(node: NodeId): boolean;
+  /** Shows the checker what stands beside the one that leads. */
+  atRest(): Promise<void>;
   /** How everybody stands, for whoever looks into a failure. */
   describe(): readonly string[];
 }

@@ -80,6 +80,8 @@ export class Head implements Front {
     return this.life !== undefined;
   }
 
+  async atRest(): Promise<void> {}
+
   describe(): string[] {
     const { life } = this;
     return [`coordinator: ${this.coordinator ? "leads" : "does not lead"}${life?.clock.running === true ? "" : ", does not run"}`];

@@ -21,6 +21,12 @@ export interface Plant {
   readonly contend?: true;
 }
 
+const LOOKS_WHO_LEADS = `    if (entries.length > 0) return undefined;
+    const lease = await EtcdLease.open(this.parts, TERM_S);
+    const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
+    try {
+      const claim = await store.claim({ when: [{ key: this.key, exists: false }]`;
+
 export const PLANTS: readonly Plant[] = [
   {
     name: "answers-before-the-commit",
@@ -208,8 +214,8 @@ export const PLANTS: readonly Plant[] = [
     name: "a-claim-does-not-ask-who-leads",
     breaks: ["L2"],
     file: "store/etcd-leadership.ts",
-    find: "when: [{ key: this.key, exists: false }]",
-    put: "when: []",
+    find: LOOKS_WHO_LEADS,
+    put: LOOKS_WHO_LEADS.replace("entries.length > 0", "entries.length > 1").replace("{ key: this.key, exists: false }", ""),
     contend: true,
   },
   {
@@ -245,11 +251,11 @@ export const PLANTS: readonly Plant[] = [
     contend: true,
   },
   {
-    name: "who-failed-once-never-leads-again",
+    name: "who-has-led-never-leads-again",
     breaks: ["L3"],
     file: "compose/shared-lead.ts",
-    find: "        await pause(clock, AGAIN_MS, signal);",
-    put: "        return;",
+    find: "        await this.serve(await campaign(signal));",
+    put: "        await this.serve(await campaign(signal));\n        return;",
     contend: true,
   },
   // Found in earnest, and mended.

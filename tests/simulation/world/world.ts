@@ -224,6 +224,7 @@ class World {
     for (const key of checker.tasks.keys()) rows.set(key, await truth.attempts(key));
     checker.atRest(rows);
     await this.membersAtRest();
+    await this.passesUntil(this.lead.front.atRest());
     await this.balance();
     this.describe();
   }
