@@ -50,11 +50,13 @@ let reportAt = startedAt + REPORT_MS;
 let done = 0;
 let stepsDone = 0;
 let tasks = 0;
+let terms = 0;
 for (let seed = from; (values.minutes === undefined ? done < count : true) && performance.now() < endAt; seed++) {
   const outcome = await simulate(seed, steps, kind);
   done += 1;
   stepsDone += outcome.steps;
   tasks += outcome.tasks;
+  terms += outcome.terms;
   if (values.trace) for (const line of outcome.trace) console.log(`  ${line}`);
   if (outcome.violations.length > 0) {
     tellFailure(outcome);
@@ -66,4 +68,6 @@ for (let seed = from; (values.minutes === undefined ? done < count : true) && pe
   process.stderr.write(`${done} seeds, ${stepsDone.toLocaleString("en")} steps\n`);
 }
 const seconds = (performance.now() - startedAt) / 1_000;
-console.log(`${done} seeds, ${stepsDone.toLocaleString("en")} steps, ${tasks.toLocaleString("en")} tasks in ${seconds.toFixed(1)} s`);
+console.log(
+  `${done} seeds, ${stepsDone.toLocaleString("en")} steps, ${tasks.toLocaleString("en")} tasks, ${terms.toLocaleString("en")} terms in ${seconds.toFixed(1)} s`,
+);

@@ -56,11 +56,12 @@ export class Checker {
   /** Submitted and answered, by the key that was given. */
   private readonly answered = new Map<string, string>();
   private readonly epochs = new Map<number, object>();
+  /** How often the store was claimed. */
+  terms = 0;
   /** The newest claim. */
   private seat: { readonly epoch: number; readonly by: object } | undefined;
   /** Those that believe that they lead. */
   private readonly believers = new Set<PartyClock>();
-  private nobodySince: number | undefined = 0;
   /** By submit key, what was accepted under it. */
   private readonly kept = new Map<string, string>();
   private readonly ended = new Map<number, Set<number>>();
@@ -125,6 +126,7 @@ export class Checker {
   /** L1: epochs only grow, and each is one coordinator's. */
   claimed(epoch: number, by: object): void {
     if (epoch <= (this.seat?.epoch ?? 0)) this.fault("L1", `epoch ${epoch} was claimed after epoch ${this.seat?.epoch}`);
+    this.terms += 1;
     this.seat = { epoch, by };
   }
 
@@ -132,7 +134,6 @@ export class Checker {
   leads(life: PartyClock, does: boolean): void {
     if (does) this.believers.add(life);
     else this.believers.delete(life);
-    this.nobodySince = this.believers.size > 0 ? undefined : (this.nobodySince ?? this.time.now);
   }
 
   /** L2, after each step: of those that could know, one at most believes that it leads. Whoever stands still, or did a moment ago, could not. */
@@ -140,12 +141,6 @@ export class Checker {
     if (this.believers.size < 2) return;
     const aware = [...this.believers].filter(({ running, wokeAt }) => running && (wokeAt === 0 || this.time.now - wokeAt > UNAWARE_MS));
     if (aware.length > 1) this.fault("L2", `${aware.length} coordinators believe that they lead`);
-  }
-
-  /** L3: whatever has happened, somebody leads again. */
-  someoneLeads(sinceMs: number): void {
-    if (this.nobodySince !== undefined && this.time.now - Math.max(sinceMs, this.nobodySince) > LEADERLESS_MS_MAX)
-      this.fault("L3", `nobody has led since ${(this.nobodySince / 1_000).toFixed(3)} s`);
   }
 
   committed(batch: Batch, life: object): void {

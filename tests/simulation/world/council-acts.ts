@@ -6,6 +6,8 @@ import type { Council } from "./council.ts";
 import { CALM, type LineFaults } from "./etcd-line.ts";
 import type { Act, Trouble } from "./trouble.ts";
 
+/** So much likelier than what happens to machines: that has worlds of its own. */
+const OWN_SHARE = 3;
 const HOUR_MS = 3_600_000;
 const TERM_MS = TERM_S * 1_000;
 /** Shorter than a term, about one, and longer than what follows it. */
@@ -19,15 +21,14 @@ const WATCHES = 60;
 const WATCH_MS = 500;
 
 export function councilActs(council: Council): readonly [Act, ...Act[]] {
+  const own = [...ends(council), ...pauses(council), ...ways(council)];
   return [
     ...MACHINE_ACTS,
     storm,
     allCutOff,
     machineDiskFills,
     clockJumpsAsLeasesEnd,
-    ...ends(council),
-    ...pauses(council),
-    ...ways(council),
+    ...Array.from({ length: OWN_SHARE }, () => own).flat(),
   ];
 }
 

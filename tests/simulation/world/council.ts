@@ -6,7 +6,7 @@
  * Q2. A message passes only between a node and a coordinator that its server reaches.
  * Q3. At rest everybody knows who leads, and reads what etcd has.
  */
-import { NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Faults, RamNet } from "../../../cluster/src/bus/ram.ts";
 import type { Coordinator } from "../../../cluster/src/coordinator/coordinator.ts";
 import type { Chance } from "./chance.ts";
@@ -131,7 +131,8 @@ export class Council implements Front {
   /** Q3. */
   async atRest(): Promise<void> {
     const { checker } = this.parts;
-    const counts = (tasks: Readonly<Record<string, number>>): string => JSON.stringify(Object.entries(tasks).sort());
+    const counts = (tasks: Readonly<Record<string, number>>): string =>
+      JSON.stringify(Object.entries(tasks).sort(([a], [b]) => a.localeCompare(b)));
     const truth = counts((await (await this.parts.etcd.truth).load()).counts);
     const leader = this.leader?.name;
     for (const { name, life } of this.nodes) {

@@ -48,7 +48,8 @@ export function etcdLine({ etcd, faults, time, clock, chance }: LineParts): Line
     call<T>(work: () => T, { timeoutMs = CALL_MS, signal, local = false }: Parameters<Line["call"]>[1] = {}): Promise<T> {
       return new Promise((resolve, reject) => {
         const undecided = (): void => reject(new EtcdFault("undecided", "etcd gave no answer in time", { mayHaveHappened: true }));
-        const timer = clock.after(timeoutMs, undecided);
+        // By the world's time: a timer of the party's own would be a step also where it was cancelled, as nearly each is.
+        const timer = time.after(timeoutMs, () => clock.soon(undecided));
         signal?.addEventListener("abort", () => (timer.cancel(), undecided()), { once: true });
         const answer = (settle: () => void): void => {
           if (faults.cut || chance.is(faults.lostAnswers)) return;

@@ -32,6 +32,8 @@ export interface Outcome {
   /** Virtual time that went by. */
   readonly ms: number;
   readonly tasks: number;
+  /** How often a coordinator claimed the store. */
+  readonly terms: number;
   readonly violations: readonly Violation[];
   /** What happened to whom, newest last. */
   readonly trace: readonly string[];
@@ -172,7 +174,16 @@ class World {
     await this.rest();
     const { seed, time, checker, trace } = this;
     const story = checker.storyOf(checker.violations[0]?.key ?? 0);
-    return { seed, steps: this.steps, ms: time.now, tasks: checker.tasks.size, violations: checker.violations, trace, story };
+    return {
+      seed,
+      steps: this.steps,
+      ms: time.now,
+      tasks: checker.tasks.size,
+      terms: checker.terms,
+      violations: checker.violations,
+      trace,
+      story,
+    };
   }
 
   remove(): void {
