@@ -1,6 +1,7 @@
 /**
  * `npm run sim`: the simulation, seed after seed. `-- --seed N` runs one; `-- --seeds 1000 --from 1` many; `--steps M` how long
- * each is; `--minutes 60` as many as fit; `--members` with machines that come and go; `--trace` shows what happened; `--plant NAME`
+ * each is; `--minutes 60` as many as fit; `--members` with machines that come and go; `--contend` with several
+ * control nodes over one etcd; `--trace` shows what happened; `--plant NAME`
  * with a bug in the product that the checker must find (tests/simulation/world/plants.ts). Ends with 1 at the first seed that breaks a promise, and says how
  * to see it again.
  */
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     trace: { type: "boolean", default: false },
     plant: { type: "string" },
     members: { type: "boolean", default: false },
+    contend: { type: "boolean", default: false },
   },
 });
 
@@ -25,7 +27,7 @@ const planted = values.plant === undefined ? undefined : plant(values.plant);
 // After the plant: what is loaded already cannot be changed.
 const { simulate } = await import("../tests/simulation/world/world.ts");
 
-const members = values.members || planted?.members === true;
+const kind = { members: values.members || planted?.members === true, contend: values.contend || planted?.contend === true };
 const steps = Number(values.steps);
 const from = Number(values.seed ?? values.from ?? planted?.from ?? 1);
 const count = values.seed === undefined ? Number(values.seeds) : 1;
@@ -38,7 +40,8 @@ function tellFailure({ seed, violations, trace, story }: Outcome): void {
   for (const line of story) console.log(`    ${line}`);
   for (const { what, text, atMs } of [...violations.slice(0, VIOLATIONS_SHOWN), ...violations.slice(VIOLATIONS_SHOWN).slice(-1)])
     console.log(`✗ ${what} at ${(atMs / 1_000).toFixed(3)} s: ${text}`);
-  const more = planted === undefined ? (members ? " --members" : "") : ` --plant ${planted.name}`;
+  const more =
+    planted === undefined ? `${kind.members ? " --members" : ""}${kind.contend ? " --contend" : ""}` : ` --plant ${planted.name}`;
   console.log(`npm run sim -- --seed ${seed} --steps ${steps}${more}`);
 }
 
@@ -47,11 +50,13 @@ let reportAt = startedAt + REPORT_MS;
 let done = 0;
 let stepsDone = 0;
 let tasks = 0;
+let terms = 0;
 for (let seed = from; (values.minutes === undefined ? done < count : true) && performance.now() < endAt; seed++) {
-  const outcome = await simulate(seed, steps, { members });
+  const outcome = await simulate(seed, steps, kind);
   done += 1;
   stepsDone += outcome.steps;
   tasks += outcome.tasks;
+  terms += outcome.terms;
   if (values.trace) for (const line of outcome.trace) console.log(`  ${line}`);
   if (outcome.violations.length > 0) {
     tellFailure(outcome);
@@ -63,4 +68,6 @@ for (let seed = from; (values.minutes === undefined ? done < count : true) && pe
   process.stderr.write(`${done} seeds, ${stepsDone.toLocaleString("en")} steps\n`);
 }
 const seconds = (performance.now() - startedAt) / 1_000;
-console.log(`${done} seeds, ${stepsDone.toLocaleString("en")} steps, ${tasks.toLocaleString("en")} tasks in ${seconds.toFixed(1)} s`);
+console.log(
+  `${done} seeds, ${stepsDone.toLocaleString("en")} steps, ${tasks.toLocaleString("en")} tasks, ${terms.toLocaleString("en")} terms in ${seconds.toFixed(1)} s`,
+);

@@ -1,116 +1,12 @@
-/** Who leads, by a real etcd: one at a time, handed over at once, taken from who hangs, and never two under one epoch. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { EtcdClient } from "../../cluster/src/store/etcd-client.ts";
-import { openEtcdLeadership } from "../../cluster/src/store/etcd-leadership.ts";
-import { openEtcdStore, type EtcdStore } from "../../cluster/src/store/etcd.ts";
-import { TERM_S, type Leadership, type Term } from "../../cluster/src/store/leadership.ts";
-import { StoreFenced } from "../../cluster/src/store/store.ts";
-import { systemClock } from "../../cluster/src/system/clock.ts";
-import { silentLog } from "../../cluster/src/system/log.ts";
+/** Who leads, by a real etcd. */
+import { afterAll, beforeAll } from "vitest";
+import { describeLeadership } from "../../cluster/src/store/leadership.conformance.ts";
 import { startTestEtcd, type TestEtcd } from "../support/etcd.ts";
-import { until } from "../support/daemon.ts";
-
-/** A loaded machine has others to serve too. */
-const SLACK_MS = 4_000;
-
-interface Candidate {
-  readonly name: string;
-  readonly store: EtcdStore;
-  readonly leadership: Leadership<EtcdStore>;
-  readonly term: Promise<Term>;
-  /** Its process stands still, as far as etcd can tell. */
-  hang(): void;
-}
 
 let etcd: TestEtcd;
-let candidates: Candidate[] = [];
-let prefix: string;
-const leave = { signal: new AbortController().signal };
-
 beforeAll(async () => {
   etcd = await startTestEtcd();
 });
 afterAll(() => etcd?.stop());
-beforeEach(() => {
-  prefix = etcd.prefix();
-  candidates = [];
-});
-afterEach(async () => {
-  for (const { leadership, store } of candidates) await Promise.all([leadership.close(), store.close().catch(() => undefined)]);
-});
 
-async function stand(name: string, signal: AbortSignal = leave.signal): Promise<Candidate> {
-  const real = etcd.client;
-  let hangs = false;
-  const client: EtcdClient = {
-    ...real,
-    renew: (lease, options) => (hangs ? new Promise(() => undefined) : real.renew(lease, options)),
-  };
-  const parts = { client, prefix, clock: systemClock, log: silentLog };
-  const leadership = openEtcdLeadership(parts);
-  const store = await openEtcdStore(parts);
-  const term = leadership.campaign({ node: name, urls: [`http://${name}:8888`] }, store, signal);
-  term.catch(() => undefined);
-  const candidate = { name, store, leadership, term, hang: () => void (hangs = true) };
-  candidates.push(candidate);
-  return candidate;
-}
-
-async function first(of: readonly Candidate[]): Promise<Candidate> {
-  return Promise.race(of.map(async (one) => (await one.term, one)));
-}
-
-test("one of three leads, the others know it, and what is resigned is another's within a moment", async () => {
-  const all = [await stand("a"), await stand("b"), await stand("c")];
-  const leader = await first(all);
-  const rest = all.filter((one) => one !== leader);
-  for (const { leadership } of all) await until("all know who leads", () => (leadership.leader?.node === leader.name ? true : undefined));
-  expect(rest[0]?.leadership.leader).toEqual({ node: leader.name, urls: [`http://${leader.name}:8888`] });
-  const term = await leader.term;
-  const at = performance.now();
-  await term.resign();
-  const next = await first(rest);
-  expect(performance.now() - at).toBeLessThan(1_000 + SLACK_MS);
-  expect((await next.term).claim.epoch).toBe(term.claim.epoch + 1);
-  await (await next.term).resign();
-});
-
-test("who hangs notices by its own clock before the next one leads, and what it commits is refused", async () => {
-  const [a, b] = [await stand("a"), await stand("b")];
-  const old = await first([a, b]);
-  const other = old === a ? b : a;
-  const term = await old.term;
-  let overAt = Infinity;
-  term.over.addEventListener("abort", () => (overAt = performance.now()));
-  const hangsAt = performance.now();
-  old.hang();
-  const next = await other.term;
-  const leadsAt = performance.now();
-  expect(overAt).toBeLessThan(leadsAt);
-  expect(leadsAt - hangsAt).toBeLessThan(2 * TERM_S * 1_000 + SLACK_MS);
-  await expect(old.store.commit({ epoch: term.claim.epoch })).rejects.toThrow(StoreFenced);
-  await other.store.commit({ epoch: next.claim.epoch });
-  await next.resign();
-}, 30_000);
-
-test("ten that come at once, each resigning as soon as it leads: every one has an epoch of its own", async () => {
-  const all = await Promise.all(Array.from({ length: 10 }, (_, n) => stand(`n${n}`)));
-  const epochs = await Promise.all(
-    all.map(async ({ term }) => {
-      const { claim, resign } = await term;
-      await resign();
-      return claim.epoch;
-    }),
-  );
-  expect(new Set(epochs).size).toBe(10);
-}, 60_000);
-
-test("one that gives up stands back", async () => {
-  const leader = await stand("a");
-  await leader.term;
-  const leaving = new AbortController();
-  const other = await stand("b", leaving.signal);
-  leaving.abort(new Error("enough"));
-  await expect(other.term).rejects.toThrow("enough");
-  await (await leader.term).resign();
-});
+describeLeadership("etcd", () => ({ client: etcd.client, prefix: etcd.prefix() }));

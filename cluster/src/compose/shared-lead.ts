@@ -87,22 +87,32 @@ export class SharedLead<S extends Store = Store> {
     const broken = Promise.withResolvers<unknown>();
     this.standsBack = false;
     this.yielding = Promise.withResolvers<void>();
-    const over = Promise.withResolvers<void>();
-    term.over.addEventListener("abort", () => over.resolve(), { once: true });
-    this.leaving.signal.addEventListener("abort", () => over.resolve(), { once: true });
+    const ending = AbortSignal.any([term.over, this.leaving.signal]);
+    // A claim whose answer was lost is learnt of late: its lease can be over by now.
+    if (ending.aborted) {
+      await store.close();
+      return term.resign();
+    }
     const lead = await this.parts.begin({ term, store }, broken.resolve).catch(async (error: unknown) => {
       await term.resign();
       throw error;
     });
-    takeRole(lead.role);
-    log.info({ epoch: term.claim.epoch }, "this control node leads");
-    const fault = await Promise.race([over.promise, this.yielding.promise, broken.promise]);
+    if (!ending.aborted) {
+      takeRole(lead.role);
+      log.info({ epoch: term.claim.epoch }, "this control node leads");
+    }
+    const fault = await Promise.race([aborted(ending), this.yielding.promise, broken.promise]);
     const leads = fault === undefined && !term.over.aborted;
     takeRole(standby);
     await lead.end(leads);
     await term.resign();
     if (fault !== undefined) throw fault;
   }
+}
+
+/** At once where it is already. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
 }
 
 function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {

@@ -99,8 +99,10 @@ class EtcdLeadership implements Leadership<EtcdStore> {
 
   private pause(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = this.parts.clock.after(ms, resolve);
-      signal.addEventListener("abort", () => (timer.cancel(), reject(signal.reason as Error)), { once: true });
+      const leave = (): void => (timer.cancel(), reject(signal.reason as Error));
+      // Who stands by for months pauses a million times, all under one signal.
+      const timer = this.parts.clock.after(ms, () => (signal.removeEventListener("abort", leave), resolve()));
+      signal.addEventListener("abort", leave, { once: true });
     });
   }
 

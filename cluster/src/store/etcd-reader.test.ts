@@ -57,6 +57,35 @@ it("equals the writer at the end of any history, folded or not", { timeout: 120_
   );
 });
 
+it("says that it has heard everything, whether that is in the log or folded; and how old it is while it hears nothing", async () => {
+  const hears = { all: true };
+  const held = Promise.withResolvers<void>();
+  const client: EtcdClient = {
+    ...etcd.client,
+    async *watch(prefix, from, signal) {
+      for await (const changes of etcd.client.watch(prefix, from, signal)) {
+        if (!hears.all) await held.promise;
+        yield changes;
+      }
+    },
+  };
+  const { store, reader, epoch } = await openBoth(etcd.prefix(), client);
+  expect(await reader.staleMs()).toBe(0);
+  await store.commit({ epoch, created: [queued(1)] });
+  expect(await reader.staleMs()).toBe(0);
+  expect(reader.present().lastKey).toBe(1);
+  await store.fold();
+  expect(await reader.staleMs()).toBe(0);
+  hears.all = false;
+  await store.commit({ epoch, created: [queued(2)] });
+  expect(await reader.staleMs()).toBeGreaterThan(0);
+  // Also where nothing of it stands in the log any more.
+  await store.fold();
+  expect(await reader.staleMs()).toBeGreaterThan(0);
+  held.resolve();
+  await vi.waitFor(async () => expect(await reader.staleMs()).toBe(0), SOON);
+});
+
 it("follows while the writer works and folds by itself", { timeout: 60_000 }, async () => {
   const { store, reader, epoch } = await openBoth(etcd.prefix());
   const heard: Heard[] = [];

@@ -110,15 +110,10 @@ class Follower implements EtcdReader {
   }
 
   async staleMs(): Promise<number> {
-    const { client, keys, clock } = this.place;
+    const { clock } = this.place;
     const until = clock.monotonic() + CONFIRM_MS;
     try {
-      const newest = { from: keys.log, to: keys.head, limit: 1, newestKeyFirst: true, keysOnly: true } as const;
-      const { entries } = await client.range(newest, { timeoutMs: CONFIRM_MS });
-      // Asked for after the log: what is folded meanwhile stands in there.
-      const { found } = await client.transact({ when: [], then: [{ get: keys.head }] }, { timeoutMs: CONFIRM_MS });
-      const applied = found[0] === undefined ? 0 : fromJson<Head>(found[0].value).applied;
-      const wanted = Math.max(applied, entries[0] === undefined ? 0 : numberIn(entries[0].key));
+      const wanted = await this.newest(until);
       while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());
       if (this.now.seq >= wanted) return 0;
     } catch (error) {
@@ -150,6 +145,16 @@ class Follower implements EtcdReader {
   async close(): Promise<void> {
     this.leaving.abort();
     await this.following;
+  }
+
+  /** The newest entry that is committed, by a quorum's word. The head is read last: what is folded between the two stands in it. */
+  private async newest(until: number): Promise<number> {
+    const { client, keys, clock } = this.place;
+    const leftMs = (): { timeoutMs: number } => ({ timeoutMs: Math.max(1, until - clock.monotonic()) });
+    const { entries } = await client.range({ from: keys.log, to: keys.head, limit: 1, newestKeyFirst: true, keysOnly: true }, leftMs());
+    const { found } = await client.transact({ when: [], then: [{ get: keys.head }] }, leftMs());
+    const applied = found[0] === undefined ? 0 : fromJson<Head>(found[0].value).applied;
+    return Math.max(applied, ...entries.map(({ key }) => numberIn(key)));
   }
 
   private nextHeard(ms: number): Promise<void> {

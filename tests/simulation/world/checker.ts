@@ -1,11 +1,12 @@
 /**
- * The one checker of what must hold (reference: invariants I1–I15, promises G1–G6; P1 in turn.ts, S3 in store.ts). It is shown every commit as it becomes
+ * The one checker of what must hold (reference: invariants I1–I15, promises G1–G6; P1 in turn.ts, S3 in store.ts, L1–L3 in leadership.ts). It is shown every commit as it becomes
  * true, every beginning and end of work on a node, and every answer that a client got; it asks no role for its opinion.
  * Nothing is thrown, because a role would catch it: violations are gathered and looked at after each step.
  */
 import { taskKey, type NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
 import type { TaskState } from "@openclaw-cluster/contract/task";
 import type { AttemptRow, Batch } from "../../../cluster/src/store/store.ts";
+import { TERM_S } from "../../../cluster/src/store/leadership.ts";
 import { demand, isTerminal, type TaskRecord } from "../../../cluster/src/core/task.ts";
 import type { PartyClock } from "./party-clock.ts";
 import { isReachable } from "./reachable.ts";
@@ -40,6 +41,13 @@ export interface Host {
 
 /** After it woke or began a new life, a node works for a moment without knowing that its leases are gone: it asks, and stops (L2 in lease-clock.ts). */
 const WAKING_MS = 8_000;
+/** Who slept may believe so much longer that it leads: the rest of its term passes by its own clock. Nothing that it writes is taken. */
+export const UNAWARE_MS = TERM_S * 1_000 + 500;
+/**
+ * After all trouble: a call that was lost before is given up (5 s), a term of one that died runs out (TERM_S and etcd's half second),
+ * its end is heard or looked for (TERM_S), and one that failed tries again (2 s).
+ */
+export const LEADERLESS_MS_MAX = 15_000;
 
 export class Checker {
   readonly violations: Violation[] = [];
@@ -48,6 +56,14 @@ export class Checker {
   /** Submitted and answered, by the key that was given. */
   private readonly answered = new Map<string, string>();
   private readonly epochs = new Map<number, object>();
+  /** How often the store was claimed. */
+  terms = 0;
+  /** The newest claim. */
+  private seat: { readonly epoch: number; readonly by: object } | undefined;
+  /** Those that believe that they lead. */
+  private readonly believers = new Set<PartyClock>();
+  /** By submit key, what was accepted under it. */
+  private readonly kept = new Map<string, string>();
   private readonly ended = new Map<number, Set<number>>();
   /** Runs whose end nobody has accepted yet, by task. */
   private readonly unsettled = new Map<number, Run[]>();
@@ -107,10 +123,37 @@ export class Checker {
     if (told < before) this.fault("S3", `${id} was shown as after its change ${told}, and ${before} had been committed`, key);
   }
 
+  /** L1: epochs only grow, and each is one coordinator's. */
+  claimed(epoch: number, by: object): void {
+    if (epoch <= (this.seat?.epoch ?? 0)) this.fault("L1", `epoch ${epoch} was claimed after epoch ${this.seat?.epoch}`);
+    this.terms += 1;
+    this.seat = { epoch, by };
+  }
+
+  /** It begins to believe that it leads, or ends to. */
+  leads(life: PartyClock, does: boolean): void {
+    if (does) this.believers.add(life);
+    else this.believers.delete(life);
+  }
+
+  /** L2, after each step: of those that could know, one at most believes that it leads. Whoever stands still, or did a moment ago, could not. */
+  lookAtLeaders(): void {
+    if (this.believers.size < 2) return;
+    const aware = [...this.believers].filter(({ running, wokeAt }) => running && (wokeAt === 0 || this.time.now - wokeAt > UNAWARE_MS));
+    if (aware.length > 1) this.fault("L2", `${aware.length} coordinators believe that they lead`);
+  }
+
   committed(batch: Batch, life: object): void {
+    if (this.seat !== undefined && this.seat.by !== life)
+      this.fault("L1", `a commit under epoch ${batch.epoch} was taken after another one's claim of epoch ${this.seat.epoch}`);
     const owner = this.epochs.get(batch.epoch);
     if (owner !== undefined && owner !== life) this.fault("I7", `two coordinators have committed under epoch ${batch.epoch}`);
     this.epochs.set(batch.epoch, life);
+    for (const { owner: whose, key, runs } of batch.keys ?? []) {
+      const name = JSON.stringify([whose, key]);
+      if (this.kept.has(name)) this.fault("G4", `the key ${key} was accepted for ${this.kept.get(name)}, and again for ${runs.join()}`);
+      this.kept.set(name, runs.join());
+    }
     for (const row of batch.attempts ?? []) this.attemptEnded(row);
     for (const task of [...(batch.created ?? []), ...(batch.changed ?? [])]) this.changed(this.tasks.get(task.key), task);
   }

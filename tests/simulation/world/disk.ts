@@ -17,6 +17,12 @@ export interface DiskFaults {
   broken: number;
 }
 
+/** Who is shown what, as it becomes true. */
+export interface Shown {
+  claimed(epoch: number, life: object): void;
+  committed(batch: Batch, life: object): void;
+}
+
 const SYNC_MS = [0.2, 4] as const;
 const READ_MS = [0.05, 1] as const;
 
@@ -25,11 +31,11 @@ export class Disk {
   readonly truth: Store = openRamStore();
   readonly faults: DiskFaults = { full: 0, broken: 0 };
   private readonly chance: Chance;
-  private readonly onCommit: (batch: Batch, life: object) => void;
+  private readonly shown: Shown;
 
-  constructor(chance: Chance, onCommit: (batch: Batch, life: object) => void) {
+  constructor(chance: Chance, shown: Shown) {
     this.chance = chance;
-    this.onCommit = onCommit;
+    this.shown = shown;
   }
 
   /** The store as one life of a coordinator sees it. */
@@ -41,7 +47,12 @@ export class Disk {
     };
     return {
       kind: truth.kind,
-      claim: () => read(() => truth.claim()),
+      claim: () =>
+        read(async () => {
+          const claim = await truth.claim();
+          this.shown.claimed(claim.epoch, clock);
+          return claim;
+        }),
       load: () => read(() => truth.load()),
       task: (key) => read(() => truth.task(key)),
       list: (filter, page) => read(() => truth.list(filter, page)),
@@ -67,7 +78,7 @@ export class Disk {
     const breaks = chance.is(faults.broken);
     if (breaks && chance.is(0.5)) throw new StoreBroken("The disk failed before it was written.");
     await truth.commit(batch);
-    this.onCommit(batch, clock);
+    this.shown.committed(batch, clock);
     if (breaks) throw new StoreBroken("The disk failed after it was written.");
     await clock.passes(chance.between(...SYNC_MS));
   }

@@ -2,8 +2,7 @@
  * The machine that leads: real coordinators, one life after another, on one disk. When its process ends, its bus ends with
  * it, as a nats-server does that it runs. A second one may be started while the first is stopped; the disk must fence it.
  */
-import { ClusterError, type ErrorCode } from "@openclaw-cluster/contract/errors";
-import { NodeId, type ClusterId } from "@openclaw-cluster/contract/ids";
+import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Subscription } from "../../../cluster/src/bus/bus.ts";
 import type { RamNet } from "../../../cluster/src/bus/ram.ts";
 import { Rations } from "../../../cluster/src/bus/rations.ts";
@@ -13,20 +12,19 @@ import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
 import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
 import { silentLog } from "../../../cluster/src/system/log.ts";
 import { Keyring } from "../../../cluster/src/trust/keyring.ts";
-import { COORDINATOR_KEY, keyFor, signAsCoordinator, type OpenEnvelopes } from "../../support/fake-keys.ts";
+import { COORDINATOR_KEY, signAsCoordinator, type OpenEnvelopes } from "../../support/fake-keys.ts";
 import { AUTHORITY } from "../../support/authority.ts";
 import { LooseBus } from "../../support/loose-bus.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
 import type { Disk } from "./disk.ts";
+import { REQUEST_MS, serve, type Answer, type AskOptions, type Front, type Request } from "./front.ts";
 import { PartyClock } from "./party-clock.ts";
 import type { VirtualTime } from "./time.ts";
 
 export const HEAD = "coordinator";
 /** A service manager starts what has ended. */
 const RESTART_MS = [500, 6_000] as const;
-/** A worker asks again for its place after this. */
-const ENROL_AGAIN_MS = 1_000;
 const DISCONNECT_MS = 20;
 /** What was said last is sent before the connection closes (bus/nats-connection.ts). */
 const FLUSH_MS = 5;
@@ -38,11 +36,6 @@ interface Life {
   readonly listeners: Set<(node: NodeId) => void>;
   coordinator?: Coordinator;
 }
-
-export type Answer<T> =
-  | { readonly kind: "answered"; readonly value: T }
-  | { readonly kind: "refused"; readonly code: ErrorCode }
-  | { readonly kind: "unknown" };
 
 export interface HeadParts {
   readonly time: VirtualTime;
@@ -58,9 +51,8 @@ export interface HeadParts {
   onAuthorize?(nodes: readonly { readonly id: NodeId; readonly publicKey: string }[]): void;
 }
 
-export class Head {
+export class Head implements Front {
   readonly skew = { ms: 0 };
-  /** Requests and answers are lost on their way to callers with this probability. */
   loss = 0;
   private readonly parts: HeadParts;
   private lives: Life[] = [];
@@ -73,8 +65,26 @@ export class Head {
     return this.lives.at(-1);
   }
 
-  get leads(): boolean {
-    return this.life?.coordinator !== undefined;
+  get coordinator(): Coordinator | undefined {
+    return this.life?.coordinator;
+  }
+
+  mend(): void {
+    const { faults } = this.parts.disk;
+    this.loss = this.skew.ms = faults.full = faults.broken = 0;
+    this.life?.clock.goOn();
+    if (this.life === undefined) this.start();
+  }
+
+  takes(): boolean {
+    return this.life !== undefined;
+  }
+
+  async atRest(): Promise<void> {}
+
+  describe(): string[] {
+    const { life } = this;
+    return [`coordinator: ${this.coordinator ? "leads" : "does not lead"}${life?.clock.running === true ? "" : ", does not run"}`];
   }
 
   start(): void {
@@ -115,13 +125,11 @@ export class Head {
     if (this.life === life) this.crashAndRestart();
   }
 
-  /** nats-server's word that a node's process has ended. */
   disconnected(node: NodeId): void {
     for (const { clock, listeners } of this.lives) clock.after(DISCONNECT_MS, () => listeners.forEach((listener) => listener(node)));
   }
 
-  /** One request over HTTP: it may not arrive, and its answer may not. */
-  ask<T>(request: (coordinator: Coordinator) => T | Promise<T>, timeoutMs = 10_000): Promise<Answer<T>> {
+  ask<T>(request: Request<T>, { timeoutMs = REQUEST_MS }: AskOptions = {}): Promise<Answer<T>> {
     const { time, chance } = this.parts;
     const { promise, resolve } = Promise.withResolvers<Answer<T>>();
     const { life } = this;
@@ -138,17 +146,6 @@ export class Head {
     const { coordinator } = life;
     if (!chance.is(this.loss)) life.clock.soon(() => void serve(request, coordinator).then(answer));
     return promise;
-  }
-
-  async enrol(id: NodeId, clock: PartyClock): Promise<ClusterId> {
-    for (;;) {
-      const answer = await this.ask((coordinator) => coordinator.enrol({ id, publicKey: keyFor(id) }));
-      if (answer.kind === "answered") {
-        await clock.passes(0);
-        return answer.value.cluster as ClusterId;
-      }
-      await clock.passes(ENROL_AGAIN_MS);
-    }
   }
 
   private async authorize(clock: PartyClock, nodes: Parameters<NonNullable<HeadParts["onAuthorize"]>>[0]): Promise<void> {
@@ -199,14 +196,5 @@ export class Head {
   private end(life: Life): void {
     life.clock.kill();
     void life.link.close();
-  }
-}
-
-async function serve<T>(request: (coordinator: Coordinator) => T | Promise<T>, coordinator: Coordinator): Promise<Answer<T>> {
-  try {
-    return { kind: "answered", value: await request(coordinator) };
-  } catch (error) {
-    if (error instanceof ClusterError) return { kind: "refused", code: error.code };
-    throw error;
   }
 }

@@ -18,7 +18,7 @@ import { makeSessionRequest } from "../../../cluster/src/trust/session-proof.ts"
 import { COORDINATOR_KEY } from "../../support/fake-keys.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
-import type { Answer, Head } from "./head.ts";
+import type { Answer, Front } from "./front.ts";
 import type { Machine } from "./machine.ts";
 import type { PartyClock } from "./party-clock.ts";
 import type { VirtualTime } from "./time.ts";
@@ -53,7 +53,7 @@ class CommandDied extends Error {}
 export interface MembersParts {
   readonly time: VirtualTime;
   readonly chance: Chance;
-  readonly head: Head;
+  readonly front: Front;
   readonly checker: Checker;
   note(text: string): void;
 }
@@ -131,11 +131,11 @@ export class Members {
 
   /** K3, when everything is at rest: the present keys open, and those of before do not. */
   async atRest(): Promise<void> {
-    const { head, checker } = this.parts;
+    const { front, checker } = this.parts;
     for (const [id, place] of this.places) {
       if (!place.joined || place.held) checker.fault("K1", `${id} has not come back`);
       for (const keys of place.ended) {
-        const answer = await head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, keys.seed)));
+        const answer = await front.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, keys.seed)));
         if (answer.kind === "answered") checker.fault("K3", `a key that ${id} had before still opens`);
       }
     }
@@ -162,7 +162,9 @@ export class Members {
     let refused = 0;
     const keys = keysOf(place);
     for (const one of keys) {
-      const answer = await this.parts.head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, one.seed)));
+      const answer = await this.parts.front.ask((coordinator) =>
+        coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, one.seed)),
+      );
       if (answer.kind === "answered") {
         this.settle(place, one);
         return (this.cluster = answer.value.cluster);
@@ -195,17 +197,17 @@ export class Members {
   }
 
   private async join(id: NodeId, place: Place): Promise<ClusterId | undefined> {
-    const { head, chance, time } = this.parts;
+    const { front, chance, time } = this.parts;
     if (place.code === undefined) {
       if (!this.over) await time.passes(chance.between(...AWAY_MS));
-      const invited = await head.ask((coordinator) => coordinator.invite(InviteRequest.parse({ approve: true })));
+      const invited = await front.ask((coordinator) => coordinator.invite(InviteRequest.parse({ approve: true })));
       if (invited.kind !== "answered") return undefined;
       place.code = readJoinCode(invited.value.code);
     }
     const { code } = place;
     const { publicKey, seed } = place.current;
     const request = makeJoinRequest({ invite: code.invite, node: id, publicKey, hostname: id, os: "linux" }, joinKey(code.secret), seed);
-    const answer = await head.ask((coordinator) => coordinator.join(request));
+    const answer = await front.ask((coordinator) => coordinator.join(request));
     if (answer.kind === "refused" && answer.code === "unauthorized") place.code = undefined;
     if (answer.kind !== "answered") return undefined;
     place.code = undefined;
@@ -241,7 +243,7 @@ export class Members {
     const member = this.memberOf(id);
     if (member === undefined) return;
     const at = (now: number) => makeRotateRequest(member, now, current, next);
-    const answer = await this.signed(id, (now) => this.parts.head.ask((coordinator) => coordinator.rotate(id, at(now))));
+    const answer = await this.signed(id, (now) => this.parts.front.ask((coordinator) => coordinator.rotate(id, at(now))));
     this.step();
     if (answer?.kind === "answered") this.settle(place, next);
   }
@@ -277,7 +279,7 @@ export class Members {
   private async isKnown(id: NodeId, place: Place): Promise<boolean> {
     const answers: Answer<unknown>[] = [];
     for (const { seed } of keysOf(place))
-      answers.push(await this.parts.head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, seed))));
+      answers.push(await this.parts.front.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, seed))));
     return !answers.every((answer) => answer.kind === "refused" && answer.code === "unauthorized");
   }
 
@@ -286,14 +288,14 @@ export class Members {
     const { current } = this.placeOf(id);
     if (member === undefined) return Promise.resolve(undefined);
     const at = (now: number) => makeLeaveRequest(member, now, wish, current);
-    return this.signed(id, (now) => this.parts.head.ask((coordinator) => coordinator.leave(id, at(now))));
+    return this.signed(id, (now) => this.parts.front.ask((coordinator) => coordinator.leave(id, at(now))));
   }
 
   /** With the coordinator's own time, which a session tells. */
   private async signed<T>(id: NodeId, call: (now: number) => Promise<Answer<T>>): Promise<Answer<T> | undefined> {
-    const { head } = this.parts;
+    const { front } = this.parts;
     for (const { seed } of keysOf(this.placeOf(id))) {
-      const session = await head.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, seed)));
+      const session = await front.ask((coordinator) => coordinator.session(id, makeSessionRequest(id, COORDINATOR_KEY, seed)));
       if (session.kind === "answered") return call(session.value.now);
     }
     return undefined;

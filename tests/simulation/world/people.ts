@@ -8,7 +8,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { isTerminal } from "../../../cluster/src/core/task.ts";
 import type { Chance } from "./chance.ts";
 import type { Checker } from "./checker.ts";
-import type { Answer, Head } from "./head.ts";
+import type { Answer, Front } from "./front.ts";
 import type { Machine } from "./machine.ts";
 import type { VirtualTime } from "./time.ts";
 import { specOf } from "./work.ts";
@@ -26,7 +26,7 @@ const OPEN_PER_SLOT_MAX = 5;
 export interface PeopleParts {
   readonly time: VirtualTime;
   readonly chance: Chance;
-  readonly head: Head;
+  readonly front: Front;
   readonly checker: Checker;
   readonly machines: readonly Machine[];
 }
@@ -55,14 +55,14 @@ export class People {
 
   /** What waits for a person is answered, and every node takes work: nothing is left that only a person could end. */
   async settleAll(): Promise<void> {
-    const { head, checker, chance, machines } = this.parts;
-    for (const { id } of machines) await head.ask((coordinator) => coordinator.drain(id, false));
+    const { front, checker, chance, machines } = this.parts;
+    for (const { id } of machines) await front.ask((coordinator) => coordinator.drain(id, false));
     for (const task of checker.tasks.values()) {
       if (task.state !== "waiting") continue;
       const id = `t${task.key}` as TaskId;
       const decision = chance.is(0.5) ? "retry" : "fail";
       if (decision === "retry") checker.permitted(id);
-      await head.ask((coordinator) => coordinator.answer(id, decision));
+      await front.ask((coordinator) => coordinator.answer(id, decision));
     }
   }
 
@@ -79,12 +79,12 @@ export class People {
 
   /** The same request under the same key until it is answered; and sometimes once more afterwards. */
   private async submit(): Promise<void> {
-    const { head, checker, chance, time } = this.parts;
+    const { front, checker, chance, time } = this.parts;
     const key = chance.is(0.8) ? `k${++this.keys}` : undefined;
     const specs = Array.from({ length: chance.is(0.7) ? 1 : chance.whole(2, BATCH_MAX) }, () => this.spec());
     const idempotency = key === undefined ? undefined : { key, bodyHash: JSON.stringify(specs) };
     const send = (): Promise<Answer<readonly Submitted[]>> =>
-      head.ask((coordinator) => coordinator.submit({ owner: "somebody", specs, ...(idempotency && { idempotency }) }));
+      front.ask((coordinator) => coordinator.submit({ owner: "somebody", specs, ...(idempotency && { idempotency }) }));
     for (let again = chance.is(0.2) ? 2 : 1; again > 0;) {
       // Some press the button twice.
       if (key !== undefined && chance.is(0.2)) {
@@ -143,31 +143,31 @@ export class People {
   }
 
   private async meddle(id: TaskId): Promise<void> {
-    const { head, checker, chance, machines } = this.parts;
+    const { front, checker, chance, machines } = this.parts;
     const task = checker.tasks.get(taskKey(id));
     const act = chance.next();
-    if (act < 0.3) await head.ask((coordinator) => coordinator.cancel(id));
+    if (act < 0.3) await front.ask((coordinator) => coordinator.cancel(id));
     else if (act < 0.4 && task !== undefined && isTerminal(task.state)) {
       checker.permitted(id);
-      await head.ask((coordinator) => coordinator.retry(id));
+      await front.ask((coordinator) => coordinator.retry(id));
     } else if (act < 0.6 && task?.state === "waiting") {
       const decision = chance.is(0.6) ? "retry" : "fail";
       if (decision === "retry") checker.permitted(id);
-      await head.ask((coordinator) => coordinator.answer(id, decision));
+      await front.ask((coordinator) => coordinator.answer(id, decision));
     } else if (act < 0.65) {
       const machine = chance.pick(machines as [Machine, ...Machine[]]);
-      await head.ask((coordinator) => coordinator.drain(machine.id, chance.is(0.3)));
+      await front.ask((coordinator) => coordinator.drain(machine.id, chance.is(0.3)));
     } else if (act < 0.67) {
-      await head.ask((coordinator) => coordinator.shutdownNode(chance.pick(machines as [Machine, ...Machine[]]).id));
-    } else if (act < 0.8) await head.ask((coordinator) => coordinator.why(id));
+      await front.ask((coordinator) => coordinator.shutdownNode(chance.pick(machines as [Machine, ...Machine[]]).id));
+    } else if (act < 0.8) await front.ask((coordinator) => coordinator.why(id));
     else await this.look(id);
   }
 
   private async look(id: TaskId): Promise<void> {
-    const { head, checker } = this.parts;
+    const { front, checker } = this.parts;
     const before = checker.tasks.get(taskKey(id))?.seq;
-    const seen = await head.ask((coordinator) => coordinator.task(id));
-    if (seen.kind === "answered") checker.read(id, { before, told: seen.value.seq });
+    const seen = await front.ask((coordinator) => coordinator.task(id), { reads: true });
+    if (seen.kind === "answered") checker.read(id, { before: seen.old === true ? 0 : before, told: seen.value.seq });
   }
 }
 

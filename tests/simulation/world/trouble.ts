@@ -1,7 +1,6 @@
-/** What goes wrong in a simulated cluster: one of the acts (acts.ts) at a random moment, to random parties, for a random time. */
+/** What goes wrong in a simulated cluster: one of the acts (acts.ts and those of head or council) at a random moment, to random parties, for a random time. */
 import type { Chance } from "./chance.ts";
-import type { Disk } from "./disk.ts";
-import type { Head } from "./head.ts";
+import type { Front } from "./front.ts";
 import type { Machine } from "./machine.ts";
 import type { VirtualTime } from "./time.ts";
 import type { Weather } from "./weather.ts";
@@ -16,8 +15,7 @@ export interface TroubleParts {
   readonly time: VirtualTime;
   readonly chance: Chance;
   readonly weather: Weather;
-  readonly head: Head;
-  readonly disk: Disk;
+  readonly front: Front;
   readonly machines: readonly Machine[];
   readonly acts: readonly [Act, ...Act[]];
   /** Would nats-server let it in? */
@@ -41,12 +39,9 @@ export class Trouble {
 
   /** Everything is mended, and nothing more happens. */
   end(): void {
-    const { weather, head, disk, machines } = this.parts;
+    const { weather, front, machines } = this.parts;
     this.over = true;
     weather.calm();
-    head.loss = 0;
-    disk.faults.full = disk.faults.broken = 0;
-    head.skew.ms = 0;
     for (const machine of machines) {
       machine.skew.ms = 0;
       machine.isFull = false;
@@ -54,11 +49,10 @@ export class Trouble {
       machine.life?.clock.goOn();
       machine.start();
     }
-    head.life?.clock.goOn();
-    if (head.life === undefined) head.start();
+    front.mend();
   }
 
-  /** The head's bus is up again, or gone: every worker notices at once, because the connection is closed or refused. */
+  /** A bus is up again, or gone: every worker notices at once, because the connection is closed or refused. */
   busIs(up: boolean): void {
     for (const machine of this.parts.machines) {
       if (!up) machine.life?.link.set(false);
@@ -112,12 +106,12 @@ export class Trouble {
   }
 
   reconnect(machine: Machine): void {
-    const { time, chance, weather, head, admits } = this.parts;
+    const { time, chance, weather, front, admits } = this.parts;
     void time.passes(chance.between(...RECONNECT_MS)).then(() => {
       const link = machine.life?.link;
-      if (link === undefined || link.connected || weather.isCut(machine.id) || head.life === undefined) return;
-      if (admits(machine)) link.set(true);
-      else this.reconnect(machine);
+      if (link === undefined || link.connected || weather.isCut(machine.id)) return;
+      if (!admits(machine)) this.reconnect(machine);
+      else if (front.takes(machine.id)) link.set(true);
     });
   }
 }
