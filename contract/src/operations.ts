@@ -14,6 +14,7 @@ import { Node } from "./node.ts";
 import type { Operation } from "./operation.ts";
 import { Explanation } from "./placement.ts";
 import { Invite, InviteRequest, PublicKey } from "./join.ts";
+import { CONTROL_OPERATIONS } from "./control-operations.ts";
 import { MEMBERSHIP_OPERATIONS } from "./membership-operations.ts";
 import { MIGRATION_OPERATIONS } from "./store-migration.ts";
 import { Attempt, Submitted, Task } from "./task.ts";
@@ -384,25 +385,7 @@ export const OPERATIONS = {
     params: NodeParams,
     reply: Node,
   },
-  promoteNode: {
-    method: "post",
-    path: "/nodes/{id}/promote",
-    scope: "admin",
-    status: 202,
-    summary: "Make the node a control node: its daemon begins anew as one, and then stands in the cluster's list of them",
-    params: NodeParams,
-    body: z.strictObject({ witness: z.literal(true).optional() }),
-    reply: Node,
-  },
-  demoteNode: {
-    method: "post",
-    path: "/nodes/{id}/demote",
-    scope: "admin",
-    status: 202,
-    summary: "Make a control node a worker again, or take one out that is gone for good",
-    params: NodeParams,
-    reply: Node,
-  },
+  ...CONTROL_OPERATIONS,
 } as const satisfies Record<string, Operation>;
 
 export type OperationName = keyof typeof OPERATIONS;

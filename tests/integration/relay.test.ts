@@ -102,6 +102,7 @@ test("events come through as they happen, and go on with the next leader", async
   next.coordinator.token = (hash) => leader.coordinator.token(hash);
   old.abort();
   await until("it listens to the next one", () => (next.coordinator.listening > 0 ? true : undefined));
+  expect(seen).toContainEqual(expect.objectContaining({ type: "node", node: "studio" }));
   leaving.abort();
   await reading;
   await client.close();

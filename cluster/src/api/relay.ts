@@ -9,7 +9,7 @@
  *     that stands says nothing of a process that was stopped.
  * R4. Whatever is answered here without a quorum's word says so: STALE_HEADER, in ms since this machine last heard of a change.
  */
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import type { Agent, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { OPERATIONS } from "@openclaw-cluster/contract/operations";
@@ -56,7 +56,7 @@ const PROOFS = Object.values(OPERATIONS).flatMap(({ scope, method, path }) => (s
 const PLAIN = new Set(["/healthz", "/readyz", "/metrics", "/openapi.json"]);
 
 export function openRelay({ own, gate, leader, freshness, trust, log }: RelayParts): Front {
-  const agents = new Map<string, InstanceType<(typeof import("node:http"))["Agent"]>>();
+  const agents = new Map<string, Agent>();
 
   async function answerHere(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { staleMs } = await freshness();

@@ -52,5 +52,7 @@ export function listenForPromotion(ground: Ground, bus: Pick<Bus, "subscribe">):
       } satisfies PromotionAnswer);
     }
   };
-  return bus.subscribe(promotionTo(config.nodeId), (message) => (last = last.then(() => hear(message))));
+  return bus.subscribe(promotionTo(config.nodeId), (message) => {
+    last = last.then(() => hear(message));
+  });
 }

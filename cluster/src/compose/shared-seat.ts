@@ -1,39 +1,17 @@
 /** Leads, or stands by ready to, over a store that several control nodes share. */
-import type { StoreMover } from "../coordinator/lead-parts.ts";
-import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
-import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
-import { openEtcdLeadership } from "../store/etcd-leadership.ts";
-import { openEtcdReader } from "../store/etcd-reader.ts";
 import { openEtcdStore } from "../store/etcd.ts";
 import { MovableStore } from "../store/movable-store.ts";
-import { finishMoveIntoEtcd } from "../store/unfinished-move.ts";
-import { openBusCluster } from "./bus-cluster-open.ts";
-import { BusWay, ownFirst } from "./bus-way.ts";
+import { ownFirst } from "./bus-way.ts";
 import { openControlKeeper } from "./control-keeper.ts";
-import type { ControlStand } from "./control-stand.ts";
-import { openControlView, type ControlViews } from "./control-view.ts";
-import { VERSION, type Ground } from "./ground.ts";
 import { takeLead } from "./leading.ts";
-import { MemberGate } from "./member-gate.ts";
-import { OwnPlace } from "./own-place.ts";
 import type { Seat } from "./seat.ts";
-import type { SharedEtcd } from "./shared-etcd.ts";
+import { openSharedGround, type Open, type SharedGround, type SharedParts } from "./shared-ground.ts";
 import { SharedLead, type Elected, type Led } from "./shared-lead.ts";
-import { standbyRole } from "./standby-role.ts";
-
-type Open = (() => Promise<void>)[];
-
-export interface SharedParts {
-  readonly ground: Ground;
-  readonly stand: ControlStand;
-  readonly mover: StoreMover;
-  readonly etcd: SharedEtcd;
-}
 
 export async function openSharedSeat(parts: SharedParts): Promise<Seat> {
   const open: Open = [() => parts.etcd.close()];
   try {
-    return await openOver(parts, open);
+    return new SharedSeat(parts, await openSharedGround(parts, open), open);
   } catch (error) {
     await parts.stand.hide();
     await closeAll(open);
@@ -41,114 +19,118 @@ export async function openSharedSeat(parts: SharedParts): Promise<Seat> {
   }
 }
 
-async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open): Promise<Seat> {
-  const { config, folders, clock, log } = ground;
-  const { nodeId: node } = config;
-  const { shown, backups, apiUrls } = stand;
-  const { publicKey: coordinatorKey } = shown.keys;
-  const shared = { client: etcd.client, prefix: config.store.prefix, clock, log };
-  await finishMoveIntoEtcd({ ...shared, path: folders.database, by: node });
-  const reader = await openEtcdReader(shared);
-  open.push(() => reader.close());
-  const leadership = openEtcdLeadership(shared);
-  open.push(() => leadership.close());
-  const seats = openEtcdControlSeats(shared);
-  open.push(() => seats.close());
-  const cluster = await openBusCluster(ground, { place: stand.place, shown, etcd, seats });
-  const server = await stand.serve(cluster.membership());
-
-  let controlView: ControlViews | undefined;
-  const standby = standbyRole(ground, { shown, reader, leadership, controlView: () => controlView, migration: () => mover.migration() });
-  await stand.show(standby);
-  const self = () => ({ node, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls: stand.busUrls });
-  const controlNodes = openEtcdControlNodes({ ...shared, self });
-  open.push(() => controlNodes.close());
-  const way = new BusWay({ node, own: stand.busUrls, seats, controlNodes, leadership });
-  open.push(() => cluster.close());
-  await cluster.follow(server);
-  const seated = (): string[] => seats.all.map((seat) => seat.node);
-  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls };
-  const seen = (controlView = openControlView({ ...shared, ...about, reader, leadership, controlNodes, server, seated }));
-  open.push(() => seen.close());
-  const gate = new MemberGate({ reader, server, coordinatorKey, seats, clustered: () => way.clustered, clock, log });
-  open.push(async () => gate.close());
-  const admission = new OwnPlace({ node, reader, coordinatorKey, log, told: () => gate.told(), way });
-  const bus = {
-    urls: () => (way.clustered ? way.told() : [server.url]),
-    copies: () => way.copies(),
-    onChange: (listener: (urls: readonly string[]) => void) => way.onChange(bus.urls, listener),
-  };
-  const forget = (name: string): Promise<void> => seen.forget(name);
-  const control = openControlKeeper({ ground, etcd, seats, controlNodes, server, forget, handOver: () => lead.handOver() });
-  const apisOf = (): (readonly string[])[] => controlNodes.all.map((one) => one.apiUrls);
-  const told = { apiUrls: () => apiUrls, controlUrls: () => ownFirst(apiUrls, apisOf()), busUrls: () => way.told() };
-  let led: Seat["led"];
+class SharedSeat implements Seat {
+  led: Seat["led"];
+  private readonly parts: SharedParts;
+  private readonly on: SharedGround;
+  private readonly open: Open;
+  private lead: SharedLead<MovableStore>;
   /** It leads no more because its store is moved: that stays open. */
-  let isLeaving = false;
+  private isLeaving = false;
 
-  const begin = async ({ term, store }: Elected<MovableStore>, broken: (error: unknown) => void): Promise<Led> => {
-    const { claim } = term;
-    const opened: Open = [async () => (isLeaving ? undefined : store.close())];
+  constructor(parts: SharedParts, on: SharedGround, open: Open) {
+    [this.parts, this.on, this.open] = [parts, on, open];
+    this.lead = this.begun();
+  }
+
+  enrolOwn(publicKey: string): ReturnType<Seat["enrolOwn"]> {
+    return this.on.admission.enrol(publicKey);
+  }
+
+  onBusUrls(listener: (urls: readonly string[]) => void): ReturnType<Seat["onBusUrls"]> {
+    const { way } = this.on;
+    return way.onChange(() => way.forOwnNode(), listener);
+  }
+
+  refusalToLeave(): string | undefined {
+    const { nodeId } = this.parts.ground.config;
+    const others = this.on.seats.all.map(({ node }) => node).filter((node) => node !== nodeId);
+    return others.length === 0 ? undefined : `${others.join(" and ")} share this store: demote them first`;
+  }
+
+  async leave(): Promise<void> {
+    this.isLeaving = true;
+    await this.lead.close();
+  }
+
+  async again(): Promise<Seat> {
+    await this.led?.store.close();
+    this.led = undefined;
+    this.isLeaving = false;
+    this.lead = this.begun();
+    return this;
+  }
+
+  async letGo(): Promise<void> {
+    await closeAll(this.open);
+    await this.led?.store.close();
+  }
+
+  async close(): Promise<void> {
+    await this.lead.close();
+    await this.parts.stand.hide();
+    await closeAll(this.open);
+  }
+
+  private begun(): SharedLead<MovableStore> {
+    const { ground, stand } = this.parts;
+    const { clock, log } = ground;
+    return new SharedLead<MovableStore>({
+      ...{ clock, log, standby: this.on.standby },
+      campaign: (signal) => this.campaign(signal),
+      begin: (elected, broken) => this.begin(elected, broken),
+      takeRole: (role) => stand.takeRole(role),
+    });
+  }
+
+  private async campaign(signal: AbortSignal): Promise<Elected<MovableStore>> {
+    const { shared, leadership } = this.on;
+    const { ground, stand } = this.parts;
+    const store = await openEtcdStore(shared);
+    const term = await leadership.campaign({ node: ground.config.nodeId, urls: stand.apiUrls }, store, signal);
+    return { store: new MovableStore(store), term };
+  }
+
+  private async begin({ term, store }: Elected<MovableStore>, broken: (error: unknown) => void): Promise<Led> {
+    const { admission, gate, controlNodes } = this.on;
+    const opened: Open = [async () => (this.isLeaving ? undefined : store.close())];
     let leads = true;
     const end = async (still: boolean): Promise<void> => {
       leads = still;
       admission.left();
       await closeAll(opened);
-      if (!isLeaving) led = undefined;
+      if (!this.isLeaving) this.led = undefined;
       gate.resume();
     };
     gate.rest();
     try {
-      const over = { store, claim, server, shown, backups, broken, controlView: seen, storeMover: mover, leads: () => leads };
-      const coordinator = await takeLead(ground, { ...over, ...told, bus, control }, opened);
+      const over = { store, claim: term.claim, broken, leads: () => leads };
+      const coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts() }, opened);
       admission.leads(coordinator, controlNodes);
-      led = { store, claim };
+      this.led = { store, claim: term.claim };
       return { role: { coordinator }, end };
     } catch (error) {
       await end(false);
       throw error;
     }
-  };
-  const campaign = async (signal: AbortSignal): Promise<Elected<MovableStore>> => {
-    const store = await openEtcdStore(shared);
-    const term = await leadership.campaign({ node, urls: apiUrls }, store, signal);
-    return { store: new MovableStore(store), term };
-  };
-  const begun = (): SharedLead<MovableStore> =>
-    new SharedLead({ clock, log, campaign, begin, takeRole: (role) => stand.takeRole(role), standby });
-  let lead = begun();
-  const seat: Seat = {
-    enrolOwn: (publicKey) => admission.enrol(publicKey),
-    onBusUrls: (listener) => way.onChange(() => way.forOwnNode(), listener),
-    get led() {
-      return led;
-    },
-    refusalToLeave() {
-      const others = seated().filter((name) => name !== node);
-      return others.length === 0 ? undefined : `${others.join(" and ")} share this store: demote them first`;
-    },
-    async leave() {
-      isLeaving = true;
-      await lead.close();
-    },
-    async again() {
-      isLeaving = false;
-      await led?.store.close();
-      led = undefined;
-      lead = begun();
-      return seat;
-    },
-    async letGo() {
-      await closeAll(open);
-      await led?.store.close();
-    },
-    async close() {
-      await lead.close();
-      await stand.hide();
-      await closeAll(open);
-    },
-  };
-  return seat;
+  }
+
+  private leadingParts() {
+    const { ground, stand, mover, etcd } = this.parts;
+    const { server, way, seen, seats, controlNodes } = this.on;
+    const { shown, backups, apiUrls } = stand;
+    const urls = (): readonly string[] => (way.clustered ? way.told() : [server.url]);
+    const apisOf = (): (readonly string[])[] => controlNodes.all.map((one) => one.apiUrls);
+    const keeper = { ground, etcd, seats, controlNodes, server, forget: (node: string) => seen.forget(node) };
+    return {
+      ...{ server, shown, backups, controlView: seen, storeMover: mover },
+      apiUrls: () => apiUrls,
+      controlUrls: () => ownFirst(apiUrls, apisOf()),
+      busUrls: () => way.told(),
+      bus: { urls, copies: () => way.copies(), onChange: (listener: (now: readonly string[]) => void) => way.onChange(urls, listener) },
+      control: openControlKeeper({ ...keeper, handOver: () => this.lead.handOver() }),
+    };
+  }
 }
 
 async function closeAll(open: Open): Promise<void> {

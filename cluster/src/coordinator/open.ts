@@ -27,7 +27,6 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
   const nodes = new NodeDesk(lead);
   const joining = new JoinDesk(lead, nodes);
   const tokens = new TokenDesk(lead);
-  const control = new ControlDesk(lead, nodes, tokens);
   failpoint("start.loaded");
   for (const [id, owner] of lead.state.registry.twins()) parts.log.error({ node: id }, twinText(id, owner));
   await lead.gate.authorize();
@@ -47,8 +46,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     patchNode: (id, patch, actor) => nodes.patch(id, patch, actor),
     drain: (id, draining, actor) => nodes.drain(id, draining, actor),
     shutdownNode: (id, actor) => nodes.shutdown(id, {}, actor),
-    promoteNode: (id, options, actor) => control.promote(id, options, actor),
-    demoteNode: (id, actor) => control.demote(id, actor),
+    ...controlling(new ControlDesk(lead, nodes, tokens)),
     removeNode: (id, actor) => nodes.remove(id, actor),
     admission: lead.intake.admission,
     submit: (request) => tasks.submit(request),
@@ -124,6 +122,13 @@ function membership(joining: JoinDesk, members: MemberDesk): Pick<Coordinator, M
     probe: (id, request, signal, proven) => members.probe(id, request, signal, proven),
     leave: (id, request, proven) => members.leave(id, request, proven),
     rotate: (id, request, proven) => members.rotate(id, request, proven),
+  };
+}
+
+function controlling(control: ControlDesk): Pick<Coordinator, "promoteNode" | "demoteNode"> {
+  return {
+    promoteNode: (id, options, actor) => control.promote(id, options, actor),
+    demoteNode: (id, actor) => control.demote(id, actor),
   };
 }
 
