@@ -23,7 +23,15 @@ export const HA_ACTS: readonly HaAct[] = [
     async play(trio) {
       const [, ...others] = trio.names;
       await trio.promote(...others);
-      const { control = [], store, bus } = await trio.client.cluster();
+      // The bus's servers become one a moment later.
+      const {
+        control = [],
+        store,
+        bus,
+      } = await until(async () => {
+        const view = await trio.client.cluster();
+        return view.bus.servers?.length === trio.names.length ? view : undefined;
+      }, "the bus's servers did not become one");
       must(control.length === trio.names.length, `${control.length} control nodes are told of`);
       return `${control.map(({ node, state }) => `${node} ${state}`).join(", ")}; etcd has ${store.members?.length ?? 0} members, and ${bus.servers?.length ?? 0} nats-servers are one`;
     },
@@ -108,6 +116,16 @@ async function end(client: Client, id: TaskId): Promise<{ id: TaskId; state: str
   for (;;) {
     const task = await client.getTask({ id, wait: WAIT_S });
     if (TERMINAL.has(task.state)) return task;
+  }
+}
+
+async function until<T>(look: () => Promise<T | undefined>, otherwise: string): Promise<T> {
+  const giveUpAt = performance.now() + SWITCH_MS_MAX;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (performance.now() > giveUpAt) throw new Error(otherwise);
+    await new Promise((wake) => setTimeout(wake, 200));
   }
 }
 
