@@ -128,7 +128,10 @@ describe.each<Kind>(["sqlite", "etcd"])("a move from %s", (kind) => {
     await store.commit({ epoch, ...ALL });
     const move = ground.move(store, target);
     await move.copy();
-    await expect(ground.move(store, target).copy()).rejects.toMatchObject({ code: "state_conflict" });
+    const second = ground.move(store, { ...target, discard: async () => undefined });
+    await expect(second.copy()).rejects.toMatchObject({ code: "state_conflict" });
+    await second.cancel();
+    await expect(second.copy()).rejects.toMatchObject({ code: "state_conflict" });
     expect(await store.prune({ endedBefore: 100, limit: 10 })).toBe(0);
     await move.cancel();
     expect(await store.prune({ endedBefore: 100, limit: 10 })).toBe(1);

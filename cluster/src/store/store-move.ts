@@ -64,6 +64,8 @@ export class StoreMove {
   private readonly writtenAttempts = new Set<string>();
   private progress: MoveProgress = { phase: "copying", copied: 0, of: 0, behind: 0 };
   private fallenBehind: ClusterError | undefined;
+  /** The store tells this move what is committed, and no other. */
+  private isFollowing = false;
   private isPacing = false;
   private isDecided = false;
   private running: Promise<unknown> = Promise.resolve();
@@ -81,6 +83,7 @@ export class StoreMove {
   copy(): Promise<void> {
     return this.run(async () => {
       const view = await this.parts.source.follow(this.follower());
+      this.isFollowing = true;
       try {
         const copied = await this.copyAll(view);
         this.at({ phase: "comparing" });
@@ -129,7 +132,8 @@ export class StoreMove {
     this.changes.drop();
     // First: a copy that is whole must not be there when the store goes on.
     await this.parts.target.discard();
-    await this.parts.source.comeBack();
+    if (this.isFollowing) await this.parts.source.comeBack();
+    this.isFollowing = false;
   }
 
   private get behindBytesMax(): number {
