@@ -93,6 +93,7 @@ export class StoreMove {
       }
       this.at({ phase: "following" });
       await this.catchUp();
+      await this.parts.target.prepare?.();
       this.at({ phase: "ready" });
     });
   }
@@ -186,7 +187,7 @@ export class StoreMove {
     const copied = new StoreDigest();
     this.at({ of: view.tasks });
     for await (const piece of view.pieces()) {
-      this.stopIfGiven();
+      await this.pass();
       const rows = this.withoutLater(piece);
       copied.add(rows);
       await this.parts.target.write(rows);
@@ -206,7 +207,7 @@ export class StoreMove {
     const there = new StoreDigest();
     try {
       for await (const rows of view.pieces()) {
-        this.stopIfGiven();
+        await this.pass();
         there.add(rows);
       }
     } finally {
@@ -220,16 +221,22 @@ export class StoreMove {
     const { target } = this.parts;
     const pieces = this.changes.take();
     for (const rows of pieces) {
-      this.stopIfGiven();
+      await this.pass();
       await target.write(rows);
     }
     const [written, there] = [new StoreDigest(), new StoreDigest()];
     for (const rows of pieces) {
-      this.stopIfGiven();
+      await this.pass();
       written.add(rows);
       there.add(await target.readBack(rows));
     }
     refuse(written.differenceTo(there));
+  }
+
+  /** Between two pieces. SQLite answers at once, and nothing else of this process would have its turn. */
+  private async pass(): Promise<void> {
+    await new Promise<void>((resolve) => this.parts.clock.soon(resolve));
+    this.stopIfGiven();
   }
 
   private stopIfGiven(): void {
