@@ -34,6 +34,7 @@ export async function openSqliteTarget(path: string, log: Log): Promise<MoveTarg
     view: async () => sqliteView(database),
     readBack: async (rows) => readBack(database, rows),
     load: async () => new Reads(database).load(),
+    prepare: () => ofTheFile(draft, async () => database.exec("PRAGMA wal_checkpoint(TRUNCATE)"), "copy"),
     async finish(identity) {
       await copy.finish(identity);
       const name = async (): Promise<void> => {

@@ -62,6 +62,8 @@ export interface MoveTarget extends CopyTarget {
   /** What the medium has in the place of these rows, in any order. */
   readBack(rows: Rows): Promise<Rows>;
   load(): Promise<Loaded>;
+  /** What can be done ahead of `finish`, which is to be quick. */
+  prepare?(): Promise<void>;
   /** After `finish`: it is the store from now on. May be called again. */
   enter(): Promise<void>;
   /** Nothing of it may ever be taken for the store. Instead of `enter`. */

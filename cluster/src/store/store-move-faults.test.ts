@@ -128,11 +128,36 @@ describe.each<Kind>(["sqlite", "etcd"])("a move from %s", (kind) => {
     await store.commit({ epoch, ...ALL });
     const move = ground.move(store, target);
     await move.copy();
-    await expect(ground.move(store, target).copy()).rejects.toMatchObject({ code: "state_conflict" });
+    const second = ground.move(store, { ...target, discard: async () => undefined });
+    await expect(second.copy()).rejects.toMatchObject({ code: "state_conflict" });
+    await second.cancel();
+    await expect(second.copy()).rejects.toMatchObject({ code: "state_conflict" });
     expect(await store.prune({ endedBefore: 100, limit: 10 })).toBe(0);
     await move.cancel();
     expect(await store.prune({ endedBefore: 100, limit: 10 })).toBe(1);
     await expectToGoOn(1);
+  });
+
+  it("lets others have their turn between two pieces", async () => {
+    const COUNT = 2_000;
+    await store.commit({ epoch, created: Array.from({ length: COUNT }, (_, at) => queued(at + 1)) });
+    const turns = { copying: 0, comparing: 0, following: 0, ready: 0, switching: 0, over: 0 };
+    const move = ground.move(
+      store,
+      interrupted(target, async (what) => {
+        if (what === "view") await store.commit({ epoch, changed: Array.from({ length: COUNT }, (_, at) => queued(at + 1, { seq: 9 })) });
+      }),
+    );
+    let isOver = false;
+    const turn = (): void => {
+      turns[move.view().phase] += 1;
+      if (!isOver) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await move.copy();
+    isOver = true;
+    for (const phase of ["copying", "comparing", "following"] as const) expect(turns[phase]).toBeGreaterThan(5);
+    await move.cancel();
   });
 
   it("is given up when too much is committed while it copies", async () => {

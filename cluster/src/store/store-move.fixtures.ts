@@ -91,7 +91,8 @@ export class Ground {
 export function interrupted(target: MoveTarget, before: (what: keyof MoveTarget) => Promise<void>): MoveTarget {
   return new Proxy(target, {
     get: (its, name: keyof MoveTarget) => {
-      const work = its[name] as (...all: unknown[]) => Promise<unknown>;
+      const work = its[name] as ((...all: unknown[]) => Promise<unknown>) | undefined;
+      if (work === undefined) return undefined;
       return async (...all: unknown[]) => {
         await before(name);
         return work.apply(its, all);

@@ -64,6 +64,8 @@ export class StoreMove {
   private readonly writtenAttempts = new Set<string>();
   private progress: MoveProgress = { phase: "copying", copied: 0, of: 0, behind: 0 };
   private fallenBehind: ClusterError | undefined;
+  /** The store tells this move what is committed, and no other. */
+  private isFollowing = false;
   private isPacing = false;
   private isDecided = false;
   private running: Promise<unknown> = Promise.resolve();
@@ -81,6 +83,7 @@ export class StoreMove {
   copy(): Promise<void> {
     return this.run(async () => {
       const view = await this.parts.source.follow(this.follower());
+      this.isFollowing = true;
       try {
         const copied = await this.copyAll(view);
         this.at({ phase: "comparing" });
@@ -90,6 +93,7 @@ export class StoreMove {
       }
       this.at({ phase: "following" });
       await this.catchUp();
+      await this.parts.target.prepare?.();
       this.at({ phase: "ready" });
     });
   }
@@ -129,7 +133,8 @@ export class StoreMove {
     this.changes.drop();
     // First: a copy that is whole must not be there when the store goes on.
     await this.parts.target.discard();
-    await this.parts.source.comeBack();
+    if (this.isFollowing) await this.parts.source.comeBack();
+    this.isFollowing = false;
   }
 
   private get behindBytesMax(): number {
@@ -182,7 +187,7 @@ export class StoreMove {
     const copied = new StoreDigest();
     this.at({ of: view.tasks });
     for await (const piece of view.pieces()) {
-      this.stopIfGiven();
+      await this.pass();
       const rows = this.withoutLater(piece);
       copied.add(rows);
       await this.parts.target.write(rows);
@@ -202,7 +207,7 @@ export class StoreMove {
     const there = new StoreDigest();
     try {
       for await (const rows of view.pieces()) {
-        this.stopIfGiven();
+        await this.pass();
         there.add(rows);
       }
     } finally {
@@ -216,16 +221,22 @@ export class StoreMove {
     const { target } = this.parts;
     const pieces = this.changes.take();
     for (const rows of pieces) {
-      this.stopIfGiven();
+      await this.pass();
       await target.write(rows);
     }
     const [written, there] = [new StoreDigest(), new StoreDigest()];
     for (const rows of pieces) {
-      this.stopIfGiven();
+      await this.pass();
       written.add(rows);
       there.add(await target.readBack(rows));
     }
     refuse(written.differenceTo(there));
+  }
+
+  /** Between two pieces. SQLite answers at once, and nothing else of this process would have its turn. */
+  private async pass(): Promise<void> {
+    await new Promise<void>((resolve) => this.parts.clock.soon(resolve));
+    this.stopIfGiven();
   }
 
   private stopIfGiven(): void {
