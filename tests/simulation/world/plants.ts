@@ -252,7 +252,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "who-has-led-never-leads-again",
-    breaks: ["L3"],
+    breaks: ["L3", "I13"],
     file: "compose/shared-lead.ts",
     find: "        await this.serve(await campaign(signal));",
     put: "        await this.serve(await campaign(signal));\n        return;",
