@@ -268,6 +268,15 @@ export const PLANTS: readonly Plant[] = [
     contend: true,
   },
   {
+    name: "who-was-replaced-trips-over-its-successors-history",
+    breaks: ["I0"],
+    file: "store/etcd.ts",
+    find: "      await confirmSeat(this.place, seat);\n      throw error;",
+    put: "      throw error;",
+    from: 320,
+    contend: true,
+  },
+  {
     name: "a-lease-forgets-the-life-it-was-for",
     breaks: ["I5", "G5"],
     file: "coordinator/heartbeats.ts",
