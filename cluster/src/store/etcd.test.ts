@@ -8,7 +8,7 @@ import { openEtcdStore, type EtcdStore, type EtcdStoreOptions } from "./etcd.ts"
 import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 import { Keys } from "./etcd-keys.ts";
 import { systemClock } from "../system/clock.ts";
-import { queued, succeeded } from "./store.fixtures.ts";
+import { ATTEMPT, queued, succeeded } from "./store.fixtures.ts";
 import { steps, type Step } from "./store.histories.ts";
 import { compare, Model, play } from "./store.model.ts";
 import { StoreBroken, StoreFenced, type Store } from "./store.ts";
@@ -290,6 +290,20 @@ it("takes the seat together with what the terms say, or not at all", async () =>
   await two.claim(terms("two"));
   await expect(one.commit({ epoch, created: [queued(2)] })).rejects.toThrow(StoreFenced);
   await expect(one.commit({ epoch })).rejects.toThrow(StoreFenced);
+});
+
+it("refuses who was replaced, also where what it writes is history that its successor has folded already", async () => {
+  const prefix = etcd.prefix();
+  const [one, two] = [await open(prefix), await open(prefix)];
+  const { epoch } = await one.claim();
+  await one.commit({ epoch, created: [queued(1)] });
+  await one.fold();
+  const next = await two.claim();
+  await two.commit({ epoch: next.epoch, attempts: [{ task: 1, attempt: ATTEMPT }] });
+  await two.fold();
+  await expect(one.commit({ epoch, attempts: [{ task: 1, attempt: ATTEMPT }] })).rejects.toThrow(StoreFenced);
+  // The same from its successor is a fault of ours.
+  await expect(two.commit({ epoch: next.epoch, attempts: [{ task: 1, attempt: ATTEMPT }] })).rejects.toThrow(/twice/);
 });
 
 /** Random, so that it cannot be packed. */

@@ -255,7 +255,11 @@ class LogStore implements EtcdStore {
     const { seat, image } = this.seated();
     if (epoch !== seat.epoch) throw new StoreFenced(`epoch ${epoch} is not the newest one, ${seat.epoch}`);
     if (Object.values(rows).every((some) => some === undefined || some.length === 0)) return confirmSeat(this.place, seat);
-    const checked = await check({ epoch, ...rows }, image, this.reads, this.look);
+    const checked = await check({ epoch, ...rows }, image, this.reads, this.look).catch(async (error: unknown) => {
+      // The history that it asked etcd about may be another writer's by now.
+      await confirmSeat(this.place, seat);
+      throw error;
+    });
     const seq = image.seq + 1;
     const bytes = await append(this.place, seat, { seq, checked, rows, onLarge: () => refuseTooLarge({ epoch, ...rows }) });
     image.apply({ seq, bytes, ...checked, rows });

@@ -120,9 +120,9 @@ function pauses(council: Council): Act[] {
 
 function ways(council: Council): Act[] {
   const faulty =
-    (what: string, faults: (trouble: Trouble) => Partial<LineFaults>): Act =>
+    (what: string, faults: (trouble: Trouble) => Partial<LineFaults>, choose = chosen): Act =>
     async (trouble) => {
-      const node = chosen(trouble, council);
+      const node = choose(trouble, council);
       trouble.parts.note(`${node.name}: ${what}`);
       Object.assign(node.line, faults(trouble));
       await trouble.lasts();
@@ -130,13 +130,23 @@ function ways(council: Council): Act[] {
     };
   return [
     faulty("is cut from etcd", () => ({ cut: true })),
-    faulty("hears of no change in etcd", () => ({ deaf: true })),
+    faulty("hears of no change in etcd", () => ({ deaf: true }), anyNode),
     faulty("etcd's answers are lost", ({ parts }) => ({ lostAnswers: parts.chance.between(0.1, 1) })),
     faulty("what it asks of etcd is lost, or held up", ({ parts }) => ({
       lost: parts.chance.between(0, 0.5),
       late: parts.chance.between(0, 0.5),
     })),
     faulty("etcd is slow", ({ parts }) => ({ slowMs: parts.chance.between(50, 4_000) })),
+    // What was taken it learns of late, when its lease may be over.
+    (trouble) => {
+      const { chance, time } = trouble.parts;
+      atNext(trouble, council, "hears no answer", async (node) => {
+        node.line.lostAnswers = 1;
+        await time.passes(chance.between(1_000, 12_000));
+        node.line.lostAnswers = 0;
+      });
+      if (chance.is(0.5)) council.leader?.crashAndRestart();
+    },
     // Its goodbye is lost with the lease that it would give back.
     async (trouble) => {
       const node = chosen(trouble, council);

@@ -33,6 +33,7 @@ export interface CouncilParts extends Omit<ControlNodeParts, "name" | "onBus" | 
 }
 
 export class Council implements Front {
+  readonly isMany = true;
   loss = 0;
   readonly nodes: readonly ControlNode[];
   readonly parts: CouncilParts;

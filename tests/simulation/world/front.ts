@@ -27,6 +27,8 @@ export interface AskOptions {
 export interface Front {
   /** Requests and answers are lost on their way to callers with this probability. */
   loss: number;
+  /** Several answer. */
+  readonly isMany: boolean;
   /** Of whoever leads. */
   readonly coordinator: Coordinator | undefined;
   start(): void;

@@ -53,6 +53,7 @@ export interface HeadParts {
 
 export class Head implements Front {
   readonly skew = { ms: 0 };
+  readonly isMany = false;
   loss = 0;
   private readonly parts: HeadParts;
   private lives: Life[] = [];

@@ -15,6 +15,9 @@ import { specOf } from "./work.ts";
 
 const THINK_MS = [50, 1_500] as const;
 const AGAIN_MS = [200, 3_000] as const;
+/** Who looks, looks this often, at one of the latest tasks, of which there is most news. */
+const LOOK_MS = [20, 300] as const;
+const LATEST_MAX = 8;
 const BATCH_MAX = 6;
 /** How long tasks run: most are short, and a few outlast the silence after which a node is lost. */
 const RUN_MS = { short: [1, 300], long: [300, 20_000], endless: [20_000, 60_000] } as const;
@@ -46,6 +49,7 @@ export class People {
   work(): void {
     void this.submitting();
     void this.meddling();
+    if (this.parts.front.isMany) void this.looking();
   }
 
   /** From now on nobody wants anything new. */
@@ -161,6 +165,16 @@ export class People {
       await front.ask((coordinator) => coordinator.shutdownNode(chance.pick(machines as [Machine, ...Machine[]]).id));
     } else if (act < 0.8) await front.ask((coordinator) => coordinator.why(id));
     else await this.look(id);
+  }
+
+  /** Where several answer, somebody looks again and again: each must know what another has said. */
+  private async looking(): Promise<void> {
+    const { time, chance } = this.parts;
+    while (!this.home) {
+      await time.passes(chance.between(...LOOK_MS));
+      const id = this.known.at(-chance.whole(1, LATEST_MAX));
+      if (id !== undefined) await this.look(id);
+    }
   }
 
   private async look(id: TaskId): Promise<void> {

@@ -252,7 +252,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "who-has-led-never-leads-again",
-    breaks: ["L3"],
+    breaks: ["L3", "I13"],
     file: "compose/shared-lead.ts",
     find: "        await this.serve(await campaign(signal));",
     put: "        await this.serve(await campaign(signal));\n        return;",
@@ -265,6 +265,15 @@ export const PLANTS: readonly Plant[] = [
     file: "compose/shared-lead.ts",
     find: "    const ending = AbortSignal.any([term.over, this.leaving.signal]);",
     put: '    const later = new AbortController();\n    for (const one of [term.over, this.leaving.signal]) one.addEventListener("abort", () => later.abort());\n    const ending = later.signal;',
+    contend: true,
+  },
+  {
+    name: "who-was-replaced-trips-over-its-successors-history",
+    breaks: ["I0"],
+    file: "store/etcd.ts",
+    find: "      await confirmSeat(this.place, seat);\n      throw error;",
+    put: "      throw error;",
+    from: 320,
     contend: true,
   },
   {
