@@ -54,7 +54,7 @@ export const MIGRATION_OPERATIONS = {
   storeMigration: {
     method: "get",
     path: "/store/migration",
-    scope: "admin",
+    scope: "viewer",
     status: 200,
     summary: "How the store's last migration goes, or went",
     reply: z.object({ migration: Migration.optional() }),

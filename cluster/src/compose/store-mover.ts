@@ -92,9 +92,10 @@ export class Mover implements StoreMover {
       await move.copy();
       leftAt = clock.monotonic();
       await this.standBack(seat, led);
-      await move.finish(async () => {
-        await place.decide();
+      await move.finish(() => {
+        // Also where it fails: what is on the disk then only the next start knows.
         isDecided = true;
+        return place.decide();
       });
       await this.sitDown(seat, place);
       this.at({ phase: "done", behind: 0, stopMs: Math.round(clock.monotonic() - leftAt), endedAt: clock.wall() });
