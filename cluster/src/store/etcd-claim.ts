@@ -10,6 +10,7 @@ import { fromJson, toJson } from "./etcd-codec.ts";
 import { newStamp } from "./etcd-fold.ts";
 import { EMPTY_HEAD } from "./etcd-load.ts";
 import type { Seat } from "./etcd-log.ts";
+import { refuseLayout } from "./etcd-layout.ts";
 import { patiently, transact, type Place } from "./etcd-place.ts";
 import type { MoveNote } from "./store-copy.ts";
 import { StoreFenced } from "./store.ts";
@@ -37,6 +38,7 @@ export async function takeSeat(
     const mayBe: Condition[] = [
       { key: keys.copying, ...(copying === undefined ? { exists: false } : { value: copying }) },
       { key: keys.moved, exists: false },
+      { key: keys.layout, exists: false },
     ];
     const minted = (cluster ?? randomId()) as ClusterId;
     const first: Operation[] = [
@@ -49,7 +51,7 @@ export async function takeSeat(
       {
         when: [isFirst ? { key: keys.epoch, exists: false } : { key: keys.epoch, value: epoch as string }, ...mayBe, ...when],
         then: [{ put: keys.epoch, value: seat.mark }, ...(isFirst ? first : []), ...then],
-        otherwise: [{ get: keys.epoch }, { get: keys.cluster }, { get: keys.moved }, { get: keys.copying }],
+        otherwise: [{ get: keys.epoch }, { get: keys.cluster }, { get: keys.moved }, { get: keys.copying }, { get: keys.layout }],
       },
       { harmless: true },
     );
@@ -57,6 +59,7 @@ export async function takeSeat(
     const there = answer.found[0]?.value.toString();
     // A try without an answer was taken: nobody else writes this mark.
     if (there === seat.mark) return { seat, cluster: answer.found[1]?.value.toString() as ClusterId };
+    refuseLayout(answer.found[4]);
     refuseMove(answer.found[2], copying === undefined ? answer.found[3] : undefined);
     if (there === epoch) throw new StoreFenced("the terms of this claim do not hold");
     epoch = there;

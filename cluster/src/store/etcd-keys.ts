@@ -37,6 +37,8 @@ export class Keys {
   readonly copying: string;
   /** There when this store was moved elsewhere. */
   readonly moved: string;
+  /** There when what lies here is laid out in a way that this version does not know; it holds that layout's number. Absent: the first. */
+  readonly layout: string;
   /** The log's entries, and its head after them: one watch hears both, in their order. */
   readonly log: string;
   readonly head: string;
@@ -47,6 +49,7 @@ export class Keys {
     this.cluster = `${prefix}meta/cluster`;
     this.copying = `${prefix}meta/copying`;
     this.moved = `${prefix}meta/moved`;
+    this.layout = `${prefix}meta/layout`;
     this.log = `${prefix}log/`;
     this.head = `${prefix}log/head`;
   }

@@ -4,6 +4,7 @@
  */
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { EMPTY_CHAIN } from "../trust/audit-chain.ts";
+import { refuseLayout } from "./etcd-layout.ts";
 import { afterPrefix, EtcdFault, type Entry } from "./etcd-client.ts";
 import { fromJson, rowsOf, type Head, type LogEntry, type LogValue, type Unspecified } from "./etcd-codec.ts";
 import { Image } from "./etcd-image.ts";
@@ -19,7 +20,8 @@ export const EMPTY_HEAD: Head = { applied: 0, counts: {}, lastKey: 0, audit: EMP
 
 export async function loadImage(look: Look): Promise<Image> {
   const { keys } = look.place;
-  const { found, revision } = await look.get([keys.head]);
+  const { found, revision } = await look.get([keys.head, keys.layout]);
+  refuseLayout(found[1]);
   const image = new Image(found[0] === undefined ? EMPTY_HEAD : fromJson<Head>(found[0].value), revision);
   const live = await inFolder<Unspecified>(look, keys.folder("live"), revision);
   for (const node of await inFolder<NodeRow>(look, keys.folder("node"), revision)) image.nodes.set(node.id, node);
