@@ -248,6 +248,7 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-reader.ts",
     find: "      while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());\n      if (this.now.seq >= wanted) return 0;",
     put: "      if (wanted >= 0) return 0;",
+    from: 95,
     contend: true,
   },
   {
@@ -265,6 +266,7 @@ export const PLANTS: readonly Plant[] = [
     file: "compose/shared-lead.ts",
     find: "    const ending = AbortSignal.any([term.over, this.leaving.signal]);",
     put: '    const later = new AbortController();\n    for (const one of [term.over, this.leaving.signal]) one.addEventListener("abort", () => later.abort());\n    const ending = later.signal;',
+    from: 415,
     contend: true,
   },
   {

@@ -264,6 +264,7 @@ class World {
     }
     const { counts } = await (await lead.truth()).load();
     const view = await this.passesUntil(coordinator.cluster());
+    if (checker.violations.length > 0) return;
     const [told, kept] = [view?.tasks ?? {}, counts].map((tasks) => Object.entries(tasks).filter(([, count]) => count > 0));
     const sorted = (entries: typeof told): string => JSON.stringify([...(entries ?? [])].sort(([a], [b]) => a.localeCompare(b)));
     if (sorted(told) !== sorted(kept)) checker.fault("I15", `the coordinator counts ${sorted(told)}, the store ${sorted(kept)}`);
