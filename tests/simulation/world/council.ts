@@ -4,7 +4,7 @@
  *
  * Q1. A request is sent on once, and what is under way with a leader is cut when another one leads (R2, R3 of relay.ts).
  * Q2. A message passes only between a node and a coordinator that its server reaches.
- * Q3. At rest everybody knows who leads, and reads what etcd has.
+ * Q3. When the trouble is over everybody knows who leads, and reads what etcd has.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Faults, RamNet } from "../../../cluster/src/bus/ram.ts";
@@ -134,7 +134,7 @@ export class Council implements Front {
   };
 
   /** Q3. News is on its way for a moment after the last trouble. */
-  async atRest(): Promise<void> {
+  async isKnown(): Promise<void> {
     let wrong = await this.misconceptions();
     for (let looks = 0; wrong.length > 0 && looks < LOOKS; looks++) {
       await this.time.passes(KNOWN_MS / LOOKS);

@@ -171,6 +171,7 @@ class World {
     this.members?.end();
     this.trouble.end();
     await this.someoneLeads();
+    await this.passesUntil(this.lead.front.isKnown());
     await this.rest();
     const { seed, time, checker, trace } = this;
     const story = checker.storyOf(checker.violations[0]?.key ?? 0);
@@ -235,7 +236,6 @@ class World {
     for (const key of checker.tasks.keys()) rows.set(key, await truth.attempts(key));
     checker.atRest(rows);
     await this.membersAtRest();
-    await this.passesUntil(this.lead.front.atRest());
     await this.balance();
     this.describe();
   }
