@@ -1,9 +1,8 @@
 /**
  * `npm run sim`: the simulation, seed after seed. `-- --seed N` runs one; `-- --seeds 1000 --from 1` many; `--steps M` how long
- * each is; `--minutes 60` as many as fit; `--members` with machines that come and go; `--contend` with several
- * control nodes over one etcd; `--trace` shows what happened; `--plant NAME`
- * with a bug in the product that the checker must find (tests/simulation/world/plants.ts). Ends with 1 at the first seed that breaks a promise, and says how
- * to see it again.
+ * each is; `--minutes 60` as many as fit; `--members` with machines that come and go; `--contend` with several control nodes over
+ * one etcd; `--trace` shows what happened; `--plant NAME` with a bug in the product that the checker must find
+ * (tests/simulation/world/plants.ts). Ends with 1 at the first seed that breaks a promise, and says how to see it again.
  */
 import { parseArgs } from "node:util";
 import { plant } from "../tests/simulation/world/plants.ts";

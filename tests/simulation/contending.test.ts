@@ -22,5 +22,5 @@ test(`${SEEDS} worlds of ${STEPS} steps`, async () => {
     expect(violations, `npm run sim -- --seed ${seed} --steps ${STEPS} --contend\n${trace.join("\n")}`).toEqual([]);
     changes += terms - 1;
   }
-  expect(changes).toBeGreaterThan(SEEDS / 2);
+  expect(changes).toBeGreaterThan(SEEDS / 4);
 });

@@ -41,8 +41,8 @@ export interface Front {
   disconnected(node: NodeId): void;
   /** Is there a bus that takes this node's connection? From then on it has it. */
   takes(node: NodeId): boolean;
-  /** Shows the checker what stands beside the one that leads. */
-  atRest(): Promise<void>;
+  /** Shows the checker whether those who do not lead know who does, and what that one writes. */
+  isKnown(): Promise<void>;
   /** How everybody stands, for whoever looks into a failure. */
   describe(): readonly string[];
 }

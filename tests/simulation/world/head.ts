@@ -81,7 +81,7 @@ export class Head implements Front {
     return this.life !== undefined;
   }
 
-  async atRest(): Promise<void> {}
+  async isKnown(): Promise<void> {}
 
   describe(): string[] {
     const { life } = this;

@@ -87,7 +87,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "two-terms-have-one-epoch",
-    breaks: ["I7"],
+    breaks: ["L1", "I7"],
     file: "store/ram.ts",
     find: "    this.epoch += 1;",
     put: "    this.epoch = 1;",
@@ -224,6 +224,7 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-lease.ts",
     find: "const MARGIN_MS = 500;",
     put: "const MARGIN_MS = -2_000;",
+    from: 20,
     contend: true,
   },
   {
@@ -232,6 +233,7 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-lease.ts",
     find: '      log.debug({ err: error }, "a lease was not renewed");',
     put: "      this.until = Math.max(this.until, sentAt + this.seconds * 1_000 - MARGIN_MS);",
+    from: 20,
     contend: true,
   },
   {
@@ -240,6 +242,7 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-log.ts",
     find: "when: [seated(place, seat), { key, exists: false }],",
     put: "when: [{ key, exists: false }],",
+    from: 20,
     contend: true,
   },
   {
@@ -248,6 +251,7 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-reader.ts",
     find: "      while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());\n      if (this.now.seq >= wanted) return 0;",
     put: "      if (wanted >= 0) return 0;",
+    from: 95,
     contend: true,
   },
   {
@@ -265,6 +269,7 @@ export const PLANTS: readonly Plant[] = [
     file: "compose/shared-lead.ts",
     find: "    const ending = AbortSignal.any([term.over, this.leaving.signal]);",
     put: '    const later = new AbortController();\n    for (const one of [term.over, this.leaving.signal]) one.addEventListener("abort", () => later.abort());\n    const ending = later.signal;',
+    from: 415,
     contend: true,
   },
   {

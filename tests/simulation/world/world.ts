@@ -171,6 +171,7 @@ class World {
     this.members?.end();
     this.trouble.end();
     await this.someoneLeads();
+    await this.passesUntil(this.lead.front.isKnown());
     await this.rest();
     const { seed, time, checker, trace } = this;
     const story = checker.storyOf(checker.violations[0]?.key ?? 0);
@@ -235,7 +236,6 @@ class World {
     for (const key of checker.tasks.keys()) rows.set(key, await truth.attempts(key));
     checker.atRest(rows);
     await this.membersAtRest();
-    await this.passesUntil(this.lead.front.atRest());
     await this.balance();
     this.describe();
   }
@@ -264,6 +264,7 @@ class World {
     }
     const { counts } = await (await lead.truth()).load();
     const view = await this.passesUntil(coordinator.cluster());
+    if (checker.violations.length > 0) return;
     const [told, kept] = [view?.tasks ?? {}, counts].map((tasks) => Object.entries(tasks).filter(([, count]) => count > 0));
     const sorted = (entries: typeof told): string => JSON.stringify([...(entries ?? [])].sort(([a], [b]) => a.localeCompare(b)));
     if (sorted(told) !== sorted(kept)) checker.fault("I15", `the coordinator counts ${sorted(told)}, the store ${sorted(kept)}`);
