@@ -69,7 +69,7 @@ export async function tellHandover({ config, folders }: Ground, { witness, token
 
 /** Throws bad_request where the text is not one. */
 export async function takeHandover({ config, folders }: Ground, text: string): Promise<void> {
-  const read = Handover.safeParse(JSON.parse(text));
+  const read = Handover.safeParse(jsonOf(text));
   if (!read.success)
     throw new ClusterError("bad_request", "what a control node has to know came in a form that this version does not know");
   const { clusterName, coordinatorSeed, authorityKey, authority, reach, store, token, witness } = read.data;
@@ -85,6 +85,15 @@ export async function takeHandover({ config, folders }: Ground, text: string): P
     ...(reach !== undefined && reachOf(config.api.host) === "loopback" && { api: { host: reach } }),
     store: { kind: "etcd", prefix: store.prefix, ...(store.named !== undefined && (await keepNamed(folders, store.named))) },
   });
+}
+
+/** Without the parser's own error, which quotes what it could not read, and would stand in the log. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A worker again, or for the first time: where its own node came in by itself, it has never joined. */
