@@ -126,7 +126,7 @@ it("one that stands by is demoted: it works, and nothing on its disk opens the c
   await runOnAll();
   expect(await found("three", secrets)).toEqual([]);
   const { data, backups } = foldersOf(trio.node("three").home);
-  expect([path.join(data, "etcd"), path.join(backups, IDENTITY_COPIES)].filter(existsSync)).toEqual([]);
+  expect([path.join(data, "etcd"), path.join(data, "nats"), path.join(backups, IDENTITY_COPIES)].filter(existsSync)).toEqual([]);
   expect(await states()).toBe("one standby, two standby");
 }, 60_000);
 

@@ -10,7 +10,7 @@ import { foldersOf, makeFolders, writePrivateFile, type Folders } from "../syste
 import { silentLog } from "../system/log.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import type { Ground } from "./ground.ts";
-import { forgetControl, takeHandover, tellHandover } from "./handover.ts";
+import { finishForgetting, forgetControl, takeHandover, tellHandover } from "./handover.ts";
 import { IDENTITY_COPIES } from "./identity.ts";
 import { membersFile } from "./own-etcd.ts";
 
@@ -132,19 +132,48 @@ test("demoted, it keeps whom to obey and nothing that opens the cluster", async 
   await takeHandover(two, await tellHandover(one, TELLING));
   const { folders } = two;
   const copies = path.join(folders.backups, IDENTITY_COPIES);
-  await mkdir(path.join(folders.data, "etcd", "data"), { recursive: true });
+  const servers = ["etcd", "nats"].map((name) => path.join(folders.data, name));
+  for (const server of servers) await mkdir(path.join(server, "data"), { recursive: true });
   await mkdir(copies, { recursive: true });
   const certificate = await read(folders.authority);
   await forgetControl({ ...two, config: await again(folders.home) }, URLS);
-  const gone = [...keysOf(folders), folders.adminToken, membersFile(folders.data), copies, path.join(folders.data, "etcd")];
+  const gone = [...keysOf(folders), folders.adminToken, membersFile(folders.data), copies];
   expect(gone.filter(existsSync)).toEqual([]);
   const config = await again(folders.home);
   expect(config).toMatchObject({ roles: ["worker"], coordinator: { url: URLS }, store: { kind: "sqlite" } });
   expect(await read(folders.coordinatorAuthority)).toBe(certificate);
   expect(await read(folders.coordinatorKey)).toMatch(/^U[A-Z2-7]{55}\n$/);
-  // Killed in the middle and told again.
-  await forgetControl({ ...two, config }, URLS);
-  expect((await again(folders.home)).roles).toEqual(["worker"]);
+  // Its servers write until they are stopped.
+  expect(servers.filter(existsSync)).toEqual(servers);
+  await finishForgetting({ folders, config });
+  expect(servers.filter(existsSync)).toEqual([]);
 });
+
+test("H3: killed after its settings were written, its next start forgets the rest; killed before, it is a control node still", async () => {
+  const [one, two] = [await leader(), await worker()];
+  await takeHandover(two, await tellHandover(one, TELLING));
+  const { folders } = two;
+  const promoted = await read(folders.config);
+  await forgetControl({ ...two, config: await again(folders.home) }, URLS);
+  // As if killed at once after the settings: the keys are there.
+  await takeKeys(one.folders, folders);
+  const demoted = await again(folders.home);
+  await finishForgetting({ folders, config: demoted });
+  expect(keysOf(folders).filter(existsSync)).toEqual([]);
+  // A later start of a worker deletes nothing, whatever lies there: it may once have led.
+  await takeKeys(one.folders, folders);
+  await finishForgetting({ folders, config: demoted });
+  expect(keysOf(folders).filter(existsSync)).toEqual(keysOf(folders));
+  await writeFile(folders.config, promoted);
+  const config = await again(folders.home);
+  await writePrivateFile(path.join(folders.data, "demoted"), "");
+  await finishForgetting({ folders, config });
+  await finishForgetting({ folders, config: demoted });
+  expect(keysOf(folders).filter(existsSync)).toEqual(keysOf(folders));
+});
+
+async function takeKeys(from: Folders, to: Folders): Promise<void> {
+  for (const [at, file] of keysOf(from).entries()) await writePrivateFile(keysOf(to)[at] as string, await read(file));
+}
 
 const keysOf = ({ coordinatorSeed, authorityKey, authority }: Folders): string[] => [coordinatorSeed, authorityKey, authority];

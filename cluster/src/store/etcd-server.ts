@@ -122,17 +122,18 @@ export async function recoverAlone(options: Omit<EtcdServerOptions, "beginning">
   const server = await start(
     options,
     async ({ own, tls }) => {
-      if (own.id === undefined) throw dataGone(own);
-      const standing = await standingOf(own.id, options.others(), tls);
-      if (standing === "unknown") return;
-      throw new ClusterError(
-        "state_conflict",
-        `etcd has a majority without ${own.name}: start it, or replace it; nothing needs to be forced`,
-      );
+      await checkMajorityLost(own, options.others(), tls);
     },
     ["--force-new-cluster"],
   );
   await server.stop();
+}
+
+/** Throws state_conflict where the others answer as a majority does. */
+export async function checkMajorityLost(own: Membership, others: readonly string[], tls: EtcdTls): Promise<void> {
+  if (own.id === undefined) throw dataGone(own);
+  if ((await standingOf(own.id, others, tls)) === "unknown") return;
+  throw new ClusterError("state_conflict", `etcd has a majority without ${own.name}: start it, or replace it; nothing needs to be forced`);
 }
 
 async function start(

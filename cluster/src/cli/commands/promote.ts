@@ -3,6 +3,7 @@ import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { ControlNode } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { NodeState } from "@openclaw-cluster/contract/node";
 import type { Command } from "commander";
 import { setTimeout as delay } from "node:timers/promises";
 import { examples, type Act } from "../command.ts";
@@ -19,6 +20,9 @@ interface Options {
 /** A daemon that begins anew may have to fetch etcd, and to end what runs on it. */
 const STANDS_MS_MAX = 180_000;
 const LOOK_MS = 500;
+/** Whoever leads since a moment has not heard of every node yet; one that is really lost is told so after this. */
+const HEARD_MS_MAX = 20_000;
+const UNHEARD: readonly NodeState[] = ["lost", "suspect"];
 
 export function configure(command: Command, act: Act): void {
   command.argument("<nodes...>").option("--witness", "a third vote only: it neither leads, answers nor works");
@@ -41,6 +45,7 @@ async function promote(session: Session, { witness }: Options, texts: string[]):
   }
   const promoted: ControlNode[] = [];
   for (const id of texts.map(readNodeId)) {
+    await heard(client, id);
     await client.promoteNode({ id, ...(witness && { witness }) });
     remark(session.terminal, `${id} begins anew as a ${witness ? "witness" : "control node"}`);
     promoted.push(await standing(client, id));
@@ -51,6 +56,12 @@ async function promote(session: Session, { witness }: Options, texts: string[]):
     () => `${promoted.map(({ node, state }) => `${node} is there (${state})\n`).join("")}${advice(all.length)}`,
   );
   return 0;
+}
+
+/** Right after the store was moved, or the leader changed, `two is not ready` would be true, and of no use to anybody. */
+async function heard(client: Client, id: NodeId): Promise<void> {
+  const giveUpAt = performance.now() + HEARD_MS_MAX;
+  while (UNHEARD.includes((await client.node({ id })).state) && performance.now() < giveUpAt) await delay(LOOK_MS);
 }
 
 async function standing(client: Client, id: NodeId): Promise<ControlNode> {
