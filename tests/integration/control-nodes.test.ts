@@ -18,6 +18,8 @@ import { searchFor, type Secret } from "../support/secret-search.ts";
 
 const NAMES = ["one", "two", "three"];
 const TASKS = 30;
+/** For what hangs. Each command is a process, and so is what it starts anew; on a busy machine ten of them take minutes. */
+const SLOW_MS = 240_000;
 /** The daemon that is asked begins anew, or another one leads first. */
 const AGAIN_MS_MAX = 30_000;
 
@@ -83,27 +85,35 @@ async function found(name: string, secrets: readonly Secret[]): Promise<readonly
   return all;
 }
 
-it("begins on SQLite, and `promote two three` moves the store first", async () => {
-  for (const { id } of await trio.client.submitMany(
-    Array.from({ length: TASKS }, (_, value) => ({ kind: "echo" as const, input: { value } })),
-  ))
-    ids.push(id);
-  const { promoted, control } = await succeed("one", "promote", "two", "three");
-  expect(promoted).toMatchObject([{ node: "two" }, { node: "three" }]);
-  expect(control).toMatchObject([{ node: "one", state: "leader" }, { node: "three" }, { node: "two" }]);
-  await runOnAll();
-}, 120_000);
+it(
+  "begins on SQLite, and `promote two three` moves the store first",
+  async () => {
+    for (const { id } of await trio.client.submitMany(
+      Array.from({ length: TASKS }, (_, value) => ({ kind: "echo" as const, input: { value } })),
+    ))
+      ids.push(id);
+    const { promoted, control } = await succeed("one", "promote", "two", "three");
+    expect(promoted).toMatchObject([{ node: "two" }, { node: "three" }]);
+    expect(control).toMatchObject([{ node: "one", state: "leader" }, { node: "three" }, { node: "two" }]);
+    await runOnAll();
+  },
+  SLOW_MS,
+);
 
-it("shows who leads and who stands by, whichever of them is asked", async () => {
-  for (const name of NAMES) {
-    const view = await succeed(name, "cluster");
-    expect(view).toMatchObject({ control: [{ node: "one", state: "leader" }, { state: "standby" }, { state: "standby" }] });
-  }
-  const view = async (): Promise<unknown> => succeed("one", "cluster");
-  await expect
-    .poll(view, { timeout: AGAIN_MS_MAX })
-    .toMatchObject({ store: { kind: "etcd", members: [{}, {}, {}] }, bus: { mode: "cluster", servers: [{}, {}, {}] } });
-}, 60_000);
+it(
+  "shows who leads and who stands by, whichever of them is asked",
+  async () => {
+    for (const name of NAMES) {
+      const view = await succeed(name, "cluster");
+      expect(view).toMatchObject({ control: [{ node: "one", state: "leader" }, { state: "standby" }, { state: "standby" }] });
+    }
+    const view = async (): Promise<unknown> => succeed("one", "cluster");
+    await expect
+      .poll(view, { timeout: AGAIN_MS_MAX })
+      .toMatchObject({ store: { kind: "etcd", members: [{}, {}, {}] }, bus: { mode: "cluster", servers: [{}, {}, {}] } });
+  },
+  SLOW_MS,
+);
 
 it("refuses to take the store back to SQLite while others share it", async () => {
   const { code, json } = await command("one", "store", "migrate", "--to", "sqlite");
@@ -111,45 +121,61 @@ it("refuses to take the store back to SQLite while others share it", async () =>
   expect(JSON.stringify(json)).toContain("three and two share this store: demote them first");
 });
 
-it("a daemon of a control node that is stopped and started stands by again", async () => {
-  await trio.node("three").stop();
-  await trio.node("three").start();
-  await expect.poll(states, { timeout: AGAIN_MS_MAX }).toBe("one standby, three standby, two standby");
-  await runOnAll();
-}, 60_000);
+it(
+  "a daemon of a control node that is stopped and started stands by again",
+  async () => {
+    await trio.node("three").stop();
+    await trio.node("three").start();
+    await expect.poll(states, { timeout: AGAIN_MS_MAX }).toBe("one standby, three standby, two standby");
+    await runOnAll();
+  },
+  SLOW_MS,
+);
 
-it("one that stands by is demoted: it works, and nothing on its disk opens the cluster any more", async () => {
-  const secrets = await secretsOf("three");
-  expect(await found("three", secrets)).not.toEqual([]);
-  await succeed("one", "demote", "three");
-  await until("three only works", async () => ((await roles("three")).join() === "worker" ? true : undefined));
-  await runOnAll();
-  expect(await found("three", secrets)).toEqual([]);
-  const { data, backups } = foldersOf(trio.node("three").home);
-  expect([path.join(data, "etcd"), path.join(data, "nats"), path.join(backups, IDENTITY_COPIES)].filter(existsSync)).toEqual([]);
-  expect(await states()).toBe("one standby, two standby");
-}, 60_000);
+it(
+  "one that stands by is demoted: it works, and nothing on its disk opens the cluster any more",
+  async () => {
+    const secrets = await secretsOf("three");
+    expect(await found("three", secrets)).not.toEqual([]);
+    await succeed("one", "demote", "three");
+    await until("three only works", async () => ((await roles("three")).join() === "worker" ? true : undefined));
+    await runOnAll();
+    expect(await found("three", secrets)).toEqual([]);
+    const { data, backups } = foldersOf(trio.node("three").home);
+    expect([path.join(data, "etcd"), path.join(data, "nats"), path.join(backups, IDENTITY_COPIES)].filter(existsSync)).toEqual([]);
+    expect(await states()).toBe("one standby, two standby");
+  },
+  SLOW_MS,
+);
 
-it("it is promoted again, and then the leader is demoted: it hands over first, and works", async () => {
-  await succeed("one", "promote", "three");
-  expect(await states()).toBe("one standby, three standby, two standby");
-  const former = await leader();
-  const [other = ""] = NAMES.filter((name) => name !== former);
-  const secrets = await secretsOf(former);
-  await succeed(other, "demote", former);
-  expect(await leader()).not.toBe(former);
-  await until("it only works", async () => ((await roles(former)).join() === "worker" ? true : undefined));
-  await runOnAll();
-  expect(await found(former, secrets)).toEqual([]);
-  await succeed(other, "promote", former);
-  expect(await states()).toBe("one standby, three standby, two standby");
-  await runOnAll();
-}, 120_000);
+it(
+  "it is promoted again, and then the leader is demoted: it hands over first, and works",
+  async () => {
+    await succeed("one", "promote", "three");
+    expect(await states()).toBe("one standby, three standby, two standby");
+    const former = await leader();
+    const [other = ""] = NAMES.filter((name) => name !== former);
+    const secrets = await secretsOf(former);
+    await succeed(other, "demote", former);
+    expect(await leader()).not.toBe(former);
+    await until("it only works", async () => ((await roles(former)).join() === "worker" ? true : undefined));
+    await runOnAll();
+    expect(await found(former, secrets)).toEqual([]);
+    await succeed(other, "promote", former);
+    expect(await states()).toBe("one standby, three standby, two standby");
+    await runOnAll();
+  },
+  SLOW_MS,
+);
 
-it("alone again, a control node takes the store back to SQLite", async () => {
-  const last = await leader();
-  for (const name of NAMES.filter((one) => one !== last)) await succeed(last, "demote", name);
-  expect(await succeed(last, "store", "migrate", "--to", "sqlite")).toMatchObject({ ok: true, to: "sqlite" });
-  await runOnAll();
-  expect(await succeed(last, "cluster")).toMatchObject({ coordinator: last, store: { kind: "sqlite" } });
-}, 120_000);
+it(
+  "alone again, a control node takes the store back to SQLite",
+  async () => {
+    const last = await leader();
+    for (const name of NAMES.filter((one) => one !== last)) await succeed(last, "demote", name);
+    expect(await succeed(last, "store", "migrate", "--to", "sqlite")).toMatchObject({ ok: true, to: "sqlite" });
+    await runOnAll();
+    expect(await succeed(last, "cluster")).toMatchObject({ coordinator: last, store: { kind: "sqlite" } });
+  },
+  SLOW_MS,
+);

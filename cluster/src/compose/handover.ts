@@ -100,7 +100,7 @@ function jsonOf(text: string): unknown {
 }
 
 /** A worker again, or for the first time: where its own node came in by itself, it has never joined. */
-export async function forgetControl({ config, folders }: Ground, urls: readonly string[]): Promise<void> {
+export async function forgetControl({ config, folders }: Pick<Ground, "config" | "folders">, urls: readonly string[]): Promise<void> {
   const keys = readNodeKeys(folders.coordinatorSeed);
   const authority = await readTextFile(folders.authority);
   await writePrivateFile(demotedFile(folders), "");

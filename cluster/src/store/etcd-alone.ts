@@ -2,7 +2,8 @@
  * The machines that had etcd's majority are lost for good, and this one goes on alone with what it has: because a person says so.
  *
  * A1. A member that votes is told to go on alone (recoverAlone). One that listens only cannot be: etcd 3.5 ends with "removed all
- *     voters". What it has is copied, key for key, into a new etcd of one member, at the same addresses.
+ *     voters", and without a leader it serves nobody. What its file has (etcd-file.ts) is copied, key for key, into a new etcd of one
+ *     member, at the same addresses.
  * A2. What the lost ones had given last is not known here. So terms and task ids leap by the margins of a restored backup.
  * A3. What a machine says of itself, and who leads, does not go along; nor do the seats of the lost ones.
  * A4. The copy gets its place, whole, by one rename; killed before, everything is as it was, and after it as if it had been done. Either
@@ -17,11 +18,11 @@ import { dirname } from "node:path";
 import { epochIn } from "./etcd-claim.ts";
 import { afterPrefix, OPERATIONS_MAX, type EtcdClient, type Operation } from "./etcd-client.ts";
 import { fromJson, toJson, type Head } from "./etcd-codec.ts";
+import { readEtcdFile } from "./etcd-file.ts";
 import { newStamp } from "./etcd-fold.ts";
 import { openEtcd } from "./etcd-gateway.ts";
 import { Keys } from "./etcd-keys.ts";
-import { local, pages } from "./etcd-look.ts";
-import { hasData, readMembership, writeMembership } from "./etcd-membership.ts";
+import { dataGone, hasData, readMembership, writeMembership } from "./etcd-membership.ts";
 import { checkMajorityLost, placeMember, recoverAlone, startEtcdServer, type EtcdServer, type EtcdServerOptions } from "./etcd-server.ts";
 import { openEtcdStore } from "./etcd.ts";
 import { EPOCH_MAX, EPOCHS_MARGIN, KEYS_MARGIN } from "./sqlite-restore.ts";
@@ -59,36 +60,33 @@ export async function goOnAlone(options: AloneOptions): Promise<Alone> {
   const { certificates } = options;
   const tls = { authority: certificates.server.authority, certificate: certificates.client.chain, key: certificates.client.key };
   await checkMajorityLost(own, options.others(), tls);
-  const server = await startEtcdServer(options);
-  const client = openEtcd({ endpoints: [server.clientUrl], tls });
-  let copied: { leap: Leap } | undefined;
-  try {
-    if ((await server.status()).learner === true) copied = { leap: await copyTo(draft, client, options) };
-  } finally {
-    client.close();
-    await server.stop();
-  }
-  if (copied === undefined) {
+  const member = readEtcdFile(folder).members.get(own.id ?? "");
+  if (member === undefined) throw dataGone(own);
+  if (!member.learner) {
     await recoverAlone(options);
     return inOwn(await startEtcdServer(options), options, leap);
   }
+  const leapt = await copyTo(draft, options);
   await writeMembership(draft, { ...(await membershipIn(draft)), clientUrl: own.clientUrl, peerUrl: own.peerUrl });
   const setAside = `${folder}.${new Date(options.clock.wall()).toISOString().replaceAll(":", "")}.old`;
   await rename(folder, setAside);
   await rename(draft, folder);
   await syncFolder(dirname(folder));
-  return { ...copied.leap, setAside };
+  return { ...leapt, setAside };
 }
 
 type Leap = Omit<Alone, "setAside">;
 
 /** A new etcd of one in that folder, which has stopped again when it resolves. */
-async function copyTo(draft: string, from: EtcdClient, options: AloneOptions): Promise<Leap> {
+async function copyTo(draft: string, options: AloneOptions): Promise<Leap> {
+  // What it has heard of and not put into its file yet: F2 of etcd-file.ts.
+  await (await startEtcdServer(options)).stop();
+  const { values } = readEtcdFile(options.folder);
   const beginning = { kind: "first" } as const;
   const place = { folder: draft, ports: { client: 0, peer: 0 }, others: () => [], beginning };
-  return inOwn(await startEtcdServer({ ...options, ...place }), options, async (to, parts) => {
-    await copyAll(from, to, parts);
-    return leap(to, parts);
+  return inOwn(await startEtcdServer({ ...options, ...place }), options, async (client) => {
+    await copyAll(values, client, options.prefix);
+    return leap(client, options);
   });
 }
 
@@ -109,9 +107,7 @@ async function inOwn<T>(
   }
 }
 
-async function copyAll(from: EtcdClient, to: EtcdClient, { prefix, log, clock }: AloneOptions): Promise<void> {
-  const { revision } = await from.range({ from: prefix, to: afterPrefix(prefix), limit: 1, keysOnly: true, local: true });
-  const look = local({ client: from, keys: new Keys(prefix), log, clock });
+async function copyAll(values: ReadonlyMap<string, Buffer>, to: EtcdClient, prefix: string): Promise<void> {
   const passed = ABOUT_MACHINES.map((name) => prefix + name);
   let puts: Operation[] = [];
   let bytes = 0;
@@ -119,13 +115,11 @@ async function copyAll(from: EtcdClient, to: EtcdClient, { prefix, log, clock }:
     if (puts.length > 0) await to.transact({ when: [], then: puts });
     [puts, bytes] = [[], 0];
   };
-  for await (const page of pages(look, { from: prefix, to: afterPrefix(prefix), revision })) {
-    for (const { key, value } of page) {
-      if (passed.some((name) => key.startsWith(name))) continue;
-      if (puts.length >= OPERATIONS_MAX || bytes + value.length > BYTES_PER_WRITE) await write();
-      puts.push({ put: key, value });
-      bytes += value.length;
-    }
+  for (const [key, value] of values) {
+    if (!key.startsWith(prefix) || passed.some((name) => key.startsWith(name))) continue;
+    if (puts.length >= OPERATIONS_MAX || bytes + value.length > BYTES_PER_WRITE) await write();
+    puts.push({ put: key, value });
+    bytes += value.length;
   }
   await write();
 }
@@ -157,7 +151,8 @@ async function leap(client: EtcdClient, options: AloneOptions): Promise<Leap> {
     then: [
       { put: keys.epoch, value: `${epoch} ${randomId()}` },
       { put: keys.head, value: toJson({ ...head, lastKey, stamp: newStamp() }) },
-      ...lost.flatMap((node): Operation[] => [{ delete: seats + node }, { deletePrefix: `${prefix}progress/${node}` }]),
+      ...[{ delete: `${prefix}leader` }, { deletePrefix: `${prefix}control/` }],
+      ...lost.flatMap((node): Operation[] => [{ delete: seats + node }, { delete: `${prefix}progress/${node}` }]),
     ],
   });
   return { epoch, lastKey, lost };

@@ -1,4 +1,7 @@
-/** `promote <node…>`: makes nodes control nodes, one after the other, and waits until each stands by. */
+/**
+ * `promote <node…>`: makes nodes control nodes, one after the other, and waits until each stands by. `promote --force`: lets this
+ * machine go on alone, where those that had the majority are lost for good.
+ */
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { ControlNode } from "@openclaw-cluster/contract/cluster";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -8,6 +11,7 @@ import type { Command } from "commander";
 import { setTimeout as delay } from "node:timers/promises";
 import { examples, type Act } from "../command.ts";
 import { INTERRUPTED } from "../follow.ts";
+import { forceHere } from "../forcing.ts";
 import { readNodeId } from "../ids.ts";
 import { endText, moveStore } from "../moving-store.ts";
 import type { Session } from "../session.ts";
@@ -15,6 +19,8 @@ import { remark } from "../terminal.ts";
 
 interface Options {
   readonly witness?: true;
+  readonly force?: true;
+  readonly yes?: true;
 }
 
 /** A daemon that begins anew may have to fetch etcd, and to end what runs on it. */
@@ -25,17 +31,28 @@ const HEARD_MS_MAX = 20_000;
 const UNHEARD: readonly NodeState[] = ["lost", "suspect"];
 
 export function configure(command: Command, act: Act): void {
-  command.argument("<nodes...>").option("--witness", "a third vote only: it neither leads, answers nor works");
-  examples(command, "promote nas attic", "promote pi --witness")
+  command
+    .argument("[nodes...]")
+    .option("--witness", "a third vote only: it neither leads, answers nor works")
+    .option("--force", "this machine leads alone from its next start on: the other control nodes are lost for good")
+    .option("--yes", "with --force: do not ask for this machine's name first");
+  examples(command, "promote nas attic", "promote pi --witness", "promote --force")
     .addHelpText(
       "after",
       "\nThree control nodes go on when one of them dies; two do not, and the second is a copy that stands ready. Each node's daemon begins\n" +
-        "anew: what runs on it may end within 20 s, the rest goes to other nodes. It listens for the others from then on.",
+        "anew: what runs on it may end within 20 s, the rest goes to other nodes. It listens for the others from then on.\n" +
+        "--force is for the day on which the leader's machine is dead and nobody can take over by vote. Stop the daemon here first.",
     )
     .action(act(promote));
 }
 
-async function promote(session: Session, { witness }: Options, texts: string[]): Promise<number> {
+async function promote(session: Session, { witness, force, yes }: Options, texts: string[]): Promise<number> {
+  if (force === true) {
+    if (texts.length > 0 || witness)
+      throw new ClusterError("usage", "--force is about this machine alone; name no node, and no other option");
+    return forceHere(session, yes === true);
+  }
+  if (texts.length === 0) throw new ClusterError("usage", "name the nodes that are to become control nodes");
   const client = await session.client();
   if ((await client.cluster()).store.kind === "sqlite") {
     remark(session.terminal, "the store moves to etcd first, where control nodes share it");
