@@ -13,7 +13,7 @@ import { claimHome } from "../system/home-claim.ts";
 import { OwnKey } from "../trust/own-key.ts";
 import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
-import { finishForgetting } from "./handover.ts";
+import { finishForgetting, isDemoted } from "./handover.ts";
 import { openControlRole } from "./control-role.ts";
 import { openWitnessRole } from "./witness-role.ts";
 import { openWorkRole } from "./work-role.ts";
@@ -69,6 +69,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     signal,
     progress: (text) => options.onProgress?.(text),
     fail: (error) => {
+      // Its etcd finds itself taken out of the cluster before it has begun anew as a worker.
+      if (isDemoted(folders)) return changed.resolve();
       log.error({ err: error }, "the daemon cannot go on");
       failed.resolve(asFault(error));
     },

@@ -6,6 +6,7 @@
  * H3. A machine that is demoted holds nothing that opens the cluster from its next start on, wherever it was killed: its servers, which
  *     write until they are stopped, have their folders swept by that start.
  */
+import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -126,6 +127,9 @@ export async function finishForgetting({ config, folders }: Pick<Ground, "config
   }
   await rm(file, { force: true });
 }
+
+/** Its settings say that it is a worker, and what runs here still are the servers of a control node. */
+export const isDemoted = (folders: Folders): boolean => existsSync(demotedFile(folders));
 
 const demotedFile = ({ data }: Folders): string => path.join(data, "demoted");
 
