@@ -276,7 +276,8 @@ async function whenReady(state: State, folder: string, timeoutMs: number): Promi
         await writeMembership(folder, state.own);
         state.hasServed = true;
       }
-      if (!state.isKnownHere) await tellAddress(state.own, state.client, state.tls);
+      // A learner refuses to tell of members, and would be waited for in vain.
+      if (!state.isKnownHere && status.learner !== true) await tellAddress(state.own, state.client, state.tls);
       state.isKnownHere = true;
       return status;
     } catch (cause) {
