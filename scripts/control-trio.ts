@@ -41,6 +41,8 @@ export interface TrioOptions {
   readonly folder: string;
   readonly names?: readonly string[];
   readonly settings?: object;
+  /** Of the first one, before the others come; etcd unless said. */
+  readonly store?: "sqlite" | "etcd";
   /** How each daemon is started: inside of its own host, and where it listens there. */
   place?(name: string): { readonly manner?: Manner; readonly host?: string };
 }
@@ -48,7 +50,7 @@ export interface TrioOptions {
 const LOOK_MS = 100;
 const STANDS_MS_MAX = 120_000;
 
-export async function openTrio({ folder, names = ["one", "two", "three"], settings = {}, place }: TrioOptions): Promise<Trio> {
+export async function openTrio({ folder, names = ["one", "two", "three"], settings = {}, store = "etcd", place }: TrioOptions): Promise<Trio> {
   const nodes = new Map<string, Kept>();
   const [first = "one", ...others] = names;
   const end = async (): Promise<void> => {
@@ -60,7 +62,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
     for (const name of names) nodes.set(name, await plan({ name, folder, settings, place: place?.(name) ?? {} }));
     const urls = names.map((name) => (nodes.get(name) as Kept).url);
     const lead = nodes.get(first) as Kept;
-    await lead.begin({ store: { kind: "etcd" } });
+    await lead.begin({ store: { kind: store } });
     const tokenFile = path.join(lead.home, "admin.token");
     const token = (await readFile(tokenFile, "utf8")).trim();
     const all = openClient({ urls, token, transport: nodeTransport() });

@@ -3,6 +3,7 @@
  *
  * N1. Each enters where its server is called before anybody counts it in; so all of them come to the same routes by themselves.
  * N2. The routes' password is made from the coordinator's seed, which all control nodes have, and nobody else.
+ * N3. One that was taken out of the list does not enter again by itself: it is being demoted.
  */
 import { hkdfSync } from "node:crypto";
 import type { ChangingServer, NatsMembership } from "../bus/nats-changing-server.ts";
@@ -43,6 +44,8 @@ export class BusCluster {
   private listening: { stop(): void } | undefined;
   private last: Promise<void> = Promise.resolve();
   private isClosed = false;
+  /** It stood in the list, as this server has heard itself. */
+  private wasIn = false;
 
   constructor(parts: BusClusterParts) {
     this.parts = parts;
@@ -96,13 +99,15 @@ export class BusCluster {
     if (!this.isClosed) this.timer = clock.after(againMs, () => this.look());
   }
 
-  /** N1. */
+  /** N1, N3. */
   private async enter(): Promise<void> {
     const { node, host, port, seats, rest } = this.parts;
     const serverName = this.server?.serverName;
     if (serverName === undefined) return;
     const seat: ControlSeat = { node, route: { serverName, host, port }, ...rest };
     const there = seats.all.find((one) => one.node === node);
+    this.wasIn ||= there !== undefined;
+    if (this.wasIn && there === undefined) return;
     if (JSON.stringify(there) !== JSON.stringify(seat)) await seats.take(seat);
   }
 

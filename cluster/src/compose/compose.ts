@@ -13,6 +13,7 @@ import { claimHome } from "../system/home-claim.ts";
 import { OwnKey } from "../trust/own-key.ts";
 import { asFault } from "./fault.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import { finishForgetting, isDemoted } from "./handover.ts";
 import { openControlRole } from "./control-role.ts";
 import { openWitnessRole } from "./witness-role.ts";
 import { openWorkRole } from "./work-role.ts";
@@ -68,6 +69,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     signal,
     progress: (text) => options.onProgress?.(text),
     fail: (error) => {
+      // Its etcd finds itself taken out of the cluster before it has begun anew as a worker.
+      if (isDemoted(folders)) return changed.resolve();
       log.error({ err: error }, "the daemon cannot go on");
       failed.resolve(asFault(error));
     },
@@ -80,6 +83,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | unde
     for (let close = open.pop(); close !== undefined; close = open.pop()) await close();
   };
   try {
+    await finishForgetting(ground);
     const lead = config.roles.includes("coordinator") ? await openControlRole(ground, open) : undefined;
     if (config.roles.includes("witness")) await openWitnessRole(ground, open);
     if (config.roles.includes("worker")) await openWorkRole(ground, lead, open);

@@ -3,7 +3,10 @@
  *
  * H1. The settings come last, in one write: killed before that, a machine is what it was, and is told again.
  * H2. Keys of another cluster that this machine once led are put aside, never overwritten.
+ * H3. A machine that is demoted holds nothing that opens the cluster from its next start on, wherever it was killed: its servers, which
+ *     write until they are stopped, have their folders swept by that start.
  */
+import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -17,6 +20,7 @@ import type { Ground } from "./ground.ts";
 import { IDENTITY_COPIES } from "./identity.ts";
 import { keepMembers, membersFile } from "./own-etcd.ts";
 import { backupFolder } from "./restore.ts";
+import { natsFolder } from "./stand.ts";
 
 const Pem = z.string().max(64 * 1_024);
 
@@ -69,7 +73,7 @@ export async function tellHandover({ config, folders }: Ground, { witness, token
 
 /** Throws bad_request where the text is not one. */
 export async function takeHandover({ config, folders }: Ground, text: string): Promise<void> {
-  const read = Handover.safeParse(JSON.parse(text));
+  const read = Handover.safeParse(jsonOf(text));
   if (!read.success)
     throw new ClusterError("bad_request", "what a control node has to know came in a form that this version does not know");
   const { clusterName, coordinatorSeed, authorityKey, authority, reach, store, token, witness } = read.data;
@@ -87,10 +91,20 @@ export async function takeHandover({ config, folders }: Ground, text: string): P
   });
 }
 
+/** Without the parser's own error, which quotes what it could not read, and would stand in the log. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** A worker again, or for the first time: where its own node came in by itself, it has never joined. */
-export async function forgetControl({ config, folders }: Ground, urls: readonly string[]): Promise<void> {
+export async function forgetControl({ config, folders }: Pick<Ground, "config" | "folders">, urls: readonly string[]): Promise<void> {
   const keys = readNodeKeys(folders.coordinatorSeed);
   const authority = await readTextFile(folders.authority);
+  await writePrivateFile(demotedFile(folders), "");
   if (keys !== undefined) await writePrivateFile(folders.coordinatorKey, `${keys.publicKey}\n`);
   if (authority !== undefined) await writePrivateFile(folders.coordinatorAuthority, authority);
   await saveConfig(folders.home, {
@@ -98,11 +112,29 @@ export async function forgetControl({ config, folders }: Ground, urls: readonly 
     coordinator: { url: urls.length === 1 ? (urls[0] as string) : [...urls] },
     store: null,
   } as unknown as Parameters<typeof saveConfig>[1]);
-  await sweepControl(config, folders);
+  await sweepKeys(config, folders);
 }
 
+/** H3, at a start, before anything else. */
+export async function finishForgetting({ config, folders }: Pick<Ground, "config" | "folders">): Promise<void> {
+  const file = demotedFile(folders);
+  if ((await readTextFile(file)) === undefined) return;
+  // Killed before the settings said so, it is a control node still, and is told again.
+  if (config.roles.every((role) => role === "worker")) {
+    await sweepKeys(config, folders);
+    // Its servers' certificates, the password among them, and what others have left in their streams.
+    for (const folder of [path.join(folders.data, "etcd"), natsFolder(config, folders)]) await rm(folder, { recursive: true, force: true });
+  }
+  await rm(file, { force: true });
+}
+
+/** Its settings say that it is a worker, and what runs here still are the servers of a control node. */
+export const isDemoted = (folders: Folders): boolean => existsSync(demotedFile(folders));
+
+const demotedFile = ({ data }: Folders): string => path.join(data, "demoted");
+
 /** Everything that would still open the cluster from here. */
-async function sweepControl(config: Ground["config"], folders: Folders): Promise<void> {
+async function sweepKeys(config: Ground["config"], folders: Folders): Promise<void> {
   const files = [
     folders.coordinatorSeed,
     folders.authorityKey,
@@ -112,7 +144,7 @@ async function sweepControl(config: Ground["config"], folders: Folders): Promise
     ...namedFiles(folders),
   ];
   const copies = path.join(backupFolder(config, folders), IDENTITY_COPIES);
-  for (const file of [...files, copies, path.join(folders.data, "etcd")]) await rm(file, { recursive: true, force: true });
+  for (const file of [...files, copies]) await rm(file, { recursive: true, force: true });
 }
 
 /** H2. */

@@ -112,7 +112,7 @@ async function begin(others: readonly string[], own: { name: string; peerUrl: st
   }
 }
 
-const trustOf = ({ server, client }: MemberCertificates): EtcdTls => ({
+export const trustOf = ({ server, client }: MemberCertificates): EtcdTls => ({
   authority: server.authority,
   certificate: client.chain,
   key: client.key,
@@ -126,11 +126,7 @@ class KnownOthers {
   private readonly file: string;
 
   static async read(file: string): Promise<KnownOthers> {
-    const text = await readTextFile(file);
-    const read = text === undefined ? [] : Others.safeParse(JSON.parse(text)).data;
-    if (read === undefined)
-      throw new ClusterError("config_invalid", `${file} is not what this program wrote there; put it back from a copy`);
-    return new KnownOthers(file, read);
+    return new KnownOthers(file, await readMembers(file));
   }
 
   private constructor(file: string, urls: readonly string[]) {
@@ -147,3 +143,10 @@ class KnownOthers {
 }
 
 export const keepMembers = (file: string, urls: readonly string[]): Promise<void> => writePrivateFile(file, `${JSON.stringify(urls)}\n`);
+
+export async function readMembers(file: string): Promise<readonly string[]> {
+  const text = await readTextFile(file);
+  const read = text === undefined ? [] : Others.safeParse(JSON.parse(text)).data;
+  if (read !== undefined) return read;
+  throw new ClusterError("config_invalid", `${file} is not what this program wrote there; put it back from a copy`);
+}

@@ -30,10 +30,10 @@ export function listenForPromotion(ground: Ground, bus: Pick<Bus, "subscribe">):
       reader = createReader();
       return { key: reader.key };
     }
-    if (reader === undefined) return { refused: "it was not asked to prepare for that" };
-    const text = reader.open(order.sealed, HANDOVER);
+    const prepared = reader;
     reader = undefined;
-    await takeHandover(ground, text);
+    if (prepared === undefined) return { refused: "it was not asked to prepare for that" };
+    await takeHandover(ground, prepared.open(order.sealed, HANDOVER));
     return { done: true };
   };
   const hear = async ({ body, respond }: Message): Promise<void> => {

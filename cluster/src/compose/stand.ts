@@ -50,7 +50,7 @@ export async function openNatsServer(
     throw new ClusterError("binary_missing", `${binary.path} is nats-server ${binary.version}; for TLS ${TLS_FIRST} or newer is needed`);
   return openChangingServer({
     binary: binary.path,
-    folder: config.nats.dataFolder ?? path.join(folders.data, "nats"),
+    folder: natsFolder(config, folders),
     host: place.busHost,
     ...(certificate !== undefined && { certificate }),
     ...(config.nats.port !== undefined && { port: config.nats.port }),
@@ -61,6 +61,8 @@ export async function openNatsServer(
     clock,
   });
 }
+
+export const natsFolder = ({ nats }: Ground["config"], { data }: Ground["folders"]): string => nats.dataFolder ?? path.join(data, "nats");
 
 /** Where others find the server that this machine reaches at `own`. */
 export function urlsAt({ apiHost, addresses }: ListeningPlace, own: string): string[] {

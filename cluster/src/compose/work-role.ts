@@ -38,6 +38,9 @@ import { watchSession } from "./session-watch.ts";
 const STOP_GRACE_MS = 20_000;
 /** When the machine goes to sleep; it waits 2 to 5 s, in which what still runs must be stopped and told. */
 const SLEEP_GRACE_MS = 500;
+/** Of a control node's own worker: 20 s, in which another one has been elected. */
+const CONNECTS_MAX = 40;
+const CONNECT_AGAIN_MS = 500;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
   const { config, folders, clock, log } = ground;
@@ -116,10 +119,24 @@ interface Joined {
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
-  const enrolled = await enrolOwn(ground, lead);
-  const bus = await connectBus(ground, enrolled, { trust: lead.trust });
+  const { enrolled, bus } = await connectOwn(ground, lead);
   const follow = (): Subscription => lead.busUrlsChange((urls) => bus.reach(urls));
   return { cluster: enrolled.cluster, bus, follow };
+}
+
+/** A server that changes hands lets nobody in for a moment, and whoever leads may be another by then. */
+async function connectOwn(ground: Ground, lead: LeadRole): Promise<{ enrolled: Enrolled; bus: MovableBus }> {
+  for (let tried = 1; ; tried += 1) {
+    const enrolled = await enrolOwn(ground, lead);
+    try {
+      return { enrolled, bus: await connectBus(ground, enrolled, { trust: lead.trust }) };
+    } catch (error) {
+      const mayPass = error instanceof ClusterError && (error.code === "unauthorized" || error.row.retryable);
+      if (!mayPass || tried >= CONNECTS_MAX || ground.signal.aborted) throw error;
+      ground.log.warn({ err: error, tried }, "the bus does not let this machine's own node in yet; it is tried again");
+    }
+    await new Promise<void>((resolve) => void ground.clock.after(CONNECT_AGAIN_MS, resolve));
+  }
 }
 
 /** Where the process has died in an exchange of keys, either of the two can be the one that counts. */

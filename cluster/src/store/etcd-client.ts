@@ -81,6 +81,8 @@ export interface EtcdStatus {
   readonly leader: string | undefined;
   readonly term: number;
   readonly revision: number;
+  /** It listens, and has no vote. */
+  readonly learner?: true;
   readonly databaseBytes: number;
   readonly usedBytes: number;
 }

@@ -25,8 +25,7 @@ export function openEtcdControlNodes(parts: ControlNodesParts): ControlNodes {
   const { client, prefix, clock, log } = parts;
   const folder = `${prefix}control/`;
   const closed = new AbortController();
-  const parse = (json: unknown): ControlNode | undefined => Value.safeParse(json).data as ControlNode | undefined;
-  const list = new FollowedFolder({ client, folder, parse, clock, log });
+  const list = new FollowedFolder({ client, folder, parse: parseControlNode, clock, log });
   const announcing = announce(parts, folder, closed.signal);
   return {
     get all() {
@@ -38,6 +37,11 @@ export function openEtcdControlNodes(parts: ControlNodesParts): ControlNodes {
       await Promise.all([announcing, list.close()]);
     },
   };
+}
+
+/** undefined: not understood. */
+export function parseControlNode(json: unknown): ControlNode | undefined {
+  return Value.safeParse(json).data as ControlNode | undefined;
 }
 
 async function announce(parts: ControlNodesParts, folder: string, signal: AbortSignal): Promise<void> {

@@ -49,7 +49,8 @@ export class MemberRemoved extends ClusterError {
   constructor(member: string, name: string) {
     super(
       "state_conflict",
-      `etcd member ${member} (${name}) was removed from the cluster, and so it does not start; promote this node again to get another`,
+      `etcd member ${member} (${name}) was removed from the cluster, and so it does not start. ` +
+        `To have this machine work for the others again: openclaw-cluster demote --here; then it can be promoted again`,
     );
   }
 }

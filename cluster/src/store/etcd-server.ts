@@ -122,17 +122,18 @@ export async function recoverAlone(options: Omit<EtcdServerOptions, "beginning">
   const server = await start(
     options,
     async ({ own, tls }) => {
-      if (own.id === undefined) throw dataGone(own);
-      const standing = await standingOf(own.id, options.others(), tls);
-      if (standing === "unknown") return;
-      throw new ClusterError(
-        "state_conflict",
-        `etcd has a majority without ${own.name}: start it, or replace it; nothing needs to be forced`,
-      );
+      await checkMajorityLost(own, options.others(), tls);
     },
     ["--force-new-cluster"],
   );
   await server.stop();
+}
+
+/** Throws state_conflict where the others answer as a majority does. */
+export async function checkMajorityLost(own: Membership, others: readonly string[], tls: EtcdTls): Promise<void> {
+  if (own.id === undefined) throw dataGone(own);
+  if ((await standingOf(own.id, others, tls)) === "unknown") return;
+  throw new ClusterError("state_conflict", `etcd has a majority without ${own.name}: start it, or replace it; nothing needs to be forced`);
 }
 
 async function start(
@@ -275,7 +276,8 @@ async function whenReady(state: State, folder: string, timeoutMs: number): Promi
         await writeMembership(folder, state.own);
         state.hasServed = true;
       }
-      if (!state.isKnownHere) await tellAddress(state.own, state.client, state.tls);
+      // A learner refuses to tell of members, and would be waited for in vain.
+      if (!state.isKnownHere && status.learner !== true) await tellAddress(state.own, state.client, state.tls);
       state.isKnownHere = true;
       return status;
     } catch (cause) {

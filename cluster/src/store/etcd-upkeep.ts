@@ -62,6 +62,7 @@ function statusOf(answer: Record<string, unknown>): EtcdStatus {
     leader: leader === "0" ? undefined : hex(leader),
     term: Number(answer["raftTerm"] ?? 0),
     revision: Number(header.revision ?? 0),
+    ...(answer["isLearner"] === true && { learner: true }),
     databaseBytes: Number(answer["dbSize"] ?? 0),
     usedBytes: Number(answer["dbSizeInUse"] ?? 0),
   };

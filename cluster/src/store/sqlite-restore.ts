@@ -21,11 +21,11 @@ import { storeOver } from "./sqlite.ts";
 import type { Store } from "./store.ts";
 
 /** A start takes a second or more; a service that fails and is started again every 5 s needs two days for so many. */
-const EPOCHS_MARGIN = 2 ** 15;
+export const EPOCHS_MARGIN = 2 ** 15;
 /** Event ids are epoch · 2^32 and must stay exact; half of that range is left to the starts still to come. */
-const EPOCH_MAX = 2 ** 20;
+export const EPOCH_MAX = 2 ** 20;
 /** A thousand tasks a second for eleven days. */
-const KEYS_MARGIN = 1e9;
+export const KEYS_MARGIN = 1e9;
 /** A task that every node refuses is offered again at most once a minute and node. */
 const ATTEMPTS_MARGIN = 10_000;
 /** Copied at once, and told of as progress. */
