@@ -41,8 +41,17 @@ export interface TrioOptions {
   readonly folder: string;
   readonly names?: readonly string[];
   readonly settings?: object;
-  /** How each daemon is started: inside of its own host, and where it listens there. */
-  place?(name: string): { readonly manner?: Manner; readonly host?: string };
+  place?(name: string): TrioPlace;
+}
+
+/** How a daemon is started: inside of its own host, and where it listens there. */
+export interface TrioPlace {
+  readonly manner?: Manner;
+  readonly host?: string;
+  /** Further settings of its API. */
+  readonly api?: object;
+  /** Where the client finds it, if that is another address. */
+  readonly door?: string;
 }
 
 const LOOK_MS = 100;
@@ -58,7 +67,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
   let client: Client | undefined;
   try {
     for (const name of names) nodes.set(name, await plan({ name, folder, settings, place: place?.(name) ?? {} }));
-    const urls = names.map((name) => (nodes.get(name) as Kept).url);
+    const urls = names.map((name) => (nodes.get(name) as Kept).door);
     const lead = nodes.get(first) as Kept;
     await lead.begin({ store: { kind: "etcd" } });
     const tokenFile = path.join(lead.home, "admin.token");
@@ -96,6 +105,7 @@ async function standing(client: Client, name: string): Promise<void> {
 }
 
 interface Kept extends ControlNodeProcess {
+  readonly door: string;
   readonly isUp: boolean;
   begin(settings: object): Promise<void>;
 }
@@ -104,15 +114,16 @@ interface Planned {
   readonly name: string;
   readonly folder: string;
   readonly settings: object;
-  readonly place: { readonly manner?: Manner; readonly host?: string };
+  readonly place: TrioPlace;
 }
 
 /** Its ports stay the same over its starts, as they do at home. */
-async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1" } }: Planned): Promise<Kept> {
+async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1", api: more, door } }: Planned): Promise<Kept> {
   const home = path.join(folder, name);
   const [api, nats] =
     manner === undefined ? [await choosePort(host, 0, undefined, 0), await choosePort(host, 0, undefined, 0)] : [8888, 4222];
-  const own = { nodeId: name, api: { port: api, host }, nats: { port: nats }, openclaw: { enabled: "off" }, ...settings };
+  const own = { nodeId: name, api: { port: api, host, ...more }, nats: { port: nats }, openclaw: { enabled: "off" }, ...settings };
+  const url = `http://${host}:${api}`;
   let process: Running | undefined;
   const endBy = async (signal: NodeJS.Signals): Promise<void> => {
     const ending = process;
@@ -121,7 +132,7 @@ async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1
     await ending?.ended();
   };
   return {
-    ...{ name, home, url: `http://${host}:${api}` },
+    ...{ name, home, url, door: door ?? url },
     get pid() {
       return process?.pid ?? 0;
     },
