@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import type { ControlNode } from "@openclaw-cluster/contract/cluster";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { NodeId } from "@openclaw-cluster/contract/ids";
@@ -30,7 +31,7 @@ export interface Trio {
   readonly token: string;
   node(name: string): ControlNodeProcess;
   isUp(name: string): boolean;
-  /** Of whoever leads, by its own word. */
+  /** Whoever leads, as soon as somebody does: one that stands by answers too, and may not have heard of anybody for a moment. */
   leader(): Promise<ControlNodeProcess>;
   /** Makes them control nodes; resolves when all stand by. */
   promote(...names: string[]): Promise<void>;
@@ -80,7 +81,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
     return {
       ...{ names, client: all, token, node, end },
       isUp: (name) => node(name).isUp,
-      leader: async () => node((await all.cluster()).coordinator),
+      leader: async () => node(await leading(all)),
       async promote(...some) {
         for (const name of some) {
           await all.promoteNode({ id: NodeId.parse(name) });
@@ -94,12 +95,18 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
   }
 }
 
-async function standing(client: Client, name: string): Promise<void> {
+const standing = (client: Client, name: string): Promise<string> =>
+  seenIn(client, `${name} does not stand by as a control node`, ({ node, state }) => (node as string) === name && state === "standby");
+
+const leading = (client: Client): Promise<string> => seenIn(client, "nobody leads", ({ state }) => state === "leader");
+
+async function seenIn(client: Client, otherwise: string, fits: (one: ControlNode) => boolean): Promise<string> {
   const giveUpAt = performance.now() + STANDS_MS_MAX;
   for (;;) {
     const { control = [] } = await client.cluster();
-    if (control.some(({ node, state }) => (node as string) === name && state === "standby")) return;
-    if (performance.now() > giveUpAt) throw new Error(`${name} does not stand by as a control node`);
+    const found = control.find(fits);
+    if (found !== undefined) return found.node;
+    if (performance.now() > giveUpAt) throw new Error(otherwise);
     await new Promise((wake) => setTimeout(wake, LOOK_MS));
   }
 }

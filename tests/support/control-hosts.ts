@@ -5,7 +5,7 @@
  * C1. Each listens at its own address of the tailnet, at the ports that docs/high-availability.md names. Tailscale is a stub for each.
  * C2. `all` is the client with the addresses of all control nodes; `only` asks one, also one that is cut off from the others.
  */
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
@@ -129,14 +129,30 @@ async function open(ending: (() => Promise<unknown>)[], end: () => Promise<void>
         const { control = [], store, bus } = await trio.client.cluster();
         const here = control.filter(({ state, lagMs = 0 }) => (state === "leader" || state === "standby") && lagMs < 5_000);
         const members = store.members?.filter(({ state }) => state === "leader" || state === "follower") ?? [];
-        return here.length === 3 && members.length === 3 && bus.servers?.length === 3 ? true : undefined;
+        const leads = here.filter(({ state }) => state === "leader").length === 1;
+        return leads && here.length === 3 && members.length === 3 && bus.servers?.length === 3 ? true : undefined;
       };
       await until("three control nodes, etcd members and nats-servers", isWhole, WHOLE_MS_MAX);
     },
   };
   await trio.promote(...CONTROL_NAMES.slice(1));
   await stage.whole();
+  await until("everybody has been told of everybody", () => isKnown(stage), WHOLE_MS_MAX);
   return stage;
+}
+
+/** The workers know all control nodes, and each stream lies on all of them: before that, the first one must not die. */
+async function isKnown({ home, host }: ControlHosts): Promise<true | undefined> {
+  for (const name of WORKER_NAMES) {
+    const told = await readFile(path.join(home(name), "data", "coordinators.json"), "utf8").catch(() => "");
+    if (!CONTROL_NAMES.every((one) => told.includes(host(one).address))) return undefined;
+  }
+  for (const name of CONTROL_NAMES) {
+    const streams = path.join(home(name), "data", "nats", "streams", "jetstream", "OCX", "streams");
+    const there = await readdir(streams).catch(() => []);
+    if (!NAMES.every((one) => one === "user" || there.includes(`OCX_OUT_${one}`))) return undefined;
+  }
+  return true;
 }
 
 interface Machine {
@@ -146,7 +162,8 @@ interface Machine {
 
 function stubFor(name: string, ip: string): TailscaleStub {
   const stub = tailscaleStub();
-  stub.says({ ...RUNNING, TailscaleIPs: [ip], Self: { ...RUNNING.Self, HostName: name, TailscaleIPs: [ip] }, Peer: {} });
+  // Without a name in the tailnet: nothing here would resolve it.
+  stub.says({ ...RUNNING, TailscaleIPs: [ip], Self: { ...RUNNING.Self, HostName: name, DNSName: "", TailscaleIPs: [ip] }, Peer: {} });
   return stub;
 }
 

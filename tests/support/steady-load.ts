@@ -119,7 +119,7 @@ export class SteadyLoad {
     const open = await this.client.listTasks({ name: this.name, state: [...OPEN], limit: 1 });
     if (open.tasks.length > 0) return undefined;
     const tasks: Task[] = [];
-    for (let cursor: number | undefined; ; ) {
+    for (let cursor: number | undefined; ;) {
       const page = await this.client.listTasks({ name: this.name, limit: LIMITS.listMax, ...(cursor !== undefined && { cursor }) });
       tasks.push(...page.tasks);
       cursor = page.next;
