@@ -59,6 +59,12 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     expect(seen.gapMs).toBeLessThan(promisedMs * PATIENCE);
     return seen;
   };
+  /** Up again, however the test ends. */
+  const bringBack = (node: ControlNodeProcess): void =>
+    onTestFinished(async () => {
+      await stage.host(node.name as ControlName).heal();
+      if (!stage.trio.isUp(node.name)) await node.start();
+    }, TEST_MS);
   const epoch = async (): Promise<number> => (await stage.only((await stage.trio.leader()).name).cluster()).epoch;
   const awaits = (name: string, state: string): Promise<true> =>
     until(`${name} is ${state}`, async () => {
@@ -72,7 +78,10 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
       await stage.whole();
       const before = await epoch();
       let killed: ControlNodeProcess | undefined;
-      const seen = await strike(`kill -9 of the leader, ${n} of ${KILLS}`, KILLED_MS, (leader) => (killed = leader).kill());
+      const seen = await strike(`kill -9 of the leader, ${n} of ${KILLS}`, KILLED_MS, (leader) => {
+        bringBack((killed = leader));
+        return leader.kill();
+      });
       gaps.push(seen.gapMs);
       expect((await stage.trio.leader()).name).not.toBe(killed?.name);
       expect(await epoch()).toBeGreaterThan(before);
@@ -88,6 +97,7 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     const before = await epoch();
     await strike("SIGSTOP of the leader", STOPPED_MS, async (leader) => {
       stopped = leader;
+      onTestFinished(() => void process.kill(leader.pid, "SIGCONT"));
       process.kill(leader.pid, "SIGSTOP");
       // Lies in its socket until it wakes, and then it believes for a moment that it leads.
       late = askRaw(stage, leader.name, "POST", "/tasks", { kind: "echo", name: "late", input: { value: "late" } });
@@ -109,9 +119,11 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
 
   test("the leader is stopped in good order, and hands over", { timeout: TEST_MS }, async () => {
     let gone: ControlNodeProcess | undefined;
-    await strike("planned hand-over", HANDED_OVER_MS, (leader) => (gone = leader).stop());
+    await strike("planned hand-over", HANDED_OVER_MS, (leader) => {
+      bringBack((gone = leader));
+      return leader.stop();
+    });
     expect((await stage.trio.leader()).name).not.toBe(gone?.name);
-    await gone?.start();
   });
 
   test("kill of each nats-server, so also of those that lead JetStream and its streams", { timeout: TEST_MS }, async () => {
@@ -140,7 +152,7 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     await until("its first output", async () => ((await printed(stage, id)) === "before\n" ? true : undefined));
     let gone: ControlNodeProcess | undefined;
     await strike("a whole control host, cut off and killed", KILLED_MS, async (leader) => {
-      gone = leader;
+      bringBack((gone = leader));
       const pids = [await stage.programPid(leader.name, "etcd"), await stage.programPid(leader.name, "nats-server")];
       await stage.host(leader.name as ControlName).cut();
       for (const pid of pids) process.kill(pid, "SIGKILL");
@@ -150,8 +162,7 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     await writeFile(release, "");
     expect(await untilOver({ client: stage.all }, id)).toMatchObject({ state: "succeeded", attempt: 1, node: worker });
     expect(await printed(stage, id)).toBe("before\nafter\n");
-    await stage.host(gone?.name as ControlName).heal();
-    await gone?.start();
+    expect((await stage.trio.leader()).name).not.toBe(gone?.name);
   });
 
   test("two of three are away: reads say that they are old, writes are refused, what runs goes on", { timeout: TEST_MS }, async () => {
@@ -162,12 +173,10 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     const { id } = await stage.all.submit(command);
     await untilState({ client: stage.all }, id, "running");
     const { name } = await stage.trio.leader();
-    const [first, second] = stage.others(name).map((one) => stage.host(one.name as ControlName));
+    const others = stage.others(name);
+    for (const one of others) bringBack(one);
+    const [first, second] = others.map((one) => stage.host(one.name as ControlName));
     const cutAt = performance.now();
-    onTestFinished(async () => {
-      await first?.heal();
-      await second?.heal();
-    });
     await first?.cut();
     await second?.cut();
     const stale = await until(

@@ -149,7 +149,7 @@ async function isKnown({ home, host }: ControlHosts): Promise<true | undefined> 
   }
   for (const name of CONTROL_NAMES) {
     const streams = path.join(home(name), "data", "nats", "streams", "jetstream", "OCX", "streams");
-    const there = await readdir(streams).catch(() => []);
+    const there: readonly string[] = await readdir(streams).catch(() => []);
     if (!NAMES.every((one) => one === "user" || there.includes(`OCX_OUT_${one}`))) return undefined;
   }
   return true;
