@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import type { ControlNode } from "@openclaw-cluster/contract/cluster";
 import { openClient, type Client } from "@openclaw-cluster/contract/client/client";
 import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport";
 import { NodeId } from "@openclaw-cluster/contract/ids";
@@ -30,7 +31,7 @@ export interface Trio {
   readonly token: string;
   node(name: string): ControlNodeProcess;
   isUp(name: string): boolean;
-  /** Of whoever leads, by its own word. */
+  /** Whoever leads, as soon as somebody does: one that stands by answers too, and may not have heard of anybody for a moment. */
   leader(): Promise<ControlNodeProcess>;
   /** Makes them control nodes; resolves when all stand by. */
   promote(...names: string[]): Promise<void>;
@@ -43,14 +44,29 @@ export interface TrioOptions {
   readonly settings?: object;
   /** Of the first one, before the others come; etcd unless said. */
   readonly store?: "sqlite" | "etcd";
-  /** How each daemon is started: inside of its own host, and where it listens there. */
-  place?(name: string): { readonly manner?: Manner; readonly host?: string };
+  place?(name: string): TrioPlace;
+}
+
+/** How a daemon is started: inside of its own host, and where it listens there. */
+export interface TrioPlace {
+  readonly manner?: Manner;
+  readonly host?: string;
+  /** Further settings of its API. */
+  readonly api?: object;
+  /** Where the client finds it, if that is another address. */
+  readonly door?: string;
 }
 
 const LOOK_MS = 100;
 const STANDS_MS_MAX = 120_000;
 
-export async function openTrio({ folder, names = ["one", "two", "three"], settings = {}, store = "etcd", place }: TrioOptions): Promise<Trio> {
+export async function openTrio({
+  folder,
+  names = ["one", "two", "three"],
+  settings = {},
+  store = "etcd",
+  place,
+}: TrioOptions): Promise<Trio> {
   const nodes = new Map<string, Kept>();
   const [first = "one", ...others] = names;
   const end = async (): Promise<void> => {
@@ -60,7 +76,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
   let client: Client | undefined;
   try {
     for (const name of names) nodes.set(name, await plan({ name, folder, settings, place: place?.(name) ?? {} }));
-    const urls = names.map((name) => (nodes.get(name) as Kept).url);
+    const urls = names.map((name) => (nodes.get(name) as Kept).door);
     const lead = nodes.get(first) as Kept;
     await lead.begin({ store: { kind: store } });
     const tokenFile = path.join(lead.home, "admin.token");
@@ -73,7 +89,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
     return {
       ...{ names, client: all, token, node, end },
       isUp: (name) => node(name).isUp,
-      leader: async () => node((await all.cluster()).coordinator),
+      leader: async () => node(await leading(all)),
       async promote(...some) {
         for (const name of some) {
           await all.promoteNode({ id: NodeId.parse(name) });
@@ -87,17 +103,24 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
   }
 }
 
-async function standing(client: Client, name: string): Promise<void> {
+const standing = (client: Client, name: string): Promise<string> =>
+  seenIn(client, `${name} does not stand by as a control node`, ({ node, state }) => (node as string) === name && state === "standby");
+
+const leading = (client: Client): Promise<string> => seenIn(client, "nobody leads", ({ state }) => state === "leader");
+
+async function seenIn(client: Client, otherwise: string, fits: (one: ControlNode) => boolean): Promise<string> {
   const giveUpAt = performance.now() + STANDS_MS_MAX;
   for (;;) {
     const { control = [] } = await client.cluster();
-    if (control.some(({ node, state }) => (node as string) === name && state === "standby")) return;
-    if (performance.now() > giveUpAt) throw new Error(`${name} does not stand by as a control node`);
+    const found = control.find(fits);
+    if (found !== undefined) return found.node;
+    if (performance.now() > giveUpAt) throw new Error(otherwise);
     await new Promise((wake) => setTimeout(wake, LOOK_MS));
   }
 }
 
 interface Kept extends ControlNodeProcess {
+  readonly door: string;
   readonly isUp: boolean;
   begin(settings: object): Promise<void>;
 }
@@ -106,15 +129,16 @@ interface Planned {
   readonly name: string;
   readonly folder: string;
   readonly settings: object;
-  readonly place: { readonly manner?: Manner; readonly host?: string };
+  readonly place: TrioPlace;
 }
 
 /** Its ports stay the same over its starts, as they do at home. */
-async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1" } }: Planned): Promise<Kept> {
+async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1", api: more, door } }: Planned): Promise<Kept> {
   const home = path.join(folder, name);
   const [api, nats] =
     manner === undefined ? [await choosePort(host, 0, undefined, 0), await choosePort(host, 0, undefined, 0)] : [8888, 4222];
-  const own = { nodeId: name, api: { port: api, host }, nats: { port: nats }, openclaw: { enabled: "off" }, ...settings };
+  const own = { nodeId: name, api: { port: api, host, ...more }, nats: { port: nats }, openclaw: { enabled: "off" }, ...settings };
+  const url = `http://${host}:${api}`;
   let process: Running | undefined;
   const endBy = async (signal: NodeJS.Signals): Promise<void> => {
     const ending = process;
@@ -123,7 +147,7 @@ async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1
     await ending?.ended();
   };
   return {
-    ...{ name, home, url: `http://${host}:${api}` },
+    ...{ name, home, url, door: door ?? url },
     get pid() {
       return process?.pid ?? 0;
     },

@@ -100,6 +100,7 @@ export async function openHosts(): Promise<Hosts> {
     await rm(folder, { recursive: true, force: true });
   };
   const forward = async (namespace: string, ways: readonly object[]): Promise<void> => {
+    if (ways.length === 0) return;
     // The kernel ends it with this process, however that ends.
     const argv = [...insideOf(namespace), "setpriv", "--pdeathsig", "KILL", "--", process.execPath, FORWARD, JSON.stringify(ways)];
     const forwarder = run(argv[0] as string, argv.slice(1));

@@ -15,6 +15,11 @@ import { wordFor, type WordAnswer, type Words } from "./nats-words.ts";
 import { nodeOf } from "./subjects.ts";
 
 const AGAIN_MS = 1_000;
+/**
+ * Nobody waits longer for the streams: whoever takes the lead because a machine died asks just when JetStream's own leader, which may have
+ * died with it, is elected anew, and would accept nothing for another 5 s. Nodes that come meanwhile try until the streams are there.
+ */
+const FIRST_TRY_MS_MAX = 1_500;
 
 interface KeeperParts {
   readonly seed: Uint8Array;
@@ -50,10 +55,10 @@ export class Keeper implements Words {
     });
   }
 
-  /** Resolves after the first try, which may have failed (K1). */
+  /** Resolves after the first try, which may have failed (K1), or goes on. */
   keepFor(nodes: readonly NodeId[]): Promise<void> {
     this.#nodes = [...nodes];
-    return this.#ensure();
+    return Promise.race([this.#ensure(), delay(FIRST_TRY_MS_MAX, undefined, { ref: false })]);
   }
 
   /** Where that changes on how many each stream is kept, no new connection need follow. */

@@ -22,6 +22,13 @@ export interface EtcdLeadershipParts {
 }
 
 const RETRY_MS = 300;
+/**
+ * How often whoever stands by looks for itself. What it hears of may come from a member whose machine was cut off, and then it hears nothing
+ * and is told nothing, for the ten seconds or so until its system gives that connection up.
+ */
+const LOOK_MS = 1_000;
+/** Then the next member is asked. */
+const LOOK_ANSWER_MS = 2_000;
 
 const LeaderValue = z.object({ node: z.string().max(64), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
 
@@ -70,7 +77,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   }
 
   private async tryOnce({ node, urls }: Leader, store: EtcdStore): Promise<Term | undefined> {
-    const { entries } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` });
+    const { entries } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { timeoutMs: LOOK_ANSWER_MS });
     if (entries.length > 0) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
     const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
@@ -91,7 +98,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     const gone = Promise.withResolvers<void>();
     const listening = this.onLeader((leader) => leader === undefined && gone.resolve());
     try {
-      await Promise.race([gone.promise, this.pause(TERM_S * 1_000, signal)]);
+      await Promise.race([gone.promise, this.pause(LOOK_MS, signal)]);
     } finally {
       listening.stop();
     }

@@ -9,7 +9,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
-import { EtcdFault, type EtcdClient, type Transacted, type Transaction } from "./etcd-client.ts";
+import { EtcdFault, type CallOptions, type EtcdClient, type Transacted, type Transaction } from "./etcd-client.ts";
 import type { Keys } from "./etcd-keys.ts";
 import { StoreBroken } from "./store.ts";
 
@@ -23,6 +23,12 @@ export interface Place {
 /** Longer than etcd needs for a new leader, shorter than callers wait for their answer. */
 const DECIDED_MS = 15_000;
 const AGAIN_MS = 100;
+/**
+ * What is proposed while etcd's leadership changes hands is dropped, and nobody says so: that is found out by asking again. Above what
+ * a commit takes on a busy disk; a second time it gets all that a call may take. Three control nodes, one killed: with 5 s the first time,
+ * nothing was accepted for 12 s.
+ */
+const FIRST_ANSWER_MS = 2_000;
 
 /**
  * Its conditions must hold at most once, or doing it twice must be the same. `harmless`: it may also be taken after everybody has
@@ -31,9 +37,10 @@ const AGAIN_MS = 100;
 export async function transact(place: Place, transaction: Transaction, { harmless = false } = {}): Promise<Transacted> {
   const { client, clock } = place;
   const until = clock.monotonic() + DECIDED_MS;
-  for (let isOpen = false; ;) {
+  let options: CallOptions = { timeoutMs: FIRST_ANSWER_MS };
+  for (let isOpen = false; ; options = {}) {
     try {
-      return await client.transact(transaction);
+      return await client.transact(transaction, options);
     } catch (error) {
       if (!(error instanceof EtcdFault)) throw error;
       if (error.kind === "no_space") {

@@ -1,5 +1,11 @@
-/** A SQLite database as the source and as the target of a copy of a whole store. */
-import { existsSync, renameSync, rmSync } from "node:fs";
+/**
+ * A SQLite database as the source and as the target of a copy of a whole store.
+ *
+ * Q1. Whoever copies leads meanwhile, by a lease that is renewed by the same event loop: nothing here waits for the disk on it. A
+ *     copy of 7 MB whose every step was synced there stood still for seconds on a busy disk, and cost the lead.
+ */
+import { existsSync, rmSync } from "node:fs";
+import { rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import type { ClusterId } from "@openclaw-cluster/contract/ids";
@@ -7,7 +13,7 @@ import type { AuditEntry } from "@openclaw-cluster/contract/audit";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { PARTIAL } from "../system/backup-files.ts";
 import { silentLog } from "../system/log.ts";
-import { syncFolder } from "../system/synced-folder.ts";
+import { syncLater } from "../system/synced-folder.ts";
 import { translateInBackup } from "./sqlite-errors.ts";
 import { openDatabase } from "./sqlite-open.ts";
 import { TASK_COLUMNS, TASK_JOINS, toRecord, type TaskRow, type Value } from "./sqlite-rows.ts";
@@ -31,15 +37,16 @@ export async function writeSqliteCopy(path: string, source: CopySource): Promise
   try {
     database = await ofTheFile(path, async () => {
       discard();
-      return openDatabase({ path: partial, log: silentLog });
+      return openDatabase({ path: partial, log: silentLog, isDraft: true });
     });
     await copyInto(sqliteTarget(database, path), source);
     const whole = database;
     await ofTheFile(path, async () => {
-      // The last one to close copies the log into the file, syncs it, and removes the log.
+      // The last one to close copies the log into the file, and removes the log; a draft's is not synced by that.
       whole.close();
-      renameSync(partial, path);
-      syncFolder(dirname(path));
+      await syncLater(partial);
+      await rename(partial, path);
+      await syncLater(dirname(path));
     });
   } catch (error) {
     if (existsSync(partial) || existsSync(`${partial}.new`)) discard();

@@ -55,18 +55,21 @@ export interface Opening {
   readonly backups?: string;
   /** Others than the program's own, for tests. */
   readonly migrations?: readonly string[];
+  /** Nothing waits for the disk: for a file that is nothing yet until its writer has synced all of it. */
+  readonly isDraft?: true;
 }
 
-export async function openDatabase({ path, log, backups, migrations = MIGRATIONS }: Opening): Promise<DatabaseSync> {
+export async function openDatabase({ path, log, backups, migrations = MIGRATIONS, isDraft }: Opening): Promise<DatabaseSync> {
   assertSafeVersion(process.versions["sqlite"]);
   const started = performance.now();
   finishRestore(path, log);
   finishMove(path, log);
-  if (!existsSync(path)) make(path, log, migrations);
+  const prepare = isDraft === true ? configureDraft : configure;
+  if (!existsSync(path)) make(path, log, migrations, prepare);
   const database = connect(path, (opened) => {
     check(opened, path, log);
     refuseNewer(opened, migrations);
-    configure(opened, path);
+    prepare(opened, path);
   });
   try {
     if (backups !== undefined && isBehind(database, migrations)) await keepLayout(database, backups, log);
@@ -90,7 +93,7 @@ async function keepLayout(database: DatabaseSync, folder: string, log: Log): Pro
   failpoint("migration.copied");
 }
 
-function make(path: string, log: Log, migrations: readonly string[]): void {
+function make(path: string, log: Log, migrations: readonly string[], prepare: typeof configure): void {
   if (existsSync(`${path}-wal`)) throw damaged(path, `it is gone, but its log ${path}-wal is there`);
   const draft = `${path}.new`;
   translated(path, () => {
@@ -98,7 +101,7 @@ function make(path: string, log: Log, migrations: readonly string[]): void {
     closeSync(openSync(draft, "a", 0o600));
   });
   connect(draft, (database) => {
-    configure(database, draft);
+    prepare(database, draft);
     database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(database, migrations);
   }).close();
@@ -107,7 +110,7 @@ function make(path: string, log: Log, migrations: readonly string[]): void {
   if (existsSync(path)) return;
   translated(path, () => {
     renameSync(draft, path);
-    syncFolder(dirname(path));
+    if (prepare === configure) syncFolder(dirname(path));
   });
   log.info({ path }, "database made");
 }
@@ -155,6 +158,13 @@ export function configure(database: DatabaseSync, path: string): void {
     if (read !== expected)
       throw new ClusterError("internal", `SQLite did not take ${name} = ${expected} for ${path}: it says ${String(read)}.`);
   }
+}
+
+/** Before as well: to take up the log is a write. */
+function configureDraft(database: DatabaseSync, path: string): void {
+  database.exec("PRAGMA synchronous = OFF");
+  configure(database, path);
+  database.exec("PRAGMA synchronous = OFF");
 }
 
 function pragma(database: DatabaseSync, name: string): unknown {
