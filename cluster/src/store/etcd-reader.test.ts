@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { startTestEtcd, type TestEtcd } from "../../../tests/support/etcd.ts";
 import { openEtcd } from "./etcd-gateway.ts";
+import { Keys } from "./etcd-keys.ts";
 import { openEtcdReader, type EtcdReader, type Heard } from "./etcd-reader.ts";
 import { openEtcdStore, type EtcdStore } from "./etcd.ts";
 import type { EtcdClient } from "./etcd-client.ts";
@@ -191,4 +192,18 @@ it("reads on from its own member when most others are gone, also when it begins 
     near.close();
     await three.stop();
   }
+});
+
+it("is left alone where a newer version has laid it out", async () => {
+  const prefix = etcd.prefix();
+  const store = await openEtcdStore({ client: etcd.client, prefix });
+  await store.claim();
+  await store.close();
+  await etcd.client.transact({ when: [], then: [{ put: new Keys(prefix).layout, value: "2" }] });
+  const refusal = { code: "store_unreadable", detail: expect.stringContaining("layout 2") as string };
+  const other = await openEtcdStore({ client: etcd.client, prefix });
+  await expect(other.claim()).rejects.toMatchObject(refusal);
+  await expect(other.load()).rejects.toMatchObject(refusal);
+  await other.close();
+  await expect(openEtcdReader({ client: etcd.client, prefix })).rejects.toMatchObject(refusal);
 });

@@ -7,7 +7,6 @@ import { Died, contents, dying, expectTidy, lossy, repeating, wrapped } from "./
 import { openEtcdStore, type EtcdStore, type EtcdStoreOptions } from "./etcd.ts";
 import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 import { Keys } from "./etcd-keys.ts";
-import { openEtcdReader } from "./etcd-reader.ts";
 import { systemClock } from "../system/clock.ts";
 import { ATTEMPT, queued, succeeded } from "./store.fixtures.ts";
 import { steps, type Step } from "./store.histories.ts";
@@ -305,17 +304,6 @@ it("refuses who was replaced, also where what it writes is history that its succ
   await expect(one.commit({ epoch, attempts: [{ task: 1, attempt: ATTEMPT }] })).rejects.toThrow(StoreFenced);
   // The same from its successor is a fault of ours.
   await expect(two.commit({ epoch: next.epoch, attempts: [{ task: 1, attempt: ATTEMPT }] })).rejects.toThrow(/twice/);
-});
-
-it("is left alone where a newer version has laid it out", async () => {
-  const prefix = etcd.prefix();
-  const store = await open(prefix);
-  await store.claim();
-  await etcd.client.transact({ when: [], then: [{ put: new Keys(prefix).layout, value: "2" }] });
-  const refusal = { code: "store_unreadable", detail: expect.stringContaining("layout 2") as string };
-  await expect((await open(prefix)).claim()).rejects.toMatchObject(refusal);
-  await expect((await open(prefix)).load()).rejects.toMatchObject(refusal);
-  await expect(openEtcdReader({ client: etcd.client, prefix })).rejects.toMatchObject(refusal);
 });
 
 /** Random, so that it cannot be packed. */
