@@ -58,6 +58,7 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   const server = await stand.serve(cluster.membership());
 
   let controlView: ControlViews | undefined;
+  let led: Seat["led"];
   const standby = standbyRole(ground, { shown, reader, leadership, controlView: () => controlView, migration: () => mover.migration() });
   await stand.show(standby);
   const self = () => ({ node, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls: stand.busUrls });
@@ -67,7 +68,7 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   open.push(() => cluster.close());
   await cluster.follow(server);
   const seated = (): string[] => seats.all.map((seat) => seat.node);
-  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls };
+  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls, leads: () => led !== undefined };
   const seen = (controlView = openControlView({ ...shared, ...about, reader, leadership, controlNodes, server, seated }));
   open.push(() => seen.close());
   const gate = new MemberGate({ reader, server, coordinatorKey, seats, clustered: () => way.clustered, clock, log });
@@ -82,7 +83,6 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   const control = openControlKeeper({ ground, etcd, seats, controlNodes, server, forget, handOver: () => lead.handOver() });
   const apisOf = (): (readonly string[])[] => controlNodes.all.map((one) => one.apiUrls);
   const told = { apiUrls: () => apiUrls, controlUrls: () => ownFirst(apiUrls, apisOf()), busUrls: () => way.told() };
-  let led: Seat["led"];
   /** It leads no more because its store is moved: that stays open. */
   let isLeaving = false;
 
