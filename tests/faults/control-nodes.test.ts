@@ -129,18 +129,20 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
   test("kill of each nats-server, so also of those that lead JetStream and its streams", { timeout: TEST_MS }, async () => {
     for (const name of stage.trio.names) {
       await stage.whole();
-      await strike(`kill -9 of the nats-server of ${name}`, PROGRAM_MS, async () =>
+      const { accepted } = await strike(`kill -9 of the nats-server of ${name}`, PROGRAM_MS, async () =>
         process.kill(await stage.programPid(name, "nats-server"), "SIGKILL"),
       );
+      expect(accepted).toBeGreaterThan(0);
     }
   });
 
   test("kill of the etcd member that leads etcd", { timeout: TEST_MS }, async () => {
     const { store } = await stage.all.cluster();
     const name = store.members?.find(({ state }) => state === "leader")?.name as string;
-    await strike(`kill -9 of the etcd member that leads etcd, ${name}`, PROGRAM_MS, async () =>
+    const { accepted } = await strike(`kill -9 of the etcd member that leads etcd, ${name}`, PROGRAM_MS, async () =>
       process.kill(await stage.programPid(name, "etcd"), "SIGKILL"),
     );
+    expect(accepted).toBeGreaterThan(0);
   });
 
   test("a whole control host is gone at once; a worker goes on, and what it wrote is there", { timeout: TEST_MS }, async () => {
