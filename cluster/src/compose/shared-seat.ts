@@ -1,4 +1,5 @@
 /** Leads, or stands by ready to, over a store that several control nodes share. */
+import type { Role } from "../api/api.ts";
 import type { StoreMover } from "../coordinator/lead-parts.ts";
 import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
 import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
@@ -58,8 +59,9 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   const server = await stand.serve(cluster.membership());
 
   let controlView: ControlViews | undefined;
-  let led: Seat["led"];
   const standby = standbyRole(ground, { shown, reader, leadership, controlView: () => controlView, migration: () => mover.migration() });
+  /** At the end of a term it is this again before all is closed, which without a quorum takes long. */
+  let answering: Role = standby;
   await stand.show(standby);
   const self = () => ({ node, publicKey: ground.keys.publicKey, version: VERSION, apiUrls, busUrls: stand.busUrls });
   const controlNodes = openEtcdControlNodes({ ...shared, self });
@@ -68,7 +70,7 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   open.push(() => cluster.close());
   await cluster.follow(server);
   const seated = (): string[] => seats.all.map((seat) => seat.node);
-  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls, leads: () => led !== undefined };
+  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls, leads: () => answering !== standby };
   const seen = (controlView = openControlView({ ...shared, ...about, reader, leadership, controlNodes, server, seated }));
   open.push(() => seen.close());
   const gate = new MemberGate({ reader, server, coordinatorKey, seats, clustered: () => way.clustered, clock, log });
@@ -83,6 +85,7 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
   const control = openControlKeeper({ ground, etcd, seats, controlNodes, server, forget, handOver: () => lead.handOver() });
   const apisOf = (): (readonly string[])[] => controlNodes.all.map((one) => one.apiUrls);
   const told = { apiUrls: () => apiUrls, controlUrls: () => ownFirst(apiUrls, apisOf()), busUrls: () => way.told() };
+  let led: Seat["led"];
   /** It leads no more because its store is moved: that stays open. */
   let isLeaving = false;
 
@@ -114,8 +117,8 @@ async function openOver({ ground, stand, mover, etcd }: SharedParts, open: Open)
     const term = await leadership.campaign({ node, urls: apiUrls }, store, signal);
     return { store: new MovableStore(store), term };
   };
-  const begun = (): SharedLead<MovableStore> =>
-    new SharedLead({ clock, log, campaign, begin, takeRole: (role) => stand.takeRole(role), standby });
+  const takeRole = (role: Role): void => stand.takeRole((answering = role));
+  const begun = (): SharedLead<MovableStore> => new SharedLead({ clock, log, campaign, begin, takeRole, standby });
   let lead = begun();
   const seat: Seat = {
     enrolOwn: (publicKey) => admission.enrol(publicKey),
