@@ -47,6 +47,8 @@ const API_PORT = 8_888;
 const NAMES: readonly HostName[] = [...CONTROL_NAMES, ...WORKER_NAMES, "user"];
 const SLOTS = 16;
 const WHOLE_MS_MAX = 120_000;
+/** Of a control node that follows. */
+const LAG_MS_MAX = 5_000;
 
 export async function openControlHosts(): Promise<ControlHosts> {
   const ending: (() => Promise<unknown>)[] = [];
@@ -64,16 +66,7 @@ export async function openControlHosts(): Promise<ControlHosts> {
 async function open(ending: (() => Promise<unknown>)[], end: () => Promise<void>): Promise<ControlHosts> {
   const folder = await mkdtemp(path.join(tmpdir(), "ocx-control-"));
   ending.push(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-  const hosts = await openHosts();
-  ending.push(() => hosts.end());
-  const machines = new Map<HostName, Machine>();
-  for (const name of NAMES) {
-    const host = await hosts.add(name, []);
-    const stub = stubFor(name, host.address);
-    ending.push(async () => stub.remove());
-    machines.set(name, { host, manner: { under: host.inside, env: stub.env } });
-  }
-  const machine = (name: string): Machine => machines.get(name as HostName) as Machine;
+  const machine = await openMachines(ending);
   const user = machine("user").host;
   const doors = new Map<string, { readonly near: number; readonly far: number }>();
   for (const name of CONTROL_NAMES) {
@@ -124,21 +117,33 @@ async function open(ending: (() => Promise<unknown>)[], end: () => Promise<void>
       });
     },
     others: (name) => CONTROL_NAMES.filter((one) => one !== name).map((one) => trio.node(one)),
-    async whole() {
-      const isWhole = async (): Promise<true | undefined> => {
-        const { control = [], store, bus } = await trio.client.cluster();
-        const here = control.filter(({ state, lagMs = 0 }) => (state === "leader" || state === "standby") && lagMs < 5_000);
-        const members = store.members?.filter(({ state }) => state === "leader" || state === "follower") ?? [];
-        const leads = here.filter(({ state }) => state === "leader").length === 1;
-        return leads && here.length === 3 && members.length === 3 && bus.servers?.length === 3 ? true : undefined;
-      };
-      await until("three control nodes, etcd members and nats-servers", isWhole, WHOLE_MS_MAX);
-    },
+    whole: async () => void (await until("three control nodes, etcd members and nats-servers", () => isWhole(trio.client), WHOLE_MS_MAX)),
   };
   await trio.promote(...CONTROL_NAMES.slice(1));
   await stage.whole();
   await until("everybody has been told of everybody", () => isKnown(stage), WHOLE_MS_MAX);
   return stage;
+}
+
+async function openMachines(ending: (() => Promise<unknown>)[]): Promise<(name: string) => Machine> {
+  const hosts = await openHosts();
+  ending.push(() => hosts.end());
+  const machines = new Map<string, Machine>();
+  for (const name of NAMES) {
+    const host = await hosts.add(name, []);
+    const stub = stubFor(name, host.address);
+    ending.push(async () => stub.remove());
+    machines.set(name, { host, manner: { under: host.inside, env: stub.env } });
+  }
+  return (name) => machines.get(name) as Machine;
+}
+
+async function isWhole(client: Client): Promise<true | undefined> {
+  const { control = [], store, bus } = await client.cluster();
+  const here = control.filter(({ state, lagMs = 0 }) => (state === "leader" || state === "standby") && lagMs < LAG_MS_MAX);
+  const members = store.members?.filter(({ state }) => state === "leader" || state === "follower") ?? [];
+  const leads = here.filter(({ state }) => state === "leader").length === 1;
+  return leads && here.length === 3 && members.length === 3 && bus.servers?.length === 3 ? true : undefined;
 }
 
 /** The workers know all control nodes, and each stream lies on all of them: before that, the first one must not die. */

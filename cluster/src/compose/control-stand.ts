@@ -17,6 +17,8 @@ export class ControlStand {
   readonly backups: string;
   /** Filled when the API listens. */
   readonly apiUrls: string[] = [];
+  /** Who answers now. */
+  role: Role | undefined;
   private readonly ground: Ground;
   private readonly closing: (() => Promise<void>)[] = [];
   private running: ChangingServer | undefined;
@@ -58,12 +60,14 @@ export class ControlStand {
 
   /** Who answers from now on; the API listens already. */
   takeRole(role: Role): void {
+    this.role = role;
     this.api?.takeRole(role);
   }
 
   /** The same; the API listens from the first one on. */
   async show(role: Role): Promise<void> {
     if (this.api !== undefined) return this.takeRole(role);
+    this.role = role;
     const { place, shown, server, closing } = this;
     this.api = await showApi(this.ground, { place, shown, server, role }, closing);
     this.apiUrls.push(...apiUrlsAt(place, this.api));

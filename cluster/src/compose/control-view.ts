@@ -37,6 +37,8 @@ export interface ControlViewParts {
   readonly leadership: Pick<Leadership<never>, "leader" | "onLeader">;
   readonly controlNodes: Pick<ControlNodes, "all">;
   readonly server: Pick<NatsServer, "servers">;
+  /** Does this machine? Without a quorum etcd goes on naming one that had to leave the lead. Unless said, what etcd names. */
+  leads?(): boolean;
   /** Who is a control node, there or not; unless said, whoever has ever told how far it is. */
   seated?(): readonly string[];
   readonly clock: Clock;
@@ -115,18 +117,23 @@ class Views implements ControlViews {
   }
 
   private async look(): Promise<ControlView> {
-    const { client, endpoints, server, reader, leadership, node } = this.parts;
+    const { client, endpoints, server, reader, node } = this.parts;
     const [members, bus, staleMs] = await Promise.all([
       seeStoreMembers(client, endpoints),
       server.servers(),
-      leadership.leader?.node === node ? undefined : reader.staleMs(),
+      this.isLeader(node) ? undefined : reader.staleMs(),
     ]);
     const about: { members?: readonly StoreMember[] } = members === undefined ? {} : { members };
     return (this.last = { nodes: this.nodes(staleMs), ...about, bus, ...(staleMs !== undefined && { staleMs }) });
   }
 
+  private isLeader(name: string): boolean {
+    const { leadership, node, leads } = this.parts;
+    return leadership.leader?.node === name && (name !== node || leads?.() !== false);
+  }
+
   private nodes(staleMs: number | undefined): ControlNode[] {
-    const { controlNodes, leadership, node: self, clock } = this.parts;
+    const { controlNodes, node: self, clock } = this.parts;
     const present = new Map(controlNodes.all.map((one) => [one.node, one]));
     // While this one is not in the list itself, it is not known who is away: etcd was not heard yet, or this one has just come back.
     if (!present.has(self)) return [];
@@ -136,7 +143,7 @@ class Views implements ControlViews {
       const [here, said] = [present.get(name), told.get(name)];
       const one = here ?? said;
       if (one === undefined) return [];
-      const isLeader = leadership.leader?.node === name;
+      const isLeader = this.isLeader(name);
       const lagMs = isLeader ? undefined : name === self ? staleMs : this.lag.of(name, clock.monotonic());
       return {
         node: NodeId.parse(name),

@@ -54,7 +54,7 @@ export async function openSharedGround({ ground, stand, mover, etcd }: SharedPar
   open.push(() => cluster.close());
   await cluster.follow(server);
   const seated = (): string[] => seats.all.map((seat) => seat.node);
-  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls };
+  const about = { node, version: VERSION, endpoints: config.store.endpoints, apiUrls: () => apiUrls, leads: () => stand.role !== standby };
   const seen = (controlView = openControlView({ ...shared, ...about, reader, leadership, controlNodes, server, seated }));
   open.push(() => seen.close());
   const gate = new MemberGate({ reader, server, coordinatorKey, seats, clustered: () => way.clustered, clock, log });

@@ -2,6 +2,8 @@
  * A lease of etcd that is kept up for as long as this process can. What hangs on it goes when it does.
  *
  * E1. A renewal counts from when it was sent. MARGIN_MS before the lease can be over in etcd, it is over here: `over` aborts.
+ * E2. One that hangs keeps no further one back. While etcd's own leadership changes hands some are never answered, and whoever had waited
+ *     for one at each member in turn had lost a lease that could be renewed all the time.
  */
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
@@ -26,7 +28,8 @@ export class EtcdLease {
   private readonly ending = new AbortController();
   private until: number;
   private timer: Timer | undefined;
-  private renewing: Promise<void> | undefined;
+  /** At most RENEWALS. */
+  private readonly renewing = new Set<Promise<void>>();
 
   static async open(parts: LeaseParts, seconds: number): Promise<EtcdLease> {
     const askedAt = parts.clock.monotonic();
@@ -42,7 +45,7 @@ export class EtcdLease {
   /** At once, for everybody; where etcd cannot be told, it ends there by itself. */
   async revoke(): Promise<void> {
     this.end("it was given back");
-    await this.renewing;
+    await Promise.all(this.renewing);
     await this.parts.client.revoke(this.id).catch((error: unknown) => {
       this.parts.log.debug({ err: error }, "a lease could not be given back; it ends by itself");
     });
@@ -53,16 +56,22 @@ export class EtcdLease {
     const leftMs = this.until - this.parts.clock.monotonic();
     if (leftMs <= 0) return this.end("it was not renewed in time");
     this.timer = this.parts.clock.after(Math.min((this.seconds * 1_000) / RENEWALS, leftMs), () => {
-      this.renewing ??= this.renew().finally(() => (this.renewing = undefined));
+      this.beginRenewal();
       this.arm();
     });
+  }
+
+  private beginRenewal(): void {
+    if (this.renewing.size >= RENEWALS) return;
+    const one = this.renew().finally(() => this.renewing.delete(one));
+    this.renewing.add(one);
   }
 
   private async renew(): Promise<void> {
     const { client, clock, log } = this.parts;
     const sentAt = clock.monotonic();
     try {
-      const seconds = await client.renew(this.id, { timeoutMs: (this.seconds * 1_000) / 3 });
+      const seconds = await client.renew(this.id, { timeoutMs: Math.round((this.seconds * 1_000) / 3) });
       if (seconds === 0) return this.end("etcd has ended it");
       this.until = Math.max(this.until, sentAt + seconds * 1_000 - MARGIN_MS);
     } catch (error) {
