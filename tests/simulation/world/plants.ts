@@ -224,7 +224,7 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-lease.ts",
     find: "const MARGIN_MS = 500;",
     put: "const MARGIN_MS = -2_000;",
-    from: 20,
+    from: 70,
     contend: true,
   },
   {
@@ -233,16 +233,16 @@ export const PLANTS: readonly Plant[] = [
     file: "store/etcd-lease.ts",
     find: '      log.debug({ err: error }, "a lease was not renewed");',
     put: "      this.until = Math.max(this.until, sentAt + this.seconds * 1_000 - MARGIN_MS);",
-    from: 20,
+    from: 65,
     contend: true,
   },
   {
     name: "who-was-replaced-may-write",
-    breaks: ["L1", "S1"],
+    breaks: ["L1", "S1", "I2"],
     file: "store/etcd-log.ts",
     find: "when: [seated(place, seat), { key, exists: false }],",
     put: "when: [{ key, exists: false }],",
-    from: 20,
+    from: 90,
     contend: true,
   },
   {
