@@ -68,7 +68,7 @@ export async function openTrio({ folder, names = ["one", "two", "three"], settin
     const all = openClient({ urls, token, transport: nodeTransport() });
     client = all;
     const joins = { roles: ["worker"], coordinator: { url: lead.url, tokenFile } };
-    await Promise.all(others.map((name) => nodes.get(name)?.begin(joins)));
+    await Promise.all(others.map((name) => (nodes.get(name) as Kept).begin(joins)));
     const node = (name: string): Kept => nodes.get(name) as Kept;
     return {
       ...{ names, client: all, token, node, end },

@@ -52,5 +52,5 @@ export function listenForPromotion(ground: Ground, bus: Pick<Bus, "subscribe">):
       } satisfies PromotionAnswer);
     }
   };
-  return bus.subscribe(promotionTo(config.nodeId), (message) => (last = last.then(() => hear(message))));
+  return bus.subscribe(promotionTo(config.nodeId), (message) => void (last = last.then(() => hear(message))));
 }
