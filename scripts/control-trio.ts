@@ -50,7 +50,13 @@ export interface TrioOptions {
 const LOOK_MS = 100;
 const STANDS_MS_MAX = 120_000;
 
-export async function openTrio({ folder, names = ["one", "two", "three"], settings = {}, store = "etcd", place }: TrioOptions): Promise<Trio> {
+export async function openTrio({
+  folder,
+  names = ["one", "two", "three"],
+  settings = {},
+  store = "etcd",
+  place,
+}: TrioOptions): Promise<Trio> {
   const nodes = new Map<string, Kept>();
   const [first = "one", ...others] = names;
   const end = async (): Promise<void> => {
