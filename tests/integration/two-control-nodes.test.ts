@@ -98,7 +98,13 @@ it(
     await cluster.node("pi").stop();
     await cluster.node("pi").start();
     await succeed("two", "demote", "pi");
-    await until("pi only works", async () => ((await rolesOf("pi")).join() === "worker" ? true : undefined));
+    // It hears of it by its etcd, and ends; as a worker a person has it begin.
+    await until("pi has ended and is a worker", async () => ((await command("pi", "demote", "--here")).code === 0 ? true : undefined));
+    expect(await rolesOf("pi")).toEqual(["worker"]);
+    const { code, json } = await command("pi", "start", "--witness");
+    expect([code, JSON.stringify(json)]).toEqual([2, expect.stringContaining("promote pi --witness")]);
+    await cluster.node("pi").stop();
+    await cluster.node("pi").start();
     const last = await submit(cluster, "pi");
     expect((await untilOver(cluster, last)).state).toBe("succeeded");
   },

@@ -71,7 +71,7 @@ export async function goOnAlone(options: AloneOptions): Promise<Alone> {
   const setAside = `${folder}.${new Date(options.clock.wall()).toISOString().replaceAll(":", "")}.old`;
   await rename(folder, setAside);
   await rename(draft, folder);
-  await syncFolder(dirname(folder));
+  syncFolder(dirname(folder));
   return { ...leapt, setAside };
 }
 

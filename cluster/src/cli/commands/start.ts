@@ -12,6 +12,7 @@ import { facts } from "../table.ts";
 interface Options {
   readonly port?: string;
   readonly role?: readonly string[];
+  readonly witness?: true;
   readonly nodeId?: string;
   readonly set?: readonly string[];
   readonly untilInputEnds?: true;
@@ -27,6 +28,7 @@ export function configure(command: Command, act: Act): void {
   command
     .option("--port <port>", "the API's port; 0 takes a free one")
     .option("--role <role>", "coordinator or worker; may be repeated; both unless said", collect)
+    .option("--witness", "as `--role witness`: a third vote only, on a machine that `promote <node> --witness` has made one")
     .option("--node-id <id>", "this machine's id in the cluster, kept from the first start on")
     .option("--set <field=value>", "any setting of cluster.yaml, for this run; may be repeated", collect)
     .option("--until-input-ends", "stop in good order when stdin ends, for a program that starts this and must not leave it behind");
@@ -46,11 +48,12 @@ async function start(session: Session, options: Options): Promise<number> {
   return runDaemon(session, { load, untilInputEnds, up });
 }
 
-function settings({ port, role, nodeId, set = [] }: Options): (readonly [string, string])[] {
+function settings({ port, role, witness, nodeId, set = [] }: Options): (readonly [string, string])[] {
   return [
     ...set.map(readSetting),
     ...(port === undefined ? [] : [["api.port", port] as const]),
     ...(role === undefined ? [] : [["roles", role.join(",")] as const]),
+    ...(witness === true ? [["roles", "witness"] as const] : []),
     ...(nodeId === undefined ? [] : [["nodeId", nodeId] as const]),
   ];
 }
