@@ -149,7 +149,7 @@ it(
 );
 
 it(
-  "it is promoted again, and then the leader is demoted: it hands over first, and works",
+  "one that was demoted is promoted again, and then the leader is demoted: it hands over first, and works",
   async () => {
     await succeed("one", "promote", "three");
     expect(await states()).toBe("one standby, three standby, two standby");
