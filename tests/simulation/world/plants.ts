@@ -260,6 +260,7 @@ export const PLANTS: readonly Plant[] = [
     file: "compose/shared-lead.ts",
     find: "        await this.serve(await campaign(signal));",
     put: "        await this.serve(await campaign(signal));\n        return;",
+    from: 15,
     contend: true,
   },
   // Found in earnest, and mended.
