@@ -1,6 +1,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { expect, test } from "vitest";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
+import { StoreFenced } from "../store/store.ts";
 import { Turn } from "./turn.ts";
 
 test("a turn that was about to begin does not outlive its coordinator: by then the store is closed", async () => {
@@ -33,4 +34,19 @@ test("what fails after the commit takes nothing back: it ends the process, and n
   turn.hurry();
   await new Promise((resolve) => void setImmediate(resolve));
   expect(told).toEqual(["broken"]);
+});
+
+test("who waited for a commit that another coordinator's claim has refused is not shown what was never committed (P1)", async () => {
+  const clock = new HandClock();
+  const nothing = (): void => undefined;
+  const fenced = Promise.withResolvers<() => void>();
+  const parts = { clock, begin: nothing, place: () => false, rollBack: async () => undefined, broken: nothing };
+  const turn = new Turn({ ...parts, commit: () => fenced.promise });
+  const step = turn.run(nothing);
+  turn.hurry();
+  const reader = turn.settled();
+  fenced.reject(new StoreFenced("another one leads"));
+  await expect(step).rejects.toMatchObject({ code: "unavailable" });
+  await expect(reader).rejects.toMatchObject({ code: "unavailable" });
+  await expect(turn.settled()).rejects.toMatchObject({ code: "unavailable" });
 });

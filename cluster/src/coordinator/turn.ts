@@ -38,6 +38,8 @@ export class Turn {
   private due = false;
   private running: Promise<void> | undefined;
   private ended = false;
+  /** What was applied was not committed and is not taken back: nothing in memory is true any more. */
+  private lost: ClusterError | undefined;
 
   constructor(parts: TurnParts) {
     this.parts = parts;
@@ -80,9 +82,13 @@ export class Turn {
     });
   }
 
-  /** Resolves when nothing that was applied still waits for its commit: what is read then, without another wait, is committed (P1). */
+  /**
+   * Resolves when nothing that was applied still waits for its commit: what is read then, without another wait, is committed (P1).
+   * Rejects where it never will be: on a control node the process goes on after that, and so do those who wait.
+   */
   async settled(): Promise<void> {
     await this.running;
+    if (this.lost !== undefined) throw this.lost;
   }
 
   /** Lets the turn that runs finish; everything else is refused. */
@@ -105,8 +111,7 @@ export class Turn {
       applied = steps.filter(applyStep);
       more = this.parts.place();
     } catch (error) {
-      this.ended = true;
-      this.parts.broken(error);
+      this.lose(error);
       return false;
     }
     let send: () => void;
@@ -132,11 +137,14 @@ export class Turn {
     const failure =
       error instanceof ClusterError ? error : new ClusterError("unavailable", "The store did not take the change.", { cause: error });
     for (const step of applied) step.failed(failure);
-    if (!(error instanceof ClusterError)) {
-      this.ended = true;
-      return this.parts.broken(error);
-    }
-    await this.parts.rollBack().catch(this.parts.broken);
+    if (!(error instanceof ClusterError)) return this.lose(error);
+    await this.parts.rollBack().catch((cause: unknown) => this.lose(cause));
+  }
+
+  private lose(cause: unknown): void {
+    this.ended = true;
+    this.lost = new ClusterError("unavailable", "The coordinator has lost its store; it ends, and the next one goes on.", { cause });
+    this.parts.broken(cause);
   }
 }
 

@@ -39,8 +39,8 @@ export const PLANTS: readonly Plant[] = [
     name: "what-is-not-committed-can-be-read",
     breaks: ["P1"],
     file: "coordinator/turn.ts",
-    find: "    await this.running;\n  }\n\n  /** Lets",
-    put: "  }\n\n  /** Lets",
+    find: "    await this.running;\n    if (this.lost",
+    put: "    if (this.lost",
     from: 780,
   },
   {
@@ -260,6 +260,7 @@ export const PLANTS: readonly Plant[] = [
     file: "compose/shared-lead.ts",
     find: "        await this.serve(await campaign(signal));",
     put: "        await this.serve(await campaign(signal));\n        return;",
+    from: 15,
     contend: true,
   },
   // Found in earnest, and mended.
@@ -270,6 +271,15 @@ export const PLANTS: readonly Plant[] = [
     find: "    const ending = AbortSignal.any([term.over, this.leaving.signal]);",
     put: '    const later = new AbortController();\n    for (const one of [term.over, this.leaving.signal]) one.addEventListener("abort", () => later.abort());\n    const ending = later.signal;',
     from: 415,
+    contend: true,
+  },
+  {
+    name: "what-was-refused-for-good-can-be-read",
+    breaks: ["P1"],
+    file: "coordinator/turn.ts",
+    find: "    if (this.lost !== undefined) throw this.lost;\n",
+    put: "",
+    from: 1_750,
     contend: true,
   },
   {

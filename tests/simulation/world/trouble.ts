@@ -110,8 +110,9 @@ export class Trouble {
     void time.passes(chance.between(...RECONNECT_MS)).then(() => {
       const link = machine.life?.link;
       if (link === undefined || link.connected || weather.isCut(machine.id)) return;
-      if (!admits(machine)) this.reconnect(machine);
-      else if (front.takes(machine.id)) link.set(true);
+      if (!front.takes(machine.id)) return;
+      if (admits(machine)) link.set(true);
+      else this.reconnect(machine);
     });
   }
 }
