@@ -4,28 +4,8 @@
  * that it cannot go blind.
  */
 import { registerHooks } from "node:module";
-
-export interface Plant {
-  readonly name: string;
-  /** What the checker must find; any of them. */
-  readonly breaks: readonly string[];
-  /** Below cluster/src. */
-  readonly file: string;
-  readonly find: string;
-  readonly put: string;
-  /** The first world to look at, where a shy one shows itself late among the first. */
-  readonly from?: number;
-  /** It shows itself where machines come and go. */
-  readonly members?: true;
-  /** It shows itself where control nodes contend. */
-  readonly contend?: true;
-}
-
-const LOOKS_WHO_LEADS = `    if (entries.length > 0) return undefined;
-    const lease = await EtcdLease.open(this.parts, TERM_S);
-    const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
-    try {
-      const claim = await store.claim({ when: [{ key: this.key, exists: false }]`;
+import type { Plant } from "./plant.ts";
+import { CONTENDING } from "./contending-plants.ts";
 
 export const PLANTS: readonly Plant[] = [
   {
@@ -185,112 +165,7 @@ export const PLANTS: readonly Plant[] = [
     put: "",
     members: true,
   },
-  // Where control nodes contend.
-  {
-    name: "a-term-that-is-over-is-not-minded",
-    breaks: ["L2"],
-    file: "compose/shared-lead.ts",
-    find: "[aborted(ending), ",
-    put: "[aborted(this.leaving.signal), ",
-    contend: true,
-  },
-  {
-    name: "a-standby-answers-as-if-it-led",
-    breaks: ["L2"],
-    file: "compose/shared-lead.ts",
-    find: "    takeRole(standby);\n",
-    put: "",
-    contend: true,
-  },
-  {
-    name: "a-claim-raises-no-epoch",
-    breaks: ["L1"],
-    file: "store/etcd-claim.ts",
-    find: "epochIn(mark) + 1",
-    put: "epochIn(mark)",
-    contend: true,
-  },
-  {
-    name: "a-claim-does-not-ask-who-leads",
-    breaks: ["L2"],
-    file: "store/etcd-leadership.ts",
-    find: LOOKS_WHO_LEADS,
-    put: LOOKS_WHO_LEADS.replace("entries.length > 0", "entries.length > 1").replace("{ key: this.key, exists: false }", ""),
-    contend: true,
-  },
-  {
-    name: "a-lease-is-believed-beyond-its-end",
-    breaks: ["L2"],
-    file: "store/etcd-lease.ts",
-    find: "const MARGIN_MS = 500;",
-    put: "const MARGIN_MS = -2_000;",
-    from: 70,
-    contend: true,
-  },
-  {
-    name: "a-renewal-without-an-answer-counts",
-    breaks: ["L2"],
-    file: "store/etcd-lease.ts",
-    find: '      log.debug({ err: error }, "a lease was not renewed");',
-    put: "      this.until = Math.max(this.until, sentAt + this.seconds * 1_000 - MARGIN_MS);",
-    from: 65,
-    contend: true,
-  },
-  {
-    name: "who-was-replaced-may-write",
-    breaks: ["L1", "S1", "I2"],
-    file: "store/etcd-log.ts",
-    find: "when: [seated(place, seat), { key, exists: false }],",
-    put: "when: [{ key, exists: false }],",
-    from: 90,
-    contend: true,
-  },
-  {
-    name: "a-standby-takes-what-it-has-heard-for-the-present",
-    breaks: ["S3"],
-    file: "store/etcd-reader.ts",
-    find: "      while (this.now.seq < wanted && clock.monotonic() < until) await this.nextHeard(until - clock.monotonic());\n      if (this.now.seq >= wanted) return 0;",
-    put: "      if (wanted >= 0) return 0;",
-    from: 95,
-    contend: true,
-  },
-  {
-    name: "who-has-led-never-leads-again",
-    breaks: ["L3", "I13"],
-    file: "compose/shared-lead.ts",
-    find: "        await this.serve(await campaign(signal));",
-    put: "        await this.serve(await campaign(signal));\n        return;",
-    from: 15,
-    contend: true,
-  },
   // Found in earnest, and mended.
-  {
-    name: "a-term-is-over-before-it-began",
-    breaks: ["L2"],
-    file: "compose/shared-lead.ts",
-    find: "    const ending = AbortSignal.any([term.over, this.leaving.signal]);",
-    put: '    const later = new AbortController();\n    for (const one of [term.over, this.leaving.signal]) one.addEventListener("abort", () => later.abort());\n    const ending = later.signal;',
-    from: 415,
-    contend: true,
-  },
-  {
-    name: "what-was-refused-for-good-can-be-read",
-    breaks: ["P1"],
-    file: "coordinator/turn.ts",
-    find: "    if (this.lost !== undefined) throw this.lost;\n",
-    put: "",
-    from: 1_750,
-    contend: true,
-  },
-  {
-    name: "who-was-replaced-trips-over-its-successors-history",
-    breaks: ["I0"],
-    file: "store/etcd.ts",
-    find: "      await confirmSeat(this.place, seat);\n      throw error;",
-    put: "      throw error;",
-    from: 320,
-    contend: true,
-  },
   {
     name: "a-lease-forgets-the-life-it-was-for",
     breaks: ["I5", "G5"],
@@ -385,6 +260,7 @@ export const PLANTS: readonly Plant[] = [
     put: "state.registry.find(id)?.row",
     members: true,
   },
+  ...CONTENDING,
 ];
 
 /** From now on the product is loaded with this bug in it. To be called before anything of it is. */

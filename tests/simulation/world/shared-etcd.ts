@@ -46,6 +46,8 @@ export class SharedEtcd {
     const client = ramEtcdClient(etcd, line);
     return {
       ...client,
+      // Told at once, so that whoever looks at a world at rest finds it as it was.
+      status: async () => etcd.status(),
       transact: (transaction, options) => {
         const { then, otherwise = [] } = transaction;
         if (then.every((operation) => "get" in operation) && otherwise.length === 0) return client.transact(transaction, options);
