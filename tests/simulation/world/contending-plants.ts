@@ -96,15 +96,6 @@ export const CONTENDING: readonly Plant[] = [
     contend: true,
   },
   {
-    name: "what-was-refused-for-good-can-be-read",
-    breaks: ["P1"],
-    file: "coordinator/turn.ts",
-    find: "    if (this.lost !== undefined) throw this.lost;\n",
-    put: "",
-    from: 1_750,
-    contend: true,
-  },
-  {
     name: "who-was-replaced-trips-over-its-successors-history",
     breaks: ["I0"],
     file: "store/etcd.ts",
