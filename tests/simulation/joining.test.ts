@@ -48,7 +48,7 @@ test("with a code that lets it in at once: proven both ways, and known by its ke
   expect(cluster.coordinator.node(NAS)).toMatchObject({ state: "offline" });
   await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, keys.seed))).resolves.toMatchObject({
     state: "approved",
-    busUrls: () => ["ram:"],
+    busUrls: ["ram:"],
   });
   await expect(cluster.coordinator.session(NAS, makeSessionRequest(NAS, COORDINATOR_KEY, createNodeKeys().seed))).rejects.toThrow(
     unauthorized,
