@@ -4,7 +4,7 @@ import type { ChangingServer } from "../bus/nats-changing-server.ts";
 import type { ControlRoom } from "../coordinator/control-room.ts";
 import type { ControlNodes } from "../store/control-nodes.ts";
 import { SEATS_MAX, type ControlSeat, type ControlSeats } from "../store/control-seats.ts";
-import { checkRemoval, removeMember } from "../store/etcd-members.ts";
+import { checkRemoval, removeMember, seeMembers } from "../store/etcd-members.ts";
 import type { Ground } from "./ground.ts";
 import { tellHandover } from "./handover.ts";
 import type { SharedEtcd } from "./shared-etcd.ts";
@@ -28,7 +28,7 @@ export function openControlKeeper({ ground, etcd, seats, controlNodes, server, f
     async handover({ witness, token }) {
       if (seats.all.length >= SEATS_MAX)
         throw new ClusterError("state_conflict", `there are ${SEATS_MAX} control nodes, and more only make each commit slower`);
-      const members = etcd.member === undefined ? [] : (await etcd.client.members()).flatMap(({ clientUrls }) => clientUrls);
+      const members = etcd.member === undefined ? [] : (await seeMembers(etcd.client)).flatMap(({ clientUrls }) => clientUrls);
       return tellHandover(ground, { witness, token, members });
     },
     async checkRelease(node) {

@@ -9,6 +9,8 @@ import type { Log } from "../system/log.ts";
 import { ADDRESSES_MAX } from "./control-nodes.ts";
 import { PROGRESS_MS, type ControlProgress, type Progress } from "./control-progress.ts";
 import { afterPrefix, type EtcdClient } from "./etcd-client.ts";
+import { Keys } from "./etcd-keys.ts";
+import { transact } from "./etcd-place.ts";
 
 const RETRY_MS = 500;
 
@@ -65,7 +67,9 @@ class EtcdControlProgress implements ControlProgress {
   }
 
   async forget(node: string): Promise<void> {
-    await this.parts.client.transact({ when: [], then: [{ delete: this.prefix + node }] });
+    const { client, prefix, clock, log } = this.parts;
+    const place = { client, keys: new Keys(prefix), clock, log };
+    await transact(place, { when: [], then: [{ delete: this.prefix + node }] }, { harmless: true });
   }
 
   async close(): Promise<void> {

@@ -4,8 +4,10 @@ import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { SEATS_MAX, type ControlSeat, type ControlSeats } from "./control-seats.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import type { EtcdClient, Operation } from "./etcd-client.ts";
 import { FollowedFolder } from "./etcd-folder.ts";
+import { Keys } from "./etcd-keys.ts";
+import { transact } from "./etcd-place.ts";
 
 const Seat = z.object({
   node: z.string().max(64),
@@ -25,6 +27,11 @@ export interface EtcdSeatsParts {
 export function openEtcdControlSeats({ client, prefix, clock, log }: EtcdSeatsParts): ControlSeats {
   const folder = `${prefix}seat/`;
   const parse = (json: unknown): ControlSeat | undefined => Seat.safeParse(json).data as ControlSeat | undefined;
+  const place = { client, keys: new Keys(prefix), clock, log };
+  // Right after a member was taken out, the one that is asked may be that one; twice is as good as once.
+  const change = async (operation: Operation): Promise<void> => {
+    await transact(place, { when: [], then: [operation] }, { harmless: true });
+  };
   const list = new FollowedFolder({ client, folder, parse, clock, log });
   return {
     get all() {
@@ -39,11 +46,9 @@ export function openEtcdControlSeats({ client, prefix, clock, log }: EtcdSeatsPa
           "state_conflict",
           `this cluster has ${others.length} control nodes, and more than ${SEATS_MAX} only make it slower`,
         );
-      await client.transact({ when: [], then: [{ put: folder + seat.node, value: JSON.stringify(Seat.parse(seat)) }] });
+      await change({ put: folder + seat.node, value: JSON.stringify(Seat.parse(seat)) });
     },
-    async remove(node) {
-      await client.transact({ when: [], then: [{ delete: folder + node }] });
-    },
+    remove: (node) => change({ delete: folder + node }),
     close: () => list.close(),
   };
 }

@@ -28,7 +28,7 @@ const STANDS_MS_MAX = 180_000;
 const LOOK_MS = 500;
 /** Whoever leads since a moment has not heard of every node yet; one that is really lost is told so after this. */
 const HEARD_MS_MAX = 20_000;
-const UNHEARD: readonly NodeState[] = ["lost", "suspect"];
+const UNHEARD: readonly NodeState[] = ["offline", "lost", "suspect"];
 
 export function configure(command: Command, act: Act): void {
   command
@@ -62,7 +62,7 @@ async function promote(session: Session, { witness, force, yes }: Options, texts
   }
   const promoted: ControlNode[] = [];
   for (const id of texts.map(readNodeId)) {
-    await heard(client, id);
+    await heard(session, client, id);
     await client.promoteNode({ id, ...(witness && { witness }) });
     remark(session.terminal, `${id} begins anew as a ${witness ? "witness" : "control node"}`);
     promoted.push(await standing(client, id));
@@ -76,9 +76,12 @@ async function promote(session: Session, { witness, force, yes }: Options, texts
 }
 
 /** Right after the store was moved, or the leader changed, `two is not ready` would be true, and of no use to anybody. */
-async function heard(client: Client, id: NodeId): Promise<void> {
+async function heard({ terminal }: Session, client: Client, id: NodeId): Promise<void> {
   const giveUpAt = performance.now() + HEARD_MS_MAX;
-  while (UNHEARD.includes((await client.node({ id })).state) && performance.now() < giveUpAt) await delay(LOOK_MS);
+  for (let tried = 0; UNHEARD.includes((await client.node({ id })).state) && performance.now() < giveUpAt; tried += 1) {
+    if (tried === 0) remark(terminal, `waiting until whoever leads hears of ${id}`);
+    await delay(LOOK_MS);
+  }
 }
 
 async function standing(client: Client, id: NodeId): Promise<ControlNode> {
