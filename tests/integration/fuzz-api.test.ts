@@ -8,6 +8,8 @@ const SEED = 20_261_129;
 const ROUNDS = 2;
 /** Of each operation in a round: some 2,700 requests in all. Longer, and other ones: `npm run fuzz`. */
 const SHOTS = 40;
+/** They want other machines and etcd; whole daemons grant them in tests/faults. Here they get as far as the coordinator that says so. */
+const NOT_ALONE: readonly string[] = ["migrateStore", "promoteNode", "demoteNode"];
 
 test(
   "whatever is asked, the answer is one of the document; nothing breaks, leaks or grows, and the cluster goes on",
@@ -19,7 +21,8 @@ test(
     const fired = [...answers].map(([name, statuses]) => [name, [...statuses.values()].reduce((sum, n) => sum + n, 0)] as const);
     expect(fired.filter(([, shots]) => shots < ROUNDS * SHOTS)).toEqual([]);
     // So that it is not the gate alone that is tried: each was granted, also what wants a proof.
-    const neverGranted = [...answers].filter(([, statuses]) => ![...statuses.keys()].some((status) => status < 300));
+    const got = (name: string, status: number): boolean => (NOT_ALONE.includes(name) ? status === 409 : status < 300);
+    const neverGranted = [...answers].filter(([name, statuses]) => ![...statuses.keys()].some((status) => got(name, status)));
     expect(neverGranted).toEqual([]);
     // Streams were read, and not only opened.
     expect(events).toBeGreaterThan(0);

@@ -62,6 +62,8 @@ async function infoOf(stream: string): Promise<{ leader: string; whole: number }
   return { leader: info.cluster.leader, whole: 1 + replicas.filter(({ current, offline }) => current && offline !== true).length };
 }
 
+const routed = ({ routes }: { readonly routes: readonly string[] }): boolean => routes.length === cluster.members.length - 1;
+
 async function kill(member: number): Promise<void> {
   const pid = serverOf(member).pid as number;
   process.kill(pid, "SIGKILL");
@@ -219,6 +221,9 @@ test("what was said to the lives at both ends stays said when a node moves to an
 });
 
 test("what another server refuses is told to the daemon that leads", async () => {
+  // A server was killed above; what is refused while its routes are away is noted beside it alone.
+  for (const { server } of cluster.members)
+    await expect.poll(() => server.servers().then(({ servers }) => servers.every(routed)), WAIT).toBe(true);
   const trespasses: [NodeId, string][] = [];
   const guesses: string[] = [];
   serverOf(0).onTrespass((node, what) => trespasses.push([node, what]));

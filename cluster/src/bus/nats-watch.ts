@@ -2,7 +2,8 @@
  * What the running nats-server tells of its nodes: who is connected, and what it refuses, from its events and its log.
  *
  * W1. What a server refuses stands in its own log only, so in a cluster the daemon beside it says it to the others', through the
- *     system account, where none but these daemons may speak. The one that leads notes it, whichever server it was.
+ *     system account, where none but these daemons may speak. The one that leads notes it, whichever server it was;
+ *     while there is no route between the two, it stands in the server's own log alone.
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Clock } from "../system/clock.ts";

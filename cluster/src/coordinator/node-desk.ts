@@ -179,7 +179,7 @@ export class NodeDesk {
 
   async migrateStore(request: MigrationRequest, actor: string = SELF): Promise<Migration> {
     const { storeMover } = this.lead.parts;
-    if (storeMover === undefined) throw new ClusterError("bad_request", "This coordinator's store cannot be moved.");
+    if (storeMover === undefined) throw new ClusterError("state_conflict", "This coordinator's store cannot be moved.");
     const migration = await storeMover.migrate(request);
     await this.lead.turn.run(() => this.lead.audit.note(actor, "store.migration_begun", `to ${request.to}`));
     return migration;
