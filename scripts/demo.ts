@@ -6,21 +6,15 @@
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs, styleText } from "node:util";
+import { parseArgs } from "node:util";
 import { demonstrateHa } from "./demo-ha.ts";
 import { ACTS } from "./demo/acts.ts";
+import { linesOf, playActs, secondsSince, verdict, type Shown } from "./demo/play.ts";
 import { openScreen } from "./demo/screen.ts";
 import { NAMES, setStage, type Stage } from "./demo/stage.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = path.join(root, ".demo");
-
-interface Shown {
-  title: string;
-  ok: boolean;
-  seen: string;
-  seconds: number;
-}
 
 function readOptions(): { workers: number; once: boolean; json: boolean; openclaw: boolean; ha: boolean } {
   try {
@@ -47,21 +41,6 @@ const { workers, once, json, openclaw, ha } = readOptions();
 if (ha) process.exit(await demonstrateHa({ folder, once, json }));
 const from = Date.now();
 const screen = openScreen();
-const secondsSince = (start: number): number => Math.round((Date.now() - start) / 100) / 10;
-
-async function play(stage: Stage): Promise<Shown[]> {
-  const shown: Shown[] = [];
-  for (const act of ACTS.filter((one) => openclaw || !one.openclaw)) {
-    const start = Date.now();
-    screen.say(`\n${styleText("bold", act.title, { stream: process.stderr })}`);
-    try {
-      shown.push({ title: act.title, ok: true, seen: await act.play(stage), seconds: secondsSince(start) });
-    } catch (error) {
-      shown.push({ title: act.title, ok: false, seen: (error as Error).message, seconds: secondsSince(start) });
-    }
-  }
-  return shown;
-}
 
 function summarise(stage: Stage, shown: readonly Shown[]): boolean {
   const ok = shown.every((one) => one.ok);
@@ -73,13 +52,10 @@ function summarise(stage: Stage, shown: readonly Shown[]): boolean {
     );
     return ok;
   }
-  const lines = shown.map(
-    (one) => `${one.ok ? styleText("green", "✓") : styleText("red", "✗")} ${one.title} (${one.seconds} s)\n  ${one.seen}`,
-  );
   const heard = Object.entries(modelRequests).map(([gateway, count]) => `${gateway} ${count}`);
-  process.stdout.write(`\n${lines.join("\n")}\n\n`);
+  process.stdout.write(`\n${linesOf(shown)}\n\n`);
   if (openclaw) process.stdout.write(`The model server's own log (.demo/model.jsonl) counts requests by Gateway: ${heard.join(", ")}.\n`);
-  process.stdout.write(`${ok ? "All of it worked" : "Something did not work"}, in ${secondsSince(from)} s.\n`);
+  process.stdout.write(`${verdict(ok, secondsSince(from))}\n`);
   return ok;
 }
 
@@ -97,7 +73,8 @@ try {
     process.exitCode = 130;
   } else {
     screen.follow(stage.client);
-    const shown = await Promise.race([play(stage), interrupted.promise.then(() => undefined)]);
+    const acts = ACTS.filter((one) => openclaw || !one.openclaw);
+    const shown = await Promise.race([playActs(acts, stage, screen), interrupted.promise.then(() => undefined)]);
     screen.stop();
     const ok = shown !== undefined && summarise(stage, shown);
     process.exitCode = shown === undefined ? 130 : ok ? 0 : 1;

@@ -163,6 +163,9 @@ export const BoxKey = base64url.length(59);
 export const SealedBox = z.object({ key: BoxKey, nonce: base64url.length(16), box: base64url.max(256 * 1_024) });
 export type SealedBox = z.infer<typeof SealedBox>;
 
+/** So many places of the control nodes' APIs are told to one that is none any more. */
+export const CONTROL_URLS_MAX = 8;
+
 /**
  * coordinator → node, answered by it. `prepare`: make a key to which what a control node has to know can be sealed. `promote`: here
  * it is; become one. `demote`: be a worker again, of whom those at `urls` are the coordinators.
@@ -170,7 +173,7 @@ export type SealedBox = z.infer<typeof SealedBox>;
 export const PromotionOrder = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("prepare") }),
   z.object({ kind: z.literal("promote"), sealed: SealedBox }),
-  z.object({ kind: z.literal("demote"), urls: z.array(z.url()).min(1).max(16) }),
+  z.object({ kind: z.literal("demote"), urls: z.array(z.url()).min(1).max(CONTROL_URLS_MAX) }),
 ]);
 export type PromotionOrder = z.infer<typeof PromotionOrder>;
 

@@ -1,19 +1,17 @@
-/** What the demonstration shows, act by act. An act throws when what it shows is not true. */
+/** What the demonstration shows, act by act. */
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Task } from "@openclaw-cluster/contract/task";
 import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
+import { must, until, type Act } from "./play.ts";
 import { SKILL, SKILLED, type Stage } from "./stage.ts";
 
-export interface Act {
-  readonly title: string;
+export interface DemoAct extends Act<Stage> {
   /** Whether it needs OpenClaw. */
   readonly openclaw: boolean;
-  /** What was seen, in one line. */
-  play(stage: Stage): Promise<string>;
 }
 
-const ACT_MS = 120_000;
+const AT_MOST = { msMax: 120_000 };
 const WAIT_S = 30;
 /** The model's request must be closed this soon after a cancel. */
 const CANCEL_MS = 1_000;
@@ -22,7 +20,7 @@ const START_MS = 1_000;
 const agent = (message: string, more: Partial<TaskSpec> = {}, skill?: string): TaskSpec =>
   ({ kind: "agent", input: { message, ...(skill !== undefined && { skill }) }, ...more }) as TaskSpec;
 
-export const ACTS: readonly Act[] = [
+export const ACTS: readonly DemoAct[] = [
   {
     title: "agent turns spread over the nodes' Gateways",
     openclaw: true,
@@ -78,13 +76,14 @@ export const ACTS: readonly Act[] = [
       const request = await until(
         () => model.requests.find(({ text, closedAt }) => text.includes("slow 600") && closedAt === undefined),
         "the model was never asked",
+        AT_MOST,
       );
       const from = Date.now();
       await client.cancel({ id });
-      await until(() => request.closedAt, "the model's request stayed open");
+      await until(() => request.closedAt, "the model's request stayed open", AT_MOST);
       const tookMs = (request.closedAt as number) - from;
       must(request.aborted && tookMs <= CANCEL_MS, `the model's request closed after ${tookMs} ms`);
-      const task = await until(async () => over(await client.getTask({ id })), "the task did not end");
+      const task = await until(async () => over(await client.getTask({ id })), "the task did not end", AT_MOST);
       must(task.state === "cancelled", `it ended ${task.state}`);
       return `${id} is cancelled; the model's request closed after ${tookMs} ms`;
     },
@@ -104,7 +103,7 @@ export const ACTS: readonly Act[] = [
       must((await client.getTask({ id })).state === "queued", "it did not wait");
       const from = Date.now();
       await client.patchNode({ id: NodeId.parse(nodes[0]), labels: { gpu: "yes" } });
-      const task = await until(async () => over(await client.getTask({ id, wait: WAIT_S })), "it did not start");
+      const task = await until(async () => over(await client.getTask({ id, wait: WAIT_S })), "it did not start", AT_MOST);
       must(
         task.state === "succeeded" && (task.startedAt ?? Infinity) - from <= START_MS,
         `it ended ${task.state}, ${(task.startedAt ?? NaN) - from} ms after the label came`,
@@ -119,7 +118,7 @@ async function finish({ client }: Stage, specs: readonly TaskSpec[]): Promise<Ta
   const submitted = await client.submitMany(specs);
   return Promise.all(
     submitted.map(async ({ id }) => {
-      const task = await until(async () => over(await client.getTask({ id, wait: WAIT_S })), `${id} did not end`);
+      const task = await until(async () => over(await client.getTask({ id, wait: WAIT_S })), `${id} did not end`, AT_MOST);
       must(task.state === "succeeded", `${id} ended ${task.state}: ${task.error?.message ?? task.reason}`);
       return task;
     }),
@@ -128,18 +127,4 @@ async function finish({ client }: Stage, specs: readonly TaskSpec[]): Promise<Ta
 
 function over(task: Task): Task | undefined {
   return TERMINAL.has(task.state) ? task : undefined;
-}
-
-async function until<T>(look: () => T | undefined | Promise<T | undefined>, otherwise: string): Promise<T> {
-  const end = Date.now() + ACT_MS;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (Date.now() > end) throw new Error(otherwise);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function must(holds: boolean, otherwise: string): void {
-  if (!holds) throw new Error(otherwise);
 }

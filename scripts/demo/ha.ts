@@ -3,12 +3,7 @@ import type { Client } from "@openclaw-cluster/contract/client/client";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { Trio } from "../control-trio.ts";
-
-export interface HaAct {
-  readonly title: string;
-  /** What was seen, in one line. Throws when what it shows is not true. */
-  play(trio: Trio): Promise<string>;
-}
+import { must, until, type Act } from "./play.ts";
 
 /** Tasks that are accepted each second while something happens to the leader. */
 const PACE_MS = 50;
@@ -16,8 +11,9 @@ const WAIT_S = 30;
 const TAIL_MS = 2_000;
 /** docs/high-availability.md promises 10 s; a busy machine gets more here. */
 const SWITCH_MS_MAX = 30_000;
+const AT_MOST = { msMax: SWITCH_MS_MAX, lookMs: 200 };
 
-export const HA_ACTS: readonly HaAct[] = [
+export const HA_ACTS: readonly Act<Trio>[] = [
   {
     title: "two machines that only worked become control nodes",
     async play(trio) {
@@ -28,10 +24,14 @@ export const HA_ACTS: readonly HaAct[] = [
         control = [],
         store,
         bus,
-      } = await until(async () => {
-        const view = await trio.client.cluster();
-        return view.bus.servers?.length === trio.names.length ? view : undefined;
-      }, "the bus's servers did not become one");
+      } = await until(
+        async () => {
+          const view = await trio.client.cluster();
+          return view.bus.servers?.length === trio.names.length ? view : undefined;
+        },
+        "the bus's servers did not become one",
+        AT_MOST,
+      );
       must(control.length === trio.names.length, `${control.length} control nodes are told of`);
       return `${control.map(({ node, state }) => `${node} ${state}`).join(", ")}; etcd has ${store.members?.length ?? 0} members, and ${bus.servers?.length ?? 0} nats-servers are one`;
     },
@@ -95,13 +95,13 @@ function openStream(client: Client): Stream {
     taken.push({ sentAt, at: performance.now() });
   };
   const timer = setInterval(() => under.push(submit()), PACE_MS);
-  const until = async (holds: () => boolean): Promise<void> => {
+  const waitFor = async (holds: () => boolean): Promise<void> => {
     while (!holds()) await new Promise((wake) => setTimeout(wake, 10));
   };
   return {
-    accepted: (count) => until(() => ids.length >= count),
+    accepted: (count) => waitFor(() => ids.length >= count),
     async nextAcceptedAfter(at) {
-      await until(() => taken.some(({ sentAt }) => sentAt > at));
+      await waitFor(() => taken.some(({ sentAt }) => sentAt > at));
       return Math.min(...taken.filter(({ sentAt }) => sentAt > at).map((one) => one.at)) - at;
     },
     async stop() {
@@ -119,18 +119,4 @@ async function end(client: Client, id: TaskId): Promise<{ id: TaskId; state: str
   }
 }
 
-async function until<T>(look: () => Promise<T | undefined>, otherwise: string): Promise<T> {
-  const giveUpAt = performance.now() + SWITCH_MS_MAX;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (performance.now() > giveUpAt) throw new Error(otherwise);
-    await new Promise((wake) => setTimeout(wake, 200));
-  }
-}
-
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
-
-function must(holds: boolean, otherwise: string): void {
-  if (!holds) throw new Error(otherwise);
-}

@@ -8,11 +8,13 @@
  */
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { CONTROL_URLS_MAX } from "@openclaw-cluster/contract/wire";
 import { afterPrefix } from "../store/etcd-client.ts";
 import { goOnAlone, type Alone } from "../store/etcd-alone.ts";
 import { parseControlNode } from "../store/etcd-control-nodes.ts";
 import { openEtcd } from "../store/etcd-gateway.ts";
 import { readMembership, standingOf } from "../store/etcd-membership.ts";
+import { trustOf } from "../store/etcd-server.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { systemClock } from "../system/clock.ts";
 import { loadConfig, type ClusterConfig } from "../system/config.ts";
@@ -23,7 +25,7 @@ import type { MemberCertificates } from "../trust/authority.ts";
 import { loadNodeKeys } from "../trust/keys.ts";
 import { loadAuthority } from "./authority-files.ts";
 import { finishForgetting, forgetControl } from "./handover.ts";
-import { keepMembers, membersFile, readMembers, trustOf } from "./own-etcd.ts";
+import { keepMembers, membersFile, readMembers } from "./own-etcd.ts";
 
 export interface Here {
   readonly home: string;
@@ -123,11 +125,9 @@ async function apisOf(endpoints: readonly string[], prefix: string, certificates
     const folder = `${prefix}control/`;
     const { entries } = await client.range({ from: folder, to: afterPrefix(folder) });
     const urls = entries.flatMap(({ value }) => parseControlNode(JSON.parse(value.toString()))?.apiUrls ?? []);
-    if (urls.length > 0) return urls.slice(0, URLS_MAX);
+    if (urls.length > 0) return urls.slice(0, CONTROL_URLS_MAX);
     throw new ClusterError("unavailable", "the other control nodes are not up; try again when one of them is");
   } finally {
     client.close();
   }
 }
-
-const URLS_MAX = 8;

@@ -1,6 +1,7 @@
 /** Opens this machine's part in the cluster of nats-servers, before the server itself, which begins as the list says. */
 import type { ControlSeats } from "../store/control-seats.ts";
 import { choosePort } from "../system/free-port.ts";
+import { pause } from "../system/pause.ts";
 import { BusCluster, ROUTE_PORT } from "./bus-cluster.ts";
 import type { Ground } from "./ground.ts";
 import type { ListeningPlace } from "./listening-place.ts";
@@ -22,7 +23,7 @@ export async function openBusCluster(
   { config, clock, log }: Ground,
   { place, shown, etcd, seats, witness }: ClusterParts,
 ): Promise<BusCluster> {
-  await Promise.race([seats.heard(), new Promise<void>((resolve) => void clock.after(LIST_MS_MAX, resolve))]);
+  await Promise.race([seats.heard(), pause(clock, LIST_MS_MAX)]);
   const { nodeId: node } = config;
   const host = place.addresses[0] ?? place.busHost;
   const former = seats.all.find((seat) => seat.node === node)?.route.port;

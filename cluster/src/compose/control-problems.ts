@@ -1,6 +1,7 @@
 /** What is wrong with high availability, in words for people, with what it means. */
 import type { ControlNode, StoreMember } from "@openclaw-cluster/contract/cluster";
 import type { ControlView } from "../coordinator/control-view.ts";
+import { majorityOf } from "../store/etcd-quorum.ts";
 
 /** A control node that is farther behind shows what is old, and takes that much longer to take over. */
 const LAG_MS_MAX = 5_000;
@@ -30,7 +31,7 @@ function storeProblems(members: readonly StoreMember[] | undefined): string[] {
     .map(({ id, name, urls: [url] }) => `The etcd member ${name || id} does not answer${url === undefined ? "" : ` at ${url}`}.`);
   const voters = members.filter(({ state }) => state !== "learner");
   const answering = voters.filter(({ state }) => state !== "away").length;
-  const needed = Math.floor(voters.length / 2) + 1;
+  const needed = majorityOf(voters.length);
   if (answering < needed)
     problems.push(`${answering} of ${voters.length} etcd members answer, and it takes ${needed}: nothing can be written until then.`);
   else if (answering < voters.length && answering === needed)

@@ -15,7 +15,7 @@ import type { EtcdTls } from "../store/etcd-endpoints.ts";
 import { openEtcd } from "../store/etcd-gateway.ts";
 import { announceMember, promoteMember } from "../store/etcd-members.ts";
 import { hasData, type Beginning } from "../store/etcd-membership.ts";
-import { placeMember, startEtcdServer, type EtcdServer } from "../store/etcd-server.ts";
+import { placeMember, startEtcdServer, trustOf, type EtcdServer } from "../store/etcd-server.ts";
 import { resolveBinary } from "../system/binaries.ts";
 import { readTextFile, writePrivateFile } from "../system/folders.ts";
 import { isDue, type Authority, type MemberCertificates } from "../trust/authority.ts";
@@ -111,12 +111,6 @@ async function begin(others: readonly string[], own: { name: string; peerUrl: st
     client.close();
   }
 }
-
-export const trustOf = ({ server, client }: MemberCertificates): EtcdTls => ({
-  authority: server.authority,
-  certificate: client.chain,
-  key: client.key,
-});
 
 export const membersFile = (data: string): string => path.join(data, "etcd-members.json");
 

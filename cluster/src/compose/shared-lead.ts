@@ -12,6 +12,7 @@ import type { Term } from "../store/leadership.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { aborted, pause } from "../system/pause.ts";
 
 /** After a term that ended with a fault, so that a machine that cannot lead leaves it to another. */
 const AGAIN_MS = 2_000;
@@ -108,16 +109,4 @@ export class SharedLead<S extends Store = Store> {
     await term.resign();
     if (fault !== undefined) throw fault;
   }
-}
-
-/** At once where it is already. */
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
-}
-
-function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = clock.after(ms, resolve);
-    signal.addEventListener("abort", () => (timer.cancel(), resolve()), { once: true });
-  });
 }

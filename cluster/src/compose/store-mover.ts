@@ -97,6 +97,7 @@ export class Mover implements StoreMover {
         isDecided = true;
         return place.decide();
       });
+      await place.target.close();
       await this.sitDown(seat, place);
       this.at({ phase: "done", behind: 0, stopMs: Math.round(clock.monotonic() - leftAt), endedAt: clock.wall() });
       log.info({ to: this.present?.to, stopMs: this.present?.stopMs }, "the store was moved");

@@ -21,6 +21,7 @@ import { connectGateway } from "../openclaw/gateway.ts";
 import type { Gateway } from "../openclaw/openclaw.ts";
 import { configuredUrls, keepUrls, knownUrls } from "../system/coordinator-urls.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
+import { pause } from "../system/pause.ts";
 import { openSleepWatch } from "../system/sleep-watch.ts";
 import { gatherFacts } from "../worker/facts.ts";
 import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
@@ -135,7 +136,7 @@ async function connectOwn(ground: Ground, lead: LeadRole): Promise<{ enrolled: E
       if (!mayPass || tried >= CONNECTS_MAX || ground.signal.aborted) throw error;
       ground.log.warn({ err: error, tried }, "the bus does not let this machine's own node in yet; it is tried again");
     }
-    await new Promise<void>((resolve) => void ground.clock.after(CONNECT_AGAIN_MS, resolve));
+    await pause(ground.clock, CONNECT_AGAIN_MS, ground.signal);
   }
 }
 

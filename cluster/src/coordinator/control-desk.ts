@@ -8,7 +8,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node } from "@openclaw-cluster/contract/node";
-import { PromotionAnswer, type PromotionOrder } from "@openclaw-cluster/contract/wire";
+import { CONTROL_URLS_MAX, PromotionAnswer, type PromotionOrder } from "@openclaw-cluster/contract/wire";
 import { promotionTo } from "../bus/subjects.ts";
 import { HANDOVER, seal } from "../trust/sealed-box.ts";
 import { SELF } from "./audit.ts";
@@ -71,7 +71,7 @@ export class ControlDesk {
     await room.checkRelease(id);
     await turn.run(() => audit.note(actor, "node.demoted", id));
     // First, because the bus's server that it hears by is its own; K2: it finds itself removed at its next start otherwise, and says so.
-    const urls = parts.controlUrls().slice(0, URLS_MAX);
+    const urls = parts.controlUrls().slice(0, CONTROL_URLS_MAX);
     await this.ask(id, { kind: "demote", urls }, FAREWELL_MS).catch((error: unknown) => {
       parts.log.warn({ node: id, err: error }, "a control node is taken out without having heard of it");
     });
@@ -97,7 +97,6 @@ export class ControlDesk {
   }
 }
 
-const URLS_MAX = 8;
 const tokenName = (id: NodeId): string => `control node ${id}`;
 
 function unexpected(id: NodeId): ClusterError {

@@ -14,6 +14,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import { AgentAnswer, doneTurn, readAgentAnswer, runFailure } from "./agent-answer.ts";
 import type { Connection } from "./connection.ts";
 import type { Turn, TurnEnd, TurnEvent } from "./openclaw.ts";
@@ -108,7 +109,7 @@ class RunningTurn {
     while (!this.#over.signal.aborted) {
       const end = await this.#step();
       if (end !== undefined) return this.#explained(end);
-      await new Promise<void>((resolve) => void this.#parts.clock.after(LOOK_AGAIN_MS, resolve));
+      await pause(this.#parts.clock, LOOK_AGAIN_MS);
     }
     return { kind: "aborted" };
   }

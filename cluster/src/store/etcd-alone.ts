@@ -10,11 +10,10 @@
  *     way the same again is harmless.
  */
 import { rename, rm } from "node:fs/promises";
-import { ClusterError } from "@openclaw-cluster/contract/errors";
-
-import { syncFolder } from "../system/synced-folder.ts";
-import { randomId } from "../system/random-id.ts";
 import { dirname } from "node:path";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { randomId } from "../system/random-id.ts";
+import { syncFolder } from "../system/synced-folder.ts";
 import { epochIn } from "./etcd-claim.ts";
 import { afterPrefix, OPERATIONS_MAX, type EtcdClient, type Operation } from "./etcd-client.ts";
 import { fromJson, toJson, type Head } from "./etcd-codec.ts";
@@ -23,7 +22,15 @@ import { newStamp } from "./etcd-fold.ts";
 import { openEtcd } from "./etcd-gateway.ts";
 import { Keys } from "./etcd-keys.ts";
 import { dataGone, hasData, readMembership, writeMembership } from "./etcd-membership.ts";
-import { checkMajorityLost, placeMember, recoverAlone, startEtcdServer, type EtcdServer, type EtcdServerOptions } from "./etcd-server.ts";
+import {
+  checkMajorityLost,
+  placeMember,
+  recoverAlone,
+  startEtcdServer,
+  trustOf,
+  type EtcdServer,
+  type EtcdServerOptions,
+} from "./etcd-server.ts";
 import { openEtcdStore } from "./etcd.ts";
 import { EPOCH_MAX, EPOCHS_MARGIN, KEYS_MARGIN } from "./sqlite-restore.ts";
 
@@ -57,9 +64,7 @@ export async function goOnAlone(options: AloneOptions): Promise<Alone> {
   if (!(await hasData(folder)) && (await hasData(draft))) await rename(draft, folder);
   await rm(draft, { recursive: true, force: true });
   const own = await placeMember(options);
-  const { certificates } = options;
-  const tls = { authority: certificates.server.authority, certificate: certificates.client.chain, key: certificates.client.key };
-  await checkMajorityLost(own, options.others(), tls);
+  await checkMajorityLost(own, options.others(), trustOf(options.certificates));
   const member = readEtcdFile(folder).members.get(own.id ?? "");
   if (member === undefined) throw dataGone(own);
   if (!member.learner) {
@@ -95,9 +100,7 @@ async function inOwn<T>(
   options: AloneOptions,
   work: (client: EtcdClient, options: AloneOptions) => Promise<T>,
 ): Promise<T> {
-  const { server: shown, client: own } = options.certificates;
-  const tls = { authority: shown.authority, certificate: own.chain, key: own.key };
-  const client = openEtcd({ endpoints: [server.clientUrl], tls });
+  const client = openEtcd({ endpoints: [server.clientUrl], tls: trustOf(options.certificates) });
   try {
     await server.whenReady(READY_MS);
     return await work(client, options);

@@ -1,7 +1,8 @@
 /** The list of control nodes that are up, in etcd: a key of each, which hangs on a lease of its own. */
 import { z } from "zod";
+import { aborted, pause } from "../system/pause.ts";
 import { ADDRESSES_MAX, PRESENCE_S, type ControlNode, type ControlNodes } from "./control-nodes.ts";
-import { FollowedFolder, pauseUnless } from "./etcd-folder.ts";
+import { FollowedFolder } from "./etcd-folder.ts";
 import { EtcdLease, type LeaseParts } from "./etcd-lease.ts";
 
 const RETRY_MS = 500;
@@ -49,7 +50,7 @@ async function announce(parts: ControlNodesParts, folder: string, signal: AbortS
     await announceOnce(parts, folder, signal).catch((error: unknown) => {
       if (!signal.aborted) parts.log.debug({ err: error }, "this control node cannot tell the others of itself at the moment");
     });
-    await pauseUnless(signal, parts.clock, RETRY_MS);
+    await pause(parts.clock, RETRY_MS, signal);
   }
 }
 
@@ -59,9 +60,7 @@ async function announceOnce(parts: ControlNodesParts, folder: string, signal: Ab
   try {
     const value = Value.parse(parts.self());
     await parts.client.transact({ when: [], then: [{ put: folder + value.node, value: JSON.stringify(value), lease: lease.id }] });
-    const over = Promise.withResolvers<void>();
-    AbortSignal.any([lease.over, signal]).addEventListener("abort", () => over.resolve(), { once: true });
-    if (!signal.aborted && !lease.over.aborted) await over.promise;
+    await aborted(AbortSignal.any([lease.over, signal]));
   } finally {
     await lease.revoke();
   }

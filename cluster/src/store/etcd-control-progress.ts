@@ -6,9 +6,11 @@
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import { ADDRESSES_MAX } from "./control-nodes.ts";
 import { PROGRESS_MS, type ControlProgress, type Progress } from "./control-progress.ts";
-import { afterPrefix, type EtcdClient } from "./etcd-client.ts";
+import type { EtcdClient } from "./etcd-client.ts";
+import { FollowedFolder } from "./etcd-folder.ts";
 import { Keys } from "./etcd-keys.ts";
 import { transact } from "./etcd-place.ts";
 
@@ -41,24 +43,27 @@ export function openEtcdControlProgress(parts: ProgressParts): ControlProgress {
 
 class EtcdControlProgress implements ControlProgress {
   private readonly parts: ProgressParts;
-  private readonly prefix: string;
-  private readonly known = new Map<string, Progress>();
+  private readonly folder: string;
+  private readonly list: FollowedFolder<Progress>;
   private readonly listeners = new Set<(progress: Progress) => void>();
   private readonly closed = new AbortController();
-  private readonly running: Promise<unknown>;
+  private readonly saying: Promise<void>;
   private said = "";
   private changed = Promise.withResolvers<void>();
 
   constructor(parts: ProgressParts) {
     this.parts = parts;
-    this.prefix = `${parts.prefix}progress/`;
-    const stop = parts.onChange(() => this.changed.resolve());
-    this.closed.signal.addEventListener("abort", stop, { once: true });
-    this.running = Promise.all([this.forEver(() => this.say()), this.forEver(() => this.follow())]);
+    const { client, clock, log } = parts;
+    this.folder = `${parts.prefix}progress/`;
+    this.list = new FollowedFolder({
+      ...{ client, folder: this.folder, parse: parseProgress, clock, log },
+      onValue: (progress) => this.listeners.forEach((listener) => listener(progress)),
+    });
+    this.saying = this.sayEver(parts.onChange(() => this.changed.resolve()));
   }
 
   get all(): readonly Progress[] {
-    return [...this.known.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
+    return this.list.all;
   }
 
   onProgress(listener: (progress: Progress) => void): { stop(): void } {
@@ -69,74 +74,42 @@ class EtcdControlProgress implements ControlProgress {
   async forget(node: string): Promise<void> {
     const { client, prefix, clock, log } = this.parts;
     const place = { client, keys: new Keys(prefix), clock, log };
-    await transact(place, { when: [], then: [{ delete: this.prefix + node }] }, { harmless: true });
+    await transact(place, { when: [], then: [{ delete: this.folder + node }] }, { harmless: true });
   }
 
   async close(): Promise<void> {
     this.closed.abort();
-    await this.running;
+    this.changed.resolve();
+    await Promise.all([this.saying, this.list.close()]);
+  }
+
+  private async sayEver(stopHearing: () => void): Promise<void> {
+    const { signal } = this.closed;
+    const { clock, log } = this.parts;
+    while (!signal.aborted) {
+      this.changed = Promise.withResolvers<void>();
+      try {
+        await this.say();
+        await pause(clock, PROGRESS_MS, signal);
+        await this.changed.promise;
+      } catch (error) {
+        if (signal.aborted) break;
+        log.debug({ err: error }, "how far this control node is cannot be told at the moment");
+        await pause(clock, RETRY_MS, signal);
+      }
+    }
+    stopHearing();
   }
 
   private async say(): Promise<void> {
-    this.changed = Promise.withResolvers<void>();
     const value = Value.parse(await this.parts.self());
     const text = JSON.stringify(value);
-    if (text !== this.said) {
-      await this.parts.client.transact({ when: [], then: [{ put: this.prefix + value.node, value: text }] });
-      this.said = text;
-    }
-    await this.pause(PROGRESS_MS);
-    await Promise.race([this.changed.promise, aborted(this.closed.signal)]);
-  }
-
-  private async follow(): Promise<void> {
-    const { signal } = this.closed;
-    const { client } = this.parts;
-    const { entries, revision } = await client.range({ from: this.prefix, to: afterPrefix(this.prefix) }, { signal });
-    this.known.clear();
-    for (const { key, value } of entries) this.note(key, value);
-    for await (const changes of client.watch(this.prefix, revision + 1, signal))
-      for (const { key, value } of changes) this.note(key, value);
-  }
-
-  private note(key: string, value: Buffer | undefined): void {
-    const progress = value === undefined ? undefined : (Value.safeParse(parsed(value)).data as Progress | undefined);
-    if (progress === undefined) return void this.known.delete(key);
-    this.known.set(key, progress);
-    for (const listener of this.listeners) listener(progress);
-  }
-
-  private async forEver(run: () => Promise<void>): Promise<void> {
-    const { signal } = this.closed;
-    while (!signal.aborted) {
-      await run().catch(async (error: unknown) => {
-        if (signal.aborted) return;
-        this.parts.log.debug({ err: error }, "how far the control nodes are cannot be told at the moment");
-        await this.pause(RETRY_MS);
-      });
-    }
-  }
-
-  private pause(ms: number): Promise<void> {
-    const { signal } = this.closed;
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const leave = (): void => (timer.cancel(), resolve());
-      const timer = this.parts.clock.after(ms, () => (signal.removeEventListener("abort", leave), resolve()));
-      signal.addEventListener("abort", leave, { once: true });
-    });
+    if (text === this.said) return;
+    await this.parts.client.transact({ when: [], then: [{ put: this.folder + value.node, value: text }] });
+    this.said = text;
   }
 }
 
-/** What is no JSON says nothing. */
-function parsed(value: Buffer): unknown {
-  try {
-    return JSON.parse(value.toString());
-  } catch {
-    return undefined;
-  }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
+function parseProgress(json: unknown): Progress | undefined {
+  return Value.safeParse(json).data as Progress | undefined;
 }

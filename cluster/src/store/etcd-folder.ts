@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import { afterPrefix, EtcdFault, type EtcdClient } from "./etcd-client.ts";
 
 export interface FolderParts<T> {
@@ -15,6 +16,8 @@ export interface FolderParts<T> {
   readonly folder: string;
   /** undefined: not understood. */
   parse(json: unknown): T | undefined;
+  /** Called with each value as it is heard. */
+  onValue?(value: T): void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -62,7 +65,7 @@ export class FollowedFolder<T> {
       await this.followOnce().catch((error: unknown) => {
         if (!signal.aborted) log.debug({ err: error, folder }, "a list in etcd cannot be followed at the moment");
       });
-      await pauseUnless(signal, clock, RETRY_MS);
+      await pause(clock, RETRY_MS, signal);
     }
   }
 
@@ -87,8 +90,9 @@ export class FollowedFolder<T> {
 
   private note(key: string, value: Buffer | undefined): void {
     const read = value === undefined ? undefined : this.parts.parse(jsonOf(value));
-    if (read === undefined) this.known.delete(key);
-    else this.known.set(key, read);
+    if (read === undefined) return void this.known.delete(key);
+    this.known.set(key, read);
+    this.parts.onValue?.(read);
   }
 
   private tell(): void {
@@ -102,18 +106,4 @@ function jsonOf(value: Buffer): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** Ends with the signal too, and leaves no listener on it. */
-export function pauseUnless(signal: AbortSignal, clock: Clock, ms: number): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = (): void => {
-      timer.cancel();
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = clock.after(ms, end);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }

@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import type { EtcdStore } from "./etcd.ts";
 import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 import { EtcdLease } from "./etcd-lease.ts";
@@ -66,7 +67,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
         signal.throwIfAborted();
         if (!(error instanceof EtcdFault) || error.kind === "unauthorized") throw error;
         this.parts.log.debug({ err: error }, "etcd gave no answer to a candidate");
-        await this.pause(RETRY_MS, signal);
+        await pause(this.parts.clock, RETRY_MS, signal);
       }
     }
   }
@@ -94,23 +95,14 @@ class EtcdLeadership implements Leadership<EtcdStore> {
 
   /** Resolves when the key seems to be gone; once in a while without that, because a hint can be lost. */
   private async vacancy(signal: AbortSignal): Promise<void> {
-    if (this.leader === undefined) return this.pause(RETRY_MS, signal);
+    if (this.leader === undefined) return pause(this.parts.clock, RETRY_MS, signal);
     const gone = Promise.withResolvers<void>();
     const listening = this.onLeader((leader) => leader === undefined && gone.resolve());
     try {
-      await Promise.race([gone.promise, this.pause(LOOK_MS, signal)]);
+      await Promise.race([gone.promise, pause(this.parts.clock, LOOK_MS, signal)]);
     } finally {
       listening.stop();
     }
-  }
-
-  private pause(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => (timer.cancel(), reject(signal.reason as Error));
-      // Who stands by for months pauses a million times, all under one signal.
-      const timer = this.parts.clock.after(ms, () => (signal.removeEventListener("abort", leave), resolve()));
-      signal.addEventListener("abort", leave, { once: true });
-    });
   }
 
   private async watch(): Promise<void> {
@@ -124,7 +116,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
       } catch (error) {
         if (!signal.aborted) this.parts.log.debug({ err: error }, "who leads cannot be heard; asking again");
       }
-      await this.pause(RETRY_MS, signal).catch(() => undefined);
+      await pause(this.parts.clock, RETRY_MS, signal);
     }
   }
 

@@ -9,6 +9,7 @@
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import { EtcdFault, type CallOptions, type EtcdClient, type Transacted, type Transaction } from "./etcd-client.ts";
 import type { Keys } from "./etcd-keys.ts";
 import { StoreBroken } from "./store.ts";
@@ -68,10 +69,6 @@ export async function patiently<T>({ clock }: Place, look: () => Promise<T>): Pr
       await pause(clock, AGAIN_MS);
     }
   }
-}
-
-export function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => void clock.after(ms, resolve));
 }
 
 /**

@@ -202,7 +202,8 @@ interface State {
   isStopped: boolean;
 }
 
-const trustOf = ({ server, client }: MemberCertificates): EtcdTls => ({
+/** Of whoever runs a member, to any of them. */
+export const trustOf = ({ server, client }: MemberCertificates): EtcdTls => ({
   authority: server.authority,
   certificate: client.chain,
   key: client.key,

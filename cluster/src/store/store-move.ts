@@ -14,6 +14,7 @@ import assert from "node:assert/strict";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import type { Follower, MovableStore } from "./movable-store.ts";
 import { attemptName, Changes } from "./store-changes.ts";
 import type { MoveNote, MoveTarget, StoreView } from "./store-copy.ts";
@@ -169,8 +170,7 @@ export class StoreMove {
   /** V3. */
   private async room(): Promise<void> {
     const { pacedBytesMax = PACED_BYTES_MAX } = this.parts.limits ?? {};
-    while (this.isPacing && this.changes.bytes > pacedBytesMax)
-      await new Promise<void>((resolve) => void this.parts.clock.after(PACED_POLL_MS, resolve));
+    while (this.isPacing && this.changes.bytes > pacedBytesMax) await pause(this.parts.clock, PACED_POLL_MS);
   }
 
   private async catchUp(): Promise<void> {

@@ -21,6 +21,7 @@ import { idleMsOf, runMsOf } from "../core/timeouts.ts";
 import { STOP_MS, type AbortCause, type Execution, type Executor } from "../executors/executors.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 import { isNoRoom } from "./disk-room.ts";
 import { crashed, explained, tooLarge, weigh, type Weighed } from "./outcome.ts";
 import { Output } from "./output.ts";
@@ -276,7 +277,7 @@ export class Attempt implements Execution {
       } catch (error) {
         this.log.warn({ task, tried, err: error }, "a result could not be stored as a blob");
         if (tried === BLOB_TRIES_MAX || this.cause !== undefined) return crashed(error);
-        await new Promise<void>((resolve) => void this.home.clock.after(BLOB_PAUSE_MS, resolve));
+        await pause(this.home.clock, BLOB_PAUSE_MS);
       }
     }
   }

@@ -12,6 +12,7 @@ import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { AttemptRef, OutputChunk, OutputStream } from "@openclaw-cluster/contract/wire";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
+import { pause } from "../system/pause.ts";
 
 /** Text waits this long for company. */
 const GATHER_MS = 50;
@@ -177,7 +178,7 @@ export class Output {
           this.parts.log.warn({ task: chunk.task, n: chunk.n, err: error }, "a piece of output is dropped: the bus does not take it");
           return;
         }
-        await new Promise<void>((resolve) => void this.parts.clock.after(TRY_PAUSE_MS, resolve));
+        await pause(this.parts.clock, TRY_PAUSE_MS);
       }
     }
   }
