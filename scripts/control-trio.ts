@@ -21,7 +21,8 @@ export interface ControlNodeProcess {
   kill(): Promise<void>;
   /** In good order. */
   stop(): Promise<void>;
-  start(): Promise<void>;
+  /** `command`: of another checkout, from now on. */
+  start(command?: string): Promise<void>;
 }
 
 export interface Trio {
@@ -136,10 +137,11 @@ interface Planned {
 async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1", api: more, door } }: Planned): Promise<Kept> {
   const home = path.join(folder, name);
   const [api, nats] =
-    manner === undefined ? [await choosePort(host, 0, undefined, 0), await choosePort(host, 0, undefined, 0)] : [8888, 4222];
+    manner?.under === undefined ? [await choosePort(host, 0, undefined, 0), await choosePort(host, 0, undefined, 0)] : [8888, 4222];
   const own = { nodeId: name, api: { port: api, host, ...more }, nats: { port: nats }, openclaw: { enabled: "off" }, ...settings };
   const url = `http://${host}:${api}`;
   let process: Running | undefined;
+  let started = manner;
   const endBy = async (signal: NodeJS.Signals): Promise<void> => {
     const ending = process;
     process = undefined;
@@ -155,10 +157,11 @@ async function plan({ name, folder, settings, place: { manner, host = "127.0.0.1
       return process !== undefined;
     },
     async begin(more) {
-      ({ process } = await startDaemon(home, { ...own, ...more }, manner));
+      ({ process } = await startDaemon(home, { ...own, ...more }, started));
     },
-    async start() {
-      ({ process } = await startDaemon(home, undefined, manner));
+    async start(command) {
+      if (command !== undefined) started = { ...started, command };
+      ({ process } = await startDaemon(home, undefined, started));
     },
     kill: () => endBy("SIGKILL"),
     stop: () => endBy("SIGTERM"),

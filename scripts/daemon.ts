@@ -22,11 +22,13 @@ export interface Manner {
   readonly env?: Readonly<Record<string, string>>;
   /** A program with its arguments that runs the command, as `strace -D …`, or `ip netns exec …`. */
   readonly under?: readonly string[];
+  /** Of another checkout. */
+  readonly command?: string;
 }
 
 /** `openclaw-cluster …` */
-export function runCommand(argv: readonly string[], { env = {}, under = [] }: Manner = {}): Running {
-  const [program = "", ...all] = [...under, process.execPath, COMMAND, ...argv];
+export function runCommand(argv: readonly string[], { env = {}, under = [], command = COMMAND }: Manner = {}): Running {
+  const [program = "", ...all] = [...under, process.execPath, command, ...argv];
   return run(program, all, env);
 }
 

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Confinement } from "./command-limits.ts";
 import { NodeId } from "./ids.ts";
+import { Protocol } from "./protocol.ts";
 import { Arch, Labels, Os, TaskKind } from "./task-spec.ts";
 
 const Text = z.string().max(256);
@@ -26,6 +27,8 @@ export const NodeFacts = z
     memoryMiB: z.int().min(0),
     diskFreeMiB: z.int().min(0),
     version: Text,
+    /** Absent: the first. */
+    protocol: Protocol.optional(),
     nodeVersion: Text,
     kinds: z.array(TaskKind),
     openclaw: z
@@ -129,6 +132,8 @@ export const Node = z
     labels: z.record(z.string(), z.string()),
     slots: z.int(),
     slotsUsed: z.int(),
+    /** There where its build and the coordinator's do not understand each other: it is given no work. What to update, for people. */
+    apart: z.string().optional(),
     memoryReservedMiB: z.int(),
     load: NodeLoad.optional(),
     /** What the machine said of itself when it joined; nobody has looked. */
@@ -144,8 +149,8 @@ export const Node = z
 export type Node = z.infer<typeof Node>;
 
 /** For people, with what keeps new work away. */
-export function stateText({ state, draining, load }: Node): string {
+export function stateText({ state, draining, load, apart }: Node): string {
   // Of a node that is not there, what it said last is no news.
-  const full = state === "ready" ? load && diskFullText(load) : undefined;
-  return [state, ...(draining ? ["draining"] : []), ...(full === undefined ? [] : [full])].join(", ");
+  const news = state === "ready" ? [load && diskFullText(load), apart] : [];
+  return [state, ...(draining ? ["draining"] : []), ...news.filter((text) => text !== undefined)].join(", ");
 }

@@ -14,6 +14,7 @@ export const Refusal = z.enum([
   "not_ready",
   "draining",
   "disk_full",
+  "protocol",
   "quiet_hours",
   "not_approved",
   "policy",

@@ -11,6 +11,7 @@ import { z } from "zod";
 import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
 import { NodeFacts, NodeLoad } from "./node.ts";
+import { Protocol } from "./protocol.ts";
 import { BlobRef, Progress, TaskError } from "./task.ts";
 import { Submitter } from "./submitter.ts";
 import { TaskSpec } from "./task-spec.ts";
@@ -134,6 +135,8 @@ export const HeartbeatReply = z.object({
   epoch: z.int().min(1),
   leaseMs: z.int().min(1).max(600_000),
   stop: z.array(AttemptRef).optional(),
+  /** What the coordinator speaks; absent: the first. */
+  protocol: Protocol.optional(),
 });
 export type HeartbeatReply = z.infer<typeof HeartbeatReply>;
 

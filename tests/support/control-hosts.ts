@@ -16,6 +16,7 @@ import { startDaemon, type Manner, type StartedDaemon } from "../../scripts/daem
 import { until, writePolicy } from "./daemon.ts";
 import { openHosts, type Host } from "./hosts.ts";
 import { RUNNING, tailscaleStub, type TailscaleStub } from "./tailscale.ts";
+import { isWhole } from "./whole-trio.ts";
 
 export const CONTROL_NAMES = ["one", "two", "three"] as const;
 export const WORKER_NAMES = ["four", "five"] as const;
@@ -47,8 +48,6 @@ const API_PORT = 8_888;
 const NAMES: readonly HostName[] = [...CONTROL_NAMES, ...WORKER_NAMES, "user"];
 const SLOTS = 16;
 const WHOLE_MS_MAX = 120_000;
-/** Of a control node that follows. */
-const LAG_MS_MAX = 5_000;
 
 export async function openControlHosts(): Promise<ControlHosts> {
   const ending: (() => Promise<unknown>)[] = [];
@@ -136,14 +135,6 @@ async function openMachines(ending: (() => Promise<unknown>)[]): Promise<(name: 
     machines.set(name, { host, manner: { under: host.inside, env: stub.env } });
   }
   return (name) => machines.get(name) as Machine;
-}
-
-async function isWhole(client: Client): Promise<true | undefined> {
-  const { control = [], store, bus } = await client.cluster();
-  const here = control.filter(({ state, lagMs = 0 }) => (state === "leader" || state === "standby") && lagMs < LAG_MS_MAX);
-  const members = store.members?.filter(({ state }) => state === "leader" || state === "follower") ?? [];
-  const leads = here.filter(({ state }) => state === "leader").length === 1;
-  return leads && here.length === 3 && members.length === 3 && bus.servers?.length === 3 ? true : undefined;
 }
 
 /** The workers know all control nodes, and each stream lies on all of them: before that, the first one must not die. */

@@ -41,6 +41,8 @@ export interface WorkerOptions {
   /** The command line that it stands behind: a host's (hosts.ts). */
   readonly inside?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Of another build (builds.ts). */
+  readonly command?: string;
 }
 
 export interface TestCluster {
@@ -143,7 +145,7 @@ export async function startCluster(
       token,
       lead: lead.daemon,
       client,
-      async addWorker(id, { policy, openclaw, inside = [], env = {}, ...own } = {}) {
+      async addWorker(id, { policy, openclaw, inside = [], env = {}, command, ...own } = {}) {
         const place = path.join(folder, id);
         await mkdir(place, { recursive: true, mode: 0o700 });
         if (policy !== undefined) await writePolicy(place, policy);
@@ -151,7 +153,7 @@ export async function startCluster(
         if (openclaw !== undefined) await writeFile(gatewayFile, openclaw.token, { mode: 0o600 });
         const gateway = openclaw && { openclaw: { url: openclaw.url, tokenFile: gatewayFile } };
         const settings = { nodeId: id, roles: ["worker"], coordinator: { url, tokenFile }, ...common, ...gateway, ...own };
-        return (await open(place, settings, { under: inside, env })).daemon;
+        return (await open(place, settings, { under: inside, env, ...(command !== undefined && { command }) })).daemon;
       },
       startHome: async (place, manner) => (await open(place, undefined, manner)).daemon,
       cli: (...argv) => runCli(argv, { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_URL: url }),

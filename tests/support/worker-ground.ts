@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { TaskId, type ClusterId, type NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { Protocol } from "@openclaw-cluster/contract/protocol";
 import type { TaskKind, TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import {
   Heartbeat,
@@ -112,6 +113,8 @@ export class WorkerGround {
   renewing = true;
   epoch = 1;
   leaseMs = 9_000;
+  /** What the coordinator speaks, if it says so. */
+  protocol: Protocol | undefined;
   /** What the next answers tell the worker to stop. */
   stop: AttemptRef[] = [];
   /** The worker's present life. */
@@ -124,7 +127,7 @@ export class WorkerGround {
     this.bus = new LooseBus(this.net.connect(NODE));
     this.coordinator.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {
       this.heartbeats.push(Heartbeat.parse(body));
-      if (this.renewing) respond?.({ epoch: this.epoch, leaseMs: this.leaseMs, stop: this.stop });
+      if (this.renewing) respond?.({ epoch: this.epoch, leaseMs: this.leaseMs, stop: this.stop, protocol: this.protocol });
     });
     this.coordinator.subscribe(ANY_REPORT, ({ body, respond }) => {
       const report = Report.parse(body);

@@ -13,6 +13,7 @@
  */
 import { taskId, taskKey } from "@openclaw-cluster/contract/ids";
 import { isAway } from "@openclaw-cluster/contract/node";
+import { PROTOCOL } from "@openclaw-cluster/contract/protocol";
 import type { AttemptRef, Heartbeat, HeartbeatReply } from "@openclaw-cluster/contract/wire";
 import { leaseMs, lostAfterMs } from "../core/liveness.ts";
 import { holds, interrupt, isHarmless, lose } from "../core/settle.ts";
@@ -55,7 +56,7 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   if (sameLife && beat.paused !== true) entry.pausedUntil = -Infinity;
   entry.leasedUntil = Math.max(entry.leasedUntil, entry.seenAt + lostAfterMs(labelsOf(entry)));
   const stop = reconcile(state, entry, beat, { sameLife, rebooted });
-  return { epoch: state.epoch, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };
+  return { epoch: state.epoch, protocol: PROTOCOL, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };
 }
 
 /** Is it newer than all that was heard of the node? An older life is believed only when the newer one has fallen silent. */

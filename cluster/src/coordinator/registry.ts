@@ -13,6 +13,7 @@ import { isAway, type Node, type NodeFacts, type NodeLoad, type NodeState } from
 import type { Labels } from "@openclaw-cluster/contract/task-spec";
 import { isForfeit, isMassLoss, lostAfterMs, withSilence, type Liveness, type Silence } from "../core/liveness.ts";
 import type { SchedulableNode } from "../core/node.ts";
+import { protocolGap } from "../core/protocol-gap.ts";
 import type { NodeRow } from "../store/store.ts";
 import { fingerprintOf } from "../trust/fingerprint.ts";
 
@@ -294,6 +295,7 @@ export function toSchedulable(entry: NodeEntry): SchedulableNode {
 export function toNode(entry: NodeEntry, used: { slots: number; memoryMiB: number }): Node {
   const { id, state, draining, labels, slots } = toSchedulable(entry);
   const { publicKey, hostname, os } = entry.row;
+  const gap = protocolGap(id, entry.facts);
   return {
     id,
     state,
@@ -304,6 +306,7 @@ export function toNode(entry: NodeEntry, used: { slots: number; memoryMiB: numbe
     slots,
     slotsUsed: used.slots,
     memoryReservedMiB: used.memoryMiB,
+    ...(gap !== undefined && { apart: `it ${gap.detail}: ${gap.remedy}` }),
     ...(entry.load !== undefined && { load: entry.load }),
     ...(hostname !== undefined && { claimed: { hostname, ...(os !== undefined && { os }) } }),
     ...(entry.row.joinedFrom !== undefined && { joinedFrom: entry.row.joinedFrom }),

@@ -9,6 +9,7 @@
 import os from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import { PROTOCOL } from "@openclaw-cluster/contract/protocol";
 import { Arch, Os, type Labels } from "@openclaw-cluster/contract/task-spec";
 import type { Policy, PolicySource } from "../core/policy.ts";
 import { summary } from "../core/policy-facts.ts";
@@ -59,6 +60,7 @@ export function gatherFacts(parts: FactsParts): () => Promise<NodeFacts> {
       ...machine,
       diskFreeMiB: disk,
       version: parts.version,
+      protocol: PROTOCOL,
       kinds: [...parts.executors.keys()],
       labels: parts.labels,
       slots: parts.slots,

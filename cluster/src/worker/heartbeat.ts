@@ -8,10 +8,13 @@
  *     had heard, and may overtake the answer to that.
  * H3. Whether this node is heard is told from the second heartbeat on that finds the one before it unanswered, or from the first that
  *     nobody listens to, until an answer comes. A connection that is lost, or new, says nothing about it.
+ * H4. The answer of a coordinator that speaks no version of the protocol that this build does renews nothing: neither side can know
+ *     what the other would make of its words.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import { isOlder, PROTOCOL, protocolText, spoken, type Protocol } from "@openclaw-cluster/contract/protocol";
 import {
   areAttemptRefs,
   HeartbeatReply,
@@ -191,8 +194,9 @@ export class Heartbeat {
     const sentAtMs = clock.monotonic();
     this.noteSent(message.n, sentAtMs);
     try {
-      const { epoch, leaseMs, stop = [] } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
+      const { epoch, leaseMs, stop = [], protocol } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
       if (!this.parts.admits(epoch)) return;
+      if (spoken(PROTOCOL, protocol) === undefined) return this.apart(protocol);
       if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
       this.leaseMs = leaseMs;
       this.answered(sentAtMs, leaseMs);
@@ -211,6 +215,15 @@ export class Heartbeat {
     this.leases.renewed(sentAtMs, leaseMs);
     this.unansweredSinceMs = undefined;
     this.become(true);
+  }
+
+  /** H4. */
+  private apart(theirs: Protocol | undefined): void {
+    this.complaints.warn(
+      "protocol",
+      { update: isOlder(PROTOCOL, theirs) ? this.parts.node : "the control nodes" },
+      `this machine speaks ${protocolText(PROTOCOL)}, and the coordinator ${protocolText(theirs)}: no work until one of them is updated`,
+    );
   }
 
   /** H3. */

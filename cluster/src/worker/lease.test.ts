@@ -44,6 +44,22 @@ test("without it for nine seconds: the lease is over, what runs is stopped, what
   expect(await ground.outcome(1)).toEqual({ kind: "cancelled" });
 });
 
+test("the word of a coordinator that speaks another version of the protocol renews nothing", async () => {
+  await ground.open();
+  ground.offer({ n: 1, spec: COMMAND });
+  await ground.started(ground.command.runs);
+  ground.protocol = { oldest: 8, newest: 9 };
+  await ground.pass(8_000, 1_000);
+  expect(ground.command.last().execution.signal.aborted).toBe(false);
+  await ground.pass(4_000, 1_000);
+  expect(ground.command.last().execution.signal.reason).toBe("lease_lost");
+  // The older of the two was updated.
+  ground.protocol = { oldest: 1, newest: 9 };
+  await ground.pass(4_000, 1_000);
+  ground.offer({ n: 2, spec: COMMAND });
+  await ground.started(ground.command.runs, 2);
+});
+
 describe("its leases have run out, and it is back", () => {
   beforeEach(async () => {
     await ground.open({ slots: 1 });

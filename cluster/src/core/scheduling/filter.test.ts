@@ -69,6 +69,13 @@ describe("the filter refuses", () => {
     ["draining", "is draining", "resume it: openclaw-cluster nodes resume nas2", node("nas2", { draining: true }), echo()],
     ["disk_full", "takes no new work (disk full: 12 MiB free)", "free disk space on nas2; it goes on by itself", full("floor"), echo()],
     ["disk_full", /a write found no room, with 12 MiB free/, /goes on by itself/, full("write"), echo()],
+    [
+      "protocol",
+      /^speaks version 9 .*, and the coordinator version/,
+      "update openclaw-cluster on the control nodes",
+      nas({ protocol: { oldest: 9, newest: 9 } }),
+      echo(),
+    ],
     ["kind", /kind echo/, /update/, nas({ kinds: ["agent"] }), echo()],
     ["kind", "has no OpenClaw", /install OpenClaw on nas2/, { ...nas(), facts: withoutOpenClaw() }, agent()],
     ["kind", /Gateway/, "start the Gateway on nas2: openclaw gateway run", nas({ openclaw: { ...openclaw, reachable: false } }), agent()],

@@ -11,6 +11,7 @@ import type { Refusal } from "@openclaw-cluster/contract/placement";
 import { matches } from "../command-rule.ts";
 import type { SchedulableNode } from "../node.ts";
 import { isPinned } from "../policy.ts";
+import { protocolGap } from "../protocol-gap.ts";
 import { sessionRule } from "../session-rule.ts";
 import { judgeUser, userText } from "../users.ts";
 import { modelMatches, modelNames } from "./census.ts";
@@ -29,7 +30,7 @@ type FactsCheck = (facts: NodeFacts, node: SchedulableNode, need: Shape) => Verd
 const no = (code: Refusal, detail: string, remedy: string): Verdict => ({ code, detail, remedy });
 
 const STANDING: readonly Check[] = [named, approved, ready, active, roomy];
-const ABILITY: readonly FactsCheck[] = [kind, allowed, sandboxed, os, arch, labels, skills, models, slots, memory, awake];
+const ABILITY: readonly FactsCheck[] = [understood, kind, allowed, sandboxed, os, arch, labels, skills, models, slots, memory, awake];
 
 /** undefined: the node can run it, if not at this moment. */
 export function refusal(node: SchedulableNode, need: Shape): Verdict | undefined {
@@ -85,6 +86,11 @@ function active({ id, draining }: SchedulableNode): Verdict | undefined {
 function roomy({ id, load }: SchedulableNode): Verdict | undefined {
   const full = load && diskFullText(load);
   return full === undefined ? undefined : no("disk_full", `takes no new work (${full})`, `free disk space on ${id}; it goes on by itself`);
+}
+
+function understood(facts: NodeFacts, { id }: SchedulableNode): Verdict | undefined {
+  const gap = protocolGap(id, facts);
+  return gap && no("protocol", gap.detail, gap.remedy);
 }
 
 function kind(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
