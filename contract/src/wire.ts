@@ -137,6 +137,8 @@ export const HeartbeatReply = z.object({
   stop: z.array(AttemptRef).optional(),
   /** What the coordinator speaks; absent: the first. */
   protocol: Protocol.optional(),
+  /** Of where the control nodes and the bus are: where it is another one than before, a session is asked for anew. */
+  places: z.string().max(32).optional(),
 });
 export type HeartbeatReply = z.infer<typeof HeartbeatReply>;
 

@@ -113,6 +113,8 @@ export class WorkerGround {
   renewing = true;
   epoch = 1;
   leaseMs = 9_000;
+  /** The mark of where the cluster is. */
+  places: string | undefined;
   /** What the coordinator speaks, if it says so. */
   protocol: Protocol | undefined;
   /** What the next answers tell the worker to stop. */
@@ -127,7 +129,8 @@ export class WorkerGround {
     this.bus = new LooseBus(this.net.connect(NODE));
     this.coordinator.subscribe(ANY_HEARTBEAT, ({ body, respond }) => {
       this.heartbeats.push(Heartbeat.parse(body));
-      if (this.renewing) respond?.({ epoch: this.epoch, leaseMs: this.leaseMs, stop: this.stop, protocol: this.protocol });
+      if (this.renewing)
+        respond?.({ epoch: this.epoch, leaseMs: this.leaseMs, stop: this.stop, protocol: this.protocol, places: this.places });
     });
     this.coordinator.subscribe(ANY_REPORT, ({ body, respond }) => {
       const report = Report.parse(body);

@@ -47,6 +47,8 @@ export interface ControlViewParts {
 }
 
 export interface ControlViews extends ControlWatch {
+  /** Where the API of each control node is, or was: those that are away come back there. */
+  places(): readonly (readonly string[])[];
   /** It is a control node no more. */
   forget(node: string): Promise<void>;
   close(): Promise<void>;
@@ -95,6 +97,14 @@ class Views implements ControlViews {
 
   problems(): readonly string[] {
     return this.last === undefined ? [] : problemsIn({ ...this.last, nodes: this.nodes(this.last.staleMs) });
+  }
+
+  places(): readonly (readonly string[])[] {
+    const { controlNodes, seated } = this.parts;
+    const here = new Set(controlNodes.all.map(({ node }) => node));
+    const seats = seated?.();
+    const away = this.progress.all.filter(({ node }) => !here.has(node) && seats?.includes(node) !== false);
+    return [...controlNodes.all, ...away].map(({ apiUrls }) => apiUrls);
   }
 
   forget(node: string): Promise<void> {

@@ -16,6 +16,7 @@ let connected: boolean;
 let changed: (connected: boolean) => void;
 let heard: boolean;
 let hears: (heard: boolean) => void;
+let moves: () => void;
 let asked: AbortSignal[];
 let answer: () => Promise<Admitted>;
 let used: (readonly string[])[];
@@ -54,6 +55,10 @@ beforeEach(() => {
       },
       onHeard(listener) {
         hears = listener;
+        return { stop: () => undefined };
+      },
+      onPlaces(listener) {
+        moves = listener;
         return { stop: () => undefined };
       },
     },
@@ -133,6 +138,25 @@ test("an answer that is late asks nothing, and however often that happens, it as
   }
   await settled();
   expect(asked).toHaveLength(1);
+});
+
+test("places that are other ones are asked for soon, and once more where that was while a question was under way (W1, W2)", async () => {
+  moves();
+  moves();
+  clock.advance(SESSION_WATCH.movedMs - 1);
+  expect(asked).toHaveLength(0);
+  const first = Promise.withResolvers<Admitted>();
+  answer = () => first.promise;
+  clock.advance(1);
+  expect(asked).toHaveLength(1);
+  moves();
+  first.resolve(ADMITTED);
+  await settled();
+  clock.advance(SESSION_WATCH.movedMs);
+  await settled();
+  expect(asked).toHaveLength(2);
+  clock.advance(SESSION_WATCH.refreshMs - 1);
+  expect(asked).toHaveLength(2);
 });
 
 test("what is unheard while a question is under way waits for its end (W2)", async () => {

@@ -3,7 +3,8 @@
  * cluster also when every address that it started with is gone.
  *
  * W1. It asks when the bus has been away for a while, or stands and no coordinator answers there: that may be a server whose coordinator
- *     leads no more. It goes on asking until that is over; and now and then while all is well.
+ *     leads no more. It goes on asking until that is over. While all is well it asks when the coordinator says that the places are
+ *     other ones, and now and then.
  * W2. One question is under way at a time, and each has a limit, so that a control node that hangs holds up nothing.
  * W3. A connection to a server that is still among those that are told is left alone. What was told counts for the next one, and for the
  *     next start.
@@ -22,6 +23,8 @@ export const SESSION_WATCH = {
    * itself needs no question.
    */
   awayMs: 4_000,
+  /** Half of it to one and a half, as with refreshMs. */
+  movedMs: 1_000,
   /** Half of it to one and a half, so that the nodes of a cluster do not come together. */
   refreshMs: 600_000,
   askMs: 10_000,
@@ -34,7 +37,7 @@ export interface SessionWatchParts {
   /** The cluster has said that it does not know this node. */
   removed(error: ClusterError): void;
   readonly bus: Pick<MovableBus, "connected" | "onStatus" | "reach">;
-  readonly worker: Pick<Worker, "heard" | "onHeard">;
+  readonly worker: Pick<Worker, "heard" | "onHeard" | "onPlaces">;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -46,6 +49,8 @@ export function watchSession({ ask, told, removed, bus, worker, clock, random, l
   let asking = false;
   // Kept over what comes between, so that a connection which is lost now and then does not put it off for ever.
   let refreshAtMs = 0;
+  /** Since the last question. */
+  let hasMoved = false;
   const waitOn = (): void => {
     timer?.cancel();
     const isWell = bus.connected && worker.heard;
@@ -53,13 +58,14 @@ export function watchSession({ ask, told, removed, bus, worker, clock, random, l
     if (!stopped.signal.aborted) timer = clock.after(ms, () => void renew());
   };
   const jittered = (ms: number): number => ms * (0.5 + random());
-  const putOff = (): void => {
-    refreshAtMs = clock.monotonic() + jittered(SESSION_WATCH.refreshMs);
+  const putOff = (ms: number): void => {
+    refreshAtMs = clock.monotonic() + jittered(ms);
     waitOn();
   };
   const renew = async (): Promise<void> => {
     if (asking) return;
     asking = true;
+    hasMoved = false;
     try {
       const admitted = await ask(AbortSignal.any([stopped.signal, AbortSignal.timeout(SESSION_WATCH.askMs)]));
       bus.reach(admitted.busUrls);
@@ -69,11 +75,15 @@ export function watchSession({ ask, told, removed, bus, worker, clock, random, l
       else if (!stopped.signal.aborted) log.info({ err: error }, "no control node says where the bus is; they are asked again");
     } finally {
       asking = false;
-      putOff();
+      putOff(hasMoved ? SESSION_WATCH.movedMs : SESSION_WATCH.refreshMs);
     }
   };
-  const changes = [bus.onStatus(waitOn), worker.onHeard(waitOn)];
-  putOff();
+  const moved = (): void => {
+    hasMoved = true;
+    if (!asking) putOff(SESSION_WATCH.movedMs);
+  };
+  const changes = [bus.onStatus(waitOn), worker.onHeard(waitOn), worker.onPlaces(moved)];
+  putOff(SESSION_WATCH.refreshMs);
   return {
     stop() {
       stopped.abort();

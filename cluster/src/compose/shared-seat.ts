@@ -97,6 +97,8 @@ class SharedSeat implements Seat {
     let leads = true;
     const end = async (still: boolean): Promise<void> => {
       leads = still;
+      // Whoever waits here for an answer asks another control node that much sooner.
+      if (!still) store.giveUp();
       admission.left();
       await closeAll(opened);
       if (!this.isLeaving) this.led = undefined;
@@ -120,12 +122,11 @@ class SharedSeat implements Seat {
     const { server, way, seen, seats, controlNodes } = this.on;
     const { shown, backups, apiUrls } = stand;
     const urls = (): readonly string[] => (way.clustered ? way.told() : [server.url]);
-    const apisOf = (): (readonly string[])[] => controlNodes.all.map((one) => one.apiUrls);
     const keeper = { ground, etcd, seats, controlNodes, server, forget: (node: string) => seen.forget(node) };
     return {
       ...{ server, shown, backups, controlView: seen, storeMover: mover },
       apiUrls: () => apiUrls,
-      controlUrls: () => ownFirst(apiUrls, apisOf()),
+      controlUrls: () => ownFirst(apiUrls, seen.places()),
       busUrls: () => way.told(),
       bus: { urls, copies: () => way.copies(), onChange: (listener: (now: readonly string[]) => void) => way.onChange(urls, listener) },
       control: openControlKeeper({ ...keeper, handOver: () => this.lead.handOver() }),

@@ -11,6 +11,7 @@ import { sparingLog, type SparingLog } from "../system/sparing-log.ts";
 import { readHeartbeat } from "./heartbeat-body.ts";
 import { applyHeartbeat, endsWithItsWorker, loseLeases } from "./heartbeats.ts";
 import type { Leading } from "./lead-parts.ts";
+import { PlaceMark } from "./place-mark.ts";
 import { stateOf } from "./registry.ts";
 import { readReport } from "./report-body.ts";
 import { applyReport } from "./reports.ts";
@@ -29,10 +30,12 @@ const TRESPASSES: { readonly [Why in Refusal]?: string } = {
 export class Inbox {
   private readonly lead: Leading;
   private readonly complaints: SparingLog;
+  private readonly places: PlaceMark;
   private subscriptions: Subscription[] = [];
 
   constructor(lead: Leading) {
     this.lead = lead;
+    this.places = new PlaceMark(lead.parts);
     this.complaints = sparingLog(lead.parts.log, lead.parts.clock);
   }
 
@@ -99,7 +102,7 @@ export class Inbox {
         reply = applyHeartbeat(state, entry, read.beat);
         if (stateOf(entry) !== before) this.lead.nodeChanged(entry);
       },
-      committed: () => reply && respond?.(reply),
+      committed: () => reply && respond?.({ ...reply, places: this.places.now() } satisfies HeartbeatReply),
       failed: (error) => this.complaints.warn(node, { node, code: error.code }, "a heartbeat was not accepted"),
     });
   }

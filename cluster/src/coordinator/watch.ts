@@ -21,8 +21,10 @@ const JUMP_MS = 5_000;
 /** Counters of nodes are written back this often; they are statistics, not truth. */
 const COUNTERS_MS = 10_000;
 const PRUNE_MS = 60_000;
+/** Promised for an idempotency key (README, G4), however soon its task goes. */
+const SUBMIT_KEYS_MS = 86_400_000;
 /** In one go, so that commits wait for a moment only. Where as many went there may be more: the next go is at the next look. */
-const PRUNE_TASKS_MAX = 2_000;
+const PRUNE_ROWS_MAX = 2_000;
 
 export class Watch {
   private readonly lead: Leading;
@@ -118,13 +120,14 @@ export class Watch {
   /** Finished tasks beyond their retention go, a bounded number at a time. */
   private async prune(): Promise<void> {
     const { clock, store, retentionMs, retentionTasks: keep } = this.lead.parts;
+    const now = clock.wall();
     if (this.isPruning || clock.monotonic() < this.pruneAt) return;
     this.isPruning = true;
     this.pruneAt = clock.monotonic() + PRUNE_MS;
     try {
-      const beyond = { endedBefore: clock.wall() - retentionMs, ...(keep !== undefined && { keep }) };
-      const gone = await store.prune({ ...beyond, limit: PRUNE_TASKS_MAX });
-      if (gone >= PRUNE_TASKS_MAX) this.pruneAt = clock.monotonic();
+      const beyond = { endedBefore: now - retentionMs, submitsBefore: now - SUBMIT_KEYS_MS, ...(keep !== undefined && { keep }) };
+      const { more } = await store.prune({ ...beyond, limit: PRUNE_ROWS_MAX });
+      if (more) this.pruneAt = clock.monotonic();
     } finally {
       this.isPruning = false;
     }

@@ -4,7 +4,7 @@
  */
 import { EtcdFault, OPERATIONS_MAX, type Entry, type RangeOptions, type Ranged } from "./etcd-client.ts";
 import { next } from "./etcd-keys.ts";
-import { patiently, type Place } from "./etcd-place.ts";
+import { patiently, untilGivenUp, type Place } from "./etcd-place.ts";
 
 type Range = Omit<RangeOptions, "local" | "newestKeyFirst">;
 
@@ -39,7 +39,7 @@ export function surely(place: Place): Look {
 export function direct(place: Place): Look {
   return {
     place,
-    range: (range) => place.client.range(range),
+    range: (range) => place.client.range(range, untilGivenUp(place)),
     get: (keys, revision) => getAll(place, keys, { ...(revision !== undefined && { revision }) }),
   };
 }
@@ -82,12 +82,13 @@ export function nearby(place: Place, heard: () => number): Look {
   };
 }
 
-async function getAll({ client }: Place, keys: readonly string[], how: { revision?: number; local?: true }): Promise<Got> {
+async function getAll(place: Place, keys: readonly string[], how: { revision?: number; local?: true }): Promise<Got> {
   const found: (Entry | undefined)[] = [];
   let revision = 0;
   for (let at = 0; at === 0 || at < keys.length; at += OPERATIONS_MAX) {
     const some = keys.slice(at, at + OPERATIONS_MAX);
-    const answer = await client.transact({ when: [], then: some.map((key) => ({ get: key, ...how })) });
+    const gets = some.map((key) => ({ get: key, ...how }));
+    const answer = await place.client.transact({ when: [], then: gets }, untilGivenUp(place));
     found.push(...answer.found);
     revision ||= answer.revision;
   }

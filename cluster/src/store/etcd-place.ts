@@ -5,6 +5,7 @@
  * P1. A change whose outcome is unknown is tried again until etcd says one way or the other; the transaction's conditions see to
  *     it that it is not done twice. Where nobody says so within DECIDED_MS, the store is broken.
  * P2. A change that did not happen is told as a ClusterError.
+ * P3. Whoever does not lead any more has nobody to be patient for: what is under way then is told as unknown at once.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Clock } from "../system/clock.ts";
@@ -19,6 +20,8 @@ export interface Place {
   readonly keys: Keys;
   readonly clock: Clock;
   readonly log: Log;
+  /** P3. */
+  readonly givenUp?: AbortSignal;
 }
 
 /** Longer than etcd needs for a new leader, shorter than callers wait for their answer. */
@@ -36,13 +39,15 @@ const FIRST_ANSWER_MS = 2_000;
  * given up on it; then the store goes on.
  */
 export async function transact(place: Place, transaction: Transaction, { harmless = false } = {}): Promise<Transacted> {
-  const { client, clock } = place;
+  const { client, clock, givenUp } = place;
   const until = clock.monotonic() + DECIDED_MS;
-  let options: CallOptions = { timeoutMs: FIRST_ANSWER_MS };
-  for (let isOpen = false; ; options = {}) {
+  const within = untilGivenUp(place);
+  let options: CallOptions = { ...within, timeoutMs: FIRST_ANSWER_MS };
+  for (let isOpen = false; ; options = within) {
     try {
       return await client.transact(transaction, options);
-    } catch (error) {
+    } catch (thrown) {
+      const error = asFault(place, thrown);
       if (!(error instanceof EtcdFault)) throw error;
       if (error.kind === "no_space") {
         const found = await withoutPuts(place, transaction).catch(passing);
@@ -50,23 +55,34 @@ export async function transact(place: Place, transaction: Transaction, { harmles
         if (found !== undefined && !isOpen && (await client.hasNoSpace().catch(passing)) === true) throw full(error);
       } else if (!error.passes) throw isOpen && !harmless ? broken(error) : refused(error);
       isOpen ||= error.mayHaveHappened;
-      if (clock.monotonic() >= until) throw isOpen && !harmless ? broken(error) : unavailable(error);
-      await pause(clock, AGAIN_MS);
+      if (clock.monotonic() >= until || givenUp?.aborted === true) throw isOpen && !harmless ? broken(error) : unavailable(error);
+      await pause(clock, AGAIN_MS, givenUp);
     }
   }
 }
 
+/** P3. */
+export const untilGivenUp = ({ givenUp }: Place): CallOptions => (givenUp === undefined ? {} : { signal: givenUp });
+
+/** P3. What was cut may have been sent. */
+function asFault({ givenUp }: Place, thrown: unknown): unknown {
+  if (givenUp?.aborted !== true || thrown instanceof EtcdFault) return thrown;
+  return new EtcdFault("undecided", "nobody waits for its answer any more", { cause: thrown, mayHaveHappened: true });
+}
+
 /** As long as etcd cannot be reached, or has no leader. */
-export async function patiently<T>({ clock }: Place, look: () => Promise<T>): Promise<T> {
+export async function patiently<T>(place: Place, look: () => Promise<T>): Promise<T> {
+  const { clock, givenUp } = place;
   const until = clock.monotonic() + DECIDED_MS;
   for (;;) {
     try {
       return await look();
-    } catch (error) {
+    } catch (thrown) {
+      const error = asFault(place, thrown);
       if (!(error instanceof EtcdFault) || error.kind === "compacted") throw error;
       if (!error.passes) throw refused(error);
-      if (clock.monotonic() >= until) throw unavailable(error);
-      await pause(clock, AGAIN_MS);
+      if (clock.monotonic() >= until || givenUp?.aborted === true) throw unavailable(error);
+      await pause(clock, AGAIN_MS, givenUp);
     }
   }
 }

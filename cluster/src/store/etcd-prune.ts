@@ -15,7 +15,7 @@ import type { Image } from "./etcd-image.ts";
 import { askIn, endIn, next, type Keys } from "./etcd-keys.ts";
 import { pages, type Look } from "./etcd-look.ts";
 import { seated, type Seat } from "./etcd-log.ts";
-import type { PruneOptions, SubmitKey } from "./store.ts";
+import type { Pruned, PruneOptions, SubmitKey } from "./store.ts";
 
 export interface Pruning {
   readonly look: Look;
@@ -31,8 +31,8 @@ const TASKS_PER_TRANSACTION = 250;
 const OPERATIONS_FREE = OPERATIONS_MAX - 1;
 const SUBMITS_PER_TRANSACTION = Math.floor((OPERATIONS_MAX - 1) / 2);
 
-export async function prune(pruning: Pruning, options: PruneOptions): Promise<number> {
-  await pruneSubmits(pruning, options);
+export async function prune(pruning: Pruning, options: PruneOptions): Promise<Pruned> {
+  const submits = await pruneSubmits(pruning, options);
   const found = await candidates(pruning, options);
   let gone = 0;
   for (let at = 0; at < found.length;) {
@@ -41,7 +41,7 @@ export async function prune(pruning: Pruning, options: PruneOptions): Promise<nu
     at += looked;
     gone += deleted;
   }
-  return gone;
+  return { tasks: gone, more: Math.max(found.length, submits) >= options.limit };
 }
 
 /** What hangs on tasks in these states counts for `keep`. */
@@ -149,18 +149,19 @@ function leftovers(keys: Keys, { from, to, dead, apart }: { from: number; to: nu
   ];
 }
 
-async function pruneSubmits(pruning: Pruning, { endedBefore, limit }: PruneOptions): Promise<void> {
+/** How many it has looked at. */
+async function pruneSubmits(pruning: Pruning, { endedBefore, submitsBefore = endedBefore, limit }: PruneOptions): Promise<number> {
   const { look, inLine } = pruning;
   const { keys } = look.place;
-  const range = { from: keys.folder("asked"), to: keys.askedAt(Math.max(0, endedBefore)) };
+  const range = { from: keys.folder("asked"), to: keys.askedAt(Math.max(0, submitsBefore)) };
   let left = limit;
   for (let from = range.from; left > 0;) {
     const { entries, more } = await look.range({ ...range, from, limit: Math.min(left, SUBMITS_PER_TRANSACTION), keysOnly: true });
     const last = entries.at(-1);
-    if (last === undefined) return;
+    if (last === undefined) break;
     const { found } = await look.get(entries.map(({ key }) => keys.submit(askIn(key).hash)));
     // One that was used again later stays; only its mark at the earlier time goes.
-    const old = found.filter((entry) => entry !== undefined && fromJson<SubmitKey>(entry.value).at < endedBefore) as Entry[];
+    const old = found.filter((entry) => entry !== undefined && fromJson<SubmitKey>(entry.value).at < submitsBefore) as Entry[];
     const names = new Set([...entries, ...old].map(({ key }) => key));
     await inLine(() =>
       restamped(
@@ -170,6 +171,7 @@ async function pruneSubmits(pruning: Pruning, { endedBefore, limit }: PruneOptio
     );
     left -= entries.length;
     from = next(last.key);
-    if (!more) return;
+    if (!more) break;
   }
+  return limit - left;
 }

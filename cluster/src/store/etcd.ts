@@ -42,6 +42,7 @@ import {
   type ListFilter,
   type Loaded,
   type Page,
+  type Pruned,
   type PruneOptions,
   type SubmitKey,
 } from "./store.ts";
@@ -63,6 +64,7 @@ export interface EtcdStore extends MoveSource {
   claim(terms?: Terms): Promise<Claim>;
   /** Everything that is committed by now is folded when it resolves. */
   fold(): Promise<void>;
+  giveUp(): void;
 }
 
 /** From a commit to the fold that takes it along: what changes again by then is written once. */
@@ -84,6 +86,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<EtcdStor
 class LogStore implements EtcdStore {
   readonly kind = "etcd";
   private readonly place: Place;
+  private readonly gaveUp = new AbortController();
   private readonly foldOperationsMax: number;
   private readonly look: Look;
   private readonly reads: Reads;
@@ -103,11 +106,11 @@ class LogStore implements EtcdStore {
   private broken: StoreBroken | undefined;
 
   constructor(place: Place, foldOperationsMax: number) {
-    this.place = place;
+    this.place = { ...place, givenUp: this.gaveUp.signal };
     this.foldOperationsMax = foldOperationsMax;
-    this.look = surely(place);
+    this.look = surely(this.place);
     this.reads = new Reads(this.look, () => this.present());
-    this.compaction = new Compaction(place);
+    this.compaction = new Compaction(this.place);
   }
 
   claim(terms?: Terms): Promise<Claim> {
@@ -148,7 +151,7 @@ class LogStore implements EtcdStore {
     return this.guard(() => this.reads.audit(page));
   }
 
-  prune(options: PruneOptions): Promise<number> {
+  prune(options: PruneOptions): Promise<Pruned> {
     return this.guard(() =>
       this.folds.run(async () => {
         await this.foldNow();
@@ -216,6 +219,10 @@ class LogStore implements EtcdStore {
 
   async bytes(): Promise<number> {
     return this.guard(async () => (await patiently(this.place, () => this.place.client.status())).usedBytes);
+  }
+
+  giveUp(): void {
+    this.gaveUp.abort();
   }
 
   async close(): Promise<void> {

@@ -15,7 +15,7 @@ import type { Attempt } from "@openclaw-cluster/contract/task";
 import type { TaskRecord } from "../core/task.ts";
 import { Serial } from "./serial.ts";
 import type { MoveNote, MoveSource, StoreView } from "./store-copy.ts";
-import { StoreFenced, type Batch, type Claim, type ListFilter, type Loaded, type Page, type PruneOptions } from "./store.ts";
+import { StoreFenced, type Batch, type Claim, type ListFilter, type Loaded, type Page, type Pruned, type PruneOptions } from "./store.ts";
 import type { Rows, Store, SubmitKey } from "./store.ts";
 
 /** Who hears what is committed while a store is moved. */
@@ -100,8 +100,8 @@ export class MovableStore implements Store {
     });
   }
 
-  async prune(options: PruneOptions): Promise<number> {
-    return this.isMoving ? 0 : this.source.prune(options);
+  async prune(options: PruneOptions): Promise<Pruned> {
+    return this.isMoving ? { tasks: 0, more: false } : this.source.prune(options);
   }
 
   load(): Promise<Loaded> {
@@ -134,6 +134,10 @@ export class MovableStore implements Store {
 
   bytes(): Promise<number | undefined> {
     return this.source.bytes();
+  }
+
+  giveUp(): void {
+    this.source.giveUp?.();
   }
 
   close(): Promise<void> {

@@ -16,6 +16,7 @@ import {
   type Loaded,
   type NodeRow,
   type Page,
+  type Pruned,
   type PruneOptions,
   type Rows,
   type SubmitKey,
@@ -94,7 +95,7 @@ class RamStore implements MoveSource {
     return this.entries.filter(({ seq }) => seq > after).slice(0, limit);
   }
 
-  async prune({ endedBefore, keep = Infinity, limit }: PruneOptions): Promise<number> {
+  async prune({ endedBefore, keep = Infinity, submitsBefore = endedBefore, limit }: PruneOptions): Promise<Pruned> {
     const over = [...this.tasks.values()].filter(({ state }) => isTerminal(state));
     const old = over
       .filter(hasEnded)
@@ -105,9 +106,9 @@ class RamStore implements MoveSource {
       this.tasks.delete(key);
       this.ended.delete(key);
     }
-    const oldKeys = [...this.keys].filter(([, { at }]) => at < endedBefore).slice(0, limit);
+    const oldKeys = [...this.keys].filter(([, { at }]) => at < submitsBefore).slice(0, limit);
     for (const [name] of oldKeys) this.keys.delete(name);
-    return old.length;
+    return { tasks: old.length, more: Math.max(old.length, oldKeys.length) >= limit };
   }
 
   async backup(): Promise<void> {

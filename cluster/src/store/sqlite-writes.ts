@@ -26,7 +26,7 @@ import {
   type Value,
 } from "./sqlite-rows.ts";
 import { inTransaction } from "./sqlite-transaction.ts";
-import { StoreFenced, type Batch, type Claim, type PruneOptions } from "./store.ts";
+import { StoreFenced, type Batch, type Claim, type Pruned, type PruneOptions } from "./store.ts";
 
 /**
  * Rows that one prune looks at, oldest first, before it leaves the rest to the next call: 5 ms. An index by the time of
@@ -73,11 +73,11 @@ export class Writes {
     for (const { key } of created) this.lastKey = Math.max(this.lastKey, key);
   }
 
-  prune({ endedBefore, keep, limit }: PruneOptions): number {
+  prune({ endedBefore, keep, submitsBefore = endedBefore, limit }: PruneOptions): Pruned {
     const { old, windowEnd, removeKeys, keepLastKey, countOver, firstEnded } = this.statements;
     const gone = inTransaction(this.database, () => {
       keepLastKey.run(this.lastKey);
-      removeKeys.run(endedBefore, limit);
+      const { changes: submits } = removeKeys.run(submitsBefore, limit);
       const keys = old.all(this.prunedTo, endedBefore, limit).map((row) => row["key"] as number);
       const end = windowEnd.get(this.prunedTo) as { key: number } | undefined;
       if (keys.length < limit) this.prunedTo = end?.key ?? 0;
@@ -86,7 +86,8 @@ export class Writes {
       const first = beyond > 0 ? firstEnded.all(beyond).map((row) => row["key"] as number) : [];
       this.remove(first);
       failpoint("prune.deleted");
-      return keys.length + first.length;
+      const tasks = keys.length + first.length;
+      return { tasks, more: Math.max(tasks, Number(submits)) >= limit };
     });
     failpoint("prune.committed");
     return gone;

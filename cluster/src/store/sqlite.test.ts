@@ -193,7 +193,7 @@ it("pruning leaves no row behind", async () => {
   const failed = queued(1, { state: "failed", endedAt: 5, error: { code: "node_lost", message: "gone" } });
   const attempt = { n: 1, node: "studio" as NodeId, epoch, state: "ended" as const, offeredAt: 1 };
   await store.commit({ epoch, changed: [failed], attempts: [{ task: 1, attempt }] });
-  expect(await store.prune({ endedBefore: 6, limit: 1 })).toBe(1);
+  expect(await store.prune({ endedBefore: 6, limit: 1 })).toMatchObject({ tasks: 1 });
   for (const table of ["tasks", "specs", "outcomes", "attempts"])
     expect(database.prepare(`SELECT * FROM ${table}`).all(), table).toStrictEqual([]);
 });

@@ -27,6 +27,7 @@ import {
   type ListFilter,
   type Loaded,
   type Page,
+  type Pruned,
   type PruneOptions,
   type SubmitKey,
 } from "./store.ts";
@@ -89,7 +90,7 @@ class SqliteStore implements MoveSource {
     return this.guard(() => this.reads.submitKey(owner, key));
   }
 
-  async prune(options: PruneOptions): Promise<number> {
+  async prune(options: PruneOptions): Promise<Pruned> {
     return this.change(() => this.writes.prune(options));
   }
 

@@ -53,6 +53,8 @@ export interface MoveSource extends Store {
   comeBack(): Promise<void>;
   /** Another one is the store for good; this one says so to whoever opens it. Nothing is asked of it any more. */
   retire(note: MoveNote): Promise<void>;
+  /** Its writer leads no more: what is under way is not waited for, and its outcome told as unknown. It takes no change any more. */
+  giveUp?(): void;
 }
 
 /** Where a store is moved to. After `finish` it is whole, and in nobody's use before `enter`. */

@@ -139,7 +139,7 @@ function commits(now: Now): void {
   it("S4: never takes a key twice, not even one that was pruned", async () => {
     const { store, epoch, opened } = now();
     await store.commit({ epoch, created: [queued(1), succeeded(queued(5), 10)] });
-    expect(await store.prune({ endedBefore: 11, limit: 10 })).toBe(1);
+    expect(await store.prune({ endedBefore: 11, limit: 10 })).toMatchObject({ tasks: 1 });
     await expect(store.commit({ epoch, created: [queued(5)] })).rejects.toThrow();
     const again = await opened.reopen();
     expect((await again.load()).lastKey).toBe(5);
@@ -169,7 +169,7 @@ function commits(now: Now): void {
     const again = queued(1, { reason: "retried_by_hand", seq: 5 });
     await store.commit({ epoch, changed: [again] });
     expect(await store.task(1)).toStrictEqual(again);
-    expect(await store.prune({ endedBefore: 100, limit: 10 })).toBe(0);
+    expect(await store.prune({ endedBefore: 100, limit: 10 })).toMatchObject({ tasks: 0 });
     await store.commit({ epoch, changed: [succeeded(again, 9)] });
     expect(await store.task(1)).toStrictEqual(succeeded(again, 9));
     expect((await store.load()).counts).toStrictEqual({ succeeded: 1 });
@@ -309,9 +309,9 @@ function prunes(now: Now): void {
         { task: 2, attempt: ATTEMPT },
       ],
     });
-    expect(await store.prune({ endedBefore: 20, limit: 1 })).toBe(1);
-    expect(await store.prune({ endedBefore: 20, limit: 10 })).toBe(1);
-    expect(await store.prune({ endedBefore: 20, limit: 10 })).toBe(0);
+    expect(await store.prune({ endedBefore: 20, limit: 1 })).toMatchObject({ tasks: 1 });
+    expect(await store.prune({ endedBefore: 20, limit: 10 })).toMatchObject({ tasks: 1 });
+    expect(await store.prune({ endedBefore: 20, limit: 10 })).toMatchObject({ tasks: 0 });
     expect((await walk(store, {}, 10)).map(({ key }) => key)).toStrictEqual([5, 3, 2]);
     expect(await store.task(1)).toBeUndefined();
     expect(await store.attempts(1)).toStrictEqual([]);
@@ -327,15 +327,15 @@ function prunes(now: Now): void {
       created: [...ends.map((at, n) => succeeded(queued(n + 1), at)), queued(7), queued(8, { state: "cancelled" })],
     });
     const left = async (): Promise<number[]> => (await walk(store, {}, 10)).map(({ key }) => key);
-    expect(await store.prune({ endedBefore: 0, keep: 7, limit: 10 })).toBe(0);
+    expect(await store.prune({ endedBefore: 0, keep: 7, limit: 10 })).toMatchObject({ tasks: 0 });
     // Of two that ended at once the older one goes.
-    expect(await store.prune({ endedBefore: 0, keep: 5, limit: 10 })).toBe(2);
+    expect(await store.prune({ endedBefore: 0, keep: 5, limit: 10 })).toMatchObject({ tasks: 2 });
     expect(await left()).toStrictEqual([8, 7, 6, 5, 3, 1]);
     // Whatever of both goes further, and no more than the limit; a task without an end stays, and counts.
-    expect(await store.prune({ endedBefore: 35, keep: 4, limit: 1 })).toBe(1);
-    expect(await store.prune({ endedBefore: 35, keep: 4, limit: 10 })).toBe(1);
+    expect(await store.prune({ endedBefore: 35, keep: 4, limit: 1 })).toMatchObject({ tasks: 1 });
+    expect(await store.prune({ endedBefore: 35, keep: 4, limit: 10 })).toMatchObject({ tasks: 1 });
     expect(await left()).toStrictEqual([8, 7, 3, 1]);
-    expect(await store.prune({ endedBefore: 0, keep: 0, limit: 10 })).toBe(2);
+    expect(await store.prune({ endedBefore: 0, keep: 0, limit: 10 })).toMatchObject({ tasks: 2 });
     expect(await left()).toStrictEqual([8, 7]);
     expect((await (await opened.reopen()).load()).counts).toStrictEqual({ queued: 1, cancelled: 1 });
   });
@@ -345,12 +345,23 @@ function prunes(now: Now): void {
     const failed = queued(1, { state: "failed", reason: "attempts_spent", endedAt: 5 });
     await store.commit({ epoch, created: [failed, succeeded(queued(2), 7)] });
     await store.commit({ epoch, changed: [queued(1, { reason: "retried_by_hand", endedAt: 5 })] });
-    expect(await store.prune({ endedBefore: 6, keep: 1, limit: 10 })).toBe(0);
+    expect(await store.prune({ endedBefore: 6, keep: 1, limit: 10 })).toMatchObject({ tasks: 0 });
     await store.commit({ epoch, changed: [succeeded(queued(1), 9)] });
-    expect(await store.prune({ endedBefore: 6, limit: 10 })).toBe(0);
-    expect(await store.prune({ endedBefore: 6, keep: 1, limit: 10 })).toBe(1);
+    expect(await store.prune({ endedBefore: 6, limit: 10 })).toMatchObject({ tasks: 0 });
+    expect(await store.prune({ endedBefore: 6, keep: 1, limit: 10 })).toMatchObject({ tasks: 1 });
     expect((await store.load()).counts).toStrictEqual({ succeeded: 1 });
     expect(await store.task(2)).toBeUndefined();
+  });
+
+  it("prunes submit keys by an age of their own, and says whether there are more", async () => {
+    const { store, epoch } = now();
+    const keys = [5, 6, 7, 8].map((at) => ({ ...KEY, key: `at ${at}`, at }));
+    await store.commit({ epoch, created: [succeeded(queued(1), 5)], keys });
+    expect(await store.prune({ endedBefore: 5, submitsBefore: 8, limit: 2 })).toStrictEqual({ tasks: 0, more: true });
+    expect(await store.prune({ endedBefore: 5, submitsBefore: 8, limit: 2 })).toStrictEqual({ tasks: 0, more: false });
+    expect(await store.prune({ endedBefore: 6, submitsBefore: 0, limit: 2 })).toStrictEqual({ tasks: 1, more: false });
+    const left = await Promise.all(keys.map(({ key }) => store.submitKey("cli", key)));
+    expect(left.map((one) => one?.at)).toStrictEqual([undefined, undefined, undefined, 8]);
   });
 
   it("prunes submit keys that are older", async () => {

@@ -20,7 +20,7 @@ export type Step =
       readonly audit: readonly string[];
     }
   | { readonly kind: "claim" | "stale" | "reopen" }
-  | { readonly kind: "prune"; readonly endedBefore: number; readonly keep?: number };
+  | { readonly kind: "prune"; readonly endedBefore: number; readonly keep?: number; readonly submitsBefore?: number };
 
 const small = fc.nat(1_000);
 const word = fc.constantFrom("a", "b", "gpu", "weird \" \\ ' . $ [0] 名\u0000");
@@ -119,7 +119,7 @@ const history = fc.array(
     {
       weight: 1,
       arbitrary: fc.record(
-        { kind: fc.constant("prune" as const), endedBefore: small, keep: fc.nat(6) },
+        { kind: fc.constant("prune" as const), endedBefore: small, keep: fc.nat(6), submitsBefore: small },
         { requiredKeys: ["kind", "endedBefore"] },
       ),
     },

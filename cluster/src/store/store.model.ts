@@ -56,7 +56,7 @@ export class Model {
     return { epoch: this.epoch, created, changed: [...changed.values()], attempts, audit, ...step.rest };
   }
 
-  prune({ endedBefore, keep }: Extract<Step, { kind: "prune" }>): number {
+  prune({ endedBefore, keep, submitsBefore = endedBefore }: Extract<Step, { kind: "prune" }>): number {
     const finished = [...this.tasks.values()].filter(over);
     const ends = finished.filter((task) => task.endedAt !== undefined) as (TaskRecord & { endedAt: number })[];
     ends.sort((a, b) => a.endedAt - b.endedAt || a.key - b.key);
@@ -66,7 +66,7 @@ export class Model {
       this.tasks.delete(key);
       this.attempts.delete(key);
     }
-    for (const [name, { at }] of this.keys) if (at < endedBefore) this.keys.delete(name);
+    for (const [name, { at }] of this.keys) if (at < submitsBefore) this.keys.delete(name);
     return old.length;
   }
 
@@ -115,7 +115,7 @@ export async function play(model: Model, store: Store, step: Step, reopen: () =>
       return next;
     }
     case "prune":
-      expect(await store.prune({ ...step, limit: 1_000 })).toBe(model.prune(step));
+      expect(await store.prune({ ...step, limit: 1_000 })).toMatchObject({ tasks: model.prune(step) });
       return store;
   }
 }

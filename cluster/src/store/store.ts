@@ -155,8 +155,17 @@ export interface PruneOptions {
   readonly endedBefore: number;
   /** So many terminal tasks may stay; of more, those that ended first go too. */
   readonly keep?: number;
+  /** Submit keys of before go; absent: those of before `endedBefore`. */
+  readonly submitsBefore?: number;
   /** At most so many tasks in one call, and as many submit keys. */
   readonly limit: number;
+}
+
+export interface Pruned {
+  /** So many went. */
+  readonly tasks: number;
+  /** The limit was reached, of tasks or of submit keys. */
+  readonly more: boolean;
 }
 
 export interface Store {
@@ -172,8 +181,8 @@ export interface Store {
   submitKey(owner: string, key: string): Promise<SubmitKey | undefined>;
   /** Entries of the audit log after `after`, oldest first, at most `limit`. */
   audit(page: { after: number; limit: number }): Promise<readonly AuditEntry[]>;
-  /** Deletes terminal tasks with all that hangs on them, and submit keys of before `endedBefore`. Returns how many tasks. */
-  prune(options: PruneOptions): Promise<number>;
+  /** Deletes terminal tasks with all that hangs on them, and old submit keys. */
+  prune(options: PruneOptions): Promise<Pruned>;
   /** A consistent copy at `path`, taken while the store works. */
   backup(path: string): Promise<void>;
   /** Bytes on disk, where the store knows. */

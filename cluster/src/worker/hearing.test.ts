@@ -62,3 +62,19 @@ test("what was unanswered over a connection that is gone says nothing of the nex
   await ground.settle();
   expect(changes).toEqual([]);
 });
+
+test("that the cluster is elsewhere is told once, and not of the first answer or of one that says nothing (H5)", async () => {
+  let told = 0;
+  worker.onPlaces(() => (told += 1));
+  ground.places = "here";
+  await ground.pass(2 * HEARTBEAT_MS);
+  expect(told).toBe(0);
+  ground.places = "there";
+  await ground.pass(3 * HEARTBEAT_MS);
+  expect(told).toBe(1);
+  ground.places = undefined;
+  await ground.pass(HEARTBEAT_MS);
+  ground.places = "there";
+  await ground.pass(HEARTBEAT_MS);
+  expect(told).toBe(1);
+});

@@ -10,6 +10,7 @@
  *     nobody listens to, until an answer comes. A connection that is lost, or new, says nothing about it.
  * H4. The answer of a coordinator that speaks no version of the protocol that this build does renews nothing: neither side can know
  *     what the other would make of its words.
+ * H5. Whoever asks for sessions is told when the mark of the cluster's places is another one than in the answer before.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -79,6 +80,8 @@ export class Heartbeat {
   private unansweredSinceMs: number | undefined;
   private isHeard = true;
   private readonly hearing = new Set<(heard: boolean) => void>();
+  private places: string | undefined;
+  private readonly following = new Set<() => void>();
   private leaving: Goodbye | undefined;
   private stopped = false;
 
@@ -115,6 +118,12 @@ export class Heartbeat {
   onHeard(listener: (heard: boolean) => void): Subscription {
     this.hearing.add(listener);
     return { stop: () => this.hearing.delete(listener) };
+  }
+
+  /** H5. */
+  onPlaces(listener: () => void): Subscription {
+    this.following.add(listener);
+    return { stop: () => this.following.delete(listener) };
   }
 
   /** Gathers the facts anew and sends them if they changed. A change that comes while they are being gathered is not missed. */
@@ -194,12 +203,13 @@ export class Heartbeat {
     const sentAtMs = clock.monotonic();
     this.noteSent(message.n, sentAtMs);
     try {
-      const { epoch, leaseMs, stop = [], protocol } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
+      const { epoch, leaseMs, stop = [], protocol, places } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
       if (!this.parts.admits(epoch)) return;
       if (spoken(PROTOCOL, protocol) === undefined) return this.apart(protocol);
       if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
       this.leaseMs = leaseMs;
       this.answered(sentAtMs, leaseMs);
+      this.notePlaces(places);
       this.parts.stopAttempts(stop);
     } catch (error) {
       const nobody = error instanceof ClusterError && error.code === "bus_unreachable";
@@ -215,6 +225,12 @@ export class Heartbeat {
     this.leases.renewed(sentAtMs, leaseMs);
     this.unansweredSinceMs = undefined;
     this.become(true);
+  }
+
+  private notePlaces(places: string | undefined): void {
+    const isOther = this.places !== undefined && places !== undefined && places !== this.places;
+    this.places = places ?? this.places;
+    if (isOther) for (const listener of this.following) listener();
   }
 
   /** H4. */

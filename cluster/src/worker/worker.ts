@@ -57,6 +57,8 @@ export interface Worker {
   /** Does a coordinator that is obeyed answer this node? Where none does over a bus that stands, another may lead elsewhere. */
   readonly heard: boolean;
   onHeard(listener: (heard: boolean) => void): Subscription;
+  /** The control nodes, or the bus, are elsewhere now. */
+  onPlaces(listener: () => void): Subscription;
   /**
    * The machine is about to sleep: says goodbye, lets running attempts end for up to `graceMs`, stops the rest, and tells
    * it. Until `wake` nothing is taken. A machine that does not sleep after all wakes by itself after NAP_MS.
@@ -177,6 +179,10 @@ class OpenWorker implements Worker, Surroundings {
 
   onHeard(listener: (heard: boolean) => void): Subscription {
     return this.heartbeat.onHeard(listener);
+  }
+
+  onPlaces(listener: () => void): Subscription {
+    return this.heartbeat.onPlaces(listener);
   }
 
   refreshFacts(): void {
