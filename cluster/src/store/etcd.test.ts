@@ -249,33 +249,6 @@ it("an etcd that is away for long is told, breaks only a commit, and a fold goes
   await expect(other.load()).rejects.toThrow(StoreBroken);
 });
 
-it(
-  "given up it waits for nobody: what is under way is told as unknown, and what was asked as unavailable",
-  { timeout: 60_000 },
-  async () => {
-    const [pid = 0] = etcd.pids;
-    const prefix = etcd.prefix();
-    // Its patience is never over by itself.
-    const store = await open(prefix, etcd.client, { clock: { ...systemClock, monotonic: () => 0 } });
-    const { epoch } = await store.claim();
-    process.kill(pid, "SIGSTOP");
-    try {
-      const commit = store.commit({ epoch, created: [queued(1)] });
-      const read = store.submitKey("somebody", "key");
-      const ends = Promise.allSettled([commit, read]);
-      store.giveUp();
-      expect(await ends).toMatchObject([{ reason: { name: "StoreBroken" } }, { reason: { code: "unavailable" } }]);
-      await store.close();
-    } finally {
-      process.kill(pid, "SIGCONT");
-    }
-    // It was sent, so it may have been taken; its successor knows.
-    const next = await open(prefix);
-    await next.claim();
-    expect([0, 1]).toContain((await next.load()).live.length);
-  },
-);
-
 it("of two that contend one commits at a time, and the other is told", { timeout: 60_000 }, async () => {
   const prefix = etcd.prefix();
   const stores = [await open(prefix), await open(prefix)];
