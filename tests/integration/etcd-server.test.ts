@@ -1,5 +1,8 @@
 /** Real members of etcd on the loopback: they become three, and lose one in every way, while a writer counts on. */
-import { rm } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { EtcdFault, type EtcdClient } from "../../cluster/src/store/etcd-client.ts";
 import { announceMember, handOver, promoteMember, removeMember, replaceMember, seeMembers } from "../../cluster/src/store/etcd-members.ts";
@@ -262,6 +265,20 @@ test("the last one of a lost majority goes on alone when it is told to, and grow
   await rm(etcd.folderOf("b"), { recursive: true });
   await etcd.add("b");
   await expect(removeMember(client, a.member as string)).resolves.toBeUndefined();
+});
+
+test("one that a killed daemon has left behind is ended before its ports are looked at: they stay", async () => {
+  const options = await etcd.optionsOf("left", { beginning: { kind: "first" } });
+  const first = await startEtcdServer(options);
+  const [program = "", ...argv] = (await readFile(`/proc/${first.pid}/cmdline`, "utf8")).split("\0").slice(0, -1);
+  await first.stop();
+  const stale = spawn(program, argv, { stdio: "ignore" });
+  const ended = once(stale, "exit");
+  await expect.poll(() => fetch(first.clientUrl).catch((error: Error) => String(error.cause)), WAIT).toMatch(/certificate|ssl|tls/i);
+  await writeFile(join(options.folder, "etcd.pid"), `${stale.pid}\n`);
+  const { clientUrl, peerUrl } = await placeMember(options);
+  expect([clientUrl, peerUrl]).toEqual([first.clientUrl, first.peerUrl]);
+  await ended;
 });
 
 test("a program that is no etcd is told by its last words", async () => {

@@ -53,7 +53,7 @@ export async function openOwnEtcd(ground: Ground, { authority, host }: OwnEtcdPa
     onProgress: (text) => ground.progress(text),
   });
   const place = { folder, name: config.nodeId, host, ...(config.api.port === 0 && { ports: { client: 0, peer: 0 } }) };
-  const own = await placeMember(place);
+  const own = await placeMember({ ...place, log });
   const beginning: Beginning | undefined = (await hasData(folder)) ? undefined : await begin(known.urls, own, tls);
   const server = await startEtcdServer({
     ...place,

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { EtcdClient } from "../store/etcd-client.ts";
 import { openEtcd } from "../store/etcd-gateway.ts";
+import { handOver } from "../store/etcd-members.ts";
 import { probeEtcd } from "../store/etcd-probe.ts";
 import type { Ground } from "./ground.ts";
 import type { ListeningPlace } from "./listening-place.ts";
@@ -14,6 +15,8 @@ export interface SharedEtcd {
   readonly client: EtcdClient;
   /** Hexadecimal; of this machine's own member. */
   readonly member?: string | undefined;
+  /** If this machine's own member leads etcd, another one that votes does so now. One that a user runs is the user's matter. */
+  yieldLead(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -29,7 +32,7 @@ export async function openSharedEtcd(
       "api.host: a control node needs an address at which the others reach it; this machine has none",
     );
   const own = await openOwnEtcd(ground, { authority: shown.authority, host });
-  return { client: own.client, member: own.server.member, close: () => own.stop() };
+  return { client: own.client, member: own.server.member, yieldLead: () => handOver(own.client, own.server), close: () => own.stop() };
 }
 
 async function openNamed({ config, log, signal, progress }: Ground): Promise<SharedEtcd> {
@@ -46,7 +49,7 @@ async function openNamed({ config, log, signal, progress }: Ground): Promise<Sha
   const { faults } = await waitPatiently(parts, () => probeEtcd(probe));
   for (const fault of faults) log.warn({ err: fault }, "one of etcd's endpoints does not serve");
   const client = openEtcd({ endpoints, tls });
-  return { client, close: async () => client.close() };
+  return { client, yieldLead: async () => undefined, close: async () => client.close() };
 }
 
 async function pem(setting: string, file: string | undefined): Promise<string | undefined> {

@@ -3,6 +3,7 @@ import { openEtcdStore } from "../store/etcd.ts";
 import { MovableStore } from "../store/movable-store.ts";
 import { ownFirst } from "./bus-way.ts";
 import { openControlKeeper } from "./control-keeper.ts";
+import { LeadApart } from "./lead-apart.ts";
 import { takeLead } from "./leading.ts";
 import type { Seat } from "./seat.ts";
 import { openSharedGround, type Open, type SharedGround, type SharedParts } from "./shared-ground.ts";
@@ -99,6 +100,8 @@ class SharedSeat implements Seat {
       leads = still;
       // Whoever waits here for an answer asks another control node that much sooner.
       if (!still) store.giveUp();
+      // First, while this one can still ask again for what etcd drops meanwhile; after it the next leader's commits would be dropped.
+      else await this.parts.etcd.yieldLead().catch(() => undefined);
       admission.left();
       await closeAll(opened);
       if (!this.isLeaving) this.led = undefined;
@@ -109,6 +112,8 @@ class SharedSeat implements Seat {
       const over = { store, claim: term.claim, broken, leads: () => leads };
       const coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts() }, opened);
       admission.leads(coordinator, controlNodes);
+      const apart = new LeadApart({ ...this.parts.ground, etcd: this.parts.etcd });
+      opened.push(() => apart.stop());
       this.led = { store, claim: term.claim };
       return { role: { coordinator }, end };
     } catch (error) {

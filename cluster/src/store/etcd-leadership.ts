@@ -3,6 +3,7 @@
  *
  * E1. No recipe of a client library: a key that must not be there yet, in one transaction. Waiting for it to go is only a hint; the
  *     transaction decides.
+ * E2. A term that could not be resigned, for want of a quorum, is resigned as soon as there is one: nobody waits until its lease is over.
  */
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
@@ -29,7 +30,7 @@ const RETRY_MS = 300;
  */
 const LOOK_MS = 1_000;
 /** Then the next member is asked. */
-const LOOK_ANSWER_MS = 2_000;
+const LOOK_ANSWER_MS = 1_000;
 
 const LeaderValue = z.object({ node: z.string().max(64), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
 
@@ -44,6 +45,8 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   private readonly listeners = new Set<(leader: Leader | undefined) => void>();
   private readonly closed = new AbortController();
   private readonly watching: Promise<void>;
+  /** E2. */
+  private unresigned: EtcdLease | undefined;
 
   constructor(parts: EtcdLeadershipParts) {
     this.parts = parts;
@@ -79,18 +82,30 @@ class EtcdLeadership implements Leadership<EtcdStore> {
 
   private async tryOnce({ node, urls }: Leader, store: EtcdStore): Promise<Term | undefined> {
     const { entries } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { timeoutMs: LOOK_ANSWER_MS });
-    if (entries.length > 0) return undefined;
+    if (entries.length > 0 && !(await this.resignFormer())) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
     const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
       const claim = await store.claim({ when: [{ key: this.key, exists: false }], then: [{ put: this.key, value, lease: lease.id }] });
-      return { claim, over: lease.over, resign: () => lease.revoke() };
+      return { claim, over: lease.over, resign: () => this.resign(lease) };
     } catch (error) {
       // Also where it may have been taken unheard: then nobody leads until the lease is over, and it is over now.
       await lease.revoke();
       if (error instanceof StoreFenced) return undefined;
       throw error;
     }
+  }
+
+  private async resign(lease: EtcdLease): Promise<void> {
+    this.unresigned = lease;
+    if (await lease.revoke()) this.unresigned = undefined;
+  }
+
+  /** E2. Was there one, and is it resigned now? */
+  private async resignFormer(): Promise<boolean> {
+    if (this.unresigned === undefined) return false;
+    await this.resign(this.unresigned);
+    return this.unresigned === undefined;
   }
 
   /** Resolves when the key seems to be gone; once in a while without that, because a hint can be lost. */

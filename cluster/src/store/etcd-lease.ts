@@ -7,7 +7,7 @@
  */
 import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 
 export interface LeaseParts {
   readonly client: EtcdClient;
@@ -42,13 +42,17 @@ export class EtcdLease {
     this.arm();
   }
 
-  /** At once, for everybody; where etcd cannot be told, it ends there by itself. */
-  async revoke(): Promise<void> {
+  /** At once, for everybody. False: etcd could not be told, and may be again; else it ends there by itself. */
+  async revoke(): Promise<boolean> {
     this.end("it was given back");
     await Promise.all(this.renewing);
-    await this.parts.client.revoke(this.id).catch((error: unknown) => {
+    try {
+      await this.parts.client.revoke(this.id);
+      return true;
+    } catch (error) {
       this.parts.log.debug({ err: error }, "a lease could not be given back; it ends by itself");
-    });
+      return error instanceof EtcdFault && error.kind === "not_found";
+    }
   }
 
   private arm(): void {

@@ -2,7 +2,7 @@
  * Two ways to read: surely, as the leader's log has it; or nearby, from the member that is asked, which needs no quorum. And pages
  * of a range that stay small whatever lies in it.
  */
-import { EtcdFault, OPERATIONS_MAX, type Entry, type RangeOptions, type Ranged } from "./etcd-client.ts";
+import { EtcdFault, OPERATIONS_MAX, type CallOptions, type Entry, type RangeOptions, type Ranged } from "./etcd-client.ts";
 import { next } from "./etcd-keys.ts";
 import { patiently, untilGivenUp, type Place } from "./etcd-place.ts";
 
@@ -20,6 +20,8 @@ interface Got {
   readonly revision: number;
 }
 
+/** It asks nobody else, so one that has not answered by then is away, and the next one is asked. */
+const NEAR: CallOptions = { timeoutMs: 1_000 };
 const PAGE_ROWS_FIRST = 64;
 const PAGE_ROWS_MAX = 1_024;
 /** The next page has more rows, or fewer. */
@@ -48,8 +50,8 @@ export function direct(place: Place): Look {
 export function local(place: Place): Look {
   return {
     place,
-    range: (range) => place.client.range({ ...range, local: true }),
-    get: (keys, revision) => getAll(place, keys, { local: true, ...(revision !== undefined && { revision }) }),
+    range: (range) => place.client.range({ ...range, local: true }, NEAR),
+    get: (keys, revision) => getAll(place, keys, { local: true, ...(revision !== undefined && { revision }) }, NEAR),
   };
 }
 
@@ -82,13 +84,18 @@ export function nearby(place: Place, heard: () => number): Look {
   };
 }
 
-async function getAll(place: Place, keys: readonly string[], how: { revision?: number; local?: true }): Promise<Got> {
+async function getAll(
+  place: Place,
+  keys: readonly string[],
+  how: { revision?: number; local?: true },
+  options: CallOptions = untilGivenUp(place),
+): Promise<Got> {
   const found: (Entry | undefined)[] = [];
   let revision = 0;
   for (let at = 0; at === 0 || at < keys.length; at += OPERATIONS_MAX) {
     const some = keys.slice(at, at + OPERATIONS_MAX);
     const gets = some.map((key) => ({ get: key, ...how }));
-    const answer = await place.client.transact({ when: [], then: gets }, untilGivenUp(place));
+    const answer = await place.client.transact({ when: [], then: gets }, options);
     found.push(...answer.found);
     revision ||= answer.revision;
   }

@@ -59,6 +59,8 @@ export interface EtcdServerOptions {
   readonly clock: Clock;
 }
 
+type EtcdPlace = Pick<EtcdServerOptions, "folder" | "name" | "host" | "ports" | "log">;
+
 export interface EtcdServer {
   readonly clientUrl: string;
   readonly peerUrl: string;
@@ -86,15 +88,14 @@ const START_AGAIN_MS_MAX = 10_000;
 const LOOK_MS = 50;
 const ANSWER_MS = 2_000;
 
-/** Chooses and keeps its URLs: another member has to enter the one for peers before this one can start. */
-export async function placeMember({
-  folder,
-  name,
-  host,
-  ports,
-}: Pick<EtcdServerOptions, "folder" | "name" | "host" | "ports">): Promise<Membership> {
+/**
+ * Chooses and keeps its URLs: another member has to enter the one for peers before this one can start. One that a killed daemon has
+ * left behind takes up to 7 s to end by itself, and has these ports until then; it is ended first.
+ */
+export async function placeMember({ folder, name, host, ports, log }: EtcdPlace): Promise<Membership> {
   if (isEvery(host)) throw new ClusterError("config_invalid", `etcd listens on one address of this machine, not on ${host}`);
   await mkdir(folder, { recursive: true, mode: 0o700 });
+  await endStale({ name: "etcd", folder, log, mark: markOf(folder) });
   const former = await readMembership(folder);
   const choose = (url: string | undefined, wanted: number | undefined, usual: number): Promise<number> =>
     url === undefined ? choosePort(host, wanted, undefined, usual) : choosePort(host, Number(new URL(url).port), undefined, usual);
@@ -141,10 +142,7 @@ async function start(
   check: (state: State, how: Start) => Promise<void>,
   more: readonly string[] = [],
 ): Promise<EtcdServer> {
-  const { folder, log } = options;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await endStale({ name: "etcd", folder, log, mark: markOf(folder) });
-  const { certificates } = options;
+  const { folder, log, certificates } = options;
   const own = await placeMember(options);
   const how = howToStart(own, await hasData(folder), options.beginning);
   const client = openEtcd({ endpoints: [own.clientUrl], tls: () => state.tls });

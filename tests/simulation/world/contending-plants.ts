@@ -1,7 +1,7 @@
 /** Bugs against what control nodes promise that contend for the lead; as in plants.ts. */
 import type { Plant } from "./plant.ts";
 
-const LOOKS_WHO_LEADS = `    if (entries.length > 0) return undefined;
+const LOOKS_WHO_LEADS = `    if (entries.length > 0 && !(await this.resignFormer())) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
     const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
