@@ -106,7 +106,7 @@ async function folding(etcd: TestEtcd): Promise<void> {
   const rate = ((tasks.length * 3_000) / took).toFixed(0);
   console.log(`fold of ${tasks.length} tasks made and settled: ${took.toFixed(0)} ms, ${rate} operations/s; a task costs ${cost}`);
   const pruned = await timed(() => store.prune({ endedBefore: 5_000, limit: 4_000 }));
-  console.log(`prune of ${pruned.value} tasks: ${pruned.ms.toFixed(0)} ms`);
+  console.log(`prune of ${pruned.value.tasks} tasks: ${pruned.ms.toFixed(0)} ms`);
   await store.close();
 }
 

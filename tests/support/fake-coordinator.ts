@@ -369,6 +369,8 @@ export class FakeCoordinator extends FakeTrust implements Coordinator {
 
   async abandon(): Promise<void> {}
 
+  async lastWord(): Promise<void> {}
+
   private make(spec: TaskSpec, owner: string): TaskId {
     const id = taskId(this.tasks.size + 1);
     this.tasks.set(id, {

@@ -9,7 +9,8 @@ import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { SharedEtcd } from "./shared-etcd.ts";
 
-/** The first look, and each further one: whoever has just begun to lead has more urgent things to ask of etcd. */
+/** Whoever has just begun to lead has more urgent things to ask of etcd. */
+const FIRST_LOOK_MS = 1_000;
 const LOOK_MS = 5_000;
 
 export class LeadApart {
@@ -22,7 +23,7 @@ export class LeadApart {
 
   constructor({ etcd, clock, log }: { readonly etcd: Pick<SharedEtcd, "yieldLead">; readonly clock: Clock; readonly log: Log }) {
     [this.etcd, this.clock, this.log] = [etcd, clock, log];
-    this.timer = this.arm();
+    this.timer = this.arm(FIRST_LOOK_MS);
   }
 
   async stop(): Promise<void> {
@@ -31,12 +32,14 @@ export class LeadApart {
     await this.looking;
   }
 
-  private arm(): Timer {
-    return this.clock.after(LOOK_MS, () => (this.looking = this.look()));
+  private arm(ms: number): Timer {
+    return this.clock.after(ms, () => {
+      this.looking = this.look();
+    });
   }
 
   private async look(): Promise<void> {
     await this.etcd.yieldLead().catch((error: unknown) => this.log.debug({ err: error }, "etcd's lead stays on this machine for now"));
-    if (!this.isStopped) this.timer = this.arm();
+    if (!this.isStopped) this.timer = this.arm(LOOK_MS);
   }
 }

@@ -4,7 +4,7 @@ import type { BusServer, Subscription } from "../bus/bus.ts";
 import { connectNats } from "../bus/nats.ts";
 import { Rations } from "../bus/rations.ts";
 import { COORDINATOR } from "../bus/subjects.ts";
-import type { StoreMover } from "../coordinator/lead-parts.ts";
+import type { LeadParts, StoreMover } from "../coordinator/lead-parts.ts";
 import type { ControlRoom } from "../coordinator/control-room.ts";
 import type { ControlWatch } from "../coordinator/control-view.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
@@ -29,6 +29,7 @@ export interface LeadingParts {
   /** The servers over which this coordinator itself speaks, its own first; only its own, unless said. */
   readonly bus?: { urls(): readonly string[]; copies(): number; onChange(listener: (urls: readonly string[]) => void): Subscription };
   readonly control?: ControlRoom;
+  readonly former?: LeadParts["former"];
   apiUrls(): readonly string[];
   /** Of all control nodes, this one's first. */
   controlUrls(): readonly string[];
@@ -71,6 +72,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     sign: signer(keys.seed),
     authority,
     ...(parts.control !== undefined && { control: parts.control }),
+    ...(parts.former !== undefined && { former: parts.former }),
     busUrls: () => parts.busUrls(),
     apiUrls: () => parts.apiUrls(),
     controlUrls: () => parts.controlUrls(),

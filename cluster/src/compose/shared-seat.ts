@@ -1,4 +1,5 @@
 /** Leads, or stands by ready to, over a store that several control nodes share. */
+import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openEtcdStore } from "../store/etcd.ts";
 import { MovableStore } from "../store/movable-store.ts";
 import { ownFirst } from "./bus-way.ts";
@@ -26,6 +27,8 @@ class SharedSeat implements Seat {
   private readonly on: SharedGround;
   private readonly open: Open;
   private lead: SharedLead<MovableStore>;
+  /** Of a term that was lost; it has the coordinator's bus until it has said it, or leads again. */
+  private lastWord: { readonly said: Promise<void>; cut(): void } | undefined;
   /** It leads no more because its store is moved: that stays open. */
   private isLeaving = false;
 
@@ -52,6 +55,7 @@ class SharedSeat implements Seat {
   async leave(): Promise<void> {
     this.isLeaving = true;
     await this.lead.close();
+    await this.cutLastWord();
   }
 
   async again(): Promise<Seat> {
@@ -69,6 +73,7 @@ class SharedSeat implements Seat {
 
   async close(): Promise<void> {
     await this.lead.close();
+    await this.cutLastWord();
     await this.parts.stand.hide();
     await closeAll(this.open);
   }
@@ -96,6 +101,8 @@ class SharedSeat implements Seat {
     const { admission, gate, controlNodes } = this.on;
     const opened: Open = [async () => (this.isLeaving ? undefined : store.close())];
     let leads = true;
+    let coordinator: Coordinator | undefined;
+    await this.cutLastWord();
     const end = async (still: boolean): Promise<void> => {
       leads = still;
       // Whoever waits here for an answer asks another control node that much sooner.
@@ -103,14 +110,15 @@ class SharedSeat implements Seat {
       // First, while this one can still ask again for what etcd drops meanwhile; after it the next leader's commits would be dropped.
       else await this.parts.etcd.yieldLead().catch(() => undefined);
       admission.left();
-      await closeAll(opened);
+      if (coordinator === undefined || still) await closeAll(opened);
+      else await this.sayLastWord(coordinator, term.sureUntil(), opened);
       if (!this.isLeaving) this.led = undefined;
       gate.resume();
     };
     gate.rest();
     try {
       const over = { store, claim: term.claim, broken, leads: () => leads };
-      const coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts() }, opened);
+      coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts() }, opened);
       admission.leads(coordinator, controlNodes);
       const apart = new LeadApart({ ...this.parts.ground, etcd: this.parts.etcd });
       opened.push(() => apart.stop());
@@ -122,9 +130,27 @@ class SharedSeat implements Seat {
     }
   }
 
+  /** Resolves when the coordinator does nothing any more but that. */
+  private async sayLastWord(coordinator: Coordinator, sureUntil: number, opened: Open): Promise<void> {
+    await coordinator.abandon();
+    const cut = new AbortController();
+    const { log } = this.parts.ground;
+    const said = coordinator
+      .lastWord(sureUntil, cut.signal)
+      .then(() => closeAll(opened))
+      .catch((error: unknown) => log.warn({ err: error }, "what a lost lead had open could not be closed"));
+    this.lastWord = { said, cut: () => cut.abort() };
+  }
+
+  private async cutLastWord(): Promise<void> {
+    this.lastWord?.cut();
+    await this.lastWord?.said;
+    this.lastWord = undefined;
+  }
+
   private leadingParts() {
     const { ground, stand, mover, etcd } = this.parts;
-    const { server, way, seen, seats, controlNodes } = this.on;
+    const { server, way, seen, seats, controlNodes, leadership } = this.on;
     const { shown, backups, apiUrls } = stand;
     const urls = (): readonly string[] => (way.clustered ? way.told() : [server.url]);
     const keeper = { ground, etcd, seats, controlNodes, server, forget: (node: string) => seen.forget(node) };
@@ -134,6 +160,7 @@ class SharedSeat implements Seat {
       controlUrls: () => ownFirst(apiUrls, seen.places()),
       busUrls: () => way.told(),
       bus: { urls, copies: () => way.copies(), onChange: (listener: (now: readonly string[]) => void) => way.onChange(urls, listener) },
+      ...(seats.all.length > 1 && { former: leadership.former === undefined ? {} : { node: leadership.former.node } }),
       control: openControlKeeper({ ...keeper, handOver: () => this.lead.handOver() }),
     };
   }

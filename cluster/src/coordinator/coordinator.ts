@@ -149,4 +149,6 @@ export interface Coordinator {
   stop(): Promise<void>;
   /** Another one leads, or may: as a crash, but that this process goes on. Nothing more is said to anybody. */
   abandon(): Promise<void>;
+  /** After `abandon`, where it is not known who leads now: nodes may go on for a while (last-word.ts). `sureUntil` as in Term. */
+  lastWord(sureUntil: number, signal: AbortSignal): Promise<void>;
 }

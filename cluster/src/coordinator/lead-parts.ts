@@ -43,6 +43,8 @@ export interface LeadParts {
   readonly store: Store;
   /** The store is claimed already, by whoever found that this coordinator leads. */
   readonly claim?: Claim;
+  /** There where another coordinator may have led this store before, and have lost the lead; with its node, where that is known. */
+  readonly former?: { readonly node?: string };
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
   readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected" | "onTrespass" | "onGuess">;

@@ -4,7 +4,7 @@
  */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { isAway } from "@openclaw-cluster/contract/node";
-import { lostAfterMs } from "../core/liveness.ts";
+import { lostAfterMs, PAUSE_MS } from "../core/liveness.ts";
 import { found } from "../core/retry.ts";
 import { Scheduler } from "../core/scheduling/scheduler.ts";
 import type { Claim, Loaded } from "../store/store.ts";
@@ -18,6 +18,7 @@ import { BusGate } from "./bus-gate.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import type { LeadParts, Leading } from "./lead-parts.ts";
+import { sayLastWord } from "./last-word.ts";
 import { Ledger } from "./ledger.ts";
 import { Outgoing } from "./outgoing.ts";
 import { placeQueued } from "./placing.ts";
@@ -27,11 +28,6 @@ import { Tokens } from "./tokens.ts";
 import { Turn } from "./turn.ts";
 import { Watch } from "./watch.ts";
 
-/**
- * A coordinator that stops in good order lets its nodes go on for so long: enough for an update and a reboot. Its successor
- * keeps that word, so a node that dies meanwhile is noticed so much later.
- */
-const PAUSE_MS = 120_000;
 /** Of one node's losses, in a minute, each attempt has a line in the log. */
 const LOSSES_TOLD_MAX = 500;
 
@@ -87,12 +83,16 @@ export class Lead implements Leading {
     this.watch = new Watch(this);
   }
 
-  /** Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, beyond a pause that it was given. */
+  /**
+   * Begins to listen and to place. A node that holds leases has the whole time of silence to be heard, beyond a pause that it was given,
+   * or may have been given by whoever led before (last-word.ts).
+   */
   start(): void {
-    const { clock } = this.parts;
+    const { clock, former } = this.parts;
     this.inbox.open();
     for (const entry of this.holders()) {
-      const pauseMs = Math.min(PAUSE_MS, (entry.row.pausedUntil ?? 0) - clock.wall());
+      const mayGoOn = former !== undefined && entry.row.id !== former.node;
+      const pauseMs = mayGoOn ? PAUSE_MS : Math.min(PAUSE_MS, (entry.row.pausedUntil ?? 0) - clock.wall());
       entry.seenAt = clock.monotonic();
       if (pauseMs > 0) entry.pausedUntil = entry.seenAt + pauseMs + lostAfterMs(labelsOf(entry));
     }
@@ -115,6 +115,14 @@ export class Lead implements Leading {
     this.gate.stop();
     await this.backups?.stop();
     await this.turn.end();
+  }
+
+  /** After `abandon`. Resolves when it was said often enough, or `signal` aborts. */
+  lastWord(sureUntil: number, signal: AbortSignal): Promise<void> {
+    const nodes = this.holders().map(({ row }) => row.id);
+    return sayLastWord({ ...this.parts, nodes, sureUntil, signal }, (id, ms) => {
+      this.state.outgoing.control(id, { kind: "pause", epoch: this.claim.epoch, ms });
+    });
   }
 
   /** What is said is kept first, so that a successor keeps it too. */

@@ -85,6 +85,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     addToken: (row) => tokens.add(row),
     stop: () => lead.stop(),
     abandon: () => lead.abandon(),
+    lastWord: (sureUntil, signal) => lead.lastWord(sureUntil, signal),
   };
 }
 

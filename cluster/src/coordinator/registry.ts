@@ -219,6 +219,8 @@ export class Registry {
   /** Its connection has closed; true when it was at work, and has not been heard since. */
   gone(entry: NodeEntry, closedAt: number): boolean {
     if (entry.seenAt === undefined || entry.seenAt > closedAt || isAway(entry.liveness)) return false;
+    // It goes on without a coordinator, and may be on its way to another server.
+    if (entry.pausedUntil > closedAt) return false;
     entry.liveness = "lost";
     entry.closed = true;
     return true;

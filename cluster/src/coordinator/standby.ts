@@ -130,6 +130,7 @@ export function openStandby(parts: StandbyParts): Coordinator {
     guessed: () => undefined,
     stop: () => Promise.resolve(),
     abandon: () => Promise.resolve(),
+    lastWord: () => Promise.resolve(),
   };
 }
 

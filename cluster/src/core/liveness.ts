@@ -20,6 +20,11 @@ const LAPTOP_LOST_MS = 60_000;
 const LEASE_MARGIN_MS = 4_000;
 /** Nodes that fell silent with a mass loss keep their leases for so long beyond it. */
 export const MASS_HOLD_MS = 60_000;
+/**
+ * A coordinator that stops in good order, or loses its lead and does not know to whom, lets its nodes go on for so long: enough for an
+ * update and a reboot. Its successor keeps that word, so a node that dies meanwhile is noticed so much later.
+ */
+export const PAUSE_MS = 120_000;
 /** One node alone is no mass. */
 const MASS_MIN = 2;
 

@@ -40,6 +40,7 @@ export function openEtcdLeadership(parts: EtcdLeadershipParts): Leadership<EtcdS
 
 class EtcdLeadership implements Leadership<EtcdStore> {
   leader: Leader | undefined;
+  former: Leader | undefined;
   private readonly parts: EtcdLeadershipParts;
   private readonly key: string;
   private readonly listeners = new Set<(leader: Leader | undefined) => void>();
@@ -87,7 +88,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
       const claim = await store.claim({ when: [{ key: this.key, exists: false }], then: [{ put: this.key, value, lease: lease.id }] });
-      return { claim, over: lease.over, resign: () => this.resign(lease) };
+      return { claim, over: lease.over, sureUntil: () => lease.sureUntil, resign: () => this.resign(lease) };
     } catch (error) {
       // Also where it may have been taken unheard: then nobody leads until the lease is over, and it is over now.
       await lease.revoke();
@@ -136,6 +137,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   }
 
   private noteLeader(value: Buffer | undefined): void {
+    this.former = this.leader ?? this.former;
     this.leader = value === undefined ? undefined : LeaderValue.safeParse(JSON.parse(value.toString())).data;
     for (const listener of this.listeners) listener(this.leader);
   }

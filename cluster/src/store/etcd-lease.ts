@@ -42,6 +42,11 @@ export class EtcdLease {
     this.arm();
   }
 
+  /** By the monotonic clock; it has not ended in etcd before that. */
+  get sureUntil(): number {
+    return this.until;
+  }
+
   /** At once, for everybody. False: etcd could not be told, and may be again; else it ends there by itself. */
   async revoke(): Promise<boolean> {
     this.end("it was given back");

@@ -21,6 +21,8 @@ export interface Term {
   readonly claim: Claim;
   /** Aborts when this coordinator leads no more, or cannot be sure any longer. */
   readonly over: AbortSignal;
+  /** By the monotonic clock: until then nobody else can have led. Grows while it lasts. */
+  sureUntil(): number;
   /** In good order: to be called when everything is committed. */
   resign(): Promise<void>;
 }
@@ -31,6 +33,8 @@ export interface Leadership<S extends Store = Store> {
   campaign(self: Leader, store: S, signal: AbortSignal): Promise<Term>;
   /** As far as is known here. */
   readonly leader: Leader | undefined;
+  /** The last one that was known, if it leads no more; it may be this one. */
+  readonly former: Leader | undefined;
   onLeader(listener: (leader: Leader | undefined) => void): { stop(): void };
   close(): Promise<void>;
 }

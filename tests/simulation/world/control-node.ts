@@ -52,6 +52,8 @@ export interface ControlLife {
   readonly clock: PartyClock;
   /** Of its coordinator's connection, while it has one. */
   link?: LooseBus;
+  /** Of a lead that it has lost. */
+  lastWord?: AbortController;
   readonly listeners: Set<(node: NodeId) => void>;
   role?: Role;
   opened?: Opened;
@@ -163,7 +165,9 @@ export class ControlNode {
   private async begin(life: ControlLife, { term, store }: Elected, broken: (error: unknown) => void): Promise<Led> {
     const { name, net, envelopes, chance } = this.parts;
     const { clock, listeners } = life;
+    life.lastWord?.abort();
     await clock.passes(CONNECT_MS);
+    const { former } = life.opened?.leadership ?? {};
     const keyring = new Keyring();
     const link = new LooseBus(
       net.connect(
@@ -190,6 +194,7 @@ export class ControlNode {
         ...{ name: "simulated", version: "0.0.0", self: NodeId.parse(name), store, claim: term.claim, bus: link, keyring, clock, ...urls },
         busServer: { version: "0", authorize, onDisconnect, isConnected: this.parts.isConnected },
         ...{ coordinatorKey: COORDINATOR_KEY, sign: signAsCoordinator, authority: AUTHORITY },
+        former: former === undefined ? {} : { node: former.node },
         ...{ strategy: "balanced", retentionMs: 86_400_000, random: chance.fork().next, log: silentLog },
         broken: (error) => {
           this.mind(error, "the coordinator fell over");
@@ -198,7 +203,9 @@ export class ControlNode {
       });
       const end = async (leads: boolean): Promise<void> => {
         await (leads ? coordinator.stop() : coordinator.abandon());
-        await close();
+        if (leads) return close();
+        life.lastWord = new AbortController();
+        void coordinator.lastWord(term.sureUntil(), life.lastWord.signal).then(close);
       };
       return { role: { coordinator }, end };
     } catch (error) {
