@@ -1,6 +1,7 @@
 /** Leads, or stands by ready to, over a store that several control nodes share. */
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { openEtcdStore } from "../store/etcd.ts";
+import type { Leader } from "../store/leadership.ts";
 import { MovableStore } from "../store/movable-store.ts";
 import { ownFirst } from "./bus-way.ts";
 import { openControlKeeper } from "./control-keeper.ts";
@@ -118,7 +119,7 @@ class SharedSeat implements Seat {
     gate.rest();
     try {
       const over = { store, claim: term.claim, broken, leads: () => leads };
-      coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts() }, opened);
+      coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts(term.former) }, opened);
       admission.leads(coordinator, controlNodes);
       const apart = new LeadApart({ ...this.parts.ground, etcd: this.parts.etcd });
       opened.push(() => apart.stop());
@@ -148,9 +149,9 @@ class SharedSeat implements Seat {
     this.lastWord = undefined;
   }
 
-  private leadingParts() {
+  private leadingParts(former: Leader | undefined) {
     const { ground, stand, mover, etcd } = this.parts;
-    const { server, way, seen, seats, controlNodes, leadership } = this.on;
+    const { server, way, seen, seats, controlNodes } = this.on;
     const { shown, backups, apiUrls } = stand;
     const urls = (): readonly string[] => (way.clustered ? way.told() : [server.url]);
     const keeper = { ground, etcd, seats, controlNodes, server, forget: (node: string) => seen.forget(node) };
@@ -160,7 +161,7 @@ class SharedSeat implements Seat {
       controlUrls: () => ownFirst(apiUrls, seen.places()),
       busUrls: () => way.told(),
       bus: { urls, copies: () => way.copies(), onChange: (listener: (now: readonly string[]) => void) => way.onChange(urls, listener) },
-      ...(seats.all.length > 1 && { former: leadership.former === undefined ? {} : { node: leadership.former.node } }),
+      ...(seats.all.length > 1 && { former: former === undefined ? {} : { node: former.node } }),
       control: openControlKeeper({ ...keeper, handOver: () => this.lead.handOver() }),
     };
   }

@@ -10,7 +10,7 @@ import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { pause } from "../system/pause.ts";
 import type { EtcdStore } from "./etcd.ts";
-import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
+import { EtcdFault, type Change, type EtcdClient } from "./etcd-client.ts";
 import { EtcdLease } from "./etcd-lease.ts";
 import { LEADER_URLS_MAX, TERM_S, type Leader, type Leadership, type Term } from "./leadership.ts";
 import { StoreFenced } from "./store.ts";
@@ -31,6 +31,8 @@ const RETRY_MS = 300;
 const LOOK_MS = 1_000;
 /** Then the next member is asked. */
 const LOOK_ANSWER_MS = 1_000;
+/** The present one, which can be this one already, and who led before. */
+const LED_KEPT = 2;
 
 const LeaderValue = z.object({ node: z.string().max(64), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
 
@@ -40,7 +42,6 @@ export function openEtcdLeadership(parts: EtcdLeadershipParts): Leadership<EtcdS
 
 class EtcdLeadership implements Leadership<EtcdStore> {
   leader: Leader | undefined;
-  former: Leader | undefined;
   private readonly parts: EtcdLeadershipParts;
   private readonly key: string;
   private readonly listeners = new Set<(leader: Leader | undefined) => void>();
@@ -48,6 +49,8 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   private readonly watching: Promise<void>;
   /** E2. */
   private unresigned: EtcdLease | undefined;
+  /** The last ones that were heard of, and etcd's revision in which each began. */
+  private led: { readonly leader: Leader; readonly since: number }[] = [];
 
   constructor(parts: EtcdLeadershipParts) {
     this.parts = parts;
@@ -82,13 +85,20 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   }
 
   private async tryOnce({ node, urls }: Leader, store: EtcdStore): Promise<Term | undefined> {
-    const { entries } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { timeoutMs: LOOK_ANSWER_MS });
+    const { entries, revision } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { timeoutMs: LOOK_ANSWER_MS });
     if (entries.length > 0 && !(await this.resignFormer())) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
     const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
       const claim = await store.claim({ when: [{ key: this.key, exists: false }], then: [{ put: this.key, value, lease: lease.id }] });
-      return { claim, over: lease.over, sureUntil: () => lease.sureUntil, resign: () => this.resign(lease) };
+      const former = this.led.findLast((one) => one.since <= revision)?.leader;
+      return {
+        ...(former !== undefined && { former }),
+        claim,
+        over: lease.over,
+        sureUntil: () => lease.sureUntil,
+        resign: () => this.resign(lease),
+      };
     } catch (error) {
       // Also where it may have been taken unheard: then nobody leads until the lease is over, and it is over now.
       await lease.revoke();
@@ -126,9 +136,9 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     while (!signal.aborted) {
       try {
         const { entries, revision } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { signal });
-        this.noteLeader(entries[0]?.value);
+        this.noteLeader(entries[0]);
         for await (const changes of this.parts.client.watch(this.key, revision + 1, signal))
-          for (const { key, value } of changes) if (key === this.key) this.noteLeader(value);
+          for (const change of changes) if (change.key === this.key) this.noteLeader(change);
       } catch (error) {
         if (!signal.aborted) this.parts.log.debug({ err: error }, "who leads cannot be heard; asking again");
       }
@@ -136,9 +146,11 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     }
   }
 
-  private noteLeader(value: Buffer | undefined): void {
-    this.former = this.leader ?? this.former;
+  private noteLeader({ value, revision = 0 }: Partial<Change> = {}): void {
     this.leader = value === undefined ? undefined : LeaderValue.safeParse(JSON.parse(value.toString())).data;
+    // A watch that begins anew tells the same one again.
+    if (this.leader !== undefined && this.led.at(-1)?.since !== revision)
+      this.led = [...this.led.slice(1 - LED_KEPT), { leader: this.leader, since: revision }];
     for (const listener of this.listeners) listener(this.leader);
   }
 }

@@ -62,6 +62,7 @@ export function describeLeadership(name: string, place: () => Place): void {
       const next = await first(rest);
       expect(performance.now() - at).toBeLessThan(1_000 + SLACK_MS);
       expect((await next.term).claim.epoch).toBe(term.claim.epoch + 1);
+      expect((await next.term).former?.node).toBe(leader.name);
       await (await next.term).resign();
     });
 
@@ -77,6 +78,7 @@ export function describeLeadership(name: string, place: () => Place): void {
       const next = await other.term;
       const leadsAt = performance.now();
       expect(overAt).toBeLessThan(leadsAt);
+      expect(term.sureUntil()).toBeLessThan(leadsAt);
       expect(leadsAt - hangsAt).toBeLessThan(2 * TERM_S * 1_000 + SLACK_MS);
       await expect(old.store.commit({ epoch: term.claim.epoch })).rejects.toThrow(StoreFenced);
       await other.store.commit({ epoch: next.claim.epoch });

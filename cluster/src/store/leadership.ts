@@ -19,6 +19,8 @@ export interface Leader {
 
 export interface Term {
   readonly claim: Claim;
+  /** Who led before, where that is known; it may be this one. */
+  readonly former?: Leader;
   /** Aborts when this coordinator leads no more, or cannot be sure any longer. */
   readonly over: AbortSignal;
   /** By the monotonic clock: until then nobody else can have led. Grows while it lasts. */
@@ -33,8 +35,6 @@ export interface Leadership<S extends Store = Store> {
   campaign(self: Leader, store: S, signal: AbortSignal): Promise<Term>;
   /** As far as is known here. */
   readonly leader: Leader | undefined;
-  /** The last one that was known, if it leads no more; it may be this one. */
-  readonly former: Leader | undefined;
   onLeader(listener: (leader: Leader | undefined) => void): { stop(): void };
   close(): Promise<void>;
 }

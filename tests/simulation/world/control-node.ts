@@ -167,7 +167,6 @@ export class ControlNode {
     const { clock, listeners } = life;
     life.lastWord?.abort();
     await clock.passes(CONNECT_MS);
-    const { former } = life.opened?.leadership ?? {};
     const keyring = new Keyring();
     const link = new LooseBus(
       net.connect(
@@ -194,7 +193,7 @@ export class ControlNode {
         ...{ name: "simulated", version: "0.0.0", self: NodeId.parse(name), store, claim: term.claim, bus: link, keyring, clock, ...urls },
         busServer: { version: "0", authorize, onDisconnect, isConnected: this.parts.isConnected },
         ...{ coordinatorKey: COORDINATOR_KEY, sign: signAsCoordinator, authority: AUTHORITY },
-        former: former === undefined ? {} : { node: former.node },
+        former: term.former === undefined ? {} : { node: term.former.node },
         ...{ strategy: "balanced", retentionMs: 86_400_000, random: chance.fork().next, log: silentLog },
         broken: (error) => {
           this.mind(error, "the coordinator fell over");
