@@ -23,9 +23,10 @@ beforeEach(async () => {
   over = new AbortController();
   present = { url: leader.url, signal: over.signal };
   staleMs = 0;
+  freshness = async () => ({ staleMs });
   token = leader.tokens.admin;
   standby.coordinator.token = (hash) => leader.coordinator.token(hash);
-  const relaying: Relaying = { leader: () => present, freshness: async () => ({ staleMs }) };
+  const relaying: Relaying = { leader: () => present, freshness: () => freshness() };
   standby.takeRole({ coordinator: standby.coordinator, relaying });
 });
 afterEach(async () => {
@@ -60,6 +61,11 @@ test("what can be read here is read here, and says how old it may be where no qu
   present = undefined;
   const stale = await asked({ path: "/api/v1/tasks/t1" });
   expect(stale).toMatchObject({ status: 200, headers: { [STALE_HEADER]: "4200" } });
+});
+
+test("whether it lives is answered without a quorum's word", async () => {
+  freshness = () => new Promise(() => undefined);
+  for (const path of ["/healthz", "/openapi.json"]) expect(await asked({ path })).toMatchObject({ status: 200 });
 });
 
 test("without a leader a change is refused for a while, and its caller may ask again", async () => {

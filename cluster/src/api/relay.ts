@@ -53,6 +53,7 @@ const READS = [
   OPERATIONS.health,
 ].map(({ path }) => formOf(path));
 const PROOFS = Object.values(OPERATIONS).flatMap(({ scope, method, path }) => (scope === "proof" ? [{ method, form: formOf(path) }] : []));
+/** They say nothing of tasks, and whoever probes a machine does not wait for a quorum's word. */
 const PLAIN = new Set(["/healthz", "/readyz", "/metrics", "/openapi.json"]);
 
 export function openRelay({ own, gate, leader, freshness, trust, log }: RelayParts): Front {
@@ -92,7 +93,8 @@ export function openRelay({ own, gate, leader, freshness, trust, log }: RelayPar
       try {
         const { method = "", url = "" } = incoming;
         const [path = "", query = ""] = url.split("?");
-        if (PLAIN.has(path) || isOwnRead(method, path, query)) return void answerHere(incoming, outgoing);
+        if (PLAIN.has(path)) return own.serve(incoming, outgoing);
+        if (isOwnRead(method, path, query)) return void answerHere(incoming, outgoing);
         if (PROOFS.some((one) => one.method === method.toLowerCase() && one.form.test(path))) throw nobody(elsewhere(leader()?.url));
         gate.admit(incoming, "viewer");
         relay(incoming, outgoing);

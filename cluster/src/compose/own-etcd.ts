@@ -71,6 +71,7 @@ export async function openOwnEtcd(ground: Ground, { authority, host }: OwnEtcdPa
     await known.keep(members.filter(({ id }) => id !== server.member).flatMap(({ clientUrls }) => clientUrls));
     votes = members.some(({ id, learner }) => id === server.member && !learner);
     if (!votes && members.length >= VOTES_FROM && server.member !== undefined) await promoteMember(client, server.member, LOOK_MS);
+    if (votes && (await server.status()).leader !== undefined) client.comeHome?.();
     if (!isDue(certificates.server, clock.wall())) return;
     certificates = certify();
     await server.renew(certificates);

@@ -132,6 +132,8 @@ export interface EtcdClient {
   disarm(options?: CallOptions): Promise<void>;
   /** Gives the file's unused pages back; the member at `endpoint` stands still meanwhile. */
   defragment(endpoint: string, options?: CallOptions): Promise<void>;
+  /** The first of several endpoints serves: it is asked from now on, and watches go there. */
+  comeHome?(): void;
   close(): void;
 }
 

@@ -1,7 +1,8 @@
 /**
  * HTTP to whichever of etcd's members can be reached: the JSON gateway that every member has (docs/decisions/0013-etcd-store.md).
  *
- * N1. One endpoint is asked until it fails; then the next one is, and stays.
+ * N1. One endpoint is asked until it fails; then the next one is, and stays, until `comeHome`: the first one is the nearest, and a farther
+ *     one is cut off with its machine.
  * N2. What may have arrived is asked again only where asking twice does no harm (`safe`).
  */
 import type { Agent, IncomingMessage } from "node:http";
@@ -56,7 +57,9 @@ export class Endpoints {
   private readonly named: EndpointOptions["endpoints"];
   private readonly agents = new Map<string, { readonly agent: Agent; readonly tls: EtcdTls | undefined }>();
   private readonly tls: EndpointOptions["tls"];
+  /** Counts on; by the number of endpoints, which it is. */
   private current = 0;
+  private readonly streams = new Map<IncomingMessage, number>();
 
   constructor({ endpoints, tls }: EndpointOptions) {
     this.named = endpoints;
@@ -70,14 +73,29 @@ export class Endpoints {
     return JSON.parse(answer) as Record<string, unknown>;
   }
 
-  /** The answer's body as it comes, when its headers are here. */
-  stream(path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
-    return this.tryEach({ safe: true, signal }, (url) => this.send(url, path, JSON.stringify(body), { signal, timeoutMs: CALL_MS }));
+  /** The answer's body as it comes, when its headers are here. To be ended by `leave`. */
+  async stream(path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+    let at = this.current;
+    const ask = (url: URL, tried: number): Promise<IncomingMessage> => {
+      at = tried;
+      return this.send(url, path, JSON.stringify(body), { signal, timeoutMs: CALL_MS });
+    };
+    const answer = await this.tryEach({ safe: true, signal }, ask);
+    this.streams.set(answer, at);
+    return answer;
   }
 
-  /** What was asked here last has failed: from now on the next one is asked. */
-  moveOn(): void {
-    this.current += 1;
+  /** It has ended: where its endpoint is still the one that is asked, the next one is from now on. */
+  leave(stream: IncomingMessage): void {
+    if (this.streams.get(stream) === this.current) this.current += 1;
+    this.streams.delete(stream);
+  }
+
+  /** The first one serves again: from now on it is asked, and what was opened elsewhere ends. */
+  comeHome(): void {
+    const count = this.urls.length;
+    this.current = Math.ceil(this.current / count) * count;
+    for (const [stream, at] of this.streams) if (at % count !== 0) stream.destroy();
   }
 
   private get urls(): readonly string[] {
@@ -88,17 +106,17 @@ export class Endpoints {
     for (const { agent } of this.agents.values()) agent.destroy();
   }
 
-  private async tryEach<T>({ safe, endpoint, signal }: Ask, attempt: (url: URL) => Promise<T>): Promise<T> {
-    if (endpoint !== undefined) return attempt(new URL(endpoint));
+  private async tryEach<T>({ safe, endpoint, signal }: Ask, attempt: (url: URL, tried: number) => Promise<T>): Promise<T> {
+    if (endpoint !== undefined) return attempt(new URL(endpoint), this.current);
     for (let tries = 1; ; tries++) {
       const tried = this.current;
       const urls = this.urls;
       try {
-        return await attempt(new URL(urls[tried % urls.length] as string));
+        return await attempt(new URL(urls[tried % urls.length] as string), tried);
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof EtcdFault) || !error.passes) throw error;
-        if (this.current === tried) this.moveOn();
+        if (this.current === tried) this.current += 1;
         if ((error.mayHaveHappened && !safe) || tries >= urls.length) throw error;
       }
     }

@@ -74,6 +74,7 @@ export function openEtcd(options: EndpointOptions): EtcdClient {
       await endpoints.ask("/v3/lease/revoke", { ID: lease }, { ...options, ...CHANGE });
     },
     ...upkeep(endpoints),
+    comeHome: () => endpoints.comeHome(),
     close: () => endpoints.close(),
   };
 }
@@ -89,7 +90,6 @@ async function* watch(endpoints: Endpoints, prefix: string, from: number, signal
       if (signal.aborted) return;
       if (!(error instanceof EtcdFault) || error.kind === "compacted" || error.kind === "unauthorized") throw error;
     }
-    endpoints.moveOn();
     await new Promise((resolve) => void setTimeout(resolve, WATCH_AGAIN_MS).unref());
   }
 }
@@ -115,6 +115,7 @@ async function* watchOnce(endpoints: Endpoints, prefix: string, from: number, si
     }
   } finally {
     over.abort();
+    endpoints.leave(answer);
   }
 }
 

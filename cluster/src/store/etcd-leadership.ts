@@ -10,7 +10,7 @@ import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { pause } from "../system/pause.ts";
 import type { EtcdStore } from "./etcd.ts";
-import { EtcdFault, type Change, type EtcdClient } from "./etcd-client.ts";
+import { EtcdFault, type Entry, type EtcdClient } from "./etcd-client.ts";
 import { EtcdLease } from "./etcd-lease.ts";
 import { LEADER_URLS_MAX, TERM_S, type Leader, type Leadership, type Term } from "./leadership.ts";
 import { StoreFenced } from "./store.ts";
@@ -49,6 +49,9 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   private readonly watching: Promise<void>;
   /** E2. */
   private unresigned: EtcdLease | undefined;
+  /** etcd's revisions: what was heard is as of the one, and the term that goes on began in the other. */
+  private asOf = 0;
+  private since: number | undefined;
   /** The last ones that were heard of, and etcd's revision in which each began. */
   private led: { readonly leader: Leader; readonly since: number }[] = [];
 
@@ -86,6 +89,8 @@ class EtcdLeadership implements Leadership<EtcdStore> {
 
   private async tryOnce({ node, urls }: Leader, store: EtcdStore): Promise<Term | undefined> {
     const { entries, revision } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { timeoutMs: LOOK_ANSWER_MS });
+    // What is watched may come from a member that was cut off; this is the present.
+    this.noteLeader(revision, entries[0]);
     if (entries.length > 0 && !(await this.resignFormer())) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
     const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
@@ -136,9 +141,9 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     while (!signal.aborted) {
       try {
         const { entries, revision } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { signal });
-        this.noteLeader(entries[0]);
+        this.noteLeader(revision, entries[0]);
         for await (const changes of this.parts.client.watch(this.key, revision + 1, signal))
-          for (const change of changes) if (change.key === this.key) this.noteLeader(change);
+          for (const { key, value, revision: at } of changes) if (key === this.key) this.noteLeader(at, value && { value, revision: at });
       } catch (error) {
         if (!signal.aborted) this.parts.log.debug({ err: error }, "who leads cannot be heard; asking again");
       }
@@ -146,11 +151,15 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     }
   }
 
-  private noteLeader({ value, revision = 0 }: Partial<Change> = {}): void {
-    this.leader = value === undefined ? undefined : LeaderValue.safeParse(JSON.parse(value.toString())).data;
-    // A watch that begins anew tells the same one again.
-    if (this.leader !== undefined && this.led.at(-1)?.since !== revision)
-      this.led = [...this.led.slice(1 - LED_KEPT), { leader: this.leader, since: revision }];
+  /** As etcd had it in that revision: what is heard later of an earlier one is no news. */
+  private noteLeader(asOf: number, entry: Pick<Entry, "value" | "revision"> | undefined): void {
+    if (asOf < this.asOf) return;
+    this.asOf = asOf;
+    if (entry?.revision === this.since) return;
+    this.since = entry?.revision;
+    this.leader = entry && LeaderValue.safeParse(JSON.parse(entry.value.toString())).data;
+    if (entry !== undefined && this.leader !== undefined)
+      this.led = [...this.led.slice(1 - LED_KEPT), { leader: this.leader, since: entry.revision }];
     for (const listener of this.listeners) listener(this.leader);
   }
 }
