@@ -112,7 +112,7 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     if (status === 202)
       expect(await untilOver({ client: stage.all }, (JSON.parse(text) as { id: TaskId }).id)).toMatchObject({ result: "late" });
     await awaits(name, "standby");
-    expect((await stage.only(name).cluster()).standsBy).toBeDefined();
+    await until("it knows that it stands by", async () => (await stage.only(name).cluster()).standsBy);
     expect((await stage.trio.leader()).name).not.toBe(name);
     expect(await epoch()).toBe(before + 1);
   });

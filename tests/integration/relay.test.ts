@@ -15,6 +15,7 @@ let standby: TestApi;
 let over: AbortController;
 let present: { url: string; signal: AbortSignal } | undefined;
 let staleMs = 0;
+let freshness: Relaying["freshness"];
 /** Of the leader's administrator, whom the standby knows too, as both read one store. */
 let token: string;
 
@@ -61,6 +62,14 @@ test("what can be read here is read here, and says how old it may be where no qu
   present = undefined;
   const stale = await asked({ path: "/api/v1/tasks/t1" });
   expect(stale).toMatchObject({ status: 200, headers: { [STALE_HEADER]: "4200" } });
+});
+
+test("whoever cannot be sure that it leads answers nothing, until it is or stands by", async () => {
+  let isSure = true;
+  standby.takeRole({ coordinator: standby.coordinator, holds: () => isSure });
+  expect(await asked({ path: "/api/v1/tasks" })).toMatchObject({ status: 200 });
+  isSure = false;
+  expect(await asked({ path: "/api/v1/tasks" })).toMatchObject({ status: 503, json: { code: "unavailable" } });
 });
 
 test("whether it lives is answered without a quorum's word", async () => {

@@ -6,7 +6,7 @@
  * H2. `close` ends every stream, lets running requests finish for a moment, and leaves no socket.
  * H3. With a certificate it speaks TLS 1.2 or newer and nothing else: what is no TLS is cut off unheard.
  */
-import { createServer, STATUS_CODES, type RequestListener, type Server } from "node:http";
+import { createServer, STATUS_CODES, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
@@ -15,7 +15,7 @@ import { bracketed, isEvery, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
-import { problemText } from "./answers.ts";
+import { problemHeaders, problemText } from "./answers.ts";
 import { watchConnections } from "./connections.ts";
 import { openFront, type Front } from "./front.ts";
 import { openGate } from "./gate.ts";
@@ -37,10 +37,14 @@ const SERVER = {
   closeMs: 2_000,
 } as const;
 
+const AGAIN_MS = 500;
+
 /** Who answers: the coordinator that leads here, or one that stands by and knows who leads. */
 export interface Role {
   readonly coordinator: Coordinator;
   readonly relaying?: Relaying;
+  /** Asked at each request; false: this machine cannot be sure that it leads. A process that was stopped hears requests before its timers. */
+  holds?(): boolean;
 }
 
 export interface ApiParts extends Role {
@@ -89,7 +93,8 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
   });
   const frontFor = (role: Role): Front => {
     const own = openFront({ coordinator: role.coordinator, gate, surplus, log, clock });
-    return role.relaying === undefined ? own : openRelay({ ...role.relaying, own, gate, log });
+    if (role.relaying !== undefined) return openRelay({ ...role.relaying, own, gate, log });
+    return role.holds === undefined ? own : { ...own, serve: (incoming, outgoing) => serveWhile(role, own, incoming, outgoing) };
   };
   let front = frontFor(first);
   server.on("clientError", refuseMalformed);
@@ -114,6 +119,12 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
       force.cancel();
     },
   };
+}
+
+function serveWhile({ holds }: Role, own: Front, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (holds?.() !== false) return own.serve(incoming, outgoing);
+  const error = new ClusterError("unavailable", "This control node cannot be sure that it leads; ask again.", { retryAfterMs: AGAIN_MS });
+  outgoing.writeHead(error.row.status, { ...problemHeaders(error), connection: "close" }).end(problemText(error));
 }
 
 function serverFor(certificate: ServerCertificate | undefined, listener: RequestListener): Server {

@@ -9,9 +9,8 @@ import type { Clock, Timer } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { SharedEtcd } from "./shared-etcd.ts";
 
-/** Whoever has just begun to lead has more urgent things to ask of etcd. */
-const FIRST_LOOK_MS = 1_000;
-const LOOK_MS = 5_000;
+/** A question to this machine's own member. Also the first one: whoever has just begun to lead has more urgent things to ask. */
+const LOOK_MS = 1_000;
 
 export class LeadApart {
   private readonly etcd: Pick<SharedEtcd, "yieldLead">;
@@ -23,7 +22,7 @@ export class LeadApart {
 
   constructor({ etcd, clock, log }: { readonly etcd: Pick<SharedEtcd, "yieldLead">; readonly clock: Clock; readonly log: Log }) {
     [this.etcd, this.clock, this.log] = [etcd, clock, log];
-    this.timer = this.arm(FIRST_LOOK_MS);
+    this.timer = this.arm();
   }
 
   async stop(): Promise<void> {
@@ -32,14 +31,14 @@ export class LeadApart {
     await this.looking;
   }
 
-  private arm(ms: number): Timer {
-    return this.clock.after(ms, () => {
+  private arm(): Timer {
+    return this.clock.after(LOOK_MS, () => {
       this.looking = this.look();
     });
   }
 
   private async look(): Promise<void> {
     await this.etcd.yieldLead().catch((error: unknown) => this.log.debug({ err: error }, "etcd's lead stays on this machine for now"));
-    if (!this.isStopped) this.timer = this.arm(LOOK_MS);
+    if (!this.isStopped) this.timer = this.arm();
   }
 }

@@ -124,7 +124,8 @@ class SharedSeat implements Seat {
       const apart = new LeadApart({ ...this.parts.ground, etcd: this.parts.etcd });
       opened.push(() => apart.stop());
       this.led = { store, claim: term.claim };
-      return { role: { coordinator }, end };
+      const { clock } = this.parts.ground;
+      return { role: { coordinator, holds: () => clock.monotonic() < term.sureUntil() }, end };
     } catch (error) {
       await end(false);
       throw error;

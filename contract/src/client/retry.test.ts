@@ -62,6 +62,10 @@ test("with several addresses the attempts are more, and over after a minute; wit
   expect(areSpent(2, broken(true), many, withinMs + 1)).toBe(true);
   expect(areSpent(2, broken(true), { heard: true }, 10 * withinMs)).toBe(false);
   expect(pauseMs(20, broken(true), RETRY_MANY)).toBeLessThanOrEqual(RETRY_MANY.capMs);
+  // Of several, another can serve long before; one that has too much to do means itself.
+  const told = { retryAfterMs: 5_000 };
+  expect(pauseMs(1, new ClusterError("unavailable", "", told), RETRY_MANY)).toBeLessThanOrEqual(RETRY.firstMs);
+  expect(pauseMs(1, new ClusterError("overloaded", "", told), RETRY_MANY)).toBeGreaterThanOrEqual(5_000);
 });
 
 test("a closed client and an aborted caller try no more", async () => {

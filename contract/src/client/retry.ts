@@ -21,6 +21,8 @@ export interface Retrying {
   readonly capMs: number;
   /** No attempt begins later than this after the first. */
   readonly withinMs?: number;
+  /** Whoever says unavailable does not know how soon another one serves: what it says of when to ask again is passed over. */
+  readonly othersMayServe?: true;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface Retrying {
  * leader, but in shorter steps, because that is over within seconds and is not one machine's start. Where all of them hang, one
  * attempt alone takes the patience of a call at each.
  */
-export const RETRY_MANY: Retrying = { attemptsMax: 40, capMs: 1_000, withinMs: 60_000 };
+export const RETRY_MANY: Retrying = { attemptsMax: 100, capMs: 1_000, withinMs: 60_000, othersMayServe: true };
 
 /** Answers that say: nothing was done. */
 const NOT_DONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["overloaded", "unavailable"]);
@@ -80,9 +82,9 @@ export function areSpent(tried: number, error: ClusterError, { heard, retry = RE
  * Doubles each time, half of it by chance, so that many clients do not come back together. After a Retry-After all of them
  * would: so that is waited for whole, and then up to as long again.
  */
-export function pauseMs(tried: number, error: ClusterError, { capMs }: Retrying = RETRY): number {
+export function pauseMs(tried: number, error: ClusterError, { capMs, othersMayServe }: Retrying = RETRY): number {
   const whole = Math.min(capMs, RETRY.firstMs * 2 ** (tried - 1));
-  const afterMs = error.retryAfterMs;
+  const afterMs = othersMayServe === true && error.code === "unavailable" ? undefined : error.retryAfterMs;
   return afterMs === undefined ? whole * (0.5 + Math.random() / 2) : afterMs + Math.max(afterMs, whole) * Math.random();
 }
 
