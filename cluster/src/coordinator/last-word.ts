@@ -12,7 +12,7 @@ import { leaseMs, PAUSE_MS } from "../core/liveness.ts";
 import { pause } from "../system/pause.ts";
 import type { LeadParts } from "./lead-parts.ts";
 
-const AGAIN_MS = 1_000;
+const AGAIN_MS = 250;
 
 export interface LastWord extends Pick<LeadParts, "self" | "clock"> {
   readonly nodes: readonly NodeId[];
