@@ -38,6 +38,12 @@ export async function restoreBackup({ home, env, file, dryRun, onProgress }: Res
   if (!config.roles.includes("coordinator")) {
     throw new ClusterError("state_conflict", `${home} only works and has no database; restore it on the coordinator's machine.`);
   }
+  if (config.store.kind === "etcd" && !dryRun)
+    throw new ClusterError(
+      "state_conflict",
+      "the tasks of this cluster are in etcd, and a file that is put here would lie beside them unused. " +
+        "End all control nodes, then on this machine: openclaw-cluster config set store.kind sqlite, and restore again; promote the others anew.",
+    );
   const folders = foldersOf(home);
   const source = find(file, backupFolder(config, folders));
   await makeFolders(folders);
