@@ -1,5 +1,6 @@
 /** `start`: runs this machine's daemon in the foreground until Ctrl-C. */
 import type { Command } from "commander";
+import { chooseStore } from "../../compose/choose-store.ts";
 import { loadConfig, patchFromText, type ClusterConfig } from "../../system/config.ts";
 import { configuredUrls } from "../../system/coordinator-urls.ts";
 import { foldersOf, type Folders } from "../../system/folders.ts";
@@ -14,6 +15,8 @@ interface Options {
   readonly role?: readonly string[];
   readonly witness?: true;
   readonly nodeId?: string;
+  readonly store?: string;
+  readonly etcdEndpoints?: string;
   readonly set?: readonly string[];
   readonly untilInputEnds?: true;
 }
@@ -30,6 +33,8 @@ export function configure(command: Command, act: Act): void {
     .option("--role <role>", "coordinator or worker; may be repeated; both unless said", collect)
     .option("--witness", "as `--role witness`: a third vote only, on a machine that `promote <node> --witness` has made one")
     .option("--node-id <id>", "this machine's id in the cluster, kept from the first start on")
+    .option("--store <kind>", "where tasks are kept, sqlite or etcd, kept from the first start on; afterwards `store migrate` moves them")
+    .option("--etcd-endpoints <urls>", "of an etcd that runs already, with commas; without it this machine runs a member of its own")
     .option("--set <field=value>", "any setting of cluster.yaml, for this run; may be repeated", collect)
     .option("--until-input-ends", "stop in good order when stdin ends, for a program that starts this and must not leave it behind");
   examples(command, "start", "start --home ~/second --port 8899 --set nats.port=4299 --set log.level=debug")
@@ -42,6 +47,8 @@ export function configure(command: Command, act: Act): void {
 
 async function start(session: Session, options: Options): Promise<number> {
   const { terminal, home } = session;
+  const { store: kind, etcdEndpoints: endpoints } = options;
+  if (kind !== undefined || endpoints !== undefined) await chooseStore({ home, env: terminal.env, kind, endpoints });
   const load = (): Promise<ClusterConfig> => loadConfig({ home, flags: patchFromText(settings(options)), env: terminal.env });
   const { untilInputEnds = false } = options;
   const up = async (daemon: Up): Promise<void> => tellUp(session, daemon, await load(), foldersOf(home));
