@@ -2,6 +2,7 @@
  * What every answer of the API looks like: JSON or an RFC 9457 problem, under the same security headers. The header
  * objects are built once and never changed, because they are part of the hot path.
  */
+import type { ServerResponse } from "node:http";
 import { ClusterError, toProblem } from "@openclaw-cluster/contract/errors";
 import { StoreBroken, StoreFenced } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
@@ -55,4 +56,10 @@ export function asClusterError(thrown: unknown, log: Log): ClusterError {
     return new ClusterError("unavailable", "The coordinator has lost its store; it ends, and the next one goes on.", { cause: thrown });
   log.error({ err: thrown }, "a request failed by a fault of ours");
   return new ClusterError("internal", "The coordinator met a fault of its own; its log has the cause.", { cause: thrown });
+}
+
+/** Where no front answers: the whole answer, if none has begun. */
+export function refuse(outgoing: ServerResponse, error: ClusterError): void {
+  if (outgoing.headersSent) return void outgoing.destroy();
+  outgoing.writeHead(error.row.status, { ...problemHeaders(error), connection: "close" }).end(problemText(error));
 }

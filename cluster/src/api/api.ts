@@ -15,7 +15,7 @@ import { bracketed, isEvery, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
-import { problemHeaders, problemText } from "./answers.ts";
+import { problemText, refuse } from "./answers.ts";
 import { watchConnections } from "./connections.ts";
 import { openFront, type Front } from "./front.ts";
 import { openGate } from "./gate.ts";
@@ -123,8 +123,10 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
 
 function serveWhile({ holds }: Role, own: Front, incoming: IncomingMessage, outgoing: ServerResponse): void {
   if (holds?.() !== false) return own.serve(incoming, outgoing);
-  const error = new ClusterError("unavailable", "This control node cannot be sure that it leads; ask again.", { retryAfterMs: AGAIN_MS });
-  outgoing.writeHead(error.row.status, { ...problemHeaders(error), connection: "close" }).end(problemText(error));
+  refuse(
+    outgoing,
+    new ClusterError("unavailable", "This control node cannot be sure that it leads; ask again.", { retryAfterMs: AGAIN_MS }),
+  );
 }
 
 function serverFor(certificate: ServerCertificate | undefined, listener: RequestListener): Server {

@@ -7,14 +7,14 @@
  * R2. A request is relayed once: one that comes from a relay is answered here or refused.
  * R3. When the leader is another, or none, what is under way with the old one is cut, and its caller asks again: a connection
  *     that stands says nothing of a process that was stopped.
- * R4. Whatever is answered here without a quorum's word says so: STALE_HEADER, in ms since this machine last heard of a change.
+ * R4. Whatever of the store is answered here without a quorum's word says so: STALE_HEADER, in ms since this machine last heard of a change.
  */
 import type { Agent, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { OPERATIONS } from "@openclaw-cluster/contract/operations";
 import type { Log } from "../system/log.ts";
-import { asClusterError, problemHeaders, problemText } from "./answers.ts";
+import { asClusterError, refuse } from "./answers.ts";
 import type { Front } from "./front.ts";
 import type { Gate } from "./gate.ts";
 
@@ -138,9 +138,4 @@ function onward({ headers }: IncomingMessage): OutgoingHttpHeaders {
 
 function withoutHops(headers: IncomingMessage["headers"]): OutgoingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_BY_HOP.includes(name)));
-}
-
-function refuse(outgoing: ServerResponse, error: ClusterError): void {
-  if (outgoing.headersSent) return void outgoing.destroy();
-  outgoing.writeHead(error.row.status, { ...problemHeaders(error), connection: "close" }).end(problemText(error));
 }

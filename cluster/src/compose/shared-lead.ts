@@ -3,8 +3,8 @@
  *
  * H1. The API, nats-server and the list of control nodes are there all the time; a coordinator, and its connection to the bus, only
  *     while this machine leads.
- * H2. A lead that is lost is left without a word (Coordinator.abandon), and without waiting for the store, before the next try. One that is handed over says goodbye,
- *     commits, and is resigned last.
+ * H2. A lead that is lost is left before the next try (Coordinator.abandon), without waiting for the store; nodes hear at most that they
+ *     may go on (Coordinator.lastWord). One that is handed over says goodbye, commits, and is resigned last.
  * H3. Whatever ends a term but a stop of the daemon, ends the term and not the process: what runs on this machine goes on.
  */
 import type { Role } from "../api/api.ts";

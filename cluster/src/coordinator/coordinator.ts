@@ -147,7 +147,7 @@ export interface Coordinator {
   addToken(row: ApiTokenRow): Promise<void>;
   /** Ends in good order: answers what is committed, refuses the rest with `unavailable`. */
   stop(): Promise<void>;
-  /** Another one leads, or may: as a crash, but that this process goes on. Nothing more is said to anybody. */
+  /** Another one leads, or may: as a crash, but that this process goes on. Nothing more is said to anybody, but the last word. */
   abandon(): Promise<void>;
   /** After `abandon`, where it is not known who leads now: nodes may go on for a while (last-word.ts). `sureUntil` as in Term. */
   lastWord(sureUntil: number, signal: AbortSignal): Promise<void>;

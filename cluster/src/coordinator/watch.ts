@@ -120,8 +120,8 @@ export class Watch {
   /** Finished tasks beyond their retention go, a bounded number at a time. */
   private async prune(): Promise<void> {
     const { clock, store, retentionMs, retentionTasks: keep } = this.lead.parts;
-    const now = clock.wall();
     if (this.isPruning || clock.monotonic() < this.pruneAt) return;
+    const now = clock.wall();
     this.isPruning = true;
     this.pruneAt = clock.monotonic() + PRUNE_MS;
     try {

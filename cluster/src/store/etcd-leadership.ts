@@ -105,8 +105,8 @@ class EtcdLeadership implements Leadership<EtcdStore> {
         resign: () => this.resign(lease),
       };
     } catch (error) {
-      // Also where it may have been taken unheard: then nobody leads until the lease is over, and it is over now.
-      await lease.revoke();
+      // Also where it may have been taken unheard: then nobody leads until the lease is over, and it is over now, or soon (E2).
+      await this.resign(lease);
       if (error instanceof StoreFenced) return undefined;
       throw error;
     }
