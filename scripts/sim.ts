@@ -1,7 +1,7 @@
 /**
  * `npm run sim`: the simulation, seed after seed. `-- --seed N` runs one; `-- --seeds 1000 --from 1` many; `--steps M` how long
  * each is; `--minutes 60` as many as fit; `--members` with machines that come and go; `--contend` with several control nodes over
- * one etcd; `--trace` shows what happened; `--plant NAME` with a bug in the product that the checker must find
+ * one etcd; `--islands` with such that are cut off together with machines; `--trace` shows what happened; `--plant NAME` with a bug in the product that the checker must find
  * (tests/simulation/world/plants.ts). Ends with 1 at the first seed that breaks a promise, and says how to see it again.
  */
 import { parseArgs } from "node:util";
@@ -13,12 +13,13 @@ const { values } = parseArgs({
     seed: { type: "string" },
     seeds: { type: "string", default: "100" },
     from: { type: "string" },
-    steps: { type: "string", default: "2000" },
+    steps: { type: "string" },
     minutes: { type: "string" },
     trace: { type: "boolean", default: false },
     plant: { type: "string" },
     members: { type: "boolean", default: false },
     contend: { type: "boolean", default: false },
+    islands: { type: "boolean", default: false },
   },
 });
 
@@ -26,8 +27,12 @@ const planted = values.plant === undefined ? undefined : plant(values.plant);
 // After the plant: what is loaded already cannot be changed.
 const { simulate } = await import("../tests/simulation/world/world.ts");
 
-const kind = { members: values.members || planted?.members === true, contend: values.contend || planted?.contend === true };
-const steps = Number(values.steps);
+const STEPS = 2_000;
+/** There trouble is sparse, and takes its course. */
+const ISLAND_STEPS = 15_000;
+const KINDS = ["members", "contend", "islands"] as const;
+const kind = Object.fromEntries(KINDS.map((name) => [name, values[name] || planted?.[name] === true]));
+const steps = Number(values.steps ?? (kind["islands"] === true ? ISLAND_STEPS : STEPS));
 const from = Number(values.seed ?? values.from ?? planted?.from ?? 1);
 const count = values.seed === undefined ? Number(values.seeds) : 1;
 const endAt = values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000;
@@ -39,8 +44,7 @@ function tellFailure({ seed, violations, trace, story }: Outcome): void {
   for (const line of story) console.log(`    ${line}`);
   for (const { what, text, atMs } of [...violations.slice(0, VIOLATIONS_SHOWN), ...violations.slice(VIOLATIONS_SHOWN).slice(-1)])
     console.log(`✗ ${what} at ${(atMs / 1_000).toFixed(3)} s: ${text}`);
-  const more =
-    planted === undefined ? `${kind.members ? " --members" : ""}${kind.contend ? " --contend" : ""}` : ` --plant ${planted.name}`;
+  const more = planted === undefined ? KINDS.map((name) => (kind[name] ? ` --${name}` : "")).join("") : ` --plant ${planted.name}`;
   console.log(`npm run sim -- --seed ${seed} --steps ${steps}${more}`);
 }
 

@@ -124,6 +124,8 @@ export const Heartbeat = z.object({
   goodbye: Goodbye.optional(),
   /** Its leases last by the word of a coordinator that went down in good order (`pause`): no answer has ended that yet. */
   paused: z.boolean().optional(),
+  /** Of the coordinator that the node obeys; no word of an earlier one moves it. 0: of none yet. */
+  epoch: z.int().min(0).optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 

@@ -7,6 +7,7 @@
  * OPENCLAW_CLUSTER_TEST_KILLS and OPENCLAW_CLUSTER_TEST_PER_SECOND ask for more than CI has time for.
  */
 import { loadavg } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import path from "node:path";
 import { writeFile } from "node:fs/promises";
 import { NodeId, type TaskId } from "@openclaw-cluster/contract/ids";
@@ -26,6 +27,10 @@ const HANDED_OVER_MS = 1_000;
 /** Of a program that alone dies: it is started again at once. */
 const PROGRAM_MS = 10_000;
 const PATIENCE = 4;
+/** After it every lease is over that nobody has lengthened. */
+const WELL_OVER_MS = 25_000;
+/** What a command has said last waits for the bus's streams, which find their leaders again. */
+const OVER_MS = 90_000;
 /** Of the load, before and after what happens. */
 const SOME = PER_SECOND;
 const TEST_MS = 400_000;
@@ -172,48 +177,62 @@ describe.skipIf(whyNot !== undefined)(`three control nodes${whyNot === undefined
     expect((await stage.trio.leader()).name).not.toBe(gone?.name);
   });
 
-  test("two of three are away: reads say that they are old, writes are refused, what runs goes on", { timeout: TEST_MS }, async () => {
-    const [worker] = WORKER_NAMES;
-    const release = path.join(stage.home(worker), "again");
-    const script = `until [ -e ${release} ]; do sleep 0.2; done`;
-    const command = { kind: "command" as const, input: { argv: ["bash", "-c", script] }, require: { nodes: [NodeId.parse(worker)] } };
-    const { id } = await stage.all.submit(command);
-    await untilState({ client: stage.all }, id, "running");
-    const { name } = await stage.trio.leader();
-    const [first, second] = stage.others(name) as [ControlNodeProcess, ControlNodeProcess];
-    const goneAt = performance.now();
-    // Killed whole: of two that are cut off, a node that hangs on the one may try the other next, and hears nothing in time.
-    for (const one of [first, second]) {
-      bringBack(one);
-      await killWhole(one);
-    }
-    const stale = await until(
-      "a read that says that it is old",
-      async () => {
-        const { headers } = await askRaw(stage, name, "GET", `/tasks/${id}`);
-        return headers.get(STALE_HEADER) ?? undefined;
-      },
-      STOPPED_MS * PATIENCE,
-    );
-    process.stdout.write(`without a quorum: reads are marked (${stale} ms) ${seconds(performance.now() - goneAt)} after they died\n`);
-    const seen = await stage.only(name).cluster();
-    expect(seen.standsBy?.staleMs).toBeGreaterThan(0);
-    expect(await stage.only(name).getTask({ id })).toMatchObject({ state: "running", node: worker });
-    const refused = await askRaw(stage, name, "POST", "/tasks", { kind: "echo", input: { value: 1 } });
-    process.stdout.write(`without a quorum: a write gets ${refused.status} ${refused.text.slice(0, 200)}\n`);
-    expect(refused.status).toBe(503);
-    expect(JSON.parse(refused.text)).toMatchObject({ code: "unavailable" });
-    const waiting = stage.all.submit({ kind: "echo", input: { value: "waited" } });
-    const healedAt = performance.now();
-    await first.start();
-    const { id: waited } = await waiting;
-    process.stdout.write(`a submit is accepted ${seconds(performance.now() - healedAt)} after one is back\n`);
-    expect(await untilOver({ client: stage.all }, waited)).toMatchObject({ state: "succeeded", result: "waited" });
-    await writeFile(release, "");
-    expect(await untilOver({ client: stage.all }, id)).toMatchObject({ state: "succeeded", attempt: 1, node: worker });
-    await second.start();
-    await stage.whole();
-  });
+  test.for([
+    ["the two that stand by are killed", false, false],
+    ["the two that stand by are cut off", false, true],
+    ["the leader and another one are killed", true, false],
+    ["the leader and another one are cut off", true, true],
+  ] as const)(
+    "%s: reads say that they are old, writes are refused, what runs goes on",
+    { timeout: TEST_MS },
+    async ([what, withLeader, cut]) => {
+      const release = path.join(stage.home(WORKER_NAMES[0]), what.replaceAll(" ", "-"));
+      const argv = ["bash", "-c", `until [ -e ${release} ]; do sleep 0.2; done`];
+      const begun = WORKER_NAMES.map(async (worker) => {
+        const { id } = await stage.all.submit({ kind: "command", input: { argv }, require: { nodes: [NodeId.parse(worker)] } });
+        await untilState({ client: stage.all }, id, "running");
+        return { id, worker };
+      });
+      const running = await Promise.all(begun);
+      const leader = await stage.trio.leader();
+      const [other, third] = stage.others(leader.name) as [ControlNodeProcess, ControlNodeProcess];
+      const [gone, name] = withLeader ? [[other, leader] as const, third.name] : [[other, third] as const, leader.name];
+      const goneAt = performance.now();
+      for (const one of gone) {
+        bringBack(one);
+        await (cut ? stage.host(one.name as ControlName).cut() : killWhole(one));
+      }
+      const stale = await until(
+        "a read that says that it is old",
+        async () => {
+          const { headers } = await askRaw(stage, name, "GET", `/tasks/${running[0]?.id}`);
+          return headers.get(STALE_HEADER) ?? undefined;
+        },
+        STOPPED_MS * PATIENCE,
+      );
+      process.stdout.write(`${what}: reads are marked (${stale} ms) ${seconds(performance.now() - goneAt)} after that\n`);
+      const seen = await stage.only(name).cluster();
+      expect(seen.standsBy?.staleMs).toBeGreaterThan(0);
+      for (const task of running)
+        expect(await stage.only(name).getTask({ id: task.id })).toMatchObject({ state: "running", node: task.worker });
+      const refused = await askRaw(stage, name, "POST", "/tasks", { kind: "echo", input: { value: 1 } });
+      process.stdout.write(`${what}: a write gets ${refused.status} ${refused.text.slice(0, 200)}\n`);
+      expect(refused.status).toBe(503);
+      expect(JSON.parse(refused.text)).toMatchObject({ code: "unavailable" });
+      await delay(Math.max(0, goneAt + WELL_OVER_MS - performance.now()));
+      const waiting = stage.all.submit({ kind: "echo", input: { value: "waited" } });
+      const healedAt = performance.now();
+      await (cut ? stage.host(other.name as ControlName).heal() : other.start());
+      const { id: waited } = await waiting;
+      process.stdout.write(`${what}: a submit is accepted ${seconds(performance.now() - healedAt)} after one is back\n`);
+      expect(await untilOver({ client: stage.all }, waited)).toMatchObject({ state: "succeeded", result: "waited" });
+      await writeFile(release, "");
+      for (const { id: its, worker } of running)
+        expect(await untilOver({ client: stage.all }, its, OVER_MS)).toMatchObject({ state: "succeeded", attempt: 1, node: worker });
+      await (cut ? stage.host(gone[1].name as ControlName).heal() : gone[1].start());
+      await stage.whole();
+    },
+  );
 });
 
 interface RawAnswer {

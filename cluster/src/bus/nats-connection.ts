@@ -17,7 +17,7 @@ import { PROGRAMS } from "../system/binary-programs.ts";
 import type { Log } from "../system/log.ts";
 import { isAtLeast } from "../system/version.ts";
 import type { Subscription } from "./bus.ts";
-import { placeOf, ServerChoice, watchHome } from "./nats-servers.ts";
+import { Knocking, placeOf, ServerChoice, watchHome } from "./nats-servers.ts";
 
 export interface ConnectionOptions {
   /** All nats://, or all tls://. Several are servers of one cluster. */
@@ -73,6 +73,8 @@ const DIAL_MS_MAX = 3_000;
  */
 const PING_MS = 1_250;
 const PINGS_UNANSWERED_MAX = 4;
+/** Unanswered, and the others are asked whether they take calls. */
+const PINGS_DOUBTED = 2;
 const CLOSE_MS_MAX = 1_000;
 /** On its own machine. */
 const HOME_ANSWER_MS_MAX = 1_000;
@@ -165,6 +167,7 @@ class Link {
 
 function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, seeds, answersAt }: Course): Connection {
   const link = new Link(options);
+  const knocking = new Knocking();
   let server = nc.getServer();
   choice.arrived(server);
   let urls = options.urls;
@@ -180,6 +183,8 @@ function keepUp(nc: NatsConnection, options: ConnectionOptions, { pace, choice, 
     for await (const status of nc.status()) {
       if (status.type === "disconnect" || status.type === "close") link.become(false);
       pace.saw(status.type);
+      if (status.type === "ping" && status.pendingPings > PINGS_DOUBTED && urls.length > 1)
+        void knocking.knock(urls.map(placeOf), (place) => choice.answers(place));
       if (status.type === "reconnect") {
         lastRefusal = "";
         seeds.letIn();

@@ -1,6 +1,8 @@
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import type { Server } from "@nats-io/nats-core";
 import { expect, test } from "vitest";
-import { placeOf, ServerChoice } from "./nats-servers.ts";
+import { Knocking, placeOf, ServerChoice } from "./nats-servers.ts";
 
 const poolOf = (...places: string[]): Server[] => places.map((listen) => ({ listen }) as Server);
 const POOL = poolOf("a:1", "b:1", "c:1");
@@ -16,6 +18,28 @@ test("each is tried once before one is tried again, and the one that was lost la
   choice.arrived("a:1");
   expect(picks(choice, 3)).toEqual(["b:1", "c:1", "a:1"]);
   expect(picks(choice, 3)).toEqual(["b:1", "c:1", "a:1"]);
+});
+
+test("those that have just taken a call come first, the quickest of them before the others; not the one that was lost", () => {
+  const choice = new ServerChoice();
+  choice.arrived("a:1");
+  for (const place of ["a:1", "c:1"]) choice.answers(place);
+  expect(picks(choice, 3)).toEqual(["c:1", "b:1", "a:1"]);
+  choice.arrived("c:1");
+  expect(picks(choice, 3)).toEqual(["a:1", "b:1", "c:1"]);
+});
+
+test("knocks at all at once, and tells who takes the call; one that nobody answers holds up none", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const heard: string[] = [];
+  const knocking = new Knocking();
+  const first = knocking.knock([`127.0.0.1:${port}`, "127.0.0.1:1"], (place) => heard.push(place));
+  await knocking.knock([`127.0.0.1:${port}`], (place) => heard.push(`again ${place}`));
+  await first;
+  server.close();
+  expect(heard).toEqual([`127.0.0.1:${port}`]);
 });
 
 test("where there is only one, it is that one each time", () => {

@@ -30,6 +30,7 @@ export interface LeadingParts {
   readonly bus?: { urls(): readonly string[]; copies(): number; onChange(listener: (urls: readonly string[]) => void): Subscription };
   readonly control?: ControlRoom;
   readonly former?: LeadParts["former"];
+  readonly words?: LeadParts["words"];
   apiUrls(): readonly string[];
   /** Of all control nodes, this one's first. */
   controlUrls(): readonly string[];
@@ -47,12 +48,10 @@ const DAY_MS = 24 * HOUR_MS;
 export async function takeLead(ground: Ground, parts: LeadingParts, open: (() => Promise<void>)[]): Promise<Coordinator> {
   const { config, clock, log } = ground;
   const { store, claim, server, shown, backups } = parts;
-  const { keys, authority, trust } = shown;
+  const { keys, authority } = shown;
   const keyring = new Keyring();
-  const envelopes = openEnvelopes({ self: COORDINATOR, seed: keys.seed, keyOf: (party) => keyring.keyOf(party) });
   const { urls = () => [server.url], copies = () => 1, onChange } = parts.bus ?? {};
-  const way = { urls: urls(), prefersFirst: true, replicas: copies, trust };
-  const bus = await connectNats({ ...way, seed: keys.seed, envelopes, log, rations: new Rations(clock) });
+  const bus = await connectNats({ ...asCoordinator(shown, urls(), keyring), replicas: copies, log, rations: new Rations(clock) });
   const following = onChange?.((now) => bus.reach(now));
   open.push(async () => {
     following?.stop();
@@ -73,6 +72,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     authority,
     ...(parts.control !== undefined && { control: parts.control }),
     ...(parts.former !== undefined && { former: parts.former }),
+    ...(parts.words !== undefined && { words: parts.words }),
     busUrls: () => parts.busUrls(),
     apiUrls: () => parts.apiUrls(),
     controlUrls: () => parts.controlUrls(),
@@ -92,6 +92,13 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
   await ensureAdminToken(ground, coordinator);
   failpoint("start.leading");
   return coordinator;
+}
+
+/** How whoever speaks for the cluster comes onto the bus, its own server first. */
+export function asCoordinator({ keys, trust }: Shown, urls: readonly string[], keyring: Keyring) {
+  const { seed } = keys;
+  const envelopes = openEnvelopes({ self: COORDINATOR, seed, keyOf: (party) => keyring.keyOf(party) });
+  return { urls, prefersFirst: true, trust, seed, envelopes };
 }
 
 /** The local administrator's token: made at the first start, and again when its file or its record is gone. */

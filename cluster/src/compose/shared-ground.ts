@@ -3,8 +3,11 @@ import { openEtcdControlNodes } from "../store/etcd-control-nodes.ts";
 import { openEtcdControlSeats } from "../store/etcd-control-seats.ts";
 import { openEtcdLeadership } from "../store/etcd-leadership.ts";
 import { openEtcdReader } from "../store/etcd-reader.ts";
+import { openEtcdStandbyWords } from "../store/etcd-standby-words.ts";
 import { finishMoveIntoEtcd } from "../store/unfinished-move.ts";
 import type { StoreMover } from "../coordinator/lead-parts.ts";
+import { StandbyWordKeeper } from "../coordinator/standby-word.ts";
+import { randomId } from "../system/random-id.ts";
 import { openBusCluster } from "./bus-cluster-open.ts";
 import { BusWay } from "./bus-way.ts";
 import type { ControlStand } from "./control-stand.ts";
@@ -14,6 +17,7 @@ import { MemberGate } from "./member-gate.ts";
 import { OwnPlace } from "./own-place.ts";
 import type { SharedEtcd } from "./shared-etcd.ts";
 import { standbyRole } from "./standby-role.ts";
+import { leaseHolders, onLeases, openVoice } from "./standby-voice.ts";
 
 export type Open = (() => Promise<void>)[];
 
@@ -59,6 +63,17 @@ export async function openSharedGround({ ground, stand, mover, etcd }: SharedPar
   open.push(() => seen.close());
   const gate = new MemberGate({ reader, server, coordinatorKey, seats, clustered: () => way.clustered, clock, log });
   open.push(async () => gate.close());
+  /** The servers over which this machine speaks for the cluster, its own first. */
+  const speaking = (): readonly string[] => (way.clustered ? way.told() : [server.url]);
+  const words = openEtcdStandbyWords(shared);
+  const word = new StandbyWordKeeper({
+    ...{ self: node, boot: randomId(), words, clock, log },
+    holders: () => leaseHolders(reader),
+    onLeases: (listener) => onLeases(reader, listener),
+    standsBy: () => stand.role === standby,
+    openVoice: () => openVoice({ shown, reader, log, urls: speaking }),
+  });
+  open.push(() => word.close());
   const admission = new OwnPlace({ node, reader, coordinatorKey, log, told: () => gate.told(), way });
-  return { shared, server, standby, leadership, seats, controlNodes, way, seen, gate, admission };
+  return { shared, server, standby, leadership, seats, controlNodes, way, speaking, seen, gate, words, admission };
 }

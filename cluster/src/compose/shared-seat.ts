@@ -94,7 +94,7 @@ class SharedSeat implements Seat {
     const { shared, leadership } = this.on;
     const { ground, stand } = this.parts;
     const store = await openEtcdStore(shared);
-    const term = await leadership.campaign({ node: ground.config.nodeId, urls: stand.apiUrls }, store, signal);
+    const term = await leadership.campaign({ node: ground.config.nodeId, urls: stand.apiUrls, heedsWords: true }, store, signal);
     return { store: new MovableStore(store), term };
   }
 
@@ -152,12 +152,11 @@ class SharedSeat implements Seat {
 
   private leadingParts(former: Leader | undefined) {
     const { ground, stand, mover, etcd } = this.parts;
-    const { server, way, seen, seats, controlNodes } = this.on;
+    const { server, way, speaking: urls, seen, seats, controlNodes, words } = this.on;
     const { shown, backups, apiUrls } = stand;
-    const urls = (): readonly string[] => (way.clustered ? way.told() : [server.url]);
     const keeper = { ground, etcd, seats, controlNodes, server, forget: (node: string) => seen.forget(node) };
     return {
-      ...{ server, shown, backups, controlView: seen, storeMover: mover },
+      ...{ server, shown, backups, controlView: seen, storeMover: mover, words },
       apiUrls: () => apiUrls,
       controlUrls: () => ownFirst(apiUrls, seen.places()),
       busUrls: () => way.told(),

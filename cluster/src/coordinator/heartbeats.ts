@@ -52,8 +52,10 @@ export function applyHeartbeat(state: State, entry: NodeEntry, beat: Heartbeat):
   } else {
     state.ledger.scheduler.setLoad(entry.row.id, entry.load);
   }
-  // The first one that is heard of a life may have been on its way before the word of a pause had reached the node.
-  if (sameLife && beat.paused !== true) entry.pausedUntil = -Infinity;
+  // A word of whoever led before can reach the node as long as it obeys no other. Where it does not say, the second one that is heard of it
+  // was likely sent when it did; the first may have been on its way before such a word was.
+  const obeys = beat.epoch === undefined ? sameLife : beat.epoch === state.epoch;
+  if (obeys && beat.paused !== true) entry.pausedUntil = -Infinity;
   entry.leasedUntil = Math.max(entry.leasedUntil, entry.seenAt + lostAfterMs(labelsOf(entry)));
   const stop = reconcile(state, entry, beat, { sameLife, rebooted });
   return { epoch: state.epoch, protocol: PROTOCOL, leaseMs: leaseMs(labelsOf(entry)), ...(stop.length > 0 && { stop }) };

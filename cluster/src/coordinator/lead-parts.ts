@@ -15,6 +15,7 @@ import type { ControlRoom } from "./control-room.ts";
 import type { ControlWatch } from "./control-view.ts";
 import type { Peer } from "./coordinator.ts";
 import type { NodeEntry } from "./registry.ts";
+import type { StandbyWords } from "./standby-words.ts";
 import type { State } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -45,6 +46,8 @@ export interface LeadParts {
   readonly claim?: Claim;
   /** There where another coordinator may have led this store before, and have lost the lead; with its node, where that is known. */
   readonly former?: { readonly node?: string };
+  /** Of control nodes that stand by; absent where there can be none. */
+  readonly words?: Pick<StandbyWords, "read">;
   readonly bus: Bus;
   /** The server behind the bus, where this daemon runs it. */
   readonly busServer?: Pick<BusServer, "authorize" | "version" | "onDisconnect" | "isConnected" | "onTrespass" | "onGuess">;

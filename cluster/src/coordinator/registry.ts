@@ -11,7 +11,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { isAway, type Node, type NodeFacts, type NodeLoad, type NodeState } from "@openclaw-cluster/contract/node";
 import type { Labels } from "@openclaw-cluster/contract/task-spec";
-import { isForfeit, isMassLoss, lostAfterMs, withSilence, type Liveness, type Silence } from "../core/liveness.ts";
+import { isForfeit, isMassLoss, LEASE_MARGIN_MS, lostAfterMs, withSilence, type Liveness, type Silence } from "../core/liveness.ts";
 import type { SchedulableNode } from "../core/node.ts";
 import { protocolGap } from "../core/protocol-gap.ts";
 import type { NodeRow } from "../store/store.ts";
@@ -246,6 +246,12 @@ function byArrival({ row: a }: NodeEntry, { row: b }: NodeEntry): number {
 /** For people, with the next step. */
 export function twinText(id: NodeId, owner: string): string {
   return `${id} has the key of ${owner}, and so it is kept away from the bus; take it out: openclaw-cluster nodes remove ${id}`;
+}
+
+/** When what runs there is surely stopped, if nobody but this coordinator has told it to go on; by the monotonic clock. */
+export function leaseEndOf(entry: NodeEntry, now: number): number {
+  const { silentMs, lostMs } = silenceOf(entry, now);
+  return now - silentMs + lostMs - LEASE_MARGIN_MS;
 }
 
 /** A label that goes while the node is silent, or whose news was lost, takes back no lease that the node still believes in. */

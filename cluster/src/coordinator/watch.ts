@@ -11,6 +11,7 @@ import { loseLeases } from "./heartbeats.ts";
 import type { Leading } from "./lead-parts.ts";
 import { Overruns } from "./overruns.ts";
 import { ringAlarms } from "./ringing.ts";
+import { WordWatch } from "./word-watch.ts";
 
 /** Silence and alarms are looked at this often, and sooner when an alarm says so. */
 const TICK_MS = 1_000;
@@ -40,6 +41,7 @@ export class Watch {
   private leadMs: number;
   private readonly overruns = new Overruns();
   private massLoss = false;
+  private readonly words: WordWatch | undefined;
 
   constructor(lead: Leading) {
     this.lead = lead;
@@ -47,6 +49,8 @@ export class Watch {
     this.pruneAt = this.lookedAt + PRUNE_MS;
     this.lookAt = this.lookedAt + TICK_MS;
     this.leadMs = lead.parts.clock.wall() - this.lookedAt;
+    const { words, clock, log } = lead.parts;
+    this.words = words && new WordWatch({ words, epoch: lead.state.epoch, clock, log });
   }
 
   /** After each commit: alarms may have changed. The regular look keeps its time. */
@@ -96,6 +100,7 @@ export class Watch {
     const { state } = this.lead;
     const now = state.clock.monotonic();
     ringAlarms(state);
+    void this.words?.read();
     const stoodStillMs = now - this.lookedAt - TICK_MS;
     this.lookedAt = now;
     if (stoodStillMs > STILL_MS) state.registry.excuse(stoodStillMs, now);
@@ -109,7 +114,7 @@ export class Watch {
   private judgeSilence(now: number): void {
     const { state } = this.lead;
     for (const entry of state.registry.sweep(now)) this.lead.nodeChanged(entry);
-    for (const entry of state.registry.forfeit(now)) loseLeases(state, entry);
+    for (const entry of state.registry.forfeit(now)) if (this.words?.holds(entry, now) !== true) loseLeases(state, entry);
     const massLoss = state.registry.hasMassLoss(now);
     if (massLoss && !this.massLoss) {
       state.log.error("most nodes fell silent at once: it may be this machine's network, and nothing of theirs is given away for a while");

@@ -17,7 +17,7 @@ const LOST_MS = 13_000;
 /** A lid is closed and opened again, a train goes through a tunnel. */
 const LAPTOP_LOST_MS = 60_000;
 /** To stop a process tree with manners takes up to 3 s, and the clocks of two machines differ a little in speed. */
-const LEASE_MARGIN_MS = 4_000;
+export const LEASE_MARGIN_MS = 4_000;
 /** Nodes that fell silent with a mass loss keep their leases for so long beyond it. */
 export const MASS_HOLD_MS = 60_000;
 /**

@@ -39,6 +39,8 @@ export class Keys {
   readonly moved: string;
   /** There when what lies here is laid out in a way that this version does not know; it holds that layout's number. Absent: the first. */
   readonly layout: string;
+  /** Who leads; it hangs on the leader's lease (etcd-leadership.ts). */
+  readonly leader: string;
   /** The log's entries, and its head after them: one watch hears both, in their order. */
   readonly log: string;
   readonly head: string;
@@ -50,6 +52,7 @@ export class Keys {
     this.copying = `${prefix}meta/copying`;
     this.moved = `${prefix}meta/moved`;
     this.layout = `${prefix}meta/layout`;
+    this.leader = `${prefix}leader`;
     this.log = `${prefix}log/`;
     this.head = `${prefix}log/head`;
   }

@@ -4,6 +4,7 @@
  * E1. No recipe of a client library: a key that must not be there yet, in one transaction. Waiting for it to go is only a hint; the
  *     transaction decides.
  * E2. A term that could not be resigned, for want of a quorum, is resigned as soon as there is one: nobody waits until its lease is over.
+ * E3. One of whom no quorum has spoken for longer than a term lasts is not known to lead.
  */
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
@@ -11,6 +12,7 @@ import type { Log } from "../system/log.ts";
 import { pause } from "../system/pause.ts";
 import type { EtcdStore } from "./etcd.ts";
 import { EtcdFault, type Entry, type EtcdClient } from "./etcd-client.ts";
+import { Keys } from "./etcd-keys.ts";
 import { EtcdLease } from "./etcd-lease.ts";
 import { LEADER_URLS_MAX, TERM_S, type Leader, type Leadership, type Term } from "./leadership.ts";
 import { StoreFenced } from "./store.ts";
@@ -31,10 +33,16 @@ const RETRY_MS = 300;
 const LOOK_MS = 1_000;
 /** Then the next member is asked. */
 const LOOK_ANSWER_MS = 1_000;
+/** E3, and two looks. */
+const CONFIRMED_MS = TERM_S * 1_000 + 2 * LOOK_ANSWER_MS;
 /** The present one, which can be this one already, and who led before. */
 const LED_KEPT = 2;
 
-const LeaderValue = z.object({ node: z.string().max(64), urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX) });
+const LeaderValue = z.object({
+  node: z.string().max(64),
+  urls: z.array(z.string().max(2_048)).max(LEADER_URLS_MAX),
+  heedsWords: z.literal(true).optional(),
+});
 
 export function openEtcdLeadership(parts: EtcdLeadershipParts): Leadership<EtcdStore> {
   return new EtcdLeadership(parts);
@@ -52,12 +60,15 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   /** etcd's revisions: what was heard is as of the one, and the term that goes on began in the other. */
   private asOf = 0;
   private since: number | undefined;
+  /** E3, by the monotonic clock. */
+  private confirmedAt: number;
   /** The last ones that were heard of, and etcd's revision in which each began. */
   private led: { readonly leader: Leader; readonly since: number }[] = [];
 
   constructor(parts: EtcdLeadershipParts) {
     this.parts = parts;
-    this.key = `${parts.prefix}leader`;
+    this.key = new Keys(parts.prefix).leader;
+    this.confirmedAt = parts.clock.monotonic();
     this.watching = this.watch();
   }
 
@@ -77,6 +88,7 @@ class EtcdLeadership implements Leadership<EtcdStore> {
         signal.throwIfAborted();
         if (!(error instanceof EtcdFault) || error.kind === "unauthorized") throw error;
         this.parts.log.debug({ err: error }, "etcd gave no answer to a candidate");
+        this.doubt();
         await pause(this.parts.clock, RETRY_MS, signal);
       }
     }
@@ -87,13 +99,13 @@ class EtcdLeadership implements Leadership<EtcdStore> {
     await this.watching;
   }
 
-  private async tryOnce({ node, urls }: Leader, store: EtcdStore): Promise<Term | undefined> {
+  private async tryOnce({ urls, ...self }: Leader, store: EtcdStore): Promise<Term | undefined> {
     const { entries, revision } = await this.parts.client.range({ from: this.key, to: `${this.key}\0` }, { timeoutMs: LOOK_ANSWER_MS });
     // What is watched may come from a member that was cut off; this is the present.
     this.noteLeader(revision, entries[0]);
     if (entries.length > 0 && !(await this.resignFormer())) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
-    const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
+    const value = JSON.stringify({ ...self, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
       const claim = await store.claim({ when: [{ key: this.key, exists: false }], then: [{ put: this.key, value, lease: lease.id }] });
       const former = this.led.findLast((one) => one.since <= revision)?.leader;
@@ -155,11 +167,30 @@ class EtcdLeadership implements Leadership<EtcdStore> {
   private noteLeader(asOf: number, entry: Pick<Entry, "value" | "revision"> | undefined): void {
     if (asOf < this.asOf) return;
     this.asOf = asOf;
+    this.confirmedAt = this.parts.clock.monotonic();
     if (entry?.revision === this.since) return;
     this.since = entry?.revision;
-    this.leader = entry && LeaderValue.safeParse(JSON.parse(entry.value.toString())).data;
-    if (entry !== undefined && this.leader !== undefined)
-      this.led = [...this.led.slice(1 - LED_KEPT), { leader: this.leader, since: entry.revision }];
-    for (const listener of this.listeners) listener(this.leader);
+    const leader = entry && parseLeader(entry.value);
+    if (entry !== undefined && leader !== undefined && this.led.at(-1)?.since !== entry.revision)
+      this.led = [...this.led.slice(1 - LED_KEPT), { leader, since: entry.revision }];
+    this.tell(leader);
   }
+
+  /** E3. */
+  private doubt(): void {
+    if (this.leader === undefined || this.parts.clock.monotonic() - this.confirmedAt < CONFIRMED_MS) return;
+    // So that it is heard anew.
+    this.since = undefined;
+    this.tell(undefined);
+  }
+
+  private tell(leader: Leader | undefined): void {
+    this.leader = leader;
+    for (const listener of this.listeners) listener(leader);
+  }
+}
+
+/** undefined: not understood. */
+export function parseLeader(value: Buffer): Leader | undefined {
+  return LeaderValue.safeParse(JSON.parse(value.toString())).data as Leader | undefined;
 }

@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import { EtcdFault, type EtcdClient } from "./etcd-client.ts";
 import { openEtcdLeadership } from "./etcd-leadership.ts";
 import { openEtcdStore, type EtcdStore } from "./etcd.ts";
 import { TERM_S, type Leadership, type Term } from "./leadership.ts";
@@ -22,6 +22,8 @@ interface Candidate {
   readonly term: Promise<Term>;
   /** Its process stands still, as far as etcd can tell. */
   hang(): void;
+  /** No quorum hears it any more, or does again. */
+  cut(isCut: boolean): void;
 }
 
 interface Place {
@@ -97,6 +99,27 @@ export function describeLeadership(name: string, place: () => Place): void {
       expect(new Set(epochs).size).toBe(10);
     });
 
+    it(
+      "whom no quorum has confirmed for longer than a term nobody calls the leader, until it is confirmed again",
+      { timeout: 30_000 },
+      async () => {
+        const all = [await stand("a"), await stand("b")];
+        const leader = await first(all);
+        const [other] = all.filter((one) => one !== leader) as [Candidate];
+        await vi.waitFor(() => expect(other.leadership.leader?.node).toBe(leader.name), SOON);
+        const heard: (string | undefined)[] = [];
+        other.leadership.onLeader((now) => heard.push(now?.node));
+        other.cut(true);
+        await vi.waitFor(() => expect(other.leadership.leader).toBeUndefined(), { ...SOON, timeout: 2 * TERM_S * 1_000 + SLACK_MS });
+        other.cut(false);
+        await vi.waitFor(() => expect(other.leadership.leader?.node).toBe(leader.name), SOON);
+        expect(heard).toEqual([undefined, leader.name]);
+        await (await leader.term).resign();
+        expect((await other.term).former?.node).toBe(leader.name);
+        await (await other.term).resign();
+      },
+    );
+
     it("one that gives up stands back", async () => {
       const leader = await stand("a");
       await leader.term;
@@ -111,16 +134,21 @@ export function describeLeadership(name: string, place: () => Place): void {
 
 async function candidateAt({ client: real, prefix }: Place, name: string, signal: AbortSignal): Promise<Candidate> {
   let hangs = false;
+  let isCut = false;
+  const unlessCut = <T>(call: () => Promise<T>): Promise<T> =>
+    isCut ? Promise.reject(new EtcdFault("undecided", "cut off by the test", { mayHaveHappened: true })) : call();
   const client: EtcdClient = {
     ...real,
     renew: (lease, options) => (hangs ? new Promise(() => undefined) : real.renew(lease, options)),
+    range: (range, options) => unlessCut(() => real.range(range, options)),
+    transact: (transaction, options) => unlessCut(() => real.transact(transaction, options)),
   };
   const parts = { client, prefix, clock: systemClock, log: silentLog };
   const leadership = openEtcdLeadership(parts);
   const store = await openEtcdStore(parts);
   const term = leadership.campaign({ node: name, urls: [`http://${name}:8888`] }, store, signal);
   term.catch(() => undefined);
-  return { name, store, leadership, term, hang: () => void (hangs = true) };
+  return { name, store, leadership, term, hang: () => void (hangs = true), cut: (now) => void (isCut = now) };
 }
 
 function first(of: readonly Candidate[]): Promise<Candidate> {

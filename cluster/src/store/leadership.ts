@@ -15,6 +15,8 @@ export interface Leader {
   readonly node: string;
   /** Where its API is, likeliest first; at most LEADER_URLS_MAX. */
   readonly urls: readonly string[];
+  /** It gives nothing away by which a control node that stands by may have told a node to go on (etcd-standby-words.ts). */
+  readonly heedsWords?: true;
 }
 
 export interface Term {

@@ -55,6 +55,8 @@ export interface HeartbeatParts {
   held(): Iterable<AttemptRef>;
   /** Is a coordinator of this epoch obeyed? */
   admits(epoch: number): boolean;
+  /** Of the one that is; 0: none yet. */
+  epoch(): number;
   /** Of what is held here, these are others' by now, or are being cancelled. */
   stopAttempts(refs: readonly AttemptRef[]): void;
   leaseLost(): void;
@@ -271,7 +273,7 @@ export class Heartbeat {
   }
 
   private message(): HeartbeatMessage {
-    const { node, boot, count } = this.parts;
+    const { node, boot, count, epoch } = this.parts;
     const held = [...this.parts.held()];
     return {
       node,
@@ -282,6 +284,7 @@ export class Heartbeat {
       held,
       ...(this.leaving !== undefined && { goodbye: this.leaving }),
       ...(this.leases.paused && { paused: true }),
+      epoch: epoch(),
     };
   }
 }

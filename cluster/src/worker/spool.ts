@@ -111,6 +111,11 @@ export class Spool {
     return epoch === this.seenEpoch;
   }
 
+  /** The newest one seen; 0: none. */
+  get epoch(): number {
+    return this.seenEpoch;
+  }
+
   results(): Finished[] {
     return this.rows("SELECT finished AS json FROM result ORDER BY task, attempt").flatMap((json) => this.parsed(Finished.safeParse(json)));
   }

@@ -133,6 +133,7 @@ class OpenWorker implements Worker, Surroundings {
       running: () => this.running,
       held: () => this.held(),
       admits: (epoch) => this.spool.admits(epoch),
+      epoch: () => this.spool.epoch,
       stopAttempts: (refs) => this.desk.stop(refs),
       leaseLost: () => this.giveUp(),
     });

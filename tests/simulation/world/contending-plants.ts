@@ -85,6 +85,22 @@ export const CONTENDING: readonly Plant[] = [
     from: 15,
     contend: true,
   },
+  {
+    name: "nobody-keeps-the-last-word",
+    breaks: ["I5", "G5"],
+    file: "coordinator/lead.ts",
+    find: "const mayGoOn = former !== undefined && entry.row.id !== former.node;",
+    put: "const mayGoOn = false;",
+    islands: true,
+  },
+  {
+    name: "nobody-heeds-the-word-of-a-standby",
+    breaks: ["I5", "G5"],
+    file: "coordinator/watch.ts",
+    find: "if (this.words?.holds(entry, now) !== true) loseLeases",
+    put: "loseLeases",
+    islands: true,
+  },
   // Found in earnest, and mended.
   {
     name: "a-term-is-over-before-it-began",

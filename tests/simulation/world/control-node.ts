@@ -12,14 +12,18 @@ import type { Role } from "../../../cluster/src/api/api.ts";
 import type { Subscription } from "../../../cluster/src/bus/bus.ts";
 import type { RamNet } from "../../../cluster/src/bus/ram.ts";
 import { Rations } from "../../../cluster/src/bus/rations.ts";
-import { COORDINATOR } from "../../../cluster/src/bus/subjects.ts";
+import { COORDINATOR, controlTo } from "../../../cluster/src/bus/subjects.ts";
 import { SharedLead, type Elected, type Led } from "../../../cluster/src/compose/shared-lead.ts";
+import { leaseHolders, onLeases } from "../../../cluster/src/compose/standby-voice.ts";
 import { Whereabouts } from "../../../cluster/src/compose/whereabouts.ts";
 import { openCoordinator } from "../../../cluster/src/coordinator/open.ts";
+import { StandbyWordKeeper, type Voice } from "../../../cluster/src/coordinator/standby-word.ts";
+import type { StandbyWords } from "../../../cluster/src/coordinator/standby-words.ts";
 import { openStandby } from "../../../cluster/src/coordinator/standby.ts";
 import { EtcdFault, type EtcdClient } from "../../../cluster/src/store/etcd-client.ts";
 import { openEtcdLeadership } from "../../../cluster/src/store/etcd-leadership.ts";
 import { openEtcdReader, type EtcdReader } from "../../../cluster/src/store/etcd-reader.ts";
+import { openEtcdStandbyWords } from "../../../cluster/src/store/etcd-standby-words.ts";
 import { openEtcdStore, type EtcdStore } from "../../../cluster/src/store/etcd.ts";
 import type { Leadership } from "../../../cluster/src/store/leadership.ts";
 import { StoreBroken, StoreFenced } from "../../../cluster/src/store/store.ts";
@@ -45,7 +49,9 @@ interface Opened {
   readonly reader: EtcdReader;
   readonly leadership: Leadership<EtcdStore>;
   readonly whereabouts: Whereabouts;
-  readonly lead: SharedLead;
+  readonly lead: SharedLead<EtcdStore>;
+  readonly words: StandbyWords;
+  readonly word: StandbyWordKeeper;
 }
 
 export interface ControlLife {
@@ -54,6 +60,8 @@ export interface ControlLife {
   link?: LooseBus;
   /** Of a lead that it has lost. */
   lastWord?: AbortController;
+  /** Of its words while it stands by. */
+  voice?: LooseBus;
   readonly listeners: Set<(node: NodeId) => void>;
   role?: Role;
   opened?: Opened;
@@ -110,6 +118,7 @@ export class ControlNode {
     this.parts.checker.leads(life.clock, false);
     this.life = undefined;
     void life.link?.close();
+    void life.voice?.close();
     this.parts.onBus(false);
   }
 
@@ -124,6 +133,7 @@ export class ControlNode {
     if (life?.opened === undefined || life.isLeaving || !life.clock.running) return;
     life.isLeaving = true;
     await life.opened.lead.close();
+    await life.opened.word.close();
     await life.clock.passes(FLUSH_MS);
     if (this.life === life) this.crashAndRestart();
   }
@@ -149,20 +159,48 @@ export class ControlNode {
       this.parts.checker.leads(clock, role.relaying === undefined && clock.alive);
     };
     takeRole(standby);
-    const lead = new SharedLead({
+    const lead = new SharedLead<EtcdStore>({
       ...{ clock, log: this.log(), standby, takeRole },
       campaign: async (signal) => {
         // Each try has a store of its own, and each store a name by which its commits are known.
         const store = await openEtcdStore({ ...shared, client: this.client(life) });
-        return { store, term: await leadership.campaign({ node: name, urls: [`http://${name}`] }, store, signal) };
+        return { store, term: await leadership.campaign({ node: name, urls: [`http://${name}`], heedsWords: true }, store, signal) };
       },
       begin: (elected, broken) => this.begin(life, elected, broken),
     });
-    life.opened = { reader, leadership, whereabouts, lead };
+    const words = openEtcdStandbyWords(shared);
+    const word = new StandbyWordKeeper({
+      ...{ self, boot: `${clock.monotonic()}`, words, clock, log: this.log() },
+      holders: () => leaseHolders(reader),
+      onLeases: (listener) => onLeases(reader, listener),
+      standsBy: () => life.role === standby,
+      openVoice: () => this.openVoice(life, reader),
+    });
+    life.opened = { reader, leadership, whereabouts, lead, words, word };
+  }
+
+  /** As compose/standby-voice.ts does it. */
+  private async openVoice(life: ControlLife, reader: EtcdReader): Promise<Voice> {
+    const { name, net, envelopes } = this.parts;
+    const { clock } = life;
+    await clock.passes(CONNECT_MS);
+    const keyring = new Keyring();
+    keyring.set(reader.present().nodes);
+    const voice = (life.voice = new LooseBus(
+      net.connect(
+        name,
+        clock,
+        envelopes(COORDINATOR, (party) => keyring.keyOf(party)),
+      ),
+    ));
+    return {
+      say: (node, epoch, ms) => voice.publish(controlTo(node), { kind: "pause", epoch, ms }),
+      close: () => voice.close(),
+    };
   }
 
   /** As compose/control-role.ts and compose/leading.ts do it. */
-  private async begin(life: ControlLife, { term, store }: Elected, broken: (error: unknown) => void): Promise<Led> {
+  private async begin(life: ControlLife, { term, store }: Elected<EtcdStore>, broken: (error: unknown) => void): Promise<Led> {
     const { name, net, envelopes, chance } = this.parts;
     const { clock, listeners } = life;
     life.lastWord?.abort();
@@ -194,6 +232,7 @@ export class ControlNode {
         busServer: { version: "0", authorize, onDisconnect, isConnected: this.parts.isConnected },
         ...{ coordinatorKey: COORDINATOR_KEY, sign: signAsCoordinator, authority: AUTHORITY },
         former: term.former === undefined ? {} : { node: term.former.node },
+        ...(life.opened !== undefined && { words: life.opened.words }),
         ...{ strategy: "balanced", retentionMs: 86_400_000, random: chance.fork().next, log: silentLog },
         broken: (error) => {
           this.mind(error, "the coordinator fell over");
@@ -201,6 +240,7 @@ export class ControlNode {
         },
       });
       const end = async (leads: boolean): Promise<void> => {
+        if (!leads) store.giveUp();
         await (leads ? coordinator.stop() : coordinator.abandon());
         if (leads) return close();
         life.lastWord = new AbortController();

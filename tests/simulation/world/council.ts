@@ -41,6 +41,8 @@ export class Council implements Front {
   loss = 0;
   readonly nodes: readonly ControlNode[];
   readonly parts: CouncilParts;
+  /** Control nodes and machines that reach each other, and nobody else. */
+  readonly island = new Set<string>();
   private readonly time: VirtualTime;
   private readonly chance: Chance;
   private readonly net: RamNet;
@@ -81,6 +83,7 @@ export class Council implements Front {
 
   mend(): void {
     this.loss = 0;
+    this.island.clear();
     this.parts.etcd.onTaken = undefined;
     this.parts.etcd.etcd.findQuorum();
     for (const node of this.nodes) {
@@ -116,7 +119,7 @@ export class Council implements Front {
   }
 
   takes(id: NodeId): boolean {
-    const server = this.serverFor();
+    const server = this.serverFor(id);
     if (server === undefined) return false;
     this.attached.set(id, server);
     return true;
@@ -130,6 +133,7 @@ export class Council implements Front {
     const control = machine === to ? from : to;
     const server = this.attached.get(machine);
     if (server?.life === undefined || (!isOneBus && server.name !== control) || weather.isCut(server.name)) return [];
+    if (this.areApart(server.name, machine) || this.areApart(server.name, control)) return [];
     return weather.faults(passage);
   };
 
@@ -217,10 +221,14 @@ export class Council implements Front {
     return machine?.life?.link.connected === true && (this.parts.isOneBus || this.attached.get(id) === node);
   }
 
+  private areApart(one: string, other: string): boolean {
+    return this.island.has(one) !== this.island.has(other);
+  }
+
   /** Where a node would connect now. */
-  private serverFor(): ControlNode | undefined {
+  private serverFor(machine: string): ControlNode | undefined {
     const { weather, isOneBus } = this.parts;
-    const up = this.nodes.filter(({ name, life }) => life !== undefined && !weather.isCut(name));
+    const up = this.nodes.filter(({ name, life }) => life !== undefined && !weather.isCut(name) && !this.areApart(name, machine));
     if (!isOneBus) return up.find(({ leads }) => leads);
     return up.length === 0 ? undefined : this.chance.pick(up as [ControlNode, ...ControlNode[]]);
   }
@@ -238,7 +246,8 @@ export class Council implements Front {
       const { life } = machine;
       if (life === undefined || !life.clock.running || weather.isCut(machine.id)) continue;
       const server = this.attached.get(machine.id);
-      const isGood = server?.life !== undefined && !weather.isCut(server.name) && (isOneBus || server === this.serverFor());
+      const isThere = server?.life !== undefined && !weather.isCut(server.name) && !this.areApart(server.name, machine.id);
+      const isGood = isThere && (isOneBus || server === this.serverFor(machine.id));
       if (isGood && life.link.connected) continue;
       if (life.link.connected) life.link.set(false);
       if (this.takes(machine.id)) life.link.set(true);

@@ -21,10 +21,14 @@ const LATEST_MAX = 8;
 const BATCH_MAX = 6;
 /** How long tasks run: most are short, and a few outlast the silence after which a node is lost. */
 const RUN_MS = { short: [1, 300], long: [300, 20_000], endless: [20_000, 60_000] } as const;
+/** Where most work lasts: it is there still when a word by which it goes on is over. */
+const LASTING_MS = [10_000, 200_000] as const;
+const LASTING_THINK_MS = [500, 15_000] as const;
 /** Between two presses of one button: while the first is being committed. */
 const TWICE_MS = 6;
 /** Tasks a slot that wait, run or are being submitted: enough for a queue that every cluster works off when the trouble is over. */
 const OPEN_PER_SLOT_MAX = 5;
+const LASTING_OPEN_PER_SLOT_MAX = 1;
 
 export interface PeopleParts {
   readonly time: VirtualTime;
@@ -32,6 +36,8 @@ export interface PeopleParts {
   readonly front: Front;
   readonly checker: Checker;
   readonly machines: readonly Machine[];
+  /** They want few things, that take long. */
+  readonly lasting?: boolean;
 }
 
 export class People {
@@ -49,7 +55,7 @@ export class People {
   work(): void {
     void this.submitting();
     void this.meddling();
-    if (this.parts.front.isMany) void this.looking();
+    if (this.parts.front.isMany && this.parts.lasting !== true) void this.looking();
   }
 
   /** From now on nobody wants anything new. */
@@ -71,11 +77,11 @@ export class People {
   }
 
   private async submitting(): Promise<void> {
-    const { time, chance, checker, machines } = this.parts;
+    const { time, checker, machines, lasting } = this.parts;
     while (!this.home) {
-      await time.passes(chance.between(...THINK_MS));
+      await time.passes(this.thinkMs());
       const slots = machines.reduce((sum, machine) => sum + machine.slots, 0);
-      if (checker.open + this.asking >= slots * OPEN_PER_SLOT_MAX) continue;
+      if (checker.open + this.asking >= slots * (lasting === true ? LASTING_OPEN_PER_SLOT_MAX : OPEN_PER_SLOT_MAX)) continue;
       this.asking += 1;
       void this.submit().finally(() => (this.asking -= 1));
     }
@@ -131,17 +137,23 @@ export class People {
     } as TaskSpec;
   }
 
+  private thinkMs(): number {
+    const [low, high] = this.parts.lasting === true ? LASTING_THINK_MS : THINK_MS;
+    return this.parts.chance.between(low, high);
+  }
+
   private runMs(): number {
-    const { chance } = this.parts;
+    const { chance, lasting } = this.parts;
+    if (lasting === true) return chance.between(...LASTING_MS);
     const [low, high] = chance.is(0.7) ? RUN_MS.short : chance.is(0.07) ? RUN_MS.endless : RUN_MS.long;
     return chance.between(low, high);
   }
 
   private async meddling(): Promise<void> {
-    const { time, chance } = this.parts;
+    const { time } = this.parts;
     while (!this.home) {
-      await time.passes(chance.between(...THINK_MS) * 2);
-      const id = this.known[chance.whole(0, this.known.length - 1)];
+      await time.passes(this.thinkMs() * 2);
+      const id = this.known[this.parts.chance.whole(0, this.known.length - 1)];
       if (id !== undefined) await this.meddle(id);
     }
   }

@@ -13,4 +13,6 @@ export interface Plant {
   readonly members?: true;
   /** It shows itself where control nodes contend. */
   readonly contend?: true;
+  /** It shows itself where they are cut off together with machines. */
+  readonly islands?: true;
 }

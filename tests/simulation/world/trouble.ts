@@ -7,6 +7,8 @@ import type { Weather } from "./weather.ts";
 
 /** From one trouble to the next; they last longer than that, so they meet. */
 const PAUSE_MS = [500, 7_000] as const;
+/** Where one trouble is to take its course. */
+const SPARSE_PAUSE_MS = [500, 60_000] as const;
 /** A half-open link is noticed by pings after this (nats-config.ts). */
 const NOTICED_MS = [4_000, 7_000] as const;
 const RECONNECT_MS = [50, 2_000] as const;
@@ -18,6 +20,7 @@ export interface TroubleParts {
   readonly front: Front;
   readonly machines: readonly Machine[];
   readonly acts: readonly [Act, ...Act[]];
+  readonly sparse: boolean;
   /** Would nats-server let it in? */
   admits(machine: Machine): boolean;
   note(text: string): void;
@@ -61,9 +64,10 @@ export class Trouble {
   }
 
   private async strike(): Promise<void> {
-    const { time, chance, acts } = this.parts;
+    const { time, chance, acts, sparse } = this.parts;
+    const [low, high] = sparse ? SPARSE_PAUSE_MS : PAUSE_MS;
     for (;;) {
-      await time.passes(chance.between(...PAUSE_MS));
+      await time.passes(chance.between(low, high));
       if (this.over) return;
       void chance.pick(acts)(this);
     }

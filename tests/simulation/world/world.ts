@@ -18,6 +18,7 @@ import { Disk } from "./disk.ts";
 import { enrol, type Front } from "./front.ts";
 import { Head } from "./head.ts";
 import { headActs } from "./head-acts.ts";
+import { islandActs } from "./island-acts.ts";
 import { Machine, type MachineParts } from "./machine.ts";
 import { Members } from "./members.ts";
 import { People } from "./people.ts";
@@ -45,6 +46,8 @@ const MACHINES_MAX = 4;
 const TRACE_MAX = 60;
 /** A laptop's patience, a mass loss's, the longest task with its retries, and some. */
 const REST_MS_MAX = 600_000;
+/** Where work takes long. */
+const LASTING_REST_MS_MAX = 3_600_000;
 const SETTLE_MS = 5_000;
 
 export interface Kind {
@@ -52,6 +55,8 @@ export interface Kind {
   readonly members?: boolean;
   /** Two control nodes or three share an etcd, and contend for the lead. */
   readonly contend?: boolean;
+  /** As `contend`, and they are cut off together with machines, or left without a quorum, while work goes on that takes long. */
+  readonly islands?: boolean;
 }
 
 export async function simulate(seed: number, steps: number, kind: Kind = {}): Promise<Outcome> {
@@ -83,25 +88,27 @@ class World {
   private readonly people: People;
   private readonly trouble: Trouble;
   private readonly members: Members | undefined;
+  private readonly lasting: boolean;
   private steps = 0;
 
-  constructor(seed: number, { members = false, contend = false }: Kind) {
+  constructor(seed: number, { members = false, contend = false, islands = false }: Kind) {
     this.seed = seed;
+    this.lasting = islands;
     const { time, checker } = this;
     const chance = new Chance(seed);
     this.weather = new Weather(time, chance.fork());
     this.envelopes = simulatedEnvelopes(seed);
     let faults: Faults = this.weather.faults;
     const net = openRamNet({ clock: time, faults: (passage) => faults(passage) });
-    if (contend) {
-      const { council, lead } = this.council(chance, net);
+    if (contend || islands) {
+      const { council, lead } = this.council(chance, net, islands);
       faults = council.faults;
       this.lead = lead;
     } else this.lead = this.head(chance, net);
     const { front } = this.lead;
     const { envelopes, folder, weather } = this;
     if (members) this.members = new Members({ time, chance: chance.fork(), front, checker, note: (text) => this.note(text) });
-    this.machines = Array.from({ length: chance.whole(1, MACHINES_MAX) }, (_, index) => {
+    this.machines = Array.from({ length: chance.whole(islands ? MACHINES_MAX - 1 : 1, MACHINES_MAX) }, (_, index) => {
       const labels = { ...(index === 0 || chance.is(0.4) ? { room: "office" } : {}), ...(chance.is(0.2) && { laptop: "yes" }) };
       const kinds = index === 0 || chance.is(0.6) ? (["echo", "command", "agent"] as const) : (["echo"] as const);
       const slots = chance.whole(index === 0 ? 2 : 1, 4);
@@ -124,11 +131,11 @@ class World {
       });
     });
     const { machines } = this;
-    this.people = new People({ time, chance: chance.fork(), front, checker, machines });
+    this.people = new People({ time, chance: chance.fork(), front, checker, machines, lasting: islands });
     const acts = [...this.lead.acts, ...(this.members?.acts ?? [])] as const;
     const admits = ({ id }: Machine): boolean => this.members?.admits(id) ?? true;
     const note = (text: string): void => this.note(text);
-    this.trouble = new Trouble({ time, chance: chance.fork(), weather, front, machines, acts, admits, note });
+    this.trouble = new Trouble({ time, chance: chance.fork(), weather, front, machines, acts, sparse: islands, admits, note });
   }
 
   private head(chance: Chance, net: RamNet): Lead {
@@ -149,16 +156,16 @@ class World {
     return { front, acts: headActs(front, disk), truth: async () => disk.truth };
   }
 
-  private council(chance: Chance, net: RamNet): { council: Council; lead: Lead } {
+  private council(chance: Chance, net: RamNet, islands: boolean): { council: Council; lead: Lead } {
     const { time, checker, envelopes, weather } = this;
     const etcd = new SharedEtcd({ time, chance: chance.fork(), checker });
     const council = new Council({
       ...{ time, chance: chance.fork(), net, envelopes, etcd, checker, weather },
-      count: chance.is(0.3) ? 3 : 2,
-      isOneBus: chance.is(0.5),
+      count: islands || chance.is(0.3) ? 3 : 2,
+      isOneBus: islands || chance.is(0.5),
       machines: () => this.machines ?? [],
     });
-    return { council, lead: { front: council, acts: councilActs(council), truth: () => etcd.truth } };
+    return { council, lead: { front: council, acts: islands ? islandActs(council) : councilActs(council), truth: () => etcd.truth } };
   }
 
   async run(steps: number): Promise<Outcome> {
@@ -227,7 +234,7 @@ class World {
 
   private async rest(): Promise<void> {
     const { checker, time } = this;
-    const giveUpAt = time.now + REST_MS_MAX;
+    const giveUpAt = time.now + (this.lasting ? LASTING_REST_MS_MAX : REST_MS_MAX);
     const isQuiet = (): boolean => [...checker.tasks.values()].every(({ state }) => isTerminal(state)) && checker.running.size === 0;
     while (checker.violations.length === 0 && time.now < giveUpAt && !isQuiet()) {
       await this.passesUntil(this.people.settleAll().then(() => time.passes(SETTLE_MS)));
