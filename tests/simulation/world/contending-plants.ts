@@ -3,7 +3,7 @@ import type { Plant } from "./plant.ts";
 
 const LOOKS_WHO_LEADS = `    if (entries.length > 0 && !(await this.resignFormer())) return undefined;
     const lease = await EtcdLease.open(this.parts, TERM_S);
-    const value = JSON.stringify({ node, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
+    const value = JSON.stringify({ ...self, urls: urls.slice(0, LEADER_URLS_MAX) } satisfies Leader);
     try {
       const claim = await store.claim({ when: [{ key: this.key, exists: false }]`;
 
