@@ -3,7 +3,8 @@
  * store and nats-server, and one worker. `-- --json` prints one document; `-- --peer bullmq` does the same work with
  * BullMQ in turns and prints ratios; `-- --recovery` kills workers and cuts them off, `-- --flood` submits more than can be taken, `-- --restart`
  * kills the coordinator; `-- --store etcd` keeps the tasks in an etcd of one member that it starts, `-- --store etcd --members 3` in one of
- * three, all on this machine; `-- --tls` has everything go over TLS, on this machine's private address; `-- --quick` is a tenth of it, to see
+ * three, all on this machine; `-- --tls` has everything go over TLS, on this machine's private address; `-- --models` lets the router of models and three
+ * others work off the same trace, in simulated time, and `-- --model-streams` measures the way of real answers; `-- --quick` is a tenth of it, to see
  * that it works.
  * Read the figures as ratios within one run: machines are noisy (docs/performance.md).
  */
@@ -16,12 +17,25 @@ import { compare } from "./bench/compare.ts";
 import { startCluster } from "./bench/cluster-under-test.ts";
 import { clusterTarget, measure, type Measured, type Mode } from "./bench/measure.ts";
 import { benchFlood } from "./bench/flood.ts";
+import { benchModelStreams } from "./bench/model-streams.ts";
+import { benchModels } from "./bench/models.ts";
 import { benchRecovery } from "./bench/recovery.ts";
 import { benchRestart } from "./bench/restart.ts";
 import { printReport, type Report } from "./bench/report.ts";
 import { childrenOf, cpuMs, rssMiB } from "./bench/usage.ts";
 import { endOnSignal } from "./child.ts";
 import { startDaemon } from "./daemon.ts";
+
+// Each has options of its own.
+const OTHERS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  "--models": (args) => benchModels([...args]),
+  "--model-streams": benchModelStreams,
+};
+for (const [name, bench] of Object.entries(OTHERS)) {
+  if (!process.argv.includes(name)) continue;
+  await bench(process.argv.slice(2).filter((arg) => arg !== name));
+  process.exit(0);
+}
 
 const { values } = parseArgs({
   options: {

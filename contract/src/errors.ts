@@ -39,7 +39,7 @@ export const ERRORS = {
     "Pass the API token: --token, OPENCLAW_CLUSTER_TOKEN, or the file admin.token in the cluster's folder.",
   ),
   forbidden: row(403, 1, "policy", "This token may not do that; use one with the scope named in the detail."),
-  not_found: row(404, 1, "permanent", "Look the id up with `openclaw-cluster ps` or `openclaw-cluster nodes`."),
+  not_found: row(404, 1, "permanent", "Look the id up with `openclaw-cluster ps`, `openclaw-cluster nodes` or `openclaw-cluster models`."),
   method_not_allowed: row(405, 2, "permanent", "See /openapi.json for the methods of this path."),
   idempotency_mismatch: row(409, 1, "permanent", "This key was used with another body; choose a new key."),
   state_conflict: row(409, 1, "permanent", "Look at the present state with `openclaw-cluster show`."),

@@ -9,6 +9,7 @@ import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import { STALE_HEADER, type Relaying } from "../../cluster/src/api/relay.ts";
 import { startApi, type TestApi } from "../support/api-server.ts";
 import { until } from "../support/daemon.ts";
+import { lentModel } from "../support/fake-models.ts";
 
 let leader: TestApi;
 let standby: TestApi;
@@ -62,6 +63,13 @@ test("what can be read here is read here, and says how old it may be where no qu
   present = undefined;
   const stale = await asked({ path: "/api/v1/tasks/t1" });
   expect(stale).toMatchObject({ status: 200, headers: { [STALE_HEADER]: "4200" } });
+});
+
+test("what nodes lend is known to whoever leads alone", async () => {
+  leader.coordinator.lent = [lentModel("qwen3:8b")];
+  standby.coordinator.lent = [lentModel("llama3")];
+  const { status, json } = await asked({ path: "/api/v1/models" });
+  expect([status, json]).toEqual([200, { models: [lentModel("qwen3:8b")] }]);
 });
 
 test("whoever cannot be sure that it leads answers nothing, until it is or stands by", async () => {

@@ -38,6 +38,8 @@ export interface WorkerOptions {
   /** What its policy.yaml says; the default policy without. */
   readonly policy?: object | string;
   readonly openclaw?: { readonly url: string; readonly token: string };
+  /** As the settings have it. */
+  readonly models?: object;
   /** The command line that it stands behind: a host's (hosts.ts). */
   readonly inside?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;

@@ -14,11 +14,11 @@ import { createToken } from "../../cluster/src/trust/token.ts";
 import { AUTHORITY } from "./authority.ts";
 import { SAMPLE_NODE, STARTED_AT } from "./fake-answers.ts";
 import { COORDINATOR_KEY, signAsCoordinator } from "./fake-keys.ts";
-import { FakeMigrations } from "./fake-migrations.ts";
+import { FakeModels } from "./fake-models.ts";
 
 const CLUSTER = ClusterId.parse("abcd1234");
 
-export class FakeTrust extends FakeMigrations {
+export class FakeTrust extends FakeModels {
   readonly rows = new Map<string, ApiTokenRow>();
   readonly joins: JoinRequest[] = [];
   readonly guesses: string[] = [];

@@ -26,6 +26,8 @@ export interface GatewayOptions {
   readonly skills?: readonly { readonly name: string; readonly text: string }[];
   readonly port?: number;
   readonly token?: string;
+  /** Of OpenClaw's own, in place of those that it would be given here, by their first name. */
+  readonly settings?: object;
   /** Called with a sentence now and then while the Gateway starts. */
   readonly report?: (line: string) => void;
 }
@@ -37,6 +39,8 @@ export interface RunningGateway {
   readonly port: number;
   readonly pid: number;
   readonly logFile: string;
+  /** Where OpenClaw keeps its settings and its state. */
+  readonly state: string;
   /** Ends it in good order; what is not done by then is cut off. */
   stop(): Promise<void>;
   /** Ends it as a crash would, without a word to anybody. */
@@ -83,7 +87,7 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
     await end(0);
     throw error;
   }
-  return { url: `ws://127.0.0.1:${port}`, token, port, pid: child.pid!, logFile, stop: () => end(STOP_MS), kill: () => end(0) };
+  return { url: `ws://127.0.0.1:${port}`, token, port, pid: child.pid!, logFile, state, stop: () => end(STOP_MS), kill: () => end(0) };
 }
 
 /** A few keys are all that a Gateway needs; no onboarding, and none of the requests to the network that are its default. */
@@ -114,6 +118,7 @@ function configuration(options: GatewayOptions, folder: string, port: number, to
     update: { checkOnStart: false },
     discovery: { mdns: { mode: "off" } },
     logging: { file: join(folder, "openclaw.log"), consoleStyle: "json" },
+    ...options.settings,
   };
 }
 

@@ -63,7 +63,7 @@ export function factsOf(more: Partial<NodeFacts> = {}): NodeFacts {
 }
 
 /** `backups`: where copies of the store go; without it none are made. */
-export interface RamClusterOptions extends Pick<LeadParts, "joiners" | "backups" | "retentionTasks" | "control" | "words"> {
+export interface RamClusterOptions extends Pick<LeadParts, "joiners" | "backups" | "retentionTasks" | "control" | "words" | "models"> {
   readonly store?: Store;
   readonly clock?: Clock;
   readonly log?: Log;

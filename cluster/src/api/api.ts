@@ -9,16 +9,20 @@
 import { createServer, STATUS_CODES, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { ModelAsker, ModelDesk } from "../models/models.ts";
 import { bracketed, isEvery, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
 import { problemText, refuse } from "./answers.ts";
-import { watchConnections } from "./connections.ts";
+import { watchConnections, type Surplus } from "./connections.ts";
 import { openFront, type Front } from "./front.ts";
-import { openGate } from "./gate.ts";
+import { openGate, type Gate } from "./gate.ts";
+import { askerOf, MODELS_PREFIX, openModelFront } from "./model-front.ts";
+import { isLineRequest, openLine } from "./model-lines.ts";
 import { openRelay, type Relaying } from "./relay.ts";
 
 const SERVER = {
@@ -43,6 +47,8 @@ const AGAIN_MS = 500;
 export interface Role {
   readonly coordinator: Coordinator;
   readonly relaying?: Relaying;
+  /** Of whoever leads, for requests for models; absent where it has none. */
+  readonly models?: ModelDesk;
   /** Asked at each request; false: this machine cannot be sure that it leads. A process that was stopped hears requests before its timers. */
   holds?(): boolean;
 }
@@ -78,7 +84,7 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
       `Without a certificate the API speaks plain HTTP, so it listens on the loopback or the tailnet only, not on ${host || "every address"}.`,
     );
   const hosts = new Set<string>();
-  let { coordinator } = first;
+  let { coordinator, models } = first;
   // One gate for all roles: who guesses tokens starts no new count because another machine leads now.
   const tokens: Pick<Coordinator, "token" | "guessed"> = {
     token: (hash) => coordinator.token(hash),
@@ -92,12 +98,19 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
     idleMs: SERVER.keepAliveMs,
   });
   const frontFor = (role: Role): Front => {
-    const own = openFront({ coordinator: role.coordinator, gate, surplus, log, clock });
+    const own = withModels(role, openFront({ coordinator: role.coordinator, gate, surplus, log, clock }), { gate, surplus, log });
     if (role.relaying !== undefined) return openRelay({ ...role.relaying, own, gate, log });
     return role.holds === undefined ? own : { ...own, serve: (incoming, outgoing) => serveWhile(role, own, incoming, outgoing) };
   };
   let front = frontFor(first);
   server.on("clientError", refuseMalformed);
+  // No request's any more, so the server does not end them.
+  const lines = new Set<Duplex>();
+  server.on("upgrade", (incoming, socket, head) => {
+    lines.add(socket);
+    socket.on("close", () => lines.delete(socket));
+    void openLine({ desk: models, coordinator, gate, log }, incoming, socket, head);
+  });
   const bound = await listen(server, host, port);
   server.on("error", (error) => log.error({ err: error }, "the API's socket failed"));
   for (const name of hostNames(host, bound, allowedHosts)) hosts.add(name);
@@ -106,18 +119,36 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
     port: bound,
     takeRole(role) {
       front.close();
-      ({ coordinator } = role);
+      ({ coordinator, models } = role);
       front = frontFor(role);
     },
     renew: (next) => (server as TlsServer).setSecureContext(secureContext(next)),
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       front.close();
+      for (const line of lines) line.destroy();
       server.closeIdleConnections();
       const force = clock.after(SERVER.closeMs, () => server.closeAllConnections());
       await closed;
       force.cancel();
     },
+  };
+}
+
+/** OpenAI's API beside the cluster's own, where this machine leads. */
+function withModels({ models }: Role, own: Front, { gate, surplus, log }: { gate: Gate; surplus: Surplus; log: Log }): Front {
+  if (models === undefined) return own;
+  const admit = (incoming: IncomingMessage): ModelAsker => {
+    // Before anything is spent on it (T2 in doorkeeper.ts).
+    const full = surplus.refusal(incoming);
+    if (full !== undefined) throw full;
+    return askerOf(gate.admit(incoming, "submitter"));
+  };
+  const front = openModelFront({ router: models.router, admit, log });
+  return {
+    ...own,
+    serve: (incoming, outgoing) =>
+      incoming.url?.startsWith(MODELS_PREFIX) === true ? front.serve(incoming, outgoing) : own.serve(incoming, outgoing),
   };
 }
 
@@ -136,6 +167,7 @@ function serverFor(certificate: ServerCertificate | undefined, listener: Request
     keepAliveTimeout: SERVER.keepAliveMs,
     connectionsCheckingInterval: SERVER.checkEveryMs,
     maxHeaderSize: SERVER.headerBytesMax,
+    shouldUpgradeCallback: isLineRequest,
   };
   if (certificate === undefined) return createServer(limits, listener);
   return createTlsServer({ ...limits, handshakeTimeout: SERVER.headersMs, ...secureContext(certificate) }, listener);

@@ -102,6 +102,7 @@ describe.each([
       migrateStore: () => plain.migrateStore({ to: "etcd", endpoints: ["http://127.0.0.1:2379"] }),
       storeMigration: () => plain.storeMigration(),
       nodes: () => plain.nodes(),
+      models: () => plain.models(),
       nodesOnline: () => plain.nodesOnline(),
       nodesWithSkill: () => plain.nodesWithSkill({ skill: "summarize" }),
       enrol: () => plain.enrol({ id: studio, publicKey: `U${"A".repeat(55)}` }),

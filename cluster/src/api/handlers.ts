@@ -8,6 +8,7 @@
 import type { BulkRequest } from "@openclaw-cluster/contract/bulk";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
+import { LENT_MODELS_MAX, type LentModel } from "@openclaw-cluster/contract/models";
 import type { NodeSkill } from "@openclaw-cluster/contract/node";
 import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
 import type { z } from "zod";
@@ -81,6 +82,7 @@ export const HANDLERS: Handlers = {
     return migration === undefined ? {} : { migration };
   },
   nodes: (coordinator, { query: { all }, reader }) => ({ nodes: nodesFor(reader, coordinator.nodes({ all: all === true })) }),
+  models: async (coordinator) => ({ models: [...(await coordinator.models())].sort(byPlace).slice(0, LENT_MODELS_MAX) }),
   nodesOnline: (coordinator, { reader }) => ({ nodes: nodesFor(reader, coordinator.nodes()).filter(({ state }) => state === "ready") }),
   nodesWithSkill: (coordinator, { params: { skill }, reader }) => ({
     nodes: nodesFor(reader, coordinator.nodes()).filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
@@ -112,6 +114,11 @@ export const HANDLERS: Handlers = {
 };
 
 const askerOf = ({ actor, reader: { user } }: { readonly actor: string; readonly reader: Reader }): Asker => ({ actor, user });
+
+function byPlace(a: LentModel, b: LentModel): number {
+  const differing = (["id", "node", "endpoint"] as const).find((field) => a[field] !== b[field]);
+  return differing === undefined ? 0 : a[differing] < b[differing] ? -1 : 1;
+}
 
 function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {
   return skills.some(({ name, eligible }) => eligible && name === wanted);

@@ -3,10 +3,12 @@ import { Problem } from "@openclaw-cluster/contract/errors";
 import { permits, Scope } from "@openclaw-cluster/contract/scopes";
 import { SseReader } from "@openclaw-cluster/contract/client/sse";
 import { ClusterEvent } from "@openclaw-cluster/contract/events";
+import { LENT_MODELS_MAX, type LentModel } from "@openclaw-cluster/contract/models";
 import { OutputChunk } from "@openclaw-cluster/contract/wire";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startApi, type Question, type TestApi } from "../../../tests/support/api-server.ts";
+import { lentModel } from "../../../tests/support/fake-models.ts";
 import { silentLog } from "../system/log.ts";
 import { systemClock } from "../system/clock.ts";
 import { tokenId } from "../trust/token.ts";
@@ -40,6 +42,7 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   migrateStore: { path: "/store/migration", body: { to: "etcd", endpoints: ["http://127.0.0.1:2379"] } },
   storeMigration: { path: "/store/migration" },
   nodes: { path: "/nodes" },
+  models: { path: "/models" },
   nodesOnline: { path: "/nodes/online" },
   nodesWithSkill: { path: "/nodes/skills/summarize" },
   enrol: { path: "/nodes", body: { id: "nas2", publicKey: `U${"A".repeat(55)}` } },
@@ -185,6 +188,23 @@ test("only an eligible skill by its whole name counts", async () => {
   expect((await api.ask({ path: "/api/v1/nodes/skills/summarize" })).json.nodes).toHaveLength(1);
   expect((await api.ask({ path: "/api/v1/nodes/skills/summ" })).json.nodes).toEqual([]);
   expect((await api.ask({ path: "/api/v1/nodes/skills/weather" })).json.nodes).toEqual([]);
+});
+
+test("models come by id, then by node and endpoint, and no more of them than the schema says", async () => {
+  const own = await startApi();
+  const listed = async (): Promise<LentModel[]> => (await own.ask({ path: "/api/v1/models" })).json.models;
+  expect(await listed()).toEqual([]);
+  own.coordinator.lent = [
+    lentModel("qwen3:8b", { node: "vm" }),
+    lentModel("llama3", { endpoint: "spare" }),
+    lentModel("llama3"),
+    lentModel("qwen3:8b", { node: "nas" }),
+  ];
+  const places = (await listed()).map(({ id, node, endpoint }) => `${id} ${node} ${endpoint}`);
+  expect(places).toEqual(["llama3 studio ollama", "llama3 studio spare", "qwen3:8b nas ollama", "qwen3:8b vm ollama"]);
+  own.coordinator.lent = Array.from({ length: LENT_MODELS_MAX + 1 }, (_, n) => lentModel(`m${n}`));
+  expect(await listed()).toHaveLength(LENT_MODELS_MAX);
+  await own.close();
 });
 
 test("wait answers when the task ends", async () => {

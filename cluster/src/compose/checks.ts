@@ -21,6 +21,7 @@ import { policyFaultText, readPolicy } from "../worker/policy-reading.ts";
 import { checkAuthority, checkJoinedAuthority, checkShownCertificate } from "./check-certificates.ts";
 import { checkDisk, checkFolders, checkPort } from "./check-places.ts";
 import { checkCommands } from "./check-commands.ts";
+import { checkConnection, checkModels } from "./check-models.ts";
 import { checkTailscale } from "./check-tailscale.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 import { lanAddress } from "./listening-place.ts";
@@ -49,15 +50,15 @@ export async function checkMachine({ home, env }: Machine): Promise<Check[]> {
   const disk = checkDisk(home, config?.diskFloorMiB ?? 0, kept);
   const commands = config?.roles.includes("worker") === true ? [checkCommands(folders, env)] : [];
   const found = await Promise.all([checkNode(), checkFolders(folders, tokenFiles(config)), disk, ...commands, ...parts]);
-  return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found];
+  return [settings.check, checkPolicy(folders), checkClock(Date.now()), ...found.filter((check) => check !== undefined)];
 }
 
 function tokenFiles(config: ClusterConfig | undefined): string[] {
   return [config?.coordinator.tokenFile, config?.openclaw.tokenFile].filter((file) => file !== undefined);
 }
 
-function checkParts(config: ClusterConfig, folders: Folders, env: Environment): Promise<Check>[] {
-  const { api, nats, roles, openclaw } = config;
+function checkParts(config: ClusterConfig, folders: Folders, env: Environment): Promise<Check | undefined>[] {
+  const { api, nats, roles, openclaw, models } = config;
   const leads = roles.includes("coordinator");
   const tailscale = askTailscale({ env });
   const checkPortThere = async (name: string, port: number, loopback = api.host): Promise<Check> => {
@@ -70,6 +71,7 @@ function checkParts(config: ClusterConfig, folders: Folders, env: Environment): 
     ...(leads ? [checkAuthority(folders), checkShownCertificate(folders)] : [checkJoinedAuthority(config, folders)]),
     tailscale.then((found) => checkTailscale(config, found)),
     ...(roles.includes("worker") && openclaw.enabled === "auto" ? [checkOpenClaw(config, env)] : []),
+    ...(models.enabled === "auto" ? [checkModels(folders), checkConnection(folders, env)] : []),
   ];
 }
 

@@ -20,6 +20,7 @@ export async function openControlRole(ground: Ground, open: (() => Promise<void>
     apiUrl: stand.apiUrl,
     trust: stand.shown.trust,
     enrolOwn: (publicKey) => seats.present.enrolOwn(publicKey),
+    controlUrls: () => seats.present.controlUrls(),
     busUrlsChange: (listener) => seats.onBusUrls(listener),
   };
 }

@@ -36,6 +36,7 @@ export interface LeadingParts {
   controlUrls(): readonly string[];
   readonly controlView?: ControlWatch;
   readonly storeMover: StoreMover;
+  readonly models?: LeadParts["models"];
   /** Does it lead still? Where it does not, it leaves without a word to the nodes, which are another's. */
   leads?(): boolean;
   /** It cannot go on leading. */
@@ -79,6 +80,7 @@ export async function takeLead(ground: Ground, parts: LeadingParts, open: (() =>
     joiners: { logins: config.join.tailscaleLogin, whois: (peer) => askWhois({ env: ground.env, ...peer }) },
     ...(parts.controlView !== undefined && { controlView: parts.controlView }),
     storeMover: parts.storeMover,
+    ...(parts.models !== undefined && { models: parts.models }),
     strategy: config.strategy,
     retentionMs: config.retention.days * DAY_MS,
     ...(config.retention.tasks > 0 && { retentionTasks: config.retention.tasks }),

@@ -6,6 +6,7 @@ import type { Claim } from "../store/store.ts";
 import type { ControlStand } from "./control-stand.ts";
 import type { Ground } from "./ground.ts";
 import { takeLead } from "./leading.ts";
+import { openModelDesk, type OpenModelDesk } from "./model-desk.ts";
 import type { Seat } from "./seat.ts";
 
 export interface LoneParts {
@@ -29,14 +30,19 @@ export async function openLoneSeat({ ground, stand, mover, store: kept }: LonePa
     const urls = { busUrls: () => stand.busUrls, apiUrls: () => apiUrls, controlUrls: () => apiUrls };
     const claim: Claim = await store.claim();
     const parts = { store, claim, server, shown, backups, storeMover: mover, broken: (error: unknown) => ground.fail(error) };
-    const coordinator = await takeLead(ground, { ...parts, ...urls }, leading);
-    await stand.show({ coordinator });
+    let models: OpenModelDesk | undefined;
+    const lent = async () => (await models?.router.list()) ?? [];
+    const coordinator = await takeLead(ground, { ...parts, ...urls, models: lent }, leading);
+    models = openModelDesk(ground, coordinator);
+    leading.push(async () => models?.close());
+    await stand.show({ coordinator, ...(models !== undefined && { models }) });
     return {
       enrolOwn: (publicKey) => coordinator.enrol({ id: config.nodeId, publicKey }),
       onBusUrls(listener) {
         listener(stand.busUrls);
         return { stop: () => undefined };
       },
+      controlUrls: () => apiUrls,
       led: { store, claim },
       refusalToLeave: () => undefined,
       leave,

@@ -10,6 +10,8 @@ export interface Seat {
   enrolOwn(publicKey: string): Promise<Enrolled>;
   /** Where this machine's own node finds the bus: told at once where it is known, and at each change. */
   onBusUrls(listener: (urls: readonly string[]) => void): Subscription;
+  /** Where the APIs of all control nodes are, this one's first. */
+  controlUrls(): readonly string[];
   /** The store that this machine leads over now; undefined where another leads. */
   readonly led: { readonly store: MovableStore; readonly claim: Claim } | undefined;
   /** Why its store cannot become this machine's own. */
@@ -30,5 +32,6 @@ export interface LeadRole {
   /** Whom this machine's own node knows nats-server by. */
   readonly trust: Trust;
   enrolOwn(publicKey: string): Promise<Enrolled>;
+  controlUrls(): readonly string[];
   busUrlsChange(listener: (urls: readonly string[]) => void): Subscription;
 }

@@ -7,6 +7,7 @@ import { ownFirst } from "./bus-way.ts";
 import { openControlKeeper } from "./control-keeper.ts";
 import { LeadApart } from "./lead-apart.ts";
 import { takeLead } from "./leading.ts";
+import { openModelDesk, type OpenModelDesk } from "./model-desk.ts";
 import type { Seat } from "./seat.ts";
 import { openSharedGround, type Open, type SharedGround, type SharedParts } from "./shared-ground.ts";
 import { SharedLead, type Elected, type Led } from "./shared-lead.ts";
@@ -45,6 +46,10 @@ class SharedSeat implements Seat {
   onBusUrls(listener: (urls: readonly string[]) => void): ReturnType<Seat["onBusUrls"]> {
     const { way } = this.on;
     return way.onChange(() => way.forOwnNode(), listener);
+  }
+
+  controlUrls(): readonly string[] {
+    return ownFirst(this.parts.stand.apiUrls, this.on.seen.places());
   }
 
   refusalToLeave(): string | undefined {
@@ -103,9 +108,11 @@ class SharedSeat implements Seat {
     const opened: Open = [async () => (this.isLeaving ? undefined : store.close())];
     let leads = true;
     let coordinator: Coordinator | undefined;
+    let models: OpenModelDesk | undefined;
     await this.cutLastWord();
     const end = async (still: boolean): Promise<void> => {
       leads = still;
+      models?.close();
       // Whoever waits here for an answer asks another control node that much sooner.
       if (!still) store.giveUp();
       // First, while this one can still ask again for what etcd drops meanwhile; after it the next leader's commits would be dropped.
@@ -118,14 +125,16 @@ class SharedSeat implements Seat {
     };
     gate.rest();
     try {
-      const over = { store, claim: term.claim, broken, leads: () => leads };
+      const lent = async () => (await models?.router.list()) ?? [];
+      const over = { store, claim: term.claim, broken, leads: () => leads, models: lent };
       coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts(term.former) }, opened);
       admission.leads(coordinator, controlNodes);
       const apart = new LeadApart({ ...this.parts.ground, etcd: this.parts.etcd });
       opened.push(() => apart.stop());
       this.led = { store, claim: term.claim };
       const { clock } = this.parts.ground;
-      return { role: { coordinator, holds: () => clock.monotonic() < term.sureUntil() }, end };
+      models = openModelDesk(this.parts.ground, coordinator);
+      return { role: { coordinator, ...(models !== undefined && { models }), holds: () => clock.monotonic() < term.sureUntil() }, end };
     } catch (error) {
       await end(false);
       throw error;

@@ -28,6 +28,8 @@ import { DEFAULT_POLICY_YAML, openPolicyFile } from "../worker/policy-file.ts";
 import { openWorker, type Worker } from "../worker/worker.ts";
 import { waitPatiently } from "./patience.ts";
 import { VERSION, type Ground } from "./ground.ts";
+import type { LineWhere } from "./model-line.ts";
+import { openModelRole } from "./model-role.ts";
 import { listenForPromotion } from "./promotion.ts";
 import type { LeadRole } from "./seat.ts";
 import { coordinatorTrust } from "./coordinator-trust.ts";
@@ -45,7 +47,7 @@ const CONNECT_AGAIN_MS = 500;
 
 export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, open: (() => Promise<void>)[]): Promise<void> {
   const { config, folders, clock, log } = ground;
-  const { cluster, bus, follow } = lead === undefined ? await joinFromAfar(ground) : await joinOwn(ground, lead);
+  const { cluster, bus, follow, where } = lead === undefined ? await joinFromAfar(ground) : await joinOwn(ground, lead);
   open.push(() => bus.close());
   const promotion = listenForPromotion(ground, bus);
   open.push(async () => promotion.stop());
@@ -101,6 +103,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   // Either may have changed while the worker was being opened.
   worker.refreshFacts();
   open.push(() => worker.stop({ graceMs }));
+  await openModelRole(ground, policy, where, open);
   const sleep = openSleepWatch({
     clock,
     log,
@@ -116,13 +119,19 @@ interface Joined {
   readonly bus: Bus;
   /** From now on the bus goes to where the coordinator is. */
   follow(worker: Worker): Subscription;
+  /** Where the control nodes are now. */
+  where(): Promise<LineWhere | undefined>;
 }
 
 /** The daemon that leads lets its own node in. Nobody can remove that. */
 async function joinOwn(ground: Ground, lead: LeadRole): Promise<Joined> {
   const { enrolled, bus } = await connectOwn(ground, lead);
   const follow = (): Subscription => lead.busUrlsChange((urls) => bus.reach(urls));
-  return { cluster: enrolled.cluster, bus, follow };
+  const where = async (): Promise<LineWhere> => ({
+    urls: [lead.apiUrl, ...lead.controlUrls()],
+    ...{ coordinatorKey: enrolled.coordinatorKey, trust: lead.trust },
+  });
+  return { cluster: enrolled.cluster, bus, follow, where };
 }
 
 /** A server that changes hands lets nobody in for a moment, and whoever leads may be another by then. */
@@ -173,7 +182,11 @@ async function joinFromAfar(ground: Ground): Promise<Joined> {
     });
   await told(admitted);
   const watch = { ask, told, removed: ground.fail, bus, clock, random: Math.random, log };
-  return { cluster: admitted.cluster, bus, follow: (worker) => watchSession({ ...watch, worker }) };
+  const where = async (): Promise<LineWhere> => {
+    const coordinatorKey = (await readSecret(folders.coordinatorKey)) ?? admitted.coordinatorKey;
+    return { urls: await knownUrls(config.coordinator, folders, coordinatorKey), coordinatorKey, trust };
+  };
+  return { cluster: admitted.cluster, bus, follow: (worker) => watchSession({ ...watch, worker }), where };
 }
 
 /** Nobody but the coordinator has anything to say to a node. */

@@ -8,6 +8,7 @@ import type { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Json } from "@openclaw-cluster/contract/json";
+import type { LentModel } from "@openclaw-cluster/contract/models";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { AuditPage } from "@openclaw-cluster/contract/audit";
 import type { LeaveRequest, Leaving, Probe, ProbeRequest, Rotated, RotateRequest } from "@openclaw-cluster/contract/membership";
@@ -106,6 +107,8 @@ export interface Coordinator {
   nodes(options?: { all?: boolean }): readonly Node[];
   node(id: NodeId): Node;
   nodeHealth(id: NodeId): Health;
+  /** What nodes lend at the moment, in no order. */
+  models(): Promise<readonly LentModel[]>;
   enrol(request: { id: NodeId; publicKey: string }, actor?: string): Promise<Enrolled>;
   /** The answer holds the code, which is shown nowhere else. */
   invite(request: InviteRequest, actor?: string): Promise<Invite>;

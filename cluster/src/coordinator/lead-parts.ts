@@ -1,5 +1,6 @@
 /** What the lead is made of, and what its own parts may see of it. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { LentModel } from "@openclaw-cluster/contract/models";
 import type { Migration, MigrationRequest } from "@openclaw-cluster/contract/store-migration";
 import type { Strategy } from "@openclaw-cluster/contract/task-spec";
 import type { Bus, BusServer } from "../bus/bus.ts";
@@ -80,6 +81,8 @@ export interface LeadParts {
   readonly backups?: BackupParts;
   /** Those that share the store; absent where nobody does. */
   readonly controlView?: ControlWatch;
+  /** What nodes lend at the moment: the router's list, which is there only after the coordinator. Absent: nothing. */
+  models?(): Promise<readonly LentModel[]>;
   /** Absent: this store stays where it is. */
   readonly storeMover?: StoreMover;
   /** The process must end: the store is broken or another coordinator leads. */

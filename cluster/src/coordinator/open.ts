@@ -41,6 +41,7 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
     nodes: (options) => nodes.nodes(options),
     node: (id) => nodes.node(id),
     nodeHealth: (id) => nodes.nodeHealth(id),
+    models: async () => (await parts.models?.()) ?? [],
     enrol: (request, actor) => nodes.enrol(request, actor),
     ...membership(joining, new MemberDesk(lead, nodes, tasks)),
     patchNode: (id, patch, actor) => nodes.patch(id, patch, actor),
@@ -76,13 +77,9 @@ export async function openCoordinator(parts: LeadParts): Promise<Coordinator> {
       yield* readLogs(id, source, options);
     },
     token: (hash) => lead.tokens.find(hash, parts.clock.wall()),
-    tokens: () => tokens.list(),
-    makeToken: (request, actor) => tokens.make(request, actor),
-    revokeToken: (id, actor) => tokens.revoke(id, actor),
-    rotateToken: (id, rotation, actor) => tokens.rotate(id, rotation, actor),
+    ...tokensOf(tokens),
     auditLog: (page) => auditLog(parts.store, page),
     guessed: (address) => lead.guessed(address, "too many wrong tokens"),
-    addToken: (row) => tokens.add(row),
     stop: () => lead.stop(),
     abandon: () => lead.abandon(),
     lastWord: (sureUntil, signal) => lead.lastWord(sureUntil, signal),
@@ -123,6 +120,16 @@ function membership(joining: JoinDesk, members: MemberDesk): Pick<Coordinator, M
     probe: (id, request, signal, proven) => members.probe(id, request, signal, proven),
     leave: (id, request, proven) => members.leave(id, request, proven),
     rotate: (id, request, proven) => members.rotate(id, request, proven),
+  };
+}
+
+function tokensOf(tokens: TokenDesk): Pick<Coordinator, "tokens" | "makeToken" | "revokeToken" | "rotateToken" | "addToken"> {
+  return {
+    tokens: () => tokens.list(),
+    makeToken: (request, actor) => tokens.make(request, actor),
+    revokeToken: (id, actor) => tokens.revoke(id, actor),
+    rotateToken: (id, rotation, actor) => tokens.rotate(id, rotation, actor),
+    addToken: (row) => tokens.add(row),
   };
 }
 

@@ -76,6 +76,7 @@ const OTHERS = [
     "events",
     "logs",
     "nodeHealth",
+    "models",
   ] as const),
 ] satisfies readonly (keyof Coordinator)[];
 type Others = (typeof OTHERS)[number];

@@ -42,10 +42,19 @@ export const Policy = z.strictObject({
       env: z.array(VariableRule).max(256).default([]),
       /** Secrets of this node, by name, that a command's task may have put into such a variable. */
       secrets: Patterns,
+      /** Language models of this machine that other nodes may use, by id. */
+      models: Patterns,
     })
     .prefault({}),
   deny: z
-    .strictObject({ kinds: z.array(TaskKind).default([]), agents: Patterns, tools: Patterns, commands: Rules, cwds: Folders })
+    .strictObject({
+      kinds: z.array(TaskKind).default([]),
+      agents: Patterns,
+      tools: Patterns,
+      commands: Rules,
+      cwds: Folders,
+      models: Patterns,
+    })
     .prefault({}),
   /** Everybody, unless said. */
   users: Users.optional(),
@@ -62,7 +71,7 @@ export interface PolicySource {
   current(): Policy;
 }
 
-export const DEFAULT_POLICY: Policy = Policy.parse({ version: 1, allow: { agents: ["*"] } });
+export const DEFAULT_POLICY: Policy = Policy.parse({ version: 1, allow: { agents: ["*"], models: ["*"] } });
 export const DENY_ALL: Policy = Policy.parse({ version: 1, allow: { echo: false } });
 
 /** `rules`: those that allow it, by their place in the policy. `rule`: the one that denies it, where it is not for want of one. */

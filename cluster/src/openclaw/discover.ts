@@ -10,6 +10,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
+import { settingsPlace } from "./settings-place.ts";
 import { parseSettings } from "./settings-text.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -58,8 +59,7 @@ export async function discoverGateway(search: Search): Promise<FoundGateway> {
 }
 
 async function readLocal({ env, homedir, token: given }: Search): Promise<FoundGateway> {
-  const stateFolder = expand(env["OPENCLAW_STATE_DIR"] || "~/.openclaw", env["OPENCLAW_HOME"] || homedir);
-  const file = env["OPENCLAW_CONFIG_PATH"] ? expand(env["OPENCLAW_CONFIG_PATH"], homedir) : path.join(stateFolder, "openclaw.json");
+  const { stateFolder, file } = settingsPlace({ env, homedir });
   const text = await read(file);
   if (text === undefined) return none(`OpenClaw is not set up here: there is no ${file}.`);
   if (text.length > SETTINGS_CHARS_MAX) return none(`${file} is too large to be OpenClaw's settings.`);
@@ -146,10 +146,6 @@ function bareAddress(text: string): string {
 
 function hostOf(url: string): string {
   return URL.parse(url)?.host ?? "not a URL";
-}
-
-function expand(file: string, home: string): string {
-  return path.resolve(file.replace(/^~(?=$|[/\\])/, () => home));
 }
 
 function none(reason: string): FoundGateway {

@@ -7,6 +7,7 @@
 import { isIP } from "node:net";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
+import { ModelServerKind } from "@openclaw-cluster/contract/models";
 import { Labels, Strategy } from "@openclaw-cluster/contract/task-spec";
 import { z } from "zod";
 
@@ -171,6 +172,41 @@ export const ConfigSchema = z
       "With less free disk than this the machine takes no new work until there is room again; 0: only when a write has failed.",
     ),
     labels: field(Labels.default({}), "OPENCLAW_CLUSTER_LABELS", "What this machine is known for, as {gpu: yes, room: office}."),
+    models: z
+      .strictObject({
+        enabled: field(
+          z.enum(["auto", "off"]).default("auto"),
+          "OPENCLAW_CLUSTER_MODELS",
+          "auto: models of this machine's Ollama, LM Studio, llama.cpp, vLLM or MLX are lent to the other nodes, as far as policy.yaml allows, and those of all nodes are at hand on this machine's loopback. off: neither.",
+        ),
+        port: field(
+          Port.optional(),
+          "OPENCLAW_CLUSTER_MODELS_PORT",
+          "Port on the loopback where this machine finds the models of all nodes, as OpenAI's API. Unless said: 7801 or, when that is in use, a free one that is then kept.",
+        ),
+        endpoints: field(
+          z
+            .array(
+              z.strictObject({
+                name: z.string().regex(/^[a-z0-9-]{1,32}$/, "1 to 32 of a-z, 0-9 and -"),
+                url: address(/^https?$/),
+                kind: ModelServerKind.optional(),
+                apiKeyFile: Path.optional(),
+                paid: z.boolean().optional(),
+              }),
+            )
+            .max(16)
+            .default([]),
+          "OPENCLAW_CLUSTER_MODELS_ENDPOINTS",
+          "Model servers of this machine or next to it, beside those at their usual ports of the loopback: name, url, and where needed kind, apiKeyFile, and `paid: true` for what costs money.",
+        ),
+        aliases: field(
+          z.record(z.string().min(1).max(64), z.array(z.string().min(1).max(320)).min(1).max(16)).default({}),
+          "OPENCLAW_CLUSTER_MODELS_ALIASES",
+          "Names for models, each with what it stands for, in the order of preference: `{ fast: [qwen3:8b, auto] }`. The control node that leads goes by its own.",
+        ),
+      })
+      .prefault({}),
     openclaw: z
       .strictObject({
         enabled: field(

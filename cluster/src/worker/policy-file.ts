@@ -67,9 +67,14 @@ allow:
   # start a program that is given one may learn it from that program.
   # secrets: [DEPLOY_KEY]
 
+  # Language models of this machine that other nodes may use, by the names under which its server (Ollama, LM Studio, llama.cpp,
+  # vLLM) lists them: for example ["qwen3*"]. [] lends none. What this machine asks of its own models needs no leave.
+  models: ["*"]
+
 # deny:
 #   agents: [private]
 #   commands: [rm]
+#   models: ["*:70b"]
 
 # Who may use this machine: users, as \`openclaw-cluster token list\` shows them; everybody, unless said.
 # This is as true as what the coordinator says of them.

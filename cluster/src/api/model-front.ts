@@ -1,0 +1,238 @@
+/**
+ * OpenAI's API in front of the router of models: on a control node beside the cluster's own API, and on each node's loopback.
+ *
+ * O1. What OpenAI's clients understand: paths, errors and streams have OpenAI's shapes.
+ * O2. Nothing is read ahead of a reader, and a reader that goes away ends the request where it is answered.
+ * O3. No request says where it goes to but by a model's name: one that brings an address, or a key, is refused.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream";
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "../models/models.ts";
+import type { ApiTokenRow } from "../store/store.ts";
+import type { Log } from "../system/log.ts";
+import { isTooDeep } from "../system/json-depth.ts";
+import { SECURITY_HEADERS } from "./answers.ts";
+import { isSending } from "./body.ts";
+
+export const MODELS_PREFIX = "/v1/";
+/** A chat with pictures in it. */
+const BODY_BYTES_MAX = 16 * 1024 * 1024;
+const PATHS: Readonly<Record<string, ModelPath>> = {
+  "/v1/chat/completions": "/chat/completions",
+  "/v1/responses": "/responses",
+  "/v1/embeddings": "/embeddings",
+};
+/** With which other gateways let a caller choose the server. */
+const ADDRESSES = ["base_url", "api_base", "api_key", "endpoint", "url"];
+const ONE_PREFIX = "/v1/models/";
+const EVENTS = "text/event-stream";
+const JSON_TYPE = "application/json";
+/** Of requests that are large, in memory at once, from their first byte to the end of their answer. */
+const BODIES_BYTES_MAX = 64 * 1024 * 1024;
+const BODIES_AGAIN_MS = 2_000;
+/** Up to this size a body is let in while large ones are not. */
+const SMALL_BYTES_MAX = 64 * 1024;
+/** How long a caller that is still sending has to see that it was refused (body.ts). */
+const LINGER_MS = 1_000;
+const SESSION_HEADER = "x-openclaw-session-key";
+const SESSION_CHARS_MAX = 256;
+
+export interface ModelFrontParts {
+  readonly router: ModelRouter;
+  /** Who asks; throws ClusterError. */
+  admit(incoming: IncomingMessage): ModelAsker;
+  readonly log: Log;
+}
+
+export function openModelFront({ router, admit, log }: ModelFrontParts) {
+  const bodies = openBodies();
+  async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    outgoing.on("close", () => gone.abort());
+    try {
+      const asker = admit(incoming);
+      const [path = ""] = (incoming.url ?? "").split("?");
+      if (incoming.method === "GET" && path === "/v1/models")
+        return sendJson(outgoing, 200, { object: "list", data: await listOf(router) });
+      if (incoming.method === "GET" && path.startsWith(ONE_PREFIX)) return sendJson(outgoing, 200, await oneOf(router, nameIn(path)));
+      const known = Object.hasOwn(PATHS, path) ? PATHS[path] : undefined;
+      if (known === undefined) throw new RouteRefusal(404, "unknown_url", `There is no ${incoming.method} ${path} here.`);
+      if (incoming.method !== "POST") throw new RouteRefusal(405, "method_not_allowed", "This is asked with POST.");
+      const body = await bodies.read(incoming, outgoing);
+      const session = sessionOf(incoming);
+      const answer = await router.answer({ path: known, body, asker, ...(session !== undefined && { session }) }, gone.signal);
+      if (gone.signal.aborted) answer.body.destroy();
+      else send(outgoing, answer, log);
+    } catch (error) {
+      if (!gone.signal.aborted) refuse(incoming, outgoing, error, log);
+    }
+  }
+  return { serve: (incoming: IncomingMessage, outgoing: ServerResponse): void => void serve(incoming, outgoing) };
+}
+
+/** For whom a token speaks. */
+export function askerOf({ id, user }: ApiTokenRow): ModelAsker {
+  return { token: id, ...(user !== undefined && { name: user }) };
+}
+
+function send(outgoing: ServerResponse, { status, contentType, body, node, model, attempts }: RoutedAnswer, log: Log): void {
+  outgoing.writeHead(status, {
+    ...SECURITY_HEADERS,
+    // What a node says of its answer is not for a browser to judge.
+    "content-type": contentType.startsWith(EVENTS) ? EVENTS : JSON_TYPE,
+    "x-cluster-attempts": String(attempts),
+    ...(node !== undefined && { "x-cluster-node": node }),
+    ...(model !== undefined && { "x-cluster-model": encodeURIComponent(model.toWellFormed()) }),
+  });
+  pipeline(body, outgoing, (error) => {
+    // Each answer that is left ends so.
+    if (error && error.code !== "ERR_STREAM_PREMATURE_CLOSE") log.debug({ err: error }, "an answer of a model was cut");
+  });
+}
+
+interface OpenBodies {
+  /** It counts as being in memory until the answer is over. */
+  read(incoming: IncomingMessage, outgoing: ServerResponse): Promise<Record<string, unknown>>;
+}
+
+function openBodies(): OpenBodies {
+  let heldBytes = 0;
+  return {
+    async read(incoming, outgoing) {
+      let bytes = 0;
+      outgoing.once("close", () => (heldBytes -= bytes));
+      const chunks = await chunksOf(incoming, (chunk) => {
+        bytes += chunk.length;
+        heldBytes += chunk.length;
+        if (bytes > BODY_BYTES_MAX) throw tooLarge();
+        if (bytes > SMALL_BYTES_MAX && heldBytes > BODIES_BYTES_MAX)
+          throw new RouteRefusal(429, "overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS });
+      });
+      return bodyOf(Buffer.concat(chunks));
+    },
+  };
+}
+
+const tooLarge = (): RouteRefusal => new RouteRefusal(413, "request_too_large", `A request has at most ${BODY_BYTES_MAX} bytes.`);
+
+/** Not `for await`: leaving that early would end the connection, and whoever sends would not hear why. */
+function chunksOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Promise<Buffer[]> {
+  return new Promise((resolve, reject) => {
+    if (Number(incoming.headers["content-length"] ?? 0) > BODY_BYTES_MAX) return reject(tooLarge());
+    const chunks: Buffer[] = [];
+    incoming.on("data", (chunk: Buffer) => {
+      try {
+        judge(chunk);
+        chunks.push(chunk);
+      } catch (error) {
+        incoming.removeAllListeners("data").pause();
+        reject(error as Error);
+      }
+    });
+    incoming.on("end", () => resolve(chunks));
+    const cut = (): void => reject(new RouteRefusal(400, "bad_request", "The body did not arrive whole."));
+    incoming.on("error", cut).on("close", cut);
+  });
+}
+
+function bodyOf(text: Buffer): Record<string, unknown> {
+  const body = isTooDeep(text) ? undefined : parsed(text.toString());
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    throw new RouteRefusal(400, "bad_request", "The body is no JSON object that can be read.");
+  const address = ADDRESSES.find((name) => name in body);
+  if (address !== undefined)
+    throw new RouteRefusal(400, "bad_request", `${address}: where a model is says each node's own settings, and no request.`);
+  return body as Record<string, unknown>;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function sessionOf({ headers }: IncomingMessage): string | undefined {
+  const session = headers[SESSION_HEADER];
+  return typeof session === "string" && session !== "" ? session.slice(0, SESSION_CHARS_MAX) : undefined;
+}
+
+interface Listed {
+  readonly id: string;
+  readonly object: "model";
+  readonly created: 0;
+  readonly owned_by: string;
+}
+
+/** Each name once, whichever nodes have it. */
+async function listOf(router: ModelRouter): Promise<Listed[]> {
+  const owners = new Map<string, Set<string>>();
+  for (const { id, node } of await router.list()) owners.set(id, (owners.get(id) ?? new Set()).add(node));
+  const listed = [...owners].map(([id, nodes]): Listed => ({ id, object: "model", created: 0, owned_by: [...nodes].join(",") }));
+  return listed.length === 0 ? [] : [{ id: "auto", object: "model", created: 0, owned_by: "cluster" }, ...listed];
+}
+
+function nameIn(path: string): string {
+  const name = path.slice(ONE_PREFIX.length);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+async function oneOf(router: ModelRouter, id: string): Promise<Listed> {
+  const found = (await listOf(router)).find((one) => one.id === id);
+  if (found === undefined) throw new RouteRefusal(404, "model_not_found", `There is no model ${id}.`);
+  return found;
+}
+
+/** O1. */
+const TYPES: Readonly<Record<number, string>> = {
+  400: "invalid_request_error",
+  401: "authentication_error",
+  403: "permission_error",
+  404: "invalid_request_error",
+  405: "invalid_request_error",
+  413: "invalid_request_error",
+  429: "rate_limit_error",
+};
+
+function refuse(incoming: IncomingMessage, outgoing: ServerResponse, thrown: unknown, log: Log): void {
+  const refusal = refusalOf(thrown, log);
+  if (outgoing.headersSent) return void outgoing.destroy();
+  if (refusal.retryAfterMs !== undefined) outgoing.setHeader("retry-after", String(Math.max(1, Math.ceil(refusal.retryAfterMs / 1_000))));
+  if (refusal.attempts > 0) outgoing.setHeader("x-cluster-attempts", String(refusal.attempts));
+  if (refusal.status === 401) outgoing.setHeader("www-authenticate", "Bearer");
+  if (incoming.complete) return sendJson(outgoing, refusal.status, errorBody(refusal));
+  // What is left of the body is not read, and nobody else is asked on this connection.
+  outgoing.setHeader("connection", "close");
+  if (!isSending(incoming)) return sendJson(outgoing, refusal.status, errorBody(refusal));
+  const text = JSON.stringify(errorBody(refusal));
+  outgoing.writeHead(refusal.status, { ...JSON_HEADERS, "content-length": Buffer.byteLength(text) }).write(text);
+  const over = setTimeout(() => outgoing.end(), LINGER_MS);
+  outgoing.on("close", () => clearTimeout(over));
+}
+
+export function errorBody({ status, code, message }: Pick<RouteRefusal, "status" | "code" | "message">): object {
+  return { error: { message, type: TYPES[status] ?? "server_error", param: null, code } };
+}
+
+function refusalOf(thrown: unknown, log: Log): RouteRefusal {
+  if (thrown instanceof RouteRefusal) return thrown;
+  if (thrown instanceof ClusterError)
+    return new RouteRefusal(thrown.row.status, thrown.code, thrown.detail, {
+      ...(thrown.retryAfterMs !== undefined && { retryAfterMs: thrown.retryAfterMs }),
+    });
+  log.error({ err: thrown }, "a request for a model could not be answered");
+  return new RouteRefusal(500, "internal", "This is a fault of ours; the log tells more.");
+}
+
+const JSON_HEADERS = { ...SECURITY_HEADERS, "content-type": JSON_TYPE };
+
+function sendJson(outgoing: ServerResponse, status: number, body: object): void {
+  outgoing.writeHead(status, JSON_HEADERS);
+  outgoing.end(JSON.stringify(body));
+}

@@ -1,0 +1,67 @@
+/** `models`: the language models that nodes lend; list them, look at one wherever it is. */
+import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { LentModel } from "@openclaw-cluster/contract/models";
+import type { Command } from "commander";
+import type { ModelGroup } from "../../core/models/auto-groups.ts";
+import { resolveModel } from "../../core/models/model-names.ts";
+import { examples, type Act } from "../command.ts";
+import { readNodeId } from "../ids.ts";
+import { modelFacts, modelTable } from "../model-view.ts";
+import type { Session } from "../session.ts";
+import { configureConnection } from "./models-connect.ts";
+
+const NEXT =
+  "Start Ollama, LM Studio, llama.cpp, vLLM or MLX on a node: its models are listed here within seconds, if that node's policy.yaml lends them (docs/models.md).";
+
+export function configure(command: Command, act: Act): void {
+  examples(command, "models", "models --node studio", "models show qwen3:8b");
+  examples(
+    command
+      .command("list", { isDefault: true })
+      .summary("list the models (also without a word)")
+      .option("--node <node>", "only what this node lends"),
+    "models list --node studio --json",
+  ).action(act(list));
+  examples(
+    command
+      .command("show")
+      .summary("show a model, wherever it is")
+      .argument("<model>", "its id, as `models` lists it; id@node for one place; auto for what that stands for"),
+    "models show qwen3:8b",
+    "models show auto:tools",
+  ).action(act(show));
+  configureConnection(command, act);
+}
+
+async function list(session: Session, { node }: { readonly node?: string }): Promise<void> {
+  const only = node === undefined ? undefined : readNodeId(node);
+  const client = await session.client();
+  const { models: all } = await client.models();
+  const models = only === undefined ? all : all.filter((model) => model.node === only);
+  // A misspelt node would look like one that lends nothing.
+  if (only !== undefined && models.length === 0) await client.node({ id: only });
+  session.show({ models }, () => (models.length === 0 ? nothingText(only) : modelTable(session.terminal, models)));
+}
+
+async function show(session: Session, _options: object, name: string): Promise<void> {
+  const client = await session.client();
+  const models = placesOf(name, (await client.models()).models);
+  session.show({ models }, () => models.map((model) => modelFacts(session.terminal, model)).join("\n"));
+}
+
+const nothingText = (node: NodeId | undefined): string =>
+  `${node === undefined ? "no node lends any" : `${node} lends no`} model\n\n${NEXT}\n`;
+
+const modelsOf = (groups: readonly ModelGroup[]): readonly LentModel[] => [...new Set(groups.flatMap(({ models }) => models))];
+
+/** By the router's own rule, but for aliases: those are in the settings of whoever leads. */
+function placesOf(name: string, models: readonly LentModel[]): readonly LentModel[] {
+  const named = resolveModel(name, models, {});
+  if (named.kind === "found") return modelsOf(named.groups);
+  // A paid one is asked only where an alias names it; to look at it is free.
+  const paid = resolveModel(name, models, { [name]: [name] });
+  if (paid.kind === "found") return modelsOf(paid.groups);
+  if (named.reason === "not_a_name") throw new ClusterError("usage", named.detail);
+  throw new ClusterError("not_found", models.length === 0 ? `no node lends any model; ${NEXT}` : named.detail);
+}

@@ -1,0 +1,62 @@
+/** What whoever leads has for the nodes' models: the router, and their lines for as long as they are nodes of the cluster. */
+import type { Duplex } from "node:stream";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { answerAsker } from "../models/asking.ts";
+import { borrowOver } from "../models/lending.ts";
+import type { LineEnd } from "../models/line.ts";
+import type { LineWay, ModelDesk } from "../models/models.ts";
+import { Router } from "../models/router.ts";
+import type { Timer } from "../system/clock.ts";
+import type { Ground } from "./ground.ts";
+
+/** One that was shut out keeps its line no longer than this. */
+const LOOK_MS = 1_000;
+
+export interface OpenModelDesk extends ModelDesk {
+  close(): void;
+}
+
+/** undefined: the settings want none. */
+export function openModelDesk({ config, clock, log }: Ground, coordinator: Pick<Coordinator, "node">): OpenModelDesk | undefined {
+  if (config.models.enabled === "off") return undefined;
+  const router = new Router({ aliases: () => config.models.aliases, clock, log });
+  const lines = new Map<LineEnd, NodeId>();
+  let timer: Timer | undefined;
+  let isClosed = false;
+  const look = (): void => {
+    for (const [line, node] of lines) if (!isIn(coordinator, node)) line.close();
+    timer = clock.after(LOOK_MS, look);
+  };
+  look();
+  const keep = (node: NodeId, line: LineEnd): void => {
+    lines.set(line, node);
+    void line.ended.then(() => lines.delete(line));
+  };
+  return {
+    router,
+    attach(node: NodeId, way: LineWay, socket: Duplex) {
+      // Its proof was judged while another one began to lead.
+      if (isClosed) return void socket.destroy();
+      if (way === "ask") return keep(node, answerAsker(socket, router, { token: node, name: `node:${node}` }));
+      const lender = borrowOver(socket);
+      keep(node, lender);
+      router.lends(node, lender);
+    },
+    close() {
+      isClosed = true;
+      timer?.cancel();
+      for (const line of lines.keys()) line.close();
+    },
+  };
+}
+
+function isIn(coordinator: Pick<Coordinator, "node">, id: NodeId): boolean {
+  try {
+    const { state } = coordinator.node(id);
+    return state !== "revoked" && state !== "pending";
+  } catch {
+    // It was taken out.
+    return false;
+  }
+}

@@ -1,0 +1,125 @@
+/** A node's part in sharing models: its servers, its lines to whoever leads, and the endpoint on its loopback. */
+import { randomBytes } from "node:crypto";
+import path from "node:path";
+import { openModelEndpoint } from "../api/model-endpoint.ts";
+import { lends, modelRefusal } from "../core/model-rule.ts";
+import type { Moment } from "../core/quiet-hours.ts";
+import { routerOver } from "../models/asking.ts";
+import { lendOver, type Lender, type LendingRule } from "../models/lending.ts";
+import type { ModelEndpoint, ModelShelf } from "../models/models.ts";
+import { NodeRouter } from "../models/node-router.ts";
+import { Router } from "../models/router.ts";
+import { openModelShelf } from "../models/shelf.ts";
+import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
+import { choosePort } from "../system/free-port.ts";
+import type { PolicyFile } from "../worker/policy-file.ts";
+import type { Ground } from "./ground.ts";
+import { keepLine, type LineWhere } from "./model-line.ts";
+
+const HOST = "127.0.0.1";
+const PORT = 7_801;
+const KEY_BYTES = 32;
+/** Quiet hours begin and end without a change of any file. */
+const RULE_LOOK_MS = 30_000;
+
+export async function openModelRole(
+  ground: Ground,
+  policy: PolicyFile,
+  where: () => Promise<LineWhere | undefined>,
+  open: (() => Promise<void>)[],
+): Promise<void> {
+  const { config, folders, keys, clock, log } = ground;
+  if (config.models.enabled === "off") return;
+  const node = config.nodeId;
+  const shelf = openModelShelf({ endpoints: await endpointsOf(ground), wellKnown: true, clock, log });
+  open.push(async () => shelf.close());
+  const own = new Router({ aliases: () => config.models.aliases, clock, log });
+  own.lends(node, ownLender(shelf));
+  const router = new NodeRouter(own);
+  const line = { node, keys, where, clock, random: Math.random, log };
+  const lending = keepLine({ ...line, way: "lend", use: (socket) => lendOver(socket, shelf, ruleOf(ground, policy)) });
+  open.push(async () => lending.close());
+  const asking = keepLine({
+    ...line,
+    way: "ask",
+    use(socket) {
+      const cluster = routerOver(socket);
+      router.cluster = cluster;
+      void cluster.ended.then(() => (router.cluster = router.cluster === cluster ? undefined : router.cluster));
+      return cluster;
+    },
+  });
+  open.push(async () => asking.close());
+  const portFile = path.join(folders.data, "models.port");
+  const kept = Number(await readTextFile(portFile)) || undefined;
+  const port = await choosePort(HOST, config.models.port, kept, PORT);
+  const key = await ownKey(path.join(folders.home, "models.key"));
+  const at = { router, key, asker: { token: node, name: `node:${node}` }, clock, log };
+  // Another program may have taken it since.
+  const endpoint = await openModelEndpoint({ ...at, port }).catch((error: unknown) => {
+    if (config.models.port !== undefined) throw error;
+    return openModelEndpoint({ ...at, port: 0 });
+  });
+  open.push(() => endpoint.close());
+  if (kept !== endpoint.port) await writePrivateFile(portFile, `${endpoint.port}\n`);
+  log.info({ url: endpoint.url }, "the models of all nodes are at hand");
+}
+
+async function endpointsOf({ config }: Ground): Promise<ModelEndpoint[]> {
+  return Promise.all(
+    config.models.endpoints.map(async ({ name, url, kind, apiKeyFile, paid }) => {
+      const apiKey = apiKeyFile === undefined ? undefined : await readSecret(apiKeyFile);
+      return {
+        name,
+        url,
+        ...(kind !== undefined && { kind }),
+        ...(apiKey !== undefined && { apiKey }),
+        ...(paid !== undefined && { paid }),
+      };
+    }),
+  );
+}
+
+/** Made at the first start, and again when its file is gone. */
+async function ownKey(file: string): Promise<string> {
+  const known = await readSecret(file);
+  if (known !== undefined) return known;
+  const key = `ocm_${randomBytes(KEY_BYTES).toString("base64url")}`;
+  await writePrivateFile(file, `${key}\n`);
+  return key;
+}
+
+function ruleOf({ config, clock }: Ground, policy: PolicyFile): LendingRule {
+  const moment = (): Moment => ({ now: clock.wall(), timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone });
+  return {
+    lends: (model) => lends(policy.current(), model.id, moment()),
+    // Its own requests need no leave.
+    refusal: (model, asker) => (asker.token === config.nodeId ? undefined : modelRefusal(policy.current(), model, asker, moment())),
+    onChange(listener) {
+      const changes = policy.onChange(listener);
+      let timer = clock.after(RULE_LOOK_MS, function look() {
+        listener();
+        timer = clock.after(RULE_LOOK_MS, look);
+      });
+      return {
+        stop() {
+          changes.stop();
+          timer.cancel();
+        },
+      };
+    },
+  };
+}
+
+/** Without a line: this machine's own models, for itself. */
+function ownLender(shelf: ModelShelf): Lender {
+  return {
+    get models() {
+      return shelf.models;
+    },
+    onChange: (listener) => shelf.onChange(listener),
+    ask: (question, _asker, signal) => shelf.ask(question, signal),
+    ended: new Promise(() => undefined),
+    close: () => undefined,
+  };
+}

@@ -1,0 +1,105 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Breakers, FAILURES_MAX, OPEN_MS, PROBE_FAILURES_MAX, PROBE_MS_MAX, type Ending } from "./breaker.ts";
+import { lent } from "./fixtures.ts";
+
+const place = lent("a", "m");
+const FAULTS: readonly Ending[] = ["unreachable", "silent", "faulty"];
+
+function opened(): Breakers {
+  const breakers = new Breakers();
+  for (let i = 0; i < FAILURES_MAX; i++) breakers.end(place, "silent", 0);
+  return breakers;
+}
+
+describe("a breaker", () => {
+  it("opens after so many failures in a row, for that place alone", () => {
+    expect(opened().waitMs(place, 10)).toBe(OPEN_MS - 10);
+    expect(opened().isOpen(lent("b", "m"), 0)).toBe(false);
+    const breakers = new Breakers();
+    for (let i = 0; i < 3 * FAILURES_MAX; i++) breakers.end(place, i % FAILURES_MAX === 0 ? "answered" : "faulty", 0);
+    expect(breakers.isOpen(place, 0)).toBe(false); // K2
+  });
+
+  it("does not count what is not the server's fault (K1)", () => {
+    const breakers = new Breakers();
+    for (let i = 0; i < 20; i++) breakers.end(place, i % 2 === 0 ? "wrong" : "given_up", 0);
+    expect(breakers.isOpen(place, 0)).toBe(false);
+  });
+
+  it("lets one through after a while, whose end decides (K3)", () => {
+    for (const [ending, waitMs] of [
+      ["answered", 0],
+      ["wrong", 0],
+      ["given_up", 0],
+      ["faulty", OPEN_MS],
+    ] as const) {
+      const breakers = opened();
+      expect(breakers.isOpen(place, OPEN_MS)).toBe(false);
+      breakers.begin(place, OPEN_MS);
+      expect(breakers.waitMs(place, OPEN_MS)).toBe(PROBE_MS_MAX);
+      breakers.end(place, ending, OPEN_MS);
+      expect(breakers.waitMs(place, OPEN_MS)).toBe(waitMs);
+    }
+    const breakers = opened();
+    breakers.begin(place, OPEN_MS);
+    expect(breakers.isOpen(place, OPEN_MS + PROBE_MS_MAX)).toBe(false);
+  });
+
+  it("is not held open longer by what was sent before it opened, and is closed by an answer to it (K4)", () => {
+    const breakers = opened();
+    breakers.end(place, "silent", OPEN_MS - 1);
+    expect(breakers.waitMs(place, OPEN_MS - 1)).toBe(1);
+    breakers.end(place, "answered", OPEN_MS - 1);
+    expect(breakers.isOpen(place, OPEN_MS - 1)).toBe(false);
+  });
+
+  it("opens by looks of the node that fail, which a look alone does not undo", () => {
+    const breakers = new Breakers();
+    for (let i = 0; i < PROBE_FAILURES_MAX; i++) breakers.probed(place, false, 0);
+    expect(breakers.isOpen(place, 0)).toBe(true);
+    breakers.probed(place, true, 1);
+    expect(breakers.isOpen(place, 1)).toBe(true);
+    breakers.forget(place);
+    expect(breakers.isOpen(place, 1)).toBe(false);
+  });
+
+  it("behaves as its model does, whatever happens in whatever order", () => {
+    const anyStep = fc.oneof(
+      fc.record({ kind: fc.constant("pass" as const), ms: fc.constantFrom(1, OPEN_MS / 2, OPEN_MS, PROBE_MS_MAX) }),
+      fc.record({ kind: fc.constant("begin" as const) }),
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constant("end" as const),
+          ending: fc.constantFrom<Ending>("answered", "wrong", "given_up", ...FAULTS),
+        }),
+      },
+    );
+    fc.assert(
+      fc.property(fc.array(anyStep, { maxLength: 60 }), (steps) => {
+        const breakers = new Breakers();
+        let now = 0;
+        let inRow = 0;
+        let lastFaultMs = -Infinity;
+        for (const step of steps) {
+          if (step.kind === "pass") now += step.ms;
+          else if (step.kind === "begin") breakers.begin(place, now);
+          else {
+            breakers.end(place, step.ending, now);
+            if (FAULTS.includes(step.ending)) {
+              inRow++;
+              lastFaultMs = now;
+            } else if (step.ending !== "given_up") inRow = 0;
+          }
+          const waitMs = breakers.waitMs(place, now);
+          expect(waitMs).toBeLessThanOrEqual(PROBE_MS_MAX);
+          // Without so many failures since the last answer it is closed, and an answer always closes it.
+          if (inRow < FAILURES_MAX) expect(waitMs).toBe(0);
+          if (inRow === FAILURES_MAX && lastFaultMs === now && step.kind === "end" && step.ending !== "given_up")
+            expect(waitMs).toBe(OPEN_MS);
+        }
+      }),
+    );
+  });
+});

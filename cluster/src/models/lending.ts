@@ -1,0 +1,147 @@
+/**
+ * What a node lends, over its line to whoever leads: the list of its models as it changes, and answers.
+ *
+ * N1. The node decides (G7): its rule is asked for each request, whatever comes over the line.
+ */
+import { PassThrough, Readable, type Duplex } from "node:stream";
+import { NodeModels, type NodeModelOffer } from "@openclaw-cluster/contract/models";
+import { readJson, readLines, readWhole } from "./line-body.ts";
+import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
+import {
+  ModelFault,
+  type ModelAnswer,
+  type ModelAsker,
+  type ModelFaultKind,
+  type ModelPath,
+  type ModelQuestion,
+  type ModelShelf,
+} from "./models.ts";
+
+/** A chat with pictures in it. */
+export const QUESTION_BYTES_MAX = 16 * 1024 * 1024;
+/** A list of NODE_MODELS_MAX models. */
+const LIST_BYTES_MAX = 1024 * 1024;
+const MESSAGE_BYTES_MAX = 64 * 1024;
+const LIST = "/models";
+const PATHS: readonly ModelPath[] = ["/chat/completions", "/responses", "/embeddings"];
+const FAULTS: readonly string[] = [
+  "unreachable",
+  "silent",
+  "garbage",
+  "too_large",
+  "unknown_model",
+  "unsupported",
+] satisfies ModelFaultKind[];
+const FAULT = "x-fault";
+const POLICY = "policy";
+
+export interface LendingRule {
+  /** undefined: yes; else why not, for people. */
+  refusal(model: string, asker: ModelAsker): string | undefined;
+  /** Is it lent to anybody, now? */
+  lends(model: NodeModelOffer): boolean;
+  onChange(listener: () => void): { stop(): void };
+}
+
+/** The node's end. */
+export function lendOver(socket: Duplex, shelf: ModelShelf, rule: LendingRule): LineEnd {
+  return answerOver(socket, async ({ path, headers, body }, gone) => {
+    if (path === LIST) return told(shelf, rule, gone);
+    const known = PATHS.find((one) => one === path);
+    if (known === undefined) return fault("unsupported", "this is not asked of a node");
+    try {
+      const asked = await readJson(body, QUESTION_BYTES_MAX);
+      const { "x-model": model = "", "x-endpoint": endpoint = "", "x-token": token = "", "x-name": name } = headers;
+      const why = rule.refusal(model, { token, ...(name !== undefined && { name }) });
+      if (why !== undefined) return fault(POLICY, why);
+      const answer = await shelf.ask({ path: known, model, endpoint, body: asked }, gone);
+      return { status: answer.status, headers: { "content-type": answer.contentType }, body: answer.body };
+    } catch (error) {
+      if (error instanceof ModelFault) return fault(error.kind, error.message);
+      throw error;
+    }
+  });
+}
+
+const fault = (kind: string, message: string): LineAnswer => ({
+  status: 502,
+  headers: { [FAULT]: kind },
+  body: Readable.from([Buffer.from(message)]),
+});
+
+/** A line for each change, for as long as anybody listens. Of changes that come quicker than they are read only the last one is told. */
+function told(shelf: ModelShelf, rule: LendingRule, gone: AbortSignal): LineAnswer {
+  const body = new PassThrough();
+  let last = "";
+  const tell = (): void => {
+    const now = `${JSON.stringify({ models: shelf.models.filter((model) => rule.lends(model)) } satisfies NodeModels)}\n`;
+    if (now === last || body.destroyed || body.writableNeedDrain) return;
+    last = now;
+    body.write(now);
+  };
+  const listening = [shelf.onChange(tell), rule.onChange(tell)];
+  gone.addEventListener("abort", () => {
+    for (const one of listening) one.stop();
+    body.destroy();
+  });
+  body.on("drain", tell);
+  tell();
+  return { status: 200, headers: { "content-type": "application/x-ndjson" }, body };
+}
+
+/** The node's own rule said no. */
+export class PolicyRefusal extends Error {
+  override name = "PolicyRefusal";
+}
+
+/** The end of whoever leads: a node that lends. */
+export interface Lender extends LineEnd {
+  /** As it last told. */
+  readonly models: readonly NodeModelOffer[];
+  onChange(listener: () => void): { stop(): void };
+  /** Rejects with ModelFault and PolicyRefusal. */
+  ask(question: ModelQuestion, asker: ModelAsker, signal: AbortSignal): Promise<ModelAnswer>;
+}
+
+export function borrowOver(socket: Duplex): Lender {
+  const line = askOver(socket);
+  const listeners = new Set<() => void>();
+  let models: readonly NodeModelOffer[] = [];
+  const heard = (text: string): void => {
+    // A list that is not understood, of a newer build perhaps, is none.
+    models = NodeModels.safeParse(parsed(text)).data?.models ?? [];
+    for (const listener of listeners) listener();
+  };
+  void line
+    .ask({ path: LIST, headers: {} }, new AbortController().signal)
+    .then(({ body }) => readLines(body, LIST_BYTES_MAX, heard))
+    .catch(() => undefined)
+    .finally(() => line.close());
+  return {
+    ...line,
+    get models() {
+      return models;
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return { stop: () => listeners.delete(listener) };
+    },
+    async ask({ path, model, endpoint, body }, { token, name }, signal) {
+      const headers = { "x-model": model, "x-endpoint": endpoint, "x-token": token, ...(name !== undefined && { "x-name": name }) };
+      const answer = await line.ask({ path, headers, body: JSON.stringify(body) }, signal);
+      const kind = answer.headers[FAULT];
+      if (kind === undefined) return { status: answer.status, contentType: answer.headers["content-type"] ?? "", body: answer.body };
+      const message = (await readWhole(answer.body, MESSAGE_BYTES_MAX)).toString();
+      if (kind === POLICY) throw new PolicyRefusal(message);
+      throw new ModelFault(FAULTS.includes(kind) ? (kind as ModelFaultKind) : "garbage", message);
+    },
+  };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

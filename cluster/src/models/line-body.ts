@@ -1,0 +1,54 @@
+/** Reads bodies within a limit: as a whole, as JSON, or line by line as they come. */
+import type { Readable } from "node:stream";
+import { isTooDeep } from "../system/json-depth.ts";
+import { ModelFault } from "./models.ts";
+
+/** Rejects with ModelFault too_large, and with what the stream fails of. */
+export function readWhole(stream: Readable, bytesMax: number): Promise<Buffer> {
+  return gather(stream, bytesMax);
+}
+
+async function gather(pieces: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of pieces) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new ModelFault("too_large", `more than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** A question as JSON; its stream stays open, for the answer. Rejects as readWhole does, and with ModelFault garbage where it is none. */
+export async function readJson(stream: Readable, bytesMax: number): Promise<Readonly<Record<string, unknown>>> {
+  const bytes = await gather(stream.iterator({ destroyOnReturn: false }), bytesMax);
+  const value = isTooDeep(bytes) ? undefined : parsed(bytes.toString());
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ModelFault("garbage", "the request is no JSON object");
+  return value as Readonly<Record<string, unknown>>;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Resolves when the stream has ended, or a line is longer than that. */
+export async function readLines(stream: Readable, bytesMax: number, told: (line: string) => void): Promise<void> {
+  let rest = "";
+  stream.setEncoding("utf8");
+  try {
+    for await (const chunk of stream as AsyncIterable<string>) {
+      rest += chunk;
+      for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
+        told(rest.slice(0, end));
+        rest = rest.slice(end + 1);
+      }
+      if (rest.length > bytesMax) return;
+    }
+  } catch {
+    // Its end, whatever the cause, is the line's.
+  }
+}

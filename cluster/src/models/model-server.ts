@@ -1,0 +1,134 @@
+/**
+ * HTTP to one model server of this machine's settings or of its loopback: the one place of this room that opens sockets to them.
+ *
+ * L1. Redirects are not followed and no proxy of the environment is used: what was set is who is asked.
+ * L2. What is heard for a look has a limit of time and of bytes (M3); a fault of it is a ModelFault.
+ * L3. A kept connection that the server closed just as it was used again is no fault: the request is sent once more, on a new one.
+ */
+import type { Agent, ClientRequest, IncomingMessage, request as HttpRequest } from "node:http";
+import type { Clock } from "../system/clock.ts";
+import { ModelFault } from "./models.ts";
+
+/** One answer to a look. A server that is well says its lists within a few ms; one that loads a model may need a second. */
+export const HEAR_MS = 2_000;
+/** Ollama's list takes about 600 bytes a model, LM Studio's 1 KiB: room for thousands. */
+const HEAR_BYTES_MAX = 4 * 1024 * 1024;
+
+export interface ServerParts {
+  /** With or without `/v1` at its end. */
+  readonly url: string;
+  readonly apiKey?: string | undefined;
+  readonly clock: Clock;
+}
+
+export interface Heard {
+  readonly status: number;
+  /** What it calls itself: the header `Server`. */
+  readonly server: string;
+  readonly text: string;
+  /** undefined: it is none. */
+  readonly json: unknown;
+}
+
+interface Request {
+  /** Absent: a GET. */
+  readonly body?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export class ModelServer {
+  /** Without `/v1` and without a / at its end. */
+  readonly root: string;
+  private readonly apiKey: string | undefined;
+  private readonly clock: Clock;
+  private readonly agent: Agent;
+  private readonly start: typeof HttpRequest;
+  private readonly looks = new Set<AbortController>();
+
+  constructor({ url, apiKey, clock }: ServerParts) {
+    this.root = rootOf(url);
+    this.apiKey = apiKey;
+    this.clock = clock;
+    // An import statement would load all of undici with it (contract's node-transport.ts tells more).
+    const http = process.getBuiltinModule(this.root.startsWith("https:") ? "node:https" : "node:http");
+    this.agent = new http.Agent({ keepAlive: true });
+    this.start = http.request;
+  }
+
+  /** Resolves with the headers. Rejects with what node:http says, or with the signal's reason. */
+  async open(path: string, request: Request): Promise<IncomingMessage> {
+    try {
+      return await this.openOnce(path, request);
+    } catch (error) {
+      // L3
+      if (!(error instanceof StaleConnection) || request.signal.aborted) throw error;
+      return await this.openOnce(path, request);
+    }
+  }
+
+  /** L2. Whatever the status is. `body`: posted as JSON. */
+  async hear(path: string, body?: object): Promise<Heard> {
+    const over = new AbortController();
+    this.looks.add(over);
+    const timer = this.clock.after(HEAR_MS, () => over.abort(new ModelFault("silent", `no answer within ${HEAR_MS} ms`)));
+    try {
+      const answer = await this.open(path, { body: body && JSON.stringify(body), signal: over.signal });
+      const text = await textOf(answer);
+      return { status: answer.statusCode ?? 0, server: String(answer.headers["server"] ?? ""), text, json: jsonOf(text) };
+    } catch (error) {
+      if (error instanceof ModelFault) throw error;
+      if (over.signal.reason instanceof ModelFault) throw over.signal.reason;
+      throw new ModelFault("unreachable", `${this.root}${path} cannot be asked`, { cause: error });
+    } finally {
+      timer.cancel();
+      this.looks.delete(over);
+    }
+  }
+
+  /** Ends everything that is under way. */
+  close(): void {
+    for (const look of this.looks) look.abort();
+    this.agent.destroy();
+  }
+
+  private openOnce(path: string, { body, signal }: Request): Promise<IncomingMessage> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const headers = {
+      accept: "application/json, text/event-stream",
+      ...(this.apiKey !== undefined && { authorization: `Bearer ${this.apiKey}` }),
+      ...(body !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+    };
+    const method = body === undefined ? "GET" : "POST";
+    const request: ClientRequest = this.start(`${this.root}${path}`, { agent: this.agent, method, headers, signal }, resolve);
+    request.on("error", (cause: NodeJS.ErrnoException) => {
+      const isStale = request.reusedSocket && (cause.code === "ECONNRESET" || cause.code === "EPIPE");
+      reject(isStale ? new StaleConnection("the kept connection was closed", { cause }) : cause);
+    });
+    request.end(body);
+    return promise;
+  }
+}
+
+class StaleConnection extends Error {}
+
+/** `http://127.0.0.1:1234/v1/` and `http://127.0.0.1:1234` are one. */
+export const rootOf = (url: string): string => url.replace(/\/+$/, "").replace(/\/v1$/, "");
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of answer as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > HEAR_BYTES_MAX) throw new ModelFault("too_large", `an answer of more than ${HEAR_BYTES_MAX} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString();
+}
+
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The door to the model servers of this machine: what they have, and how one of them is asked.
+ *
+ * M1. Endpoints come from this machine's settings and from the well-known ports of its loopback, never from a request.
+ * M2. Only chat, responses, embeddings and lists are ever asked for: never to pull, make, load by hand or delete a model.
+ * M3. What a server says is read with limits of time and size, and what is not understood is as if it had not been said.
+ */
+import type { Duplex, Readable } from "node:stream";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { LentModel, ModelServerKind, NodeModelOffer } from "@openclaw-cluster/contract/models";
+
+export interface ModelEndpoint {
+  /** Unique on this machine. */
+  readonly name: string;
+  /** With or without `/v1` at its end. */
+  readonly url: string;
+  /** Absent: it is found out. */
+  readonly kind?: ModelServerKind;
+  readonly apiKey?: string;
+  /** Each answer costs money. */
+  readonly paid?: boolean;
+}
+
+/** The servers of this machine, looked at again and again. */
+export interface ModelShelf {
+  /** In the order of endpoints and as each server lists them. */
+  readonly models: readonly NodeModelOffer[];
+  /** Called after each change of `models`. */
+  onChange(listener: () => void): { stop(): void };
+  /** Looks now; resolves when it has. */
+  look(): Promise<void>;
+  /** M2. Rejects with ModelFault. */
+  ask(question: ModelQuestion, signal: AbortSignal): Promise<ModelAnswer>;
+  close(): void;
+}
+
+export type ModelPath = "/chat/completions" | "/responses" | "/embeddings";
+
+export interface ModelQuestion {
+  readonly path: ModelPath;
+  readonly model: string;
+  readonly endpoint: string;
+  /** The request's JSON, of which `model` is replaced. */
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface ModelAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  /** As it comes; nothing is read ahead of whoever reads it. Destroying it ends the request at the server. */
+  readonly body: Readable;
+}
+
+/**
+ * unreachable: no connection, or it ended before an answer. silent: no first byte in time. garbage: no answer that can be read. too_large: beyond a
+ * limit. unknown_model: this machine does not have it (any more). unsupported: its server does not do that.
+ */
+export type ModelFaultKind = "unreachable" | "silent" | "garbage" | "too_large" | "unknown_model" | "unsupported";
+
+export class ModelFault extends Error {
+  override name = "ModelFault";
+  readonly kind: ModelFaultKind;
+
+  constructor(kind: ModelFaultKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
+/** For whom it is asked, as a node's policy knows users. */
+export interface ModelAsker {
+  /** The id of the token that asks. */
+  readonly token: string;
+  /** For whom it speaks. */
+  readonly name?: string;
+}
+
+/** A request as it comes to the router. */
+export interface ModelRequest {
+  readonly path: ModelPath;
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly asker: ModelAsker;
+  /** Requests with the same one like to go where the last one went. */
+  readonly session?: string;
+}
+
+/** As whoever asked gets it. The body ends with an error event where it was cut (R4 in router.ts). */
+export interface RoutedAnswer extends ModelAnswer {
+  readonly node?: string;
+  readonly model?: string;
+  /** Nodes that were asked for it, the last one included. */
+  readonly attempts: number;
+}
+
+/** Whoever routes requests to the nodes that lend. */
+export interface ModelRouter {
+  /** All that is lent. */
+  list(): Promise<readonly LentModel[]>;
+  /** Rejects with RouteRefusal. */
+  answer(request: ModelRequest, signal: AbortSignal): Promise<RoutedAnswer>;
+}
+
+/**
+ * Why a request is not answered, in OpenAI's words. `code`: model_not_found, context_length_exceeded, unsupported, policy_denied,
+ * overloaded, node_lost, bad_request.
+ */
+export class RouteRefusal extends Error {
+  override name = "RouteRefusal";
+  readonly status: number;
+  readonly code: string;
+  readonly retryAfterMs: number | undefined;
+  readonly attempts: number;
+
+  constructor(status: number, code: string, message: string, more: { retryAfterMs?: number; attempts?: number } = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfterMs = more.retryAfterMs;
+    this.attempts = more.attempts ?? 0;
+  }
+}
+
+/** lend: whoever leads asks the node; ask: the node asks whoever leads. */
+export type LineWay = "lend" | "ask";
+
+/** What whoever leads has for the nodes. */
+export interface ModelDesk {
+  readonly router: ModelRouter;
+  /** A node that has proved itself has opened a line. */
+  attach(node: NodeId, way: LineWay, socket: Duplex): void;
+}
+
+/** What a node's line is asked for by, as HTTP's Upgrade. */
+export const LINE_UPGRADE = "openclaw-cluster-models";
+export const linePath = (node: NodeId, way: LineWay): string => `/api/v1/nodes/${node}/models/${way}`;

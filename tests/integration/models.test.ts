@@ -1,0 +1,163 @@
+/** Models of every node behind one endpoint: real daemons, scripted model servers behind two of them, programs that ask on a third. */
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
+import { startModelShape, type ModelShape } from "../support/model-shapes.ts";
+
+const FOUND_MS = 5_000;
+const TEST_MS = 60_000;
+
+interface Told {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+describe("models of all nodes", () => {
+  let cluster: TestCluster;
+  let ollama: ModelShape;
+  let studio: ModelShape;
+  const workers: Record<string, TestDaemon> = {};
+  const endpoint = async (worker: string): Promise<{ url: string; key: string }> => {
+    const { home } = workers[worker] as TestDaemon;
+    const port = (await readFile(path.join(home, "data", "models.port"), "utf8")).trim();
+    return { url: `http://127.0.0.1:${port}`, key: (await readFile(path.join(home, "models.key"), "utf8")).trim() };
+  };
+  const askAt = async (worker: string, place: string, body?: object, more: Record<string, string> = {}): Promise<Told> => {
+    const { url, key } = await endpoint(worker);
+    return tell(`${url}${place}`, key, body, more);
+  };
+  const tell = async (url: string, key: string, body?: object, more: Record<string, string> = {}): Promise<Told> => {
+    const answer = await fetch(url, {
+      method: body === undefined ? "GET" : "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", ...more },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
+  };
+  const listed = async (worker: string): Promise<string[]> => {
+    const { data } = JSON.parse((await askAt(worker, "/v1/models")).text) as { data: { id: string }[] };
+    return data.map(({ id }) => id).sort();
+  };
+  const chat = (model: string, more: object = {}): object => ({ model, messages: [{ role: "user", content: "hello" }], ...more });
+
+  beforeAll(async () => {
+    ollama = await startModelShape("ollama", { models: [{ id: "llama3:8b" }] });
+    studio = await startModelShape("lmstudio", { models: [{ id: "qwen3" }] });
+    cluster = await startCluster();
+    const servers = (name: string, { url }: ModelShape): object => ({ endpoints: [{ name, url }] });
+    workers["gaming"] = await cluster.addWorker("gaming", { models: servers("ollama", ollama) });
+    workers["studio"] = await cluster.addWorker("studio", { models: servers("lmstudio", studio) });
+    workers["laptop"] = await cluster.addWorker("laptop", {});
+  }, TEST_MS);
+  afterEach(async () => {
+    for (const shape of [ollama, studio]) Object.assign(shape.settings, { mode: "ok", tokensPerSecond: 100_000 });
+  });
+  afterAll(async () => {
+    await cluster?.end();
+    await ollama?.stop();
+    await studio?.stop();
+  }, TEST_MS);
+
+  test("are found on every node, and gone when their server is", { timeout: TEST_MS }, async () => {
+    await until("all models at the laptop", async () => (await listed("laptop")).join() === "auto,llama3:8b,qwen3" || undefined, FOUND_MS);
+    ollama.add({ id: "phi4" });
+    await until("a new one", async () => (await listed("laptop")).includes("phi4") || undefined, FOUND_MS);
+    ollama.remove("phi4");
+    await until("it is gone", async () => !(await listed("laptop")).includes("phi4") || undefined, FOUND_MS);
+    await studio.stop();
+    await until("its server is gone", async () => !(await listed("laptop")).includes("qwen3") || undefined, FOUND_MS);
+    await studio.start();
+    await until("it is back", async () => (await listed("laptop")).includes("qwen3") || undefined, FOUND_MS);
+    const { models } = await cluster.client.models();
+    expect(models.map(({ id, node, server, state }) => `${id} ${node} ${server} ${state}`)).toEqual([
+      "llama3:8b gaming ollama loaded",
+      "qwen3 studio lmstudio loaded",
+    ]);
+  });
+
+  test("answer a program on another machine, whole and as a stream, and say who did", async () => {
+    const whole = await askAt("laptop", "/v1/chat/completions", chat("qwen3"));
+    expect(whole.status, whole.text).toBe(200);
+    expect(whole.headers.get("x-cluster-node")).toBe("studio");
+    expect(JSON.parse(whole.text)).toMatchObject({
+      object: "chat.completion",
+      choices: [{ message: { content: "alpha bravo charlie delta" } }],
+    });
+    const stream = await askAt("laptop", "/v1/chat/completions", chat("llama3:8b", { stream: true }));
+    expect([stream.status, stream.headers.get("x-cluster-node")]).toEqual([200, "gaming"]);
+    expect(stream.text).toContain("charlie");
+    expect(stream.text.trim().endsWith("data: [DONE]")).toBe(true);
+  });
+
+  test("answer at the coordinator with a token of the cluster", async () => {
+    const told = await tell(`${cluster.url}/v1/chat/completions`, cluster.token, chat("auto"));
+    expect(told.status, told.text).toBe(200);
+    expect(["gaming", "studio"]).toContain(told.headers.get("x-cluster-node"));
+    expect((await tell(`${cluster.url}/v1/models`, "wrong")).status).toBe(401);
+  });
+
+  test("a node that fails before its first token is replaced by another one, unseen", async () => {
+    ollama.add({ id: "twin" });
+    studio.add({ id: "twin" });
+    await until("both have it", async () => (await both("twin")) || undefined, FOUND_MS);
+    for (const broken of [ollama, studio]) {
+      broken.settings.mode = "garbage";
+      const told = await askAt("laptop", "/v1/chat/completions", chat("twin", { stream: true }));
+      expect(told.status, told.text).toBe(200);
+      expect(told.text).toContain("delta");
+      broken.settings.mode = "ok";
+    }
+    for (const shape of [ollama, studio]) shape.remove("twin");
+  });
+
+  test("one that fails after it is told, and never ends in silence", async () => {
+    Object.assign(studio.settings, { mode: "dieMidStream", tokensPerSecond: 20 });
+    const told = await askAt("laptop", "/v1/chat/completions", chat("qwen3", { stream: true }));
+    expect(told.status).toBe(200);
+    const last = told.text.trim().split("\n\n").at(-1) ?? "";
+    expect(JSON.parse(last.replace("data: ", ""))).toMatchObject({ error: { code: "node_lost", type: "server_error" } });
+    expect(told.text).not.toContain("[DONE]");
+  });
+
+  test("wrong requests are refused in OpenAI's words", async () => {
+    const unknown = await askAt("laptop", "/v1/chat/completions", chat("qwen"));
+    expect([unknown.status, JSON.parse(unknown.text)]).toMatchObject([
+      404,
+      { error: { code: "model_not_found", message: expect.stringContaining("qwen3") as string } },
+    ]);
+    for (const body of [chat("http://10.0.0.1/v1"), { ...chat("qwen3"), base_url: "http://10.0.0.1" }]) {
+      const refused = await askAt("laptop", "/v1/chat/completions", body);
+      expect([refused.status, JSON.parse(refused.text)]).toMatchObject([400, { error: { type: "invalid_request_error" } }]);
+    }
+    const { url } = await endpoint("laptop");
+    expect((await tell(`${url}/v1/models`, "ocm_wrong")).status).toBe(401);
+    expect((await tell(`${url}/v1/models`, (await endpoint("laptop")).key, undefined, { origin: "https://evil.example" })).status).toBe(
+      403,
+    );
+    expect((await askAt("laptop", "/v1/models/pull", { name: "x" })).status).toBe(404);
+  });
+
+  test("whoever goes away ends the answer where it is made", { timeout: TEST_MS }, async () => {
+    studio.settings.mode = "endless";
+    const { url, key } = await endpoint("laptop");
+    const leaving = new AbortController();
+    const answer = await fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}` },
+      body: JSON.stringify(chat("qwen3", { stream: true })),
+      signal: leaving.signal,
+    });
+    await answer.body?.getReader().read();
+    const request = studio.questions.at(-1);
+    leaving.abort();
+    await until("the server has heard of it", () => request?.closedAt ?? undefined, FOUND_MS);
+    expect(request?.aborted).toBe(true);
+  });
+
+  async function both(id: string): Promise<boolean> {
+    const { data } = JSON.parse((await askAt("laptop", "/v1/models")).text) as { data: { id: string; owned_by: string }[] };
+    return data.find((one) => one.id === id)?.owned_by.split(",").length === 2;
+  }
+});
