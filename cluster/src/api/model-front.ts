@@ -8,6 +8,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import type { LentModel } from "@openclaw-cluster/contract/models";
 import { RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
@@ -164,14 +165,22 @@ interface Listed {
   readonly object: "model";
   readonly created: 0;
   readonly owned_by: string;
+  /** The most tokens that one request can have, prompt and answer together; absent where no server has told. */
+  readonly context_length?: number;
 }
 
 /** Each name once, whichever nodes have it. */
 async function listOf(router: ModelRouter): Promise<Listed[]> {
-  const owners = new Map<string, Set<string>>();
-  for (const { id, node } of await router.list()) owners.set(id, (owners.get(id) ?? new Set()).add(node));
-  const listed = [...owners].map(([id, nodes]): Listed => ({ id, object: "model", created: 0, owned_by: [...nodes].join(",") }));
-  return listed.length === 0 ? [] : [{ id: "auto", object: "model", created: 0, owned_by: "cluster" }, ...listed];
+  const all = await router.list();
+  const byId = Map.groupBy(all, ({ id }) => id);
+  const listed = [...byId].map(([id, places]) => entry(id, [...new Set(places.map(({ node }) => node))].join(","), places));
+  const auto = all.filter(({ can, paid }) => can.chat && paid !== true);
+  return listed.length === 0 ? [] : [entry("auto", "cluster", auto), ...listed];
+}
+
+function entry(id: string, owner: string, places: readonly LentModel[]): Listed {
+  const tokens = Math.max(0, ...places.map(({ contextTokens = 0 }) => contextTokens));
+  return { id, object: "model", created: 0, owned_by: owner, ...(tokens > 0 && { context_length: tokens }) };
 }
 
 function nameIn(path: string): string {

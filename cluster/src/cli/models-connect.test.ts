@@ -103,7 +103,7 @@ describe("models connect", () => {
     writeFileSync(settingsFile(), foreign);
     for (const verb of ["connect", "disconnect"]) {
       const refused = await models(`${verb} --yes`);
-      expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("not ours")]);
+      expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("not ours")]);
     }
     expect(settings()).toBe(foreign);
     const replaced = await models("connect --yes --replace");

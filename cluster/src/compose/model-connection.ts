@@ -88,7 +88,7 @@ export async function carryOut(here: Here, { kind, text, found }: Connection): P
   if (text === undefined) return undefined;
   const made = kind === "connect" && providerIn(found) === undefined ? missing(found.settings) : undefined;
   const written = await writeSettings(found, text, here.env);
-  if (written.kind === "refused") throw new ClusterError("state_conflict", `${written.reason}; nothing was changed`);
+  if (written.kind === "refused") throw new ClusterError("gateway_refused", `${written.reason}; nothing was changed`);
   if (made !== undefined) await writePrivateFile(keptFile(here), `${JSON.stringify({ file: found.file, made })}\n`);
   return written.backup;
 }
@@ -110,7 +110,7 @@ function planned(
   const isAsWished = isDeepStrictEqual(before, after);
   const edited = isAsWished ? undefined : editSettings(found.text, PROVIDER_PATH, after, made);
   if (edited?.kind === "refused")
-    throw new ClusterError("state_conflict", `${found.file} cannot be changed here, ${edited.reason}; \`openclaw config set\` can`);
+    throw new ClusterError("usage", `${found.file} cannot be changed here, ${edited.reason}; \`openclaw config set\` can`);
   return {
     ...{ kind, found, file: found.file, text: edited?.text, listed: [] },
     before: before && masked(before),
@@ -121,7 +121,7 @@ function planned(
 
 async function openSettings({ env }: Here): Promise<SettingsFile> {
   const read = await readSettings({ env, homedir: homedir() });
-  if (read.kind === "none") throw new ClusterError("usage", read.reason);
+  if (read.kind === "none") throw new ClusterError("binary_missing", read.reason);
   return read.found;
 }
 
@@ -138,7 +138,10 @@ async function openEndpoint({ home }: Here): Promise<{ endpoint: OwnEndpoint; li
     case "answers":
       return { endpoint, listed: answer.models };
     case "refuses":
-      throw new ClusterError("state_conflict", `what listens at ${endpoint.url} ${answer.reason}. Start this machine's daemon again`);
+      throw new ClusterError(
+        "coordinator_unreachable",
+        `what listens at ${endpoint.url} ${answer.reason}. Start this machine's daemon again`,
+      );
     case "silent":
       throw new ClusterError("coordinator_unreachable", `nothing answers at ${endpoint.url} (${answer.reason}). ${start}`);
   }
@@ -152,14 +155,11 @@ function providerIn({ file, settings }: SettingsFile): Provider | undefined {
   if (value === undefined) return undefined;
   const provider = Provider.safeParse(value);
   if (provider.success) return provider.data;
-  throw new ClusterError(
-    "state_conflict",
-    `${PROVIDER_PATH.join(".")} in ${file} is no provider of models; \`openclaw config validate\` says more`,
-  );
+  throw new ClusterError("usage", `${PROVIDER_PATH.join(".")} in ${file} is no provider of models; \`openclaw config validate\` says more`);
 }
 
 const foreign = ({ file }: SettingsFile, what: string): ClusterError =>
-  new ClusterError("state_conflict", `${file} has a provider ${PROVIDER} that is not ours; ${what}`);
+  new ClusterError("usage", `${file} has a provider ${PROVIDER} that is not ours; ${what}`);
 
 /** How many objects on the way to it are not there yet. */
 function missing(settings: unknown): number {

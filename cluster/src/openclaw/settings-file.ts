@@ -5,6 +5,7 @@
  * W2. Where OpenClaw's own command is at hand it judges the new text before that takes the old one's place.
  */
 import { readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { execa } from "execa";
 import { settingsPlace, type SettingsSearch } from "./settings-place.ts";
 import { parseSettings } from "./settings-text.ts";
@@ -49,8 +50,8 @@ export async function writeSettings({ file, text: before }: SettingsFile, text: 
   try {
     // It holds keys, so it is its owner's alone.
     await writeFile(draft, text, { mode: 0o600, flush: true });
-    const fault = await faultOf(draft, env);
-    if (fault !== undefined) return { kind: "refused", reason: `OpenClaw would refuse ${file} with this change: ${fault}` };
+    const fault = await faultOf(file, draft, env);
+    if (fault !== undefined) return { kind: "refused", reason: `OpenClaw would refuse its settings with this change: ${fault}` };
     if ((await readFile(file, "utf8")) !== before) return { kind: "refused", reason: `${file} was changed meanwhile` };
     await writeFile(backup, before, { mode: 0o600, flush: true });
     await rename(draft, file);
@@ -65,7 +66,7 @@ export async function writeSettings({ file, text: before }: SettingsFile, text: 
 }
 
 /** W2; undefined: none, or it cannot be told. */
-async function faultOf(draft: string, env: SettingsSearch["env"]): Promise<string | undefined> {
+async function faultOf(file: string, draft: string, env: SettingsSearch["env"]): Promise<string | undefined> {
   // The settings may refer to any variable, so the owner's command gets what it has when its owner types it.
   const run = await execa("openclaw", ["config", "validate"], {
     env: { ...env, OPENCLAW_CONFIG_PATH: draft, NO_COLOR: "1" },
@@ -78,7 +79,12 @@ async function faultOf(draft: string, env: SettingsSearch["env"]): Promise<strin
     windowsHide: true,
   });
   if (run.exitCode !== 1) return undefined;
-  return `${run.stdout}\n${run.stderr}`.replaceAll(draft, "it").replaceAll(/\s+/g, " ").trim().slice(0, WORDS_MAX);
+  return `${run.stdout}\n${run.stderr}`
+    .replaceAll(draft, file)
+    .replaceAll(path.basename(draft), path.basename(file))
+    .replaceAll(/\s+/g, " ")
+    .trim()
+    .slice(0, WORDS_MAX);
 }
 
 const none = (reason: string): FoundSettings => ({ kind: "none", reason });
