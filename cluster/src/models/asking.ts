@@ -7,14 +7,15 @@
 import { Readable, type Duplex } from "node:stream";
 import { LentModel } from "@openclaw-cluster/contract/models";
 import { z } from "zod";
-import { QUESTION_BYTES_MAX } from "./lending.ts";
+import { LINE_BYTES_MAX, QUESTION_BYTES_MAX } from "./lending.ts";
 import { lostEvent, passOn, type Passing } from "./first-token.ts";
-import { readJson, readWhole } from "./line-body.ts";
+import { QuestionRoom, readJson, readWhole } from "./line-body.ts";
 import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
 import { ModelFault, RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "./models.ts";
 
 const LIST = "/models";
 const PATHS: readonly ModelPath[] = ["/chat/completions", "/responses", "/embeddings"];
+const CROWDED_AGAIN_MS = 2_000;
 const LIST_BYTES_MAX = 4 * 1024 * 1024;
 const MESSAGE_BYTES_MAX = 64 * 1024;
 const MESSAGE_CHARS_MAX = MESSAGE_BYTES_MAX / 4;
@@ -23,12 +24,13 @@ const EVENTS = "text/event-stream";
 
 /** The end of whoever leads. */
 export function answerAsker(socket: Duplex, router: ModelRouter, asker: ModelAsker): LineEnd {
+  const room = new QuestionRoom(LINE_BYTES_MAX);
   return answerOver(socket, async ({ path, headers, body }, gone) => {
     try {
       if (path === LIST) return plain(200, "application/json", JSON.stringify(await router.list()));
       const known = PATHS.find((one) => one === path);
       if (known === undefined) throw new RouteRefusal(404, "unknown_url", `There is no ${path} here.`);
-      const asked = await readJson(body, QUESTION_BYTES_MAX);
+      const asked = await readJson(body, { bytesMax: QUESTION_BYTES_MAX, room, over: gone });
       const { "x-session": session } = headers;
       const answer = await router.answer({ path: known, body: asked, asker, ...(session !== undefined && { session }) }, gone);
       const { status, contentType, node, model, attempts, body: said } = answer;
@@ -44,6 +46,8 @@ export function answerAsker(socket: Duplex, router: ModelRouter, asker: ModelAsk
     } catch (error) {
       if (error instanceof RouteRefusal) return refused(error);
       if (error instanceof ModelFault && error.kind === "garbage") return refused(new RouteRefusal(400, "bad_request", error.message));
+      if (error instanceof ModelFault && error.kind === "crowded")
+        return refused(new RouteRefusal(429, "overloaded", error.message, { retryAfterMs: CROWDED_AGAIN_MS }));
       if (error instanceof ModelFault && error.kind === "too_large")
         return refused(new RouteRefusal(413, "request_too_large", error.message));
       throw error;

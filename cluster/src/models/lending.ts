@@ -5,7 +5,7 @@
  */
 import { PassThrough, Readable, type Duplex } from "node:stream";
 import { NodeModels, type NodeModelOffer } from "@openclaw-cluster/contract/models";
-import { readJson, readLines, readWhole } from "./line-body.ts";
+import { QuestionRoom, readJson, readLines, readWhole } from "./line-body.ts";
 import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
 import {
   ModelFault,
@@ -19,6 +19,8 @@ import {
 
 /** A chat with pictures in it. */
 export const QUESTION_BYTES_MAX = 16 * 1024 * 1024;
+/** All that one line asks at a time: some hundred prompts of an agent's, or eight chats with pictures. */
+export const LINE_BYTES_MAX = 128 * 1024 * 1024;
 /** A list of NODE_MODELS_MAX models. */
 const LIST_BYTES_MAX = 1024 * 1024;
 const MESSAGE_BYTES_MAX = 64 * 1024;
@@ -29,6 +31,7 @@ const FAULTS: readonly string[] = [
   "silent",
   "garbage",
   "too_large",
+  "crowded",
   "unknown_model",
   "unsupported",
 ] satisfies ModelFaultKind[];
@@ -45,12 +48,13 @@ export interface LendingRule {
 
 /** The node's end. */
 export function lendOver(socket: Duplex, shelf: ModelShelf, rule: LendingRule): LineEnd {
+  const room = new QuestionRoom(LINE_BYTES_MAX);
   return answerOver(socket, async ({ path, headers, body }, gone) => {
     if (path === LIST) return told(shelf, rule, gone);
     const known = PATHS.find((one) => one === path);
     if (known === undefined) return fault("unsupported", "this is not asked of a node");
     try {
-      const asked = await readJson(body, QUESTION_BYTES_MAX);
+      const asked = await readJson(body, { bytesMax: QUESTION_BYTES_MAX, room, over: gone });
       const { "x-model": model = "", "x-endpoint": endpoint = "", "x-token": token = "", "x-name": name } = headers;
       const why = rule.refusal(model, { token, ...(name !== undefined && { name }) });
       if (why !== undefined) return fault(POLICY, why);

@@ -19,9 +19,34 @@ async function gather(pieces: AsyncIterable<Buffer>, bytesMax: number): Promise<
   return Buffer.concat(chunks);
 }
 
+/** What the questions of one line hold in memory together, each until its answer is over. */
+export class QuestionRoom {
+  private readonly bytesMax: number;
+  private held = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  /** Passes the pieces on, each counted until `over` aborts. Rejects with ModelFault crowded. */
+  async *counted(pieces: AsyncIterable<Buffer>, over: AbortSignal): AsyncGenerator<Buffer> {
+    let bytes = 0;
+    over.addEventListener("abort", () => (this.held -= bytes), { once: true });
+    for await (const piece of pieces) {
+      if (over.aborted || this.held + piece.length > this.bytesMax) throw new ModelFault("crowded", "too many large questions at once");
+      this.held += piece.length;
+      bytes += piece.length;
+      yield piece;
+    }
+  }
+}
+
 /** A question as JSON; its stream stays open, for the answer. Rejects as readWhole does, and with ModelFault garbage where it is none. */
-export async function readJson(stream: Readable, bytesMax: number): Promise<Readonly<Record<string, unknown>>> {
-  const bytes = await gather(stream.iterator({ destroyOnReturn: false }), bytesMax);
+export async function readJson(
+  stream: Readable,
+  { bytesMax, room, over }: { readonly bytesMax: number; readonly room: QuestionRoom; readonly over: AbortSignal },
+): Promise<Readonly<Record<string, unknown>>> {
+  const bytes = await gather(room.counted(stream.iterator({ destroyOnReturn: false }), over), bytesMax);
   const value = isTooDeep(bytes) ? undefined : parsed(bytes.toString());
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ModelFault("garbage", "the request is no JSON object");
   return value as Readonly<Record<string, unknown>>;

@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterEach, expect, test, vi } from "vitest";
 import { answerOver, askOver, type Answerer, type AskingEnd } from "./line.ts";
-import { readLines, readWhole } from "./line-body.ts";
+import { QuestionRoom, readJson, readLines, readWhole } from "./line-body.ts";
 import { ModelFault } from "./models.ts";
 
 const never = new AbortController().signal;
@@ -103,6 +103,18 @@ test("an answerer that throws ends its own request", async () => {
   });
   await expect(asking.ask({ path: "/bad", headers: {} }, never)).rejects.toBeInstanceOf(ModelFault);
   expect(await text((await asking.ask({ path: "/good", headers: {} }, never)).body)).toBe("good");
+});
+
+test("questions of one line hold so much together, each until its answer is over", async () => {
+  const room = new QuestionRoom(100);
+  const [first, second] = [new AbortController(), new AbortController()];
+  const read = (size: number, over: AbortSignal): Promise<unknown> =>
+    readJson(Readable.from([Buffer.from(JSON.stringify({ a: "x".repeat(size) }))]), { bytesMax: 1_000, room, over });
+  await read(60, first.signal);
+  await expect(read(60, second.signal)).rejects.toMatchObject({ kind: "crowded" });
+  second.abort();
+  first.abort();
+  await read(60, new AbortController().signal);
 });
 
 test("bodies are read within their limit", async () => {

@@ -290,6 +290,7 @@ function endingOf(error: unknown): Ending {
     case "too_large":
       return "faulty";
     case "unknown_model":
+    case "crowded":
       return "given_up";
     case "unsupported":
       return "wrong";
