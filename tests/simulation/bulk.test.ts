@@ -196,7 +196,9 @@ describe("dead letters", () => {
     const [id] = (await submit(1, labelled("x", { input: { fail: true }, retry: { max: 9, backoffMs: 3_000 } } as Partial<TaskSpec>))) as [
       TaskId,
     ];
-    await vi.waitFor(async () => expect(await cluster.coordinator.task(id)).toMatchObject({ state: "scheduled", attempt: 1 }));
+    await vi.waitFor(async () => expect(await cluster.coordinator.task(id)).toMatchObject({ state: "scheduled", attempt: 1 }), {
+      timeout: 10_000,
+    });
     await cluster.restartCoordinator();
     await cluster.addWorker("nas");
     const task = await vi.waitFor(
