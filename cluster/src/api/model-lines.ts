@@ -49,7 +49,10 @@ export async function openLine(parts: LineParts, incoming: IncomingMessage, sock
     if (socket.destroyed) return;
     const told = Buffer.from(JSON.stringify(session)).toString("base64url");
     const lines = ["HTTP/1.1 101 Switching Protocols", "connection: Upgrade", `upgrade: ${LINE_UPGRADE}`, `${SESSION_HEADER}: ${told}`];
-    socket.write(`${lines.join(CRLF)}${CRLF}${CRLF}`);
+    // Node 26.10 dies where HTTP/2 takes over a TLS socket that has a write under way.
+    await new Promise((resolve) => socket.write(`${lines.join(CRLF)}${CRLF}${CRLF}`, resolve));
+    await new Promise(setImmediate);
+    if (socket.destroyed) return;
     early.giveBack();
     desk.attach(node, way, socket);
   } catch (thrown) {
