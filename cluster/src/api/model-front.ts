@@ -9,16 +9,22 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { LentModel } from "@openclaw-cluster/contract/models";
-import { RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "../models/models.ts";
+import {
+  QUESTION_BYTES_MAX,
+  RouteRefusal,
+  type ModelAsker,
+  type ModelPath,
+  type ModelRouter,
+  type RoutedAnswer,
+} from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
 import { isTooDeep } from "../system/json-depth.ts";
+import { jsonOf } from "../system/json-of.ts";
 import { SECURITY_HEADERS } from "./answers.ts";
 import { isSending } from "./body.ts";
 
 export const MODELS_PREFIX = "/v1/";
-/** A chat with pictures in it. */
-const BODY_BYTES_MAX = 16 * 1024 * 1024;
 const PATHS: Readonly<Record<string, ModelPath>> = {
   "/v1/chat/completions": "/chat/completions",
   "/v1/responses": "/responses",
@@ -106,7 +112,7 @@ function openBodies(): OpenBodies {
       const chunks = await chunksOf(incoming, (chunk) => {
         bytes += chunk.length;
         heldBytes += chunk.length;
-        if (bytes > BODY_BYTES_MAX) throw tooLarge();
+        if (bytes > QUESTION_BYTES_MAX) throw tooLarge();
         if (bytes > SMALL_BYTES_MAX && heldBytes > BODIES_BYTES_MAX)
           throw new RouteRefusal(429, "overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS });
       });
@@ -115,12 +121,12 @@ function openBodies(): OpenBodies {
   };
 }
 
-const tooLarge = (): RouteRefusal => new RouteRefusal(413, "request_too_large", `A request has at most ${BODY_BYTES_MAX} bytes.`);
+const tooLarge = (): RouteRefusal => new RouteRefusal(413, "request_too_large", `A request has at most ${QUESTION_BYTES_MAX} bytes.`);
 
 /** Not `for await`: leaving that early would end the connection, and whoever sends would not hear why. */
 function chunksOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Promise<Buffer[]> {
   return new Promise((resolve, reject) => {
-    if (Number(incoming.headers["content-length"] ?? 0) > BODY_BYTES_MAX) return reject(tooLarge());
+    if (Number(incoming.headers["content-length"] ?? 0) > QUESTION_BYTES_MAX) return reject(tooLarge());
     const chunks: Buffer[] = [];
     incoming.on("data", (chunk: Buffer) => {
       try {
@@ -138,21 +144,13 @@ function chunksOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Pr
 }
 
 function bodyOf(text: Buffer): Record<string, unknown> {
-  const body = isTooDeep(text) ? undefined : parsed(text.toString());
+  const body = isTooDeep(text) ? undefined : jsonOf(text.toString());
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw new RouteRefusal(400, "bad_request", "The body is no JSON object that can be read.");
   const address = ADDRESSES.find((name) => name in body);
   if (address !== undefined)
     throw new RouteRefusal(400, "bad_request", `${address}: where a model is says each node's own settings, and no request.`);
   return body as Record<string, unknown>;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function sessionOf({ headers }: IncomingMessage): string | undefined {

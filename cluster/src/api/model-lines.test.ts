@@ -12,13 +12,13 @@ import { FakeCoordinator } from "../../../tests/support/fake-coordinator.ts";
 import { COORDINATOR_KEY } from "../../../tests/support/fake-keys.ts";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { answerOver, askOver } from "../models/line.ts";
-import { LINE_UPGRADE, linePath, type LineWay, type ModelDesk } from "../models/models.ts";
+import { LINE_SESSION, LINE_UPGRADE, linePath, type LineWay, type ModelDesk } from "../models/models.ts";
 import { silentLog } from "../system/log.ts";
 import { createNodeKeys } from "../trust/keys.ts";
 import { isSessionAnswer, makeSessionRequest } from "../trust/session-proof.ts";
 import { openApi, type Api } from "./api.ts";
 import { AUTH_FAILURES } from "./auth-failures.ts";
-import { SESSION_HEADER } from "./model-lines.ts";
+import {} from "./model-lines.ts";
 
 const NODE = "gaming" as NodeId;
 const SOON = { timeout: 5_000, interval: 2 };
@@ -78,7 +78,7 @@ async function dial(path: string, headers: Record<string, string>, tls = false):
   answered.catch(() => undefined);
   sockets.push(socket);
   if (head !== undefined && head.length > 0) socket.unshift(head);
-  return { kind: "line", socket, session: JSON.parse(Buffer.from(String(answer.headers[SESSION_HEADER]), "base64url").toString()) };
+  return { kind: "line", socket, session: JSON.parse(Buffer.from(String(answer.headers[LINE_SESSION]), "base64url").toString()) };
 }
 
 describe.each([false, true])("a node that is let in (TLS: %s)", (tls) => {

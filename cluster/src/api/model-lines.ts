@@ -11,14 +11,12 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { NodeId } from "@openclaw-cluster/contract/ids";
 import { SessionRequest } from "@openclaw-cluster/contract/join";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { LINE_UPGRADE, type LineWay, type ModelDesk } from "../models/models.ts";
+import { LINE_PROOF, LINE_SESSION, LINE_UPGRADE, packed, unpacked, type LineWay, type ModelDesk } from "../models/models.ts";
 import type { Log } from "../system/log.ts";
 import { asClusterError, problemText } from "./answers.ts";
 import type { Gate } from "./gate.ts";
 
 const FORM = /^\/api\/v1\/nodes\/([^/]+)\/models\/(lend|ask)$/;
-const PROOF_HEADER = "x-openclaw-cluster-proof";
-export const SESSION_HEADER = "x-openclaw-cluster-session";
 const CRLF = "\r\n";
 /** HTTP/2 begins with some dozen. */
 const EARLY_BYTES_MAX = 4_096;
@@ -43,12 +41,16 @@ export async function openLine(parts: LineParts, incoming: IncomingMessage, sock
     if (desk === undefined) throw new ClusterError("unavailable", "This machine does not lead; ask another control node.");
     const [, name, way] = FORM.exec(incoming.url ?? "") as unknown as [string, string, LineWay];
     const node = NodeId.parse(name);
-    const question = SessionRequest.parse(decoded(incoming.headers[PROOF_HEADER]));
+    const question = SessionRequest.parse(unpacked(incoming.headers[LINE_PROOF]));
     const session = await gate.prove(incoming, (judge) => judge((proven) => coordinator.session(node, question, proven)));
     if (session.state !== "approved") throw new ClusterError("unavailable", `${node} waits to be let in.`);
     if (socket.destroyed) return;
-    const told = Buffer.from(JSON.stringify(session)).toString("base64url");
-    const lines = ["HTTP/1.1 101 Switching Protocols", "connection: Upgrade", `upgrade: ${LINE_UPGRADE}`, `${SESSION_HEADER}: ${told}`];
+    const lines = [
+      "HTTP/1.1 101 Switching Protocols",
+      "connection: Upgrade",
+      `upgrade: ${LINE_UPGRADE}`,
+      `${LINE_SESSION}: ${packed(session)}`,
+    ];
     // Node 26.10 dies where HTTP/2 takes over a TLS socket that has a write under way.
     await new Promise((resolve) => socket.write(`${lines.join(CRLF)}${CRLF}${CRLF}`, resolve));
     await new Promise(setImmediate);
@@ -89,12 +91,4 @@ function refuse(socket: Duplex, thrown: unknown, log: Log): void {
     `content-length: ${Buffer.byteLength(body)}`,
   ];
   socket.end(`${[...lines, "connection: close"].join(CRLF)}${CRLF}${CRLF}${body}`, () => socket.destroy());
-}
-
-function decoded(header: string | string[] | undefined): unknown {
-  try {
-    return JSON.parse(Buffer.from(String(header), "base64url").toString());
-  } catch {
-    return undefined;
-  }
 }

@@ -7,8 +7,8 @@
  * V2. Whoever has a home goes back to it, when it has answered HOME_LOOKS times in a row. So a server that is started again
  *     and again does not drag its coordinator along.
  */
-import { connect } from "node:net";
 import type { Server } from "@nats-io/nats-core";
+import { takesCall } from "../system/takes-call.ts";
 import type { Subscription } from "./bus.ts";
 
 const HOME_LOOK_MS = 1_000;
@@ -69,22 +69,9 @@ export class Knocking {
   async knock(places: readonly string[], answers: (place: string) => void): Promise<void> {
     if (this.#isUnderWay) return;
     this.#isUnderWay = true;
-    await Promise.all(places.map(async (place) => (await takesCall(place)) && answers(place)));
+    await Promise.all(places.map(async (place) => (await takesCall(`nats://${place}`, KNOCK_MS)) && answers(place)));
     this.#isUnderWay = false;
   }
-}
-
-function takesCall(place: string): Promise<boolean> {
-  const { hostname, port } = new URL(`nats://${place}`);
-  return new Promise((resolve) => {
-    const socket = connect({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port) });
-    const end = (did: boolean): void => {
-      socket.destroy();
-      resolve(did);
-    };
-    socket.setTimeout(KNOCK_MS, () => end(false));
-    socket.on("connect", () => end(true)).on("error", () => end(false));
-  });
 }
 
 /** V2. `away`: it is connected, and not to its home. `answers`: its home lets it in and answers; that it takes a call is not enough, so does one that hangs. */

@@ -21,6 +21,7 @@ import { IDENTITY_COPIES } from "./identity.ts";
 import { keepMembers, membersFile } from "./own-etcd.ts";
 import { backupFolder } from "./restore.ts";
 import { natsFolder } from "./stand.ts";
+import { jsonOf } from "../system/json-of.ts";
 
 const Pem = z.string().max(64 * 1_024);
 
@@ -89,15 +90,6 @@ export async function takeHandover({ config, folders }: Ground, text: string): P
     ...(reach !== undefined && reachOf(config.api.host) === "loopback" && { api: { host: reach } }),
     store: { kind: "etcd", prefix: store.prefix, ...(store.named !== undefined && (await keepNamed(folders, store.named))) },
   });
-}
-
-/** Without the parser's own error, which quotes what it could not read, and would stand in the log. */
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** A worker again, or for the first time: where its own node came in by itself, it has never joined. */

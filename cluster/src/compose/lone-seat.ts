@@ -31,7 +31,7 @@ export async function openLoneSeat({ ground, stand, mover, store: kept }: LonePa
     const claim: Claim = await store.claim();
     const parts = { store, claim, server, shown, backups, storeMover: mover, broken: (error: unknown) => ground.fail(error) };
     let models: OpenModelDesk | undefined;
-    const lent = async () => (await models?.router.list()) ?? [];
+    const lent = () => models?.router.list();
     const coordinator = await takeLead(ground, { ...parts, ...urls, models: lent }, leading);
     models = openModelDesk(ground, coordinator);
     leading.push(async () => models?.close());

@@ -77,7 +77,7 @@ export async function planConnect(here: Here, wish: ConnectWish): Promise<Connec
 export async function planDisconnect(here: Here): Promise<Connection> {
   const found = await openSettings(here);
   const present = providerIn(found);
-  if (present === undefined) return { ...planned("disconnect", found, undefined, undefined, 0) };
+  if (present === undefined) return planned("disconnect", found, undefined, undefined, 0);
   if (!isOurs(present)) throw foreign(found, "it stays");
   const { file, made } = await kept(here);
   return planned("disconnect", found, present, undefined, file === found.file ? made : 0);

@@ -10,7 +10,7 @@ import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { Session } from "@openclaw-cluster/contract/join";
 import type { LineEnd } from "../models/line.ts";
-import { LINE_UPGRADE, linePath, type LineWay } from "../models/models.ts";
+import { LINE_PROOF, LINE_SESSION, LINE_UPGRADE, linePath, packed, unpacked, type LineWay } from "../models/models.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { pause } from "../system/pause.ts";
@@ -20,8 +20,6 @@ import { isSessionAnswer, makeSessionRequest } from "../trust/session-proof.ts";
 const DIAL_MS = 5_000;
 const AGAIN_MS = 250;
 const AGAIN_MS_MAX = 5_000;
-const SESSION_HEADER = "x-openclaw-cluster-session";
-const PROOF_HEADER = "x-openclaw-cluster-proof";
 
 /** Where the control nodes are, and how they prove themselves. */
 export interface LineWhere {
@@ -87,7 +85,7 @@ function dial(url: string, { coordinatorKey, trust }: LineWhere, { node, keys, w
   const tls = at.protocol === "https:" ? { rejectUnauthorized: true, ...(trust !== undefined && { ca: [...trust.authorities] }) } : {};
   const headers = {
     ...{ connection: "Upgrade", upgrade: LINE_UPGRADE },
-    [PROOF_HEADER]: Buffer.from(JSON.stringify(question)).toString("base64url"),
+    [LINE_PROOF]: packed(question),
   };
   return new Promise((resolve, reject) => {
     // No agent: the connection is the line's for good.
@@ -103,7 +101,7 @@ function dial(url: string, { coordinatorKey, trust }: LineWhere, { node, keys, w
     request.on("upgrade", (answer: IncomingMessage, socket: Socket, head: Buffer) => {
       clearTimeout(timer);
       signal.removeEventListener("abort", giveUp);
-      const session = Session.safeParse(parsed(answer.headers[SESSION_HEADER])).data;
+      const session = Session.safeParse(unpacked(answer.headers[LINE_SESSION])).data;
       if (session === undefined || !isSessionAnswer(node, session, question, coordinatorKey)) {
         socket.destroy();
         return reject(new Error(`whoever answers at ${url} does not prove to be the coordinator`));
@@ -119,12 +117,4 @@ function dial(url: string, { coordinatorKey, trust }: LineWhere, { node, keys, w
     request.on("error", reject);
     request.end();
   });
-}
-
-function parsed(header: string | string[] | undefined): unknown {
-  try {
-    return JSON.parse(Buffer.from(String(header), "base64url").toString());
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,5 @@
 /** A node's part in sharing models: its servers, its lines to whoever leads, and the endpoint on its loopback. */
 import { randomBytes } from "node:crypto";
-import path from "node:path";
 import { openModelEndpoint } from "../api/model-endpoint.ts";
 import { lends, modelRefusal } from "../core/model-rule.ts";
 import type { Moment } from "../core/quiet-hours.ts";
@@ -10,6 +9,7 @@ import type { ModelEndpoint, ModelShelf } from "../models/models.ts";
 import { NodeRouter } from "../models/node-router.ts";
 import { Router } from "../models/router.ts";
 import { openModelShelf } from "../models/shelf.ts";
+import { localTimeZone } from "../system/clock.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
 import { choosePort } from "../system/free-port.ts";
 import type { PolicyFile } from "../worker/policy-file.ts";
@@ -50,10 +50,9 @@ export async function openModelRole(
     },
   });
   open.push(async () => asking.close());
-  const portFile = path.join(folders.data, "models.port");
-  const kept = Number(await readTextFile(portFile)) || undefined;
+  const kept = Number(await readTextFile(folders.modelsPort)) || undefined;
   const port = await choosePort(HOST, config.models.port, kept, PORT);
-  const key = await ownKey(path.join(folders.home, "models.key"));
+  const key = await ownKey(folders.modelsKey);
   const at = { router, key, asker: { token: node, name: `node:${node}` }, clock, log };
   // Another program may have taken it since.
   const endpoint = await openModelEndpoint({ ...at, port }).catch((error: unknown) => {
@@ -61,7 +60,7 @@ export async function openModelRole(
     return openModelEndpoint({ ...at, port: 0 });
   });
   open.push(() => endpoint.close());
-  if (kept !== endpoint.port) await writePrivateFile(portFile, `${endpoint.port}\n`);
+  if (kept !== endpoint.port) await writePrivateFile(folders.modelsPort, `${endpoint.port}\n`);
   log.info({ url: endpoint.url }, "the models of all nodes are at hand");
 }
 
@@ -90,7 +89,7 @@ async function ownKey(file: string): Promise<string> {
 }
 
 function ruleOf({ config, clock }: Ground, policy: PolicyFile): LendingRule {
-  const moment = (): Moment => ({ now: clock.wall(), timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone });
+  const moment = (): Moment => ({ now: clock.wall(), timeZone: localTimeZone() });
   return {
     lends: (model) => lends(policy.current(), model.id, moment()),
     // Its own requests need no leave.

@@ -1,5 +1,4 @@
 /** This node's endpoint for the models of all nodes, as programs of this machine find it: its address, its key, and what it lists. */
-import path from "node:path";
 import { z } from "zod";
 import { foldersOf, readSecret, readTextFile } from "../system/folders.ts";
 
@@ -34,8 +33,9 @@ export type EndpointAnswer =
 
 /** undefined: a daemon of this folder has never opened one. */
 export async function ownEndpoint(home: string): Promise<OwnEndpoint | undefined> {
-  const port = Number(await readTextFile(path.join(foldersOf(home).data, "models.port"))) || undefined;
-  const key = await readSecret(path.join(home, "models.key"));
+  const { modelsKey, modelsPort } = foldersOf(home);
+  const port = Number(await readTextFile(modelsPort)) || undefined;
+  const key = await readSecret(modelsKey);
   return port === undefined || key === undefined ? undefined : { url: `http://${HOST}:${port}/v1`, key };
 }
 

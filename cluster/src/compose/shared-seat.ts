@@ -125,7 +125,7 @@ class SharedSeat implements Seat {
     };
     gate.rest();
     try {
-      const lent = async () => (await models?.router.list()) ?? [];
+      const lent = () => models?.router.list();
       const over = { store, claim: term.claim, broken, leads: () => leads, models: lent };
       coordinator = await takeLead(this.parts.ground, { ...over, ...this.leadingParts(term.former) }, opened);
       admission.leads(coordinator, controlNodes);

@@ -82,7 +82,7 @@ export interface LeadParts {
   /** Those that share the store; absent where nobody does. */
   readonly controlView?: ControlWatch;
   /** What nodes lend at the moment: the router's list, which is there only after the coordinator. Absent: nothing. */
-  models?(): Promise<readonly LentModel[]>;
+  models?(): Promise<readonly LentModel[]> | undefined;
   /** Absent: this store stays where it is. */
   readonly storeMover?: StoreMover;
   /** The process must end: the store is broken or another coordinator leads. */

@@ -6,15 +6,21 @@
  */
 import { Readable, type Duplex } from "node:stream";
 import { LentModel } from "@openclaw-cluster/contract/models";
-import { z } from "zod";
-import { LINE_BYTES_MAX, QUESTION_BYTES_MAX } from "./lending.ts";
+import { LINE_BYTES_MAX, LIST } from "./lending.ts";
 import { lostEvent, passOn, type Passing } from "./first-token.ts";
 import { QuestionRoom, readJson, readWhole } from "./line-body.ts";
 import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
-import { ModelFault, RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "./models.ts";
+import {
+  MODEL_PATHS,
+  ModelFault,
+  QUESTION_BYTES_MAX,
+  RouteRefusal,
+  type ModelAsker,
+  type ModelRouter,
+  type RoutedAnswer,
+} from "./models.ts";
+import { eachOf } from "./reading.ts";
 
-const LIST = "/models";
-const PATHS: readonly ModelPath[] = ["/chat/completions", "/responses", "/embeddings"];
 const CROWDED_AGAIN_MS = 2_000;
 const LIST_BYTES_MAX = 4 * 1024 * 1024;
 const MESSAGE_BYTES_MAX = 64 * 1024;
@@ -28,7 +34,7 @@ export function answerAsker(socket: Duplex, router: ModelRouter, asker: ModelAsk
   return answerOver(socket, async ({ path, headers, body }, gone) => {
     try {
       if (path === LIST) return plain(200, "application/json", JSON.stringify(await router.list()));
-      const known = PATHS.find((one) => one === path);
+      const known = MODEL_PATHS.find((one) => one === path);
       if (known === undefined) throw new RouteRefusal(404, "unknown_url", `There is no ${path} here.`);
       const asked = await readJson(body, { bytesMax: QUESTION_BYTES_MAX, room, over: gone });
       const { "x-session": session } = headers;
@@ -81,10 +87,7 @@ export function routerOver(socket: Duplex): ModelRouter & LineEnd {
       if (code !== undefined) throw await refusalOf(code, answer);
       const told = JSON.parse((await readWhole(answer.body, LIST_BYTES_MAX)).toString()) as unknown;
       // One that a newer build tells of in a new way does not hide the others.
-      return z
-        .array(z.unknown())
-        .parse(told)
-        .flatMap((one) => LentModel.safeParse(one).data ?? []);
+      return eachOf(LentModel).parse(told);
     },
     async answer({ path, body, session }, signal): Promise<RoutedAnswer> {
       const headers = session === undefined ? {} : { "x-session": session };

@@ -16,7 +16,8 @@ import { ANSWER_BYTES_MAX, AnswerBody } from "./answer-body.ts";
 import { Fold, FOLDED_BYTES_MAX } from "./fold.ts";
 import { ModelFault, type ModelAnswer, type ModelQuestion } from "./models.ts";
 import { everything, PassingEvents, PassingJson, type Passing } from "./passing.ts";
-import { jsonOf, type ModelServer } from "./model-server.ts";
+import { jsonOf } from "../system/json-of.ts";
+import type { ModelServer } from "./model-server.ts";
 import { SseReader } from "./sse.ts";
 
 /** A cold model of 70 GB comes off a disk in two or three minutes, and a long prompt is read before the first token. */

@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { ModelFault } from "./models.ts";
 import { count, eachOf, maybe, text } from "./reading.ts";
-import { jsonOf } from "./model-server.ts";
+import { jsonOf } from "../system/json-of.ts";
 import { DONE } from "./passing.ts";
 
 /** As much as a context of two million tokens; no caller that wants it whole has more memory for it. */

@@ -4,9 +4,9 @@ import type { NodeModelOffer } from "@openclaw-cluster/contract/models";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { linePair, type LinePair } from "../../../tests/support/line-pair.ts";
 import { lent } from "../core/models/fixtures.ts";
-import { borrowOver, lendOver, PolicyRefusal, QUESTION_BYTES_MAX, type Lender } from "./lending.ts";
+import { borrowOver, lendOver, PolicyRefusal, type Lender } from "./lending.ts";
 import { askOver } from "./line.ts";
-import { ModelFault, type ModelAnswer, type ModelAsker, type ModelQuestion, type ModelShelf } from "./models.ts";
+import { ModelFault, type ModelAnswer, type ModelAsker, type ModelQuestion, type ModelShelf, QUESTION_BYTES_MAX } from "./models.ts";
 
 const SOON = { timeout: 5_000, interval: 2 };
 const never = new AbortController().signal;

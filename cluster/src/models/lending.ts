@@ -4,28 +4,30 @@
  * N1. The node decides (G7): its rule is asked for each request, whatever comes over the line.
  */
 import { PassThrough, Readable, type Duplex } from "node:stream";
-import { NodeModels, type NodeModelOffer } from "@openclaw-cluster/contract/models";
+import { NODE_MODELS_MAX, NodeModelOffer, type NodeModels } from "@openclaw-cluster/contract/models";
+import { z } from "zod";
+import { jsonOf } from "../system/json-of.ts";
 import { QuestionRoom, readJson, readLines, readWhole } from "./line-body.ts";
 import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
 import {
+  MODEL_PATHS,
   ModelFault,
+  QUESTION_BYTES_MAX,
   type ModelAnswer,
   type ModelAsker,
   type ModelFaultKind,
-  type ModelPath,
   type ModelQuestion,
   type ModelShelf,
 } from "./models.ts";
+import { eachOf } from "./reading.ts";
 
-/** A chat with pictures in it. */
-export const QUESTION_BYTES_MAX = 16 * 1024 * 1024;
 /** All that one line asks at a time: some hundred prompts of an agent's, or eight chats with pictures. */
 export const LINE_BYTES_MAX = 128 * 1024 * 1024;
 /** A list of NODE_MODELS_MAX models. */
 const LIST_BYTES_MAX = 1024 * 1024;
 const MESSAGE_BYTES_MAX = 64 * 1024;
-const LIST = "/models";
-const PATHS: readonly ModelPath[] = ["/chat/completions", "/responses", "/embeddings"];
+/** Beside MODEL_PATHS: what there is to ask. */
+export const LIST = "/models";
 const FAULTS: readonly string[] = [
   "unreachable",
   "silent",
@@ -35,6 +37,8 @@ const FAULTS: readonly string[] = [
   "unknown_model",
   "unsupported",
 ] satisfies ModelFaultKind[];
+/** One that a newer build tells of in a new way does not hide the others. */
+const Told = z.object({ models: eachOf(NodeModelOffer) });
 const FAULT = "x-fault";
 const POLICY = "policy";
 
@@ -51,7 +55,7 @@ export function lendOver(socket: Duplex, shelf: ModelShelf, rule: LendingRule): 
   const room = new QuestionRoom(LINE_BYTES_MAX);
   return answerOver(socket, async ({ path, headers, body }, gone) => {
     if (path === LIST) return told(shelf, rule, gone);
-    const known = PATHS.find((one) => one === path);
+    const known = MODEL_PATHS.find((one) => one === path);
     if (known === undefined) return fault("unsupported", "this is not asked of a node");
     try {
       const asked = await readJson(body, { bytesMax: QUESTION_BYTES_MAX, room, over: gone });
@@ -112,8 +116,7 @@ export function borrowOver(socket: Duplex): Lender {
   const listeners = new Set<() => void>();
   let models: readonly NodeModelOffer[] = [];
   const heard = (text: string): void => {
-    // A list that is not understood, of a newer build perhaps, is none.
-    models = NodeModels.safeParse(parsed(text)).data?.models ?? [];
+    models = Told.safeParse(jsonOf(text)).data?.models.slice(0, NODE_MODELS_MAX) ?? [];
     for (const listener of listeners) listener();
   };
   void line
@@ -140,12 +143,4 @@ export function borrowOver(socket: Duplex): Lender {
       throw new ModelFault(FAULTS.includes(kind) ? (kind as ModelFaultKind) : "garbage", message);
     },
   };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

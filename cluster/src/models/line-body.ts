@@ -1,6 +1,7 @@
 /** Reads bodies within a limit: as a whole, as JSON, or line by line as they come. */
 import type { Readable } from "node:stream";
 import { isTooDeep } from "../system/json-depth.ts";
+import { jsonOf } from "../system/json-of.ts";
 import { ModelFault } from "./models.ts";
 
 /** Rejects with ModelFault too_large, and with what the stream fails of. */
@@ -47,17 +48,9 @@ export async function readJson(
   { bytesMax, room, over }: { readonly bytesMax: number; readonly room: QuestionRoom; readonly over: AbortSignal },
 ): Promise<Readonly<Record<string, unknown>>> {
   const bytes = await gather(room.counted(stream.iterator({ destroyOnReturn: false }), over), bytesMax);
-  const value = isTooDeep(bytes) ? undefined : parsed(bytes.toString());
+  const value = isTooDeep(bytes) ? undefined : jsonOf(bytes.toString());
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ModelFault("garbage", "the request is no JSON object");
   return value as Readonly<Record<string, unknown>>;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Resolves when the stream has ended, or a line is longer than that. */

@@ -7,6 +7,7 @@
  */
 import type { Agent, ClientRequest, IncomingMessage, request as HttpRequest } from "node:http";
 import type { Clock } from "../system/clock.ts";
+import { jsonOf } from "../system/json-of.ts";
 import { ModelFault } from "./models.ts";
 
 /** One answer to a look. A server that is well says its lists within a few ms; one that loads a model may need a second. */
@@ -123,12 +124,4 @@ async function textOf(answer: IncomingMessage): Promise<string> {
     pieces.push(piece);
   }
   return Buffer.concat(pieces).toString();
-}
-
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

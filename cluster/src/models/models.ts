@@ -8,6 +8,7 @@
 import type { Duplex, Readable } from "node:stream";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { LentModel, ModelServerKind, NodeModelOffer } from "@openclaw-cluster/contract/models";
+import { jsonOf } from "../system/json-of.ts";
 
 export interface ModelEndpoint {
   /** Unique on this machine. */
@@ -34,7 +35,10 @@ export interface ModelShelf {
   close(): void;
 }
 
-export type ModelPath = "/chat/completions" | "/responses" | "/embeddings";
+export const MODEL_PATHS = ["/chat/completions", "/responses", "/embeddings"] as const;
+export type ModelPath = (typeof MODEL_PATHS)[number];
+/** A question as JSON: a chat with pictures in it. */
+export const QUESTION_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface ModelQuestion {
   readonly path: ModelPath;
@@ -133,3 +137,11 @@ export interface ModelDesk {
 /** What a node's line is asked for by, as HTTP's Upgrade. */
 export const LINE_UPGRADE = "openclaw-cluster-models";
 export const linePath = (node: NodeId, way: LineWay): string => `/api/v1/nodes/${node}/models/${way}`;
+/** The node's proof in its request, and the coordinator's in the answer to it, each packed. */
+export const LINE_PROOF = "x-openclaw-cluster-proof";
+export const LINE_SESSION = "x-openclaw-cluster-session";
+
+/** As a header carries it. */
+export const packed = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+/** undefined: there is none that can be read. */
+export const unpacked = (header: string | string[] | undefined): unknown => jsonOf(Buffer.from(String(header), "base64url"));

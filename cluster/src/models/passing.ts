@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { ModelFault } from "./models.ts";
-import { jsonOf } from "./model-server.ts";
+import { jsonOf } from "../system/json-of.ts";
 import { SseReader, type SseEvent } from "./sse.ts";
 
 export interface Passing {

@@ -21,10 +21,11 @@ import { ModelRates } from "../core/models/model-rates.ts";
 import type { ModelRefusal } from "../core/models/model-refusal.ts";
 import { placeKey, placeName, type PlaceKey } from "../core/models/place.ts";
 import { prefixChain, PrefixMemory, type PrefixChain } from "../core/models/prefix-chain.ts";
-import { promptParts, type ModelPath as PromptPath } from "../core/models/prompt-parts.ts";
+import { promptParts, type PromptKind } from "../core/models/prompt-parts.ts";
 import { SessionPlaces } from "../core/models/session-places.ts";
 import { nameHash } from "../core/scheduling/hash.ts";
 import type { Clock } from "../system/clock.ts";
+import { jsonOf } from "../system/json-of.ts";
 import type { Log } from "../system/log.ts";
 import { randomId } from "../system/random-id.ts";
 import { lostEvent, passOn, untilFirstToken } from "./first-token.ts";
@@ -61,7 +62,7 @@ const CONTEXT_EXCEEDED = "exceed_context_size_error";
 const CACHED_MS = 300_000;
 /** Until it is measured: over a network at home, there and back. */
 const ROUND_TRIP_MS = 2;
-const PROMPTS: Readonly<Record<ModelPath, PromptPath>> = {
+const PROMPTS: Readonly<Record<ModelPath, PromptKind>> = {
   "/chat/completions": "chat",
   "/responses": "responses",
   "/embeddings": "embeddings",
@@ -322,19 +323,11 @@ async function troubleOf({ status, body }: ModelAnswer): Promise<Error> {
 function inOpenAisWords(said: Buffer): Buffer {
   const text = said.toString();
   if (!text.includes(CONTEXT_EXCEEDED)) return said;
-  const { error } = (parsed(text) ?? {}) as { error?: { type?: unknown } };
+  const { error } = (jsonOf(text) ?? {}) as { error?: { type?: unknown } };
   if (error?.type !== CONTEXT_EXCEEDED) return said;
   return Buffer.from(
     JSON.stringify({ error: { ...error, type: "invalid_request_error", param: "messages", code: "context_length_exceeded" } }),
   );
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** R1: it cost an attempt. */

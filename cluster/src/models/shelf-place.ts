@@ -7,10 +7,10 @@
  * W3. At an address that nobody set, only a program that is recognised is lent. A stranger there (somebody's own work on port 8000) is asked
  *     ever more rarely what it is, and in between only whether it is still there.
  */
-import { connect } from "node:net";
 import type { ModelServerKind, NodeModelOffer } from "@openclaw-cluster/contract/models";
 import type { Clock, Timer } from "../system/clock.ts";
 import type { SparingLog } from "../system/sparing-log.ts";
+import { takesCall } from "../system/takes-call.ts";
 import { llamaCppLister } from "./llama-cpp.ts";
 import { lmStudioLister } from "./lm-studio.ts";
 import { ModelFault } from "./models.ts";
@@ -123,7 +123,7 @@ export class ShelfPlace {
 
   private async find(): Promise<Found | undefined> {
     const { isSet, nameFor, clock, log, url } = this.parts;
-    if (!isSet && !(await takesCall(this.server.root))) {
+    if (!isSet && !(await takesCall(this.server.root, HEAR_MS))) {
       this.stranger = undefined;
       return undefined;
     }
@@ -167,18 +167,4 @@ export class ShelfPlace {
     this.seen = offers;
     this.parts.onChange();
   }
-}
-
-/** Nothing is said there. */
-function takesCall(root: string): Promise<boolean> {
-  const { hostname, port } = new URL(root);
-  return new Promise((resolve) => {
-    const socket = connect({ host: hostname.replaceAll(/^\[|\]$/g, ""), port: Number(port) });
-    const end = (did: boolean): void => {
-      socket.destroy();
-      resolve(did);
-    };
-    socket.setTimeout(HEAR_MS, () => end(false));
-    socket.on("connect", () => end(true)).on("error", () => end(false));
-  });
 }

@@ -9,6 +9,7 @@ import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { pause } from "../system/pause.ts";
 import { afterPrefix, EtcdFault, type EtcdClient } from "./etcd-client.ts";
+import { jsonOf } from "../system/json-of.ts";
 
 export interface FolderParts<T> {
   readonly client: EtcdClient;
@@ -97,13 +98,5 @@ export class FollowedFolder<T> {
 
   private tell(): void {
     for (const listener of this.listeners) listener();
-  }
-}
-
-function jsonOf(value: Buffer): unknown {
-  try {
-    return JSON.parse(value.toString());
-  } catch {
-    return undefined;
   }
 }

@@ -49,6 +49,9 @@ export interface Folders {
   readonly coordinators: string;
   /** The address of the running daemon's API, kept while it runs. */
   readonly apiUrl: string;
+  /** Of the endpoint for models on this machine's loopback: its key, and the port that it was given. */
+  readonly modelsKey: string;
+  readonly modelsPort: string;
 }
 
 export interface Machine {
@@ -91,6 +94,8 @@ export function foldersOf(home: string, path: Pick<typeof nodePath, "join"> = no
     coordinatorAuthority: path.join(home, "data", "coordinator.pem"),
     coordinators: path.join(home, "data", "coordinators.json"),
     apiUrl: path.join(home, "data", "api.url"),
+    modelsKey: path.join(home, "models.key"),
+    modelsPort: path.join(home, "data", "models.port"),
   };
 }
 

@@ -12,6 +12,7 @@ import { bracketed, reachOf } from "./address.ts";
 import type { Environment } from "./folders.ts";
 import { runShort } from "./short-program.ts";
 import { tailscalePrograms } from "./tailscale.ts";
+import { jsonOf } from "./json-of.ts";
 
 export interface TailnetIdentity {
   /** `ann@example.com`; a machine with tags is nobody's. */
@@ -155,12 +156,4 @@ export function isNamed({ login, tags }: TailnetIdentity, names: readonly string
     const wanted = name.toLowerCase();
     return wanted.startsWith("tag:") ? tags.some((tag) => tag.toLowerCase() === wanted) : login?.toLowerCase() === wanted;
   });
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

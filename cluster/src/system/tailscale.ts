@@ -10,6 +10,7 @@ import { z } from "zod";
 import { isSameAddress, reachOf } from "./address.ts";
 import type { Environment } from "./folders.ts";
 import { runShort } from "./short-program.ts";
+import { jsonOf } from "./json-of.ts";
 
 export interface TailnetPeer {
   readonly name: string;
@@ -169,14 +170,6 @@ function peerOf(value: unknown): TailnetPeer[] {
 function dnsName(text: string | undefined): string | undefined {
   const name = (text ?? "").toLowerCase().replace(/\.$/, "");
   return DNS_NAME.test(name) ? name : undefined;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 const firstLine = (text: string): string => (text.trim().split(/[\r\n]/, 1)[0] ?? "").slice(0, REASON_CHARS_MAX);

@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { lent } from "./fixtures.ts";
 import { misfit, needsOf, OUTPUT_TOKENS_DEFAULT, type ModelNeeds } from "./model-needs.ts";
-import { promptParts, type ModelPath } from "./prompt-parts.ts";
+import { promptParts, type PromptKind } from "./prompt-parts.ts";
 import { textTokens } from "./token-estimate.ts";
 
-const read = (path: ModelPath, body: unknown): ModelNeeds => needsOf(path, body, promptParts(path, body));
+const read = (path: PromptKind, body: unknown): ModelNeeds => needsOf(path, body, promptParts(path, body));
 const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
 const tool = { type: "function", function: { name: "f", parameters: { type: "object", properties: { a: { type: "string" } } } } };
 

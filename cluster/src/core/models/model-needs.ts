@@ -8,11 +8,11 @@
  *     OUTPUT_ROOM_TOKENS must fit behind the prompt.
  */
 import type { LentModel } from "@openclaw-cluster/contract/models";
-import { fieldsOf, listOf, type Fields, type ModelPath, type PromptPart } from "./prompt-parts.ts";
+import { fieldsOf, listOf, type Fields, type PromptKind, type PromptPart } from "./prompt-parts.ts";
 import { textTokens } from "./token-estimate.ts";
 
 export interface ModelNeeds {
-  readonly path: ModelPath;
+  readonly path: PromptKind;
   /** To be read before the first answer. */
   readonly promptTokens: number;
   /** The most that is to be written. */
@@ -43,7 +43,7 @@ const OUTPUT_ROOM_TOKENS = 1_024;
 /** A limit beyond every model's context is none. */
 const OUTPUT_TOKENS_MAX = 1_000_000;
 
-export function needsOf(path: ModelPath, body: unknown, parts: readonly PromptPart[]): ModelNeeds {
+export function needsOf(path: PromptKind, body: unknown, parts: readonly PromptPart[]): ModelNeeds {
   const fields = fieldsOf(body);
   const { all, largest, vision, toolTalk } = count(parts);
   if (path === "embeddings")

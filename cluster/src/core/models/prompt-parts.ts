@@ -7,7 +7,7 @@
  * R3. The same body gives the same parts, and a body with one more message gives those of the shorter one, and more.
  */
 
-export type ModelPath = "chat" | "responses" | "embeddings";
+export type PromptKind = "chat" | "responses" | "embeddings";
 
 export type PromptPart =
   | { readonly kind: "text"; readonly text: string }
@@ -20,7 +20,7 @@ export type PromptPart =
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-export function promptParts(path: ModelPath, body: unknown): PromptPart[] {
+export function promptParts(path: PromptKind, body: unknown): PromptPart[] {
   const parts: PromptPart[] = [];
   const fields = fieldsOf(body);
   switch (path) {
