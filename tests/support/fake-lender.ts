@@ -98,7 +98,7 @@ export const hangs = (): { ask: Ask; bodies: PassThrough[] } => {
 
 export const chat = (more: object = {}, request: Partial<ModelRequest> = {}): ModelRequest => ({
   ...{ path: "/chat/completions", body: { model: "m", messages: [{ role: "user", content: "hi" }], stream: true, ...more } },
-  ...{ asker: { token: "t1", name: "ann" } },
+  ...{ asker: { token: "t1", name: "ann" }, lane: "interactive" },
   ...request,
 });
 export const refusal = async (asked: Promise<RoutedAnswer>): Promise<RouteRefusal> => {

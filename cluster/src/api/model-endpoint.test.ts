@@ -49,7 +49,7 @@ const bearer = (key: string): Record<string, string> => ({ authorization: `Beare
 test("answers its own key, for this machine", async () => {
   expect(endpoint.url).toBe(`http://127.0.0.1:${endpoint.port}/v1`);
   expect((await ask(bearer(KEY), '{"model":"m"}')).status).toBe(200);
-  expect(asked).toEqual([{ path: "/chat/completions", body: { model: "m" }, asker: ASKER }]);
+  expect(asked).toEqual([{ path: "/chat/completions", body: { model: "m" }, asker: ASKER, lane: "interactive" }]);
   expect((await ask({ authorization: `bearer  ${KEY} ` })).status).toBe(200);
   expect((await ask({ ...bearer(KEY), host: `localhost:${endpoint.port}` })).status).toBe(200);
 });

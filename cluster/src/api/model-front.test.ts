@@ -104,6 +104,12 @@ describe("models", () => {
 });
 
 describe("a question", () => {
+  test("that may wait, in OpenAI's word, waits behind those of people", async () => {
+    const { ask, asked } = await stage();
+    await ask("/v1/chat/completions", { ...CHAT, service_tier: "flex" });
+    expect(asked[0]?.request.lane).toBe("batch");
+  });
+
   test.each(["/chat/completions", "/responses", "/embeddings"] as const)("goes to the router as it is: %s", async (path) => {
     const { ask, asked } = await stage();
     const { status, headers, json } = await ask(
@@ -112,7 +118,7 @@ describe("a question", () => {
       { headers: { "x-openclaw-session-key": "s" } },
     );
     expect([status, json]).toEqual([200, {}]);
-    expect(asked[0]?.request).toEqual({ path, body: { ...CHAT, x: "家" }, asker: { token: "t1" }, session: "s" });
+    expect(asked[0]?.request).toEqual({ path, body: { ...CHAT, x: "家" }, asker: { token: "t1" }, lane: "interactive", session: "s" });
     expect(headers).toMatchObject({
       "x-cluster-node": "gaming",
       "x-cluster-model": "m",

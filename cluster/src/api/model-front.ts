@@ -44,6 +44,8 @@ const SMALL_BYTES_MAX = 64 * 1024;
 const LINGER_MS = 1_000;
 const SESSION_HEADER = "x-openclaw-session-key";
 const SESSION_CHARS_MAX = 256;
+/** OpenAI's word for what may wait. */
+const FLEX = "flex";
 
 export interface ModelFrontParts {
   readonly router: ModelRouter;
@@ -68,7 +70,8 @@ export function openModelFront({ router, admit, log }: ModelFrontParts) {
       if (incoming.method !== "POST") throw new RouteRefusal(405, "method_not_allowed", "This is asked with POST.");
       const body = await bodies.read(incoming, outgoing);
       const session = sessionOf(incoming);
-      const answer = await router.answer({ path: known, body, asker, ...(session !== undefined && { session }) }, gone.signal);
+      const lane = body["service_tier"] === FLEX ? "batch" : "interactive";
+      const answer = await router.answer({ path: known, body, asker, lane, ...(session !== undefined && { session }) }, gone.signal);
       if (gone.signal.aborted) answer.body.destroy();
       else send(outgoing, answer, log);
     } catch (error) {

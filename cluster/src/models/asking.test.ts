@@ -1,5 +1,6 @@
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { linePair, type LinePair } from "../../../tests/support/line-pair.ts";
 import { lent } from "../core/models/fixtures.ts";
@@ -42,6 +43,7 @@ const told = (said: string | Readable, contentType = "application/json"): Routed
 });
 const request = (more: Partial<ModelRequest> = {}): ModelRequest => ({
   ...{ path: "/chat/completions", body: { model: "m", messages: ["你好"] }, asker: { token: "someone", name: "else" } },
+  lane: "interactive",
   ...more,
 });
 
@@ -52,6 +54,8 @@ describe("a request", () => {
     expect(answer).toMatchObject({ status: 200, contentType: "application/json", attempts: 2, node: "gaming", model: "家/m" });
     expect(await text(answer.body)).toBe("{}");
     expect(asked[0]?.request).toEqual({ ...request(), asker: LAPTOP, session: "a session, with 家" });
+    await cluster.answer(request({ lane: "batch", on: "gaming" as NodeId }), never);
+    expect(asked[1]?.request).toMatchObject({ lane: "batch", on: "gaming" });
     await cluster.answer(request({ session: "\ud800 half a letter" }), never);
   });
 

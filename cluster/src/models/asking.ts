@@ -5,6 +5,7 @@
  * A2. A stream that is cut with the line ends with an error event, as one that is cut at its node (R4 in router.ts).
  */
 import { Readable, type Duplex } from "node:stream";
+import { NodeId } from "@openclaw-cluster/contract/ids";
 import { LentModel } from "@openclaw-cluster/contract/models";
 import { LINE_BYTES_MAX, LIST } from "./lending.ts";
 import { lostEvent, passOn, type Passing } from "./first-token.ts";
@@ -16,6 +17,7 @@ import {
   QUESTION_BYTES_MAX,
   RouteRefusal,
   type ModelAsker,
+  type ModelRequest,
   type ModelRouter,
   type RoutedAnswer,
 } from "./models.ts";
@@ -37,8 +39,7 @@ export function answerAsker(socket: Duplex, router: ModelRouter, asker: ModelAsk
       const known = MODEL_PATHS.find((one) => one === path);
       if (known === undefined) throw new RouteRefusal(404, "unknown_url", `There is no ${path} here.`);
       const asked = await readJson(body, { bytesMax: QUESTION_BYTES_MAX, room, over: gone });
-      const { "x-session": session } = headers;
-      const answer = await router.answer({ path: known, body: asked, asker, ...(session !== undefined && { session }) }, gone);
+      const answer = await router.answer({ path: known, body: asked, asker, ...wishesIn(headers) }, gone);
       const { status, contentType, node, model, attempts, body: said } = answer;
       return {
         status,
@@ -59,6 +60,24 @@ export function answerAsker(socket: Duplex, router: ModelRouter, asker: ModelAsk
       throw error;
     }
   });
+}
+
+type Wishes = Pick<ModelRequest, "session" | "lane" | "on">;
+
+const headersOf = ({ session, lane, on }: Wishes): Record<string, string> => ({
+  "x-lane": lane,
+  ...(session !== undefined && { "x-session": session }),
+  ...(on !== undefined && { "x-on": on }),
+});
+
+/** What an older build does not say is as if nothing were wished. */
+function wishesIn({ "x-session": session, "x-lane": lane, "x-on": on }: LineAnswer["headers"]): Wishes {
+  if (on !== undefined && !NodeId.safeParse(on).success) throw new RouteRefusal(400, "bad_request", `${on} is no name of a node.`);
+  return {
+    lane: lane === "batch" ? lane : "interactive",
+    ...(session !== undefined && { session }),
+    ...(on !== undefined && { on: on as NodeId }),
+  };
 }
 
 const plain = (status: number, type: string, text: string): LineAnswer => ({
@@ -89,9 +108,8 @@ export function routerOver(socket: Duplex): ModelRouter & LineEnd {
       // One that a newer build tells of in a new way does not hide the others.
       return eachOf(LentModel).parse(told);
     },
-    async answer({ path, body, session }, signal): Promise<RoutedAnswer> {
-      const headers = session === undefined ? {} : { "x-session": session };
-      const answer = await line.ask({ path, headers, body: JSON.stringify(body) }, signal);
+    async answer({ path, body, ...wishes }, signal): Promise<RoutedAnswer> {
+      const answer = await line.ask({ path, headers: headersOf(wishes), body: JSON.stringify(body) }, signal);
       const {
         [REFUSAL]: code,
         "x-node": node,

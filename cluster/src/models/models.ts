@@ -8,6 +8,7 @@
 import type { Duplex, Readable } from "node:stream";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { LentModel, ModelServerKind, NodeModelOffer } from "@openclaw-cluster/contract/models";
+import type { Lane } from "../core/models/model-queue.ts";
 import { jsonOf } from "../system/json-of.ts";
 
 export interface ModelEndpoint {
@@ -86,6 +87,10 @@ export interface ModelRequest {
   readonly asker: ModelAsker;
   /** Requests with the same one like to go where the last one went. */
   readonly session?: string;
+  /** Batches wait behind interactive requests (Q2 in core/models/model-queue.ts). */
+  readonly lane: Lane;
+  /** Only this node's models will do. */
+  readonly on?: NodeId;
 }
 
 /** As whoever asked gets it. The body ends with an error event where it was cut (R4 in router.ts). */

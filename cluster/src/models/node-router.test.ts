@@ -5,7 +5,7 @@ import { ModelFault, RouteRefusal, type ModelRequest, type ModelRouter, type Rou
 import { NodeRouter } from "./node-router.ts";
 
 const never = new AbortController().signal;
-const REQUEST: ModelRequest = { path: "/chat/completions", body: { model: "m" }, asker: { token: "here" } };
+const REQUEST: ModelRequest = { path: "/chat/completions", body: { model: "m" }, asker: { token: "here" }, lane: "interactive" };
 
 const answering =
   (node: string): ModelRouter["answer"] =>

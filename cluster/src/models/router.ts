@@ -175,7 +175,8 @@ export class Router implements ModelRouter {
     const { request, needs, chain, passed, failures } = going;
     const { clock } = this.parts;
     const { models } = this;
-    const named = resolveModel(request.body["model"], models, this.parts.aliases());
+    const meant = request.on === undefined ? models : models.filter(({ node }) => node === request.on);
+    const named = resolveModel(request.body["model"], meant, this.parts.aliases());
     if (named.kind === "refused") {
       // The last one that had it went away with it.
       if (failures.length > 0) throw lost(going);
@@ -207,7 +208,7 @@ export class Router implements ModelRouter {
     const { id, request, chain } = going;
     const { clock } = this.parts;
     const user = request.asker.name ?? request.asker.token;
-    await this.places.enter(model, { id, user, lane: "interactive", workMs: prediction.endMs }, signal);
+    await this.places.enter(model, { id, user, lane: request.lane, workMs: prediction.endMs }, signal);
     const waitMs = this.breakers.waitMs(model, clock.monotonic());
     // The node may have gone, or its line is a new one; and those before it may all have failed.
     const lender = this.lenders.get(model.node);
