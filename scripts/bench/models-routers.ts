@@ -151,16 +151,16 @@ export class ClusterRouter implements Router {
           if (other.node !== model.node || other.id === model.id) continue;
           const queue = this.queueOf(other);
           beside += queue.inFlight;
-          besideMs += queue.inFlightMs(now) + queue.queuedMs;
+          besideMs += queue.inFlightMs(now) + queue.ahead().workMs;
         }
-        const { inFlight, queued, queuedMs } = own;
+        const { inFlight, queued } = own;
         const roundTripMs = this.machines.find(({ spec }) => spec.node === model.node)?.spec.roundTripMs ?? 0;
         return {
           roundTripMs,
           inFlight,
           inFlightMs: own.inFlightMs(now),
           queued,
-          queuedMs,
+          queuedMs: own.ahead().workMs,
           beside,
           besideMs,
           displacesMs: this.room.displacesMs(model, this.models, this.rates, now),

@@ -43,7 +43,7 @@ export async function openModelRole(
     ...line,
     way: "ask",
     use(socket) {
-      const cluster = routerOver(socket);
+      const cluster = routerOver(socket, { node, ask: (question, signal) => shelf.ask(question, signal) });
       router.cluster = cluster;
       void cluster.ended.then(() => (router.cluster = router.cluster === cluster ? undefined : router.cluster));
       return cluster;

@@ -2,15 +2,18 @@ import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { linePair, type LinePair } from "../../../tests/support/line-pair.ts";
 import { lent } from "../core/models/fixtures.ts";
-import { answerAsker, routerOver } from "./asking.ts";
+import { answerAsker, type AskerParts } from "./answering.ts";
+import { routerOver } from "./asking.ts";
 import { askOver, type LineEnd } from "./line.ts";
 import { ModelFault, RouteRefusal, type ModelRequest, type ModelRouter, type RoutedAnswer } from "./models.ts";
 
 const SOON = { timeout: 5_000, interval: 2 };
 const never = new AbortController().signal;
 const LAPTOP = { token: "laptop", name: "node:laptop" };
+const AT: Omit<AskerParts, "router"> = { asker: LAPTOP, node: "laptop" as NodeId, clock: new HandClock() };
 const WORD = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\n';
 const DONE = "data: [DONE]\n\n";
 
@@ -33,7 +36,7 @@ async function stage(): Promise<Stage> {
     list: () => made.list(),
     answer: (request, signal) => (asked.push({ request, signal }), made.answer(request)),
   };
-  answerAsker(pair.far, router, LAPTOP);
+  answerAsker(pair.far, { router, ...AT });
   return made;
 }
 
@@ -77,7 +80,8 @@ describe("a request", () => {
   test("that is none is refused, and the router never hears of it", async () => {
     const { asked } = await stage();
     const line = askOver((pair = await linePair()).near);
-    answerAsker(pair.far, { list: () => Promise.resolve([]), answer: () => Promise.reject(new Error("never")) }, LAPTOP);
+    const router: ModelRouter = { list: () => Promise.resolve([]), answer: () => Promise.reject(new Error("never")) };
+    answerAsker(pair.far, { router, ...AT });
     const ask = async (path: string, body: string): Promise<unknown> => {
       const answer = await line.ask({ path, headers: {}, body }, never);
       await text(answer.body);

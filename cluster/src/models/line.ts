@@ -8,7 +8,7 @@
  * L4. An answer that was cut never looks like one that is over: its body fails.
  */
 import { connect, constants, performServerHandshake, type ClientHttp2Stream, type Http2Session, type ServerHttp2Stream } from "node:http2";
-import { PassThrough, pipeline, type Duplex, type Readable } from "node:stream";
+import { PassThrough, pipeline, Readable, type Duplex } from "node:stream";
 import { ModelFault } from "./models.ts";
 
 /** Of one stream, on each side: some hundred pieces of an answer. */
@@ -76,7 +76,7 @@ function pass({ status, headers, body }: LineAnswer, stream: ServerHttp2Stream):
 
 export interface AskingEnd extends LineEnd {
   /** Rejects with ModelFault unreachable where the line, or the other side, ends before an answer. */
-  ask(question: LineQuestion & { readonly body?: string | Buffer }, signal: AbortSignal): Promise<LineAnswer>;
+  ask(question: LineQuestion & { readonly body?: string | Buffer | Readable }, signal: AbortSignal): Promise<LineAnswer>;
 }
 
 export function askOver(socket: Duplex): AskingEnd {
@@ -95,7 +95,8 @@ export function askOver(socket: Duplex): AskingEnd {
         });
         stream.on("error", () => undefined);
         stream.on("response", ({ ":status": status = 502, ...more }) => resolve({ status, headers: read(more), body: bodyOf(stream) }));
-        stream.end(body);
+        if (body instanceof Readable) body.pipe(stream);
+        else stream.end(body);
       }),
   };
 }

@@ -91,7 +91,32 @@ export interface ModelRequest {
   readonly lane: Lane;
   /** Only this node's models will do. */
   readonly on?: NodeId;
+  /** Whoever asks is a node itself, and may answer by itself. */
+  readonly own?: OwnPlace;
 }
+
+/** A node that asks, and is told to ask a server of its own: the answer then needs no way through whoever leads. */
+export interface OwnPlace {
+  readonly node: NodeId;
+  /** Resolves when it has begun to answer. Rejects with ModelFault and RouteRefusal where it could not: another node may. */
+  begin(grant: OwnGrant): Promise<OwnRun>;
+}
+export interface OwnGrant {
+  readonly model: string;
+  readonly endpoint: string;
+  /** As in RoutedAnswer. */
+  readonly attempts: number;
+}
+export interface OwnRun {
+  /** It is a stream, and its first token has come. */
+  readonly isStream: boolean;
+  readonly over: Promise<Over>;
+}
+
+/** answered: to its end. wrong: the request itself was, says the server. cut: it ended with an error event. left: whoever asked went away. */
+export type Over =
+  | { readonly how: "answered" | "wrong" | "left"; readonly tokens: number }
+  | { readonly how: "cut"; readonly fault: ModelFault };
 
 /** As whoever asked gets it. The body ends with an error event where it was cut (R4 in router.ts). */
 export interface RoutedAnswer extends ModelAnswer {
@@ -99,6 +124,8 @@ export interface RoutedAnswer extends ModelAnswer {
   readonly model?: string;
   /** Nodes that were asked for it, the last one included. */
   readonly attempts: number;
+  /** The node that asks answers by itself: there is no body. */
+  readonly isOwn?: true;
 }
 
 /** Whoever routes requests to the nodes that lend. */

@@ -21,7 +21,7 @@ function stage(): {
   const places = new Places(clock);
   const began: string[] = [];
   const enter = (id: string, user = "ann", signal = never): Promise<unknown> =>
-    places.enter(MODEL, waiting(id, user), signal).then(
+    places.enter({ model: MODEL, request: waiting(id, user), waitMs: 60_000 }, signal).then(
       () => began.push(id),
       (error: unknown) => error,
     );
@@ -93,7 +93,7 @@ test("more slots, as the server tells, let more begin; other models of the endpo
   for (const id of ["a1", "a2", "a3"]) void enter(id);
   await turn();
   expect(began).toHaveLength(2);
-  void places.enter({ ...MODEL, slots: { total: 4, busy: 2 } }, waiting("a4"), never);
+  void places.enter({ model: { ...MODEL, slots: { total: 4, busy: 2 } }, request: waiting("a4"), waitMs: 60_000 }, never);
   await turn();
   expect(began).toEqual(["a1", "a2", "a3"]);
   clock.advance(30);

@@ -7,7 +7,8 @@ import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { linePair, type LinePair } from "../../../tests/support/line-pair.ts";
 import { lent } from "../core/models/fixtures.ts";
 import { silentLog } from "../system/log.ts";
-import { answerAsker, routerOver } from "./asking.ts";
+import { answerAsker } from "./answering.ts";
+import { routerOver } from "./asking.ts";
 import { borrowOver, lendOver } from "./lending.ts";
 import { ModelFault, RouteRefusal, type ModelAnswer, type ModelShelf } from "./models.ts";
 import { Router } from "./router.ts";
@@ -82,8 +83,11 @@ test("servers that fail in every way, and askers that leave at any moment: each 
   }
   const asking = await linePair();
   pairs.push(asking);
-  answerAsker(asking.far, router, { token: "laptop" });
-  const cluster = routerOver(asking.near);
+  // One of those that lend asks: a part of the answers is its own.
+  const own = lent(NODES[0] as string, "m").node;
+  answerAsker(asking.far, { router, asker: { token: own }, node: own, clock });
+  let owned = 0;
+  const cluster = routerOver(asking.near, { node: own, ask: (_question, signal) => (owned++, answer(signal)) });
   await expect.poll(async () => (await cluster.list()).length, { interval: 2 }).toBe(NODES.length);
 
   const ends: Record<string, number> = {};
@@ -111,6 +115,7 @@ test("servers that fail in every way, and askers that leave at any moment: each 
     JSON.stringify(ends),
   ).toBe(true);
   expect(ends["whole"]).toBeGreaterThan(30);
+  expect(owned).toBeGreaterThan(10);
   await expect.poll(() => working, { interval: 2 }).toBe(0);
   // Every slot of every place can be had again, once those that were left alone may be asked.
   clock.advance(60_000);

@@ -112,6 +112,69 @@ describe("the line before a place", () => {
     await Promise.all(waiting);
   });
 
+  test("who waits goes over to a place that has become free, or is new; the oldest first, and where it is no better, not", async () => {
+    const { ask, bodies } = hangs();
+    const { router, lenders } = routerOf(ask);
+    const asked = Array.from({ length: 4 }, () => router.answer(user("ann"), never));
+    await vi.waitFor(() => expect(bodies.length).toBe(2), SOON);
+    const slow = lent("slow", "m", { sizeBytes: 90_000 * GB, slots: { total: 1, busy: 0 } });
+    const there = hangs();
+    const slower = lender([slow], there.ask);
+    router.lends(slow.node, slower);
+    await turn();
+    expect(slower.asked).toEqual([]);
+    const quick = lent("quick", "m", { sizeBytes: GB, slots: { total: 1, busy: 0 } });
+    const elsewhere = hangs();
+    router.lends(quick.node, lender([quick], elsewhere.ask));
+    await vi.waitFor(() => expect(elsewhere.bodies.length).toBe(1), SOON);
+    elsewhere.bodies[0]?.end(delta("third", "stop") + DONE);
+    const third = await asked[2];
+    expect([third?.node, third && (await text(third.body)).includes("third")]).toEqual(["quick", true]);
+    // The slot that it leaves is the next one's.
+    await vi.waitFor(() => expect(elsewhere.bodies.length).toBe(2), SOON);
+    elsewhere.bodies[1]?.end(delta("x", "stop") + DONE);
+    expect((await asked[3])?.node).toBe("quick");
+    expect(lenders[0]?.asked).toHaveLength(2);
+    for (const body of bodies) body.end(delta("x", "stop") + DONE);
+    await Promise.all(asked);
+  });
+
+  test("batches go over after people, and wait behind them", async () => {
+    const { ask, bodies } = hangs();
+    const { router } = routerOf(ask);
+    const batch = (): ModelRequest => chat({ model: "m@one" }, { lane: "batch", asker: { token: "t", name: "ann" } });
+    const order: string[] = [];
+    const asked = [batch(), batch(), batch(), user("bob"), user("bob")].map(async (request, at) => {
+      const answer = await router.answer(request, never);
+      order.push(`${request.lane} ${at}`);
+      return text(answer.body);
+    });
+    for (let at = 0; at < 5; at++) {
+      await vi.waitFor(() => expect(bodies.length).toBeGreaterThan(at), SOON);
+      bodies[at]?.end(delta("x", "stop") + DONE);
+      await vi.waitFor(() => expect(order.length).toBe(at + 1), SOON);
+    }
+    await Promise.all(asked);
+    expect(order).toEqual(["batch 0", "batch 1", "interactive 3", "interactive 4", "batch 2"]);
+  });
+
+  test("whose turn does not come is told so after five minutes, and leaves its place in the line", async () => {
+    const { ask, bodies } = hangs();
+    const { router, clock } = routerOf(ask);
+    const asked = Array.from({ length: 3 }, () => router.answer(user("ann"), never));
+    asked[2]?.catch(() => undefined);
+    await vi.waitFor(() => expect(bodies.length).toBe(2), SOON);
+    clock.advance(299_000);
+    await turn();
+    expect(router.loads()).toMatchObject([{ queued: 1 }]);
+    clock.advance(1_001);
+    const refused = await refusal(asked[2] as NonNullable<(typeof asked)[2]>);
+    expect(refused).toMatchObject({ status: 429, code: "overloaded", message: expect.stringContaining("300 s") as string });
+    expect(router.loads()).toMatchObject([{ queued: 0, inFlight: 2 }]);
+    for (const body of bodies) body.end(delta("x", "stop") + DONE);
+    await Promise.all(asked.slice(0, 2));
+  });
+
   test("those that wait for a node that goes away are answered elsewhere", async () => {
     const { ask, bodies } = hangs();
     const { router, lenders } = routerOf(ask);

@@ -1,6 +1,8 @@
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import type { LentModel } from "@openclaw-cluster/contract/models";
 import { describe, expect, test } from "vitest";
+import { HandClock } from "../../../tests/support/hand-clock.ts";
 import {
   lender,
   routerOf,
@@ -17,8 +19,10 @@ import {
   type Ask,
 } from "../../../tests/support/fake-lender.ts";
 import { lent } from "../core/models/fixtures.ts";
+import { silentLog } from "../system/log.ts";
 import { PolicyRefusal } from "./lending.ts";
 import { ModelFault, type ModelAnswer } from "./models.ts";
+import { Router } from "./router.ts";
 
 const never = new AbortController().signal;
 
@@ -107,17 +111,33 @@ describe("what is the answer (R2)", () => {
     expect(lenders[1]?.asked).toEqual([]);
   });
 
+  const tooLong: Ask = () => told(400, { error: { code: 400, type: "exceed_context_size_error", message: "too long", n_ctx: 1 } });
   test("a context that is exceeded has OpenAI's code", async () => {
-    const { router } = routerOf(() =>
-      told(400, { error: { code: 400, type: "exceed_context_size_error", message: "too long", n_ctx: 1 } }),
-    );
-    const { status, body } = await router.answer(chat(), never);
-    expect([status, JSON.parse(await text(body))]).toMatchObject([
-      400,
-      { error: { code: "context_length_exceeded", message: "too long", n_ctx: 1 } },
-    ]);
+    expect(await refusal(routerOf(tooLong).router.answer(chat(), never))).toMatchObject({
+      ...{ status: 400, code: "context_length_exceeded", message: "too long", attempts: 1 },
+    });
     const { router: other } = routerOf(() => ({ ...told(400, {}), body: Readable.from([Buffer.from("exceed_context_size_error")]) }));
     expect(await text((await other.answer(chat(), never)).body)).toBe("exceed_context_size_error");
+  });
+
+  test("a server that finds the prompt too long is no end while another one has a larger context", async () => {
+    const sized = (node: string, contextTokens: number, sizeBytes: number): LentModel => lent(node, "m", { contextTokens, sizeBytes });
+    const { router } = routerOf();
+    const [small, same, large] = [sized("one", 8_192, 1e9), sized("two", 8_192, 2e9), sized("three", 16_384, 4e9)] as const;
+    const lenders = [lender([small], tooLong), lender([same], good), lender([large], good)] as const;
+    for (const [at, { node }] of [small, same, large].entries()) router.lends(node, lenders[at] as (typeof lenders)[0]);
+    expect(await router.answer(chat(), never)).toMatchObject({ node: "three", attempts: 2 });
+    expect(lenders[1].asked).toEqual([]);
+  });
+
+  test("a node that is not to be asked is passed over, and is the reason where there is no other", async () => {
+    const objection = (node: string): string | undefined => (node === "one" ? "is draining" : undefined);
+    const router = new Router({ aliases: () => ({}), objection, clock: new HandClock(), log: silentLog });
+    const [one, two] = [lent("one", "m"), lent("two", "m", { sizeBytes: 90e9 })];
+    router.lends(one.node, lender([one], good));
+    expect(await refusal(router.answer(chat(), never))).toMatchObject({ status: 403, message: "m@one is draining" });
+    router.lends(two.node, lender([two], good));
+    expect((await router.answer(chat(), never)).node).toBe("two");
   });
 
   const refusals: readonly (readonly [number, string, Ask])[] = [

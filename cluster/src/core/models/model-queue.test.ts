@@ -27,7 +27,7 @@ describe("a line", () => {
     const line = queue(1, a, b);
     expect(line.take(0)).toBe(a);
     expect(line.take(0)).toBeUndefined();
-    expect([line.inFlight, line.queued, line.inFlightMs(400), line.inFlightMs(9_000), line.queuedMs]).toEqual([1, 1, 600, 0, 1_000]);
+    expect([line.inFlight, line.queued, line.inFlightMs(400), line.inFlightMs(9_000), line.ahead().workMs]).toEqual([1, 1, 600, 0, 1_000]);
     expect(line.remove(a.id)).toBe(true);
     expect(line.remove(a.id)).toBe(false);
     expect(line.take(0)).toBe(b);

@@ -115,8 +115,11 @@ export class ModelQueue {
     return this.working.size;
   }
 
-  get queuedMs(): number {
-    return this.waiting.reduce((sum, { workMs }) => sum + workMs, 0);
+  /** Those that came before that one; before none that waits, it is all of them. */
+  ahead(id?: string): { readonly count: number; readonly workMs: number } {
+    const at = id === undefined ? -1 : this.waiting.findIndex((request) => request.id === id);
+    const before = at < 0 ? this.waiting : this.waiting.slice(0, at);
+    return { count: before.length, workMs: before.reduce((sum, { workMs }) => sum + workMs, 0) };
   }
 
   /** What is at work beyond its estimate is taken to end at any moment. */
@@ -127,7 +130,7 @@ export class ModelQueue {
   }
 
   private retryAfterMs(now: number): number {
-    const ms = (this.inFlightMs(now) + this.queuedMs) / Math.max(1, this.slots) / Math.max(1, this.waiting.length);
+    const ms = (this.inFlightMs(now) + this.ahead().workMs) / Math.max(1, this.slots) / Math.max(1, this.waiting.length);
     return Math.round(Math.max(RETRY_AFTER_MS_MIN, Math.min(RETRY_AFTER_MS_MAX, ms)));
   }
 

@@ -1,0 +1,65 @@
+/**
+ * What a node and whoever leads say to each other of a request that the node answers by itself (R5 in router.ts). On the node's line the
+ * request is first answered with a grant, in headers. Then the node asks its own server, and tells in a second request how that goes, a
+ * line of JSON for each: begun, over, failed. That request's answer is what comes next: nothing where all was said, or another answer.
+ */
+import { z } from "zod";
+import { ModelFault, RouteRefusal, type ModelFaultKind, type OwnGrant, type Over } from "./models.ts";
+
+export const OWN_PREFIX = "/own/";
+const MESSAGE_CHARS_MAX = 1_000;
+
+/** The node could answer by itself. */
+export const OFFER = "x-own";
+const GRANT = "x-own-id";
+
+/** `id`: of the second request. */
+export const grantHeaders = (id: string, { model, endpoint, attempts }: OwnGrant): Record<string, string> => ({
+  ...{ [GRANT]: id, "x-model": model, "x-endpoint": endpoint, "x-attempts": String(attempts) },
+});
+
+export type Granted = OwnGrant & { readonly id: string };
+
+export function grantIn(headers: Readonly<Record<string, string>>): Granted | undefined {
+  const { [GRANT]: id, "x-model": model = "", "x-endpoint": endpoint = "", "x-attempts": attempts = "1" } = headers;
+  return id === undefined ? undefined : { id, model, endpoint, attempts: Number(attempts) };
+}
+
+const KINDS = [
+  "unreachable",
+  "silent",
+  "garbage",
+  "too_large",
+  "crowded",
+  "unknown_model",
+  "unsupported",
+] as const satisfies ModelFaultKind[];
+const Fault = z.object({ kind: z.enum(KINDS).catch("garbage"), message: z.string().transform((text) => text.slice(0, MESSAGE_CHARS_MAX)) });
+const Refused = z.object({ status: z.int().min(400).max(599), code: z.string().max(64), message: Fault.shape.message });
+const tokens = z.int().min(0).max(100_000_000);
+
+export const OwnWord = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("begun") }),
+  z.object({ kind: z.literal("over"), how: z.enum(["answered", "wrong", "left"]), tokens }),
+  z.object({ kind: z.literal("cut"), fault: Fault }),
+  z.object({ kind: z.literal("failed"), fault: Fault.optional(), refused: Refused.optional() }),
+]);
+export type OwnWord = z.infer<typeof OwnWord>;
+
+export function overWord(over: Over): OwnWord {
+  if (over.how === "cut") return { kind: "cut", fault: { kind: over.fault.kind, message: over.fault.message } };
+  return { kind: "over", how: over.how, tokens: over.tokens };
+}
+
+export function failedWord(error: unknown): OwnWord {
+  if (error instanceof RouteRefusal) return { kind: "failed", refused: { status: error.status, code: error.code, message: error.message } };
+  if (error instanceof ModelFault) return { kind: "failed", fault: { kind: error.kind, message: error.message } };
+  return { kind: "failed", fault: { kind: "garbage", message: String(error) } };
+}
+
+export const faultOf = ({ kind, message }: z.infer<typeof Fault>): ModelFault => new ModelFault(kind, message);
+
+export function failureIn({ fault, refused }: Extract<OwnWord, { kind: "failed" }>): Error {
+  if (refused !== undefined) return new RouteRefusal(refused.status, refused.code, refused.message);
+  return faultOf(fault ?? { kind: "garbage", message: "its own server did not answer" });
+}
