@@ -165,6 +165,16 @@ test("N2: what is told after the end changes nothing", () => {
   expect(ends()).toBe(1);
 });
 
+test("N1: of more attempts than the contract has, the first ones and the last are kept", () => {
+  const { notes } = opened();
+  for (let n = 0; n < 20; n++) {
+    notes.turn(lent(`n${n}`, "m"), 1_000);
+    notes.failed("silent", "", 1_000);
+  }
+  const nodes = recordOf(notes).attempts.map(({ node }) => node);
+  expect([nodes.length, nodes[0], nodes.at(-2), nodes.at(-1)]).toEqual([MODEL_REQUESTS.attemptsMax, "n0", "n14", "n19"]);
+});
+
 test("N1: whatever names and messages are, and whatever the order of what is told, the record fits the contract", () => {
   const long = (char: string): string => char.repeat(400);
   const odd = lent("studio", long("\ud83d\ude00"), { endpoint: long("e") });
