@@ -14,12 +14,14 @@ export interface Operation {
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
+  /** In place of LIMITS.bodyBytesMax. */
+  readonly bodyBytesMax?: number;
   /** The answer's schema; for a stream, that of one event's data. */
   readonly reply: z.ZodType;
   readonly stream?: true;
   /**
-   * What a token below the scope operator gets of tasks that are not its user's: their outline (core/visibility.ts), a
-   * refusal, or nothing of them. Whatever tells of tasks, or changes one, says it.
+   * What a token below the scope operator gets of tasks, and of requests for models, that are not its user's: their outline
+   * (core/visibility.ts), a refusal, or nothing of them. Whatever tells of them, or changes one, says it.
    */
   readonly others?: Others;
   /** It may take this long on purpose. */

@@ -10,7 +10,7 @@ import { ClusterEvent } from "./events.ts";
 import { NodeId, TaskId } from "./ids.ts";
 import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
-import { ModelList } from "./models.ts";
+import { MODEL_OPERATIONS } from "./model-operations.ts";
 import { Node } from "./node.ts";
 import type { Operation } from "./operation.ts";
 import { Explanation } from "./placement.ts";
@@ -232,7 +232,7 @@ export const OPERATIONS = {
     query: z.object({ all: z.stringbool().optional() }),
     reply: z.object({ nodes: z.array(Node) }),
   },
-  models: { method: "get", path: "/models", scope: "viewer", status: 200, summary: "Language models that nodes lend", reply: ModelList },
+  ...MODEL_OPERATIONS,
   nodesOnline: {
     method: "get",
     path: "/nodes/online",

@@ -22,6 +22,8 @@ import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import { createNodeKeys } from "../../cluster/src/trust/keys.ts";
 import { createToken } from "../../cluster/src/trust/token.ts";
+import { lentModel } from "../support/fake-models.ts";
+import { deskOf, TestSight } from "../support/model-sight.ts";
 import { startRamCluster, type RamCluster } from "../support/ram-cluster.ts";
 import { brokenIn, endAll } from "./cluster-state.ts";
 import { Deserter, DESERTER } from "./deserter.ts";
@@ -31,7 +33,19 @@ import type { Definitions } from "./from-schema.ts";
 import { endsByItself } from "./judge.ts";
 import { Members } from "./members.ts";
 import { repeater } from "./repeater.ts";
-import { describedIn, DOUBTFUL, NODES, TOKEN, WAITING, WORKER, type Described, type OpenApi, type Shot, type Who } from "./requests.ts";
+import {
+  describedIn,
+  DOUBTFUL,
+  MODEL_REQUESTS,
+  NODES,
+  TOKEN,
+  WAITING,
+  WORKER,
+  type Described,
+  type OpenApi,
+  type Shot,
+  type Who,
+} from "./requests.ts";
 
 export interface ApiGround {
   readonly cluster: RamCluster;
@@ -74,7 +88,7 @@ export async function openApiGround(log: Log = silentLog): Promise<ApiGround> {
     backups: { folder: backups, everyMs: HOUR_MS, keep: 2 },
   });
   const clock = new MovableClock();
-  const api = await openApi({ coordinator: cluster.coordinator, host: "127.0.0.1", port: 0, clock, log });
+  const api = await openApi({ coordinator: cluster.coordinator, models: deskOf(sightOf()), host: "127.0.0.1", port: 0, clock, log });
   const tokens = await makeTokens(cluster);
   const client = openClient({ url: api.url, token: tokens.admin as string, transport: nodeTransport() });
   const keys = createNodeKeys();
@@ -118,6 +132,14 @@ export async function openApiGround(log: Log = silentLog): Promise<ApiGround> {
   };
   await ground.heal("");
   return ground;
+}
+
+/** A book of requests for models, one that has failed and one that waits, and what plans can choose among. */
+function sightOf(): TestSight {
+  const sight = new TestSight([lentModel("qwen3:8b"), lentModel("qwen3:8b", { node: "nas", state: "cold" })]);
+  const [failed] = MODEL_REQUESTS.map((id) => sight.note(id));
+  failed?.refused("node_lost", "nobody answered", 1);
+  return sight;
 }
 
 /** G1. */

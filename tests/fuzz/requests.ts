@@ -58,6 +58,8 @@ export const NODES = ["one", "two", "three", "four", "nobody"] as const;
 /** For a probe of any other node somebody would wait ten seconds. */
 const PROBED = [WORKER, WORKER, WORKER, NODES[0]] as const;
 export const TOKEN = "sparekey";
+/** Requests for models that are in the book. */
+export const MODEL_REQUESTS = ["aaaaaaaa", "bbbbbbbb"] as const;
 /** Tasks that wait for a node which there is not. */
 export const WAITING = 8;
 /** Tasks that wait for a person's answer, when one is asked for; their numbers follow those. */
@@ -222,7 +224,9 @@ function idsFor(path: string, any: fc.Arbitrary<unknown>): fc.Arbitrary<unknown>
         ? fc.constantFrom(...NODES)
         : path.includes("/tokens/")
           ? fc.constant(TOKEN)
-          : any;
+          : path.includes("/models/")
+            ? fc.constantFrom(...MODEL_REQUESTS)
+            : any;
   return fc.oneof({ weight: 5, arbitrary: known }, { weight: 1, arbitrary: any });
 }
 

@@ -1,11 +1,14 @@
-/** Two users' tasks in a FakeCoordinator, as far as tasks can come, with a word of the owner's wherever a payload can be. */
+/** Two users' tasks in a FakeCoordinator, as far as tasks can come, and their requests for models, with a word of the owner's wherever a payload can be. */
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import type { Task } from "@openclaw-cluster/contract/task";
+import { lentModel } from "./fake-models.ts";
 import type { FakeCoordinator } from "./fake-coordinator.ts";
+import { TestSight } from "./model-sight.ts";
 
 export const HERS = "t1" as TaskId;
 export const HIS = "t2" as TaskId;
+export const HER_REQUEST = "aaaaaaaa";
 
 /** What stands in every payload of this user, and nowhere else. */
 export const payloadOf = (user: string): string => `payload-of-${user}`;
@@ -43,4 +46,20 @@ function taskOf(id: TaskId, owner: string): Task {
     result: { text },
     error: { code: "agent_failed", message: text, data: { stderr: text } },
   };
+}
+
+/** Two users' requests for models: a server has quoted each, and so does the refusal. */
+export function plantedRequests(): TestSight {
+  const sight = new TestSight([lentModel("qwen3:8b")]);
+  for (const [id, user] of [
+    [HER_REQUEST, "ann"],
+    ["bbbbbbbb", "bob"],
+  ] as const) {
+    const notes = sight.note(id, { user });
+    const [model] = sight.models;
+    if (model !== undefined) notes.turn(model, 1);
+    notes.failed("faulty", payloadOf(user), 2);
+    notes.refused("node_lost", payloadOf(user), 3);
+  }
+  return sight;
 }

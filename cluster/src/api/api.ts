@@ -98,7 +98,11 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
     idleMs: SERVER.keepAliveMs,
   });
   const frontFor = (role: Role): Front => {
-    const own = withModels(role, openFront({ coordinator: role.coordinator, gate, surplus, log, clock }), { gate, surplus, log });
+    const own = withModels(role, openFront({ coordinator: role.coordinator, gate, surplus, log, clock, sight: () => role.models?.sight }), {
+      gate,
+      surplus,
+      log,
+    });
     if (role.relaying !== undefined) return openRelay({ ...role.relaying, own, gate, log });
     return role.holds === undefined ? own : { ...own, serve: (incoming, outgoing) => serveWhile(role, own, incoming, outgoing) };
   };

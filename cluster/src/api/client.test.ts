@@ -7,12 +7,15 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
 import { InviteId } from "@openclaw-cluster/contract/join";
+import { ModelRequestId } from "@openclaw-cluster/contract/model-requests";
 import { OPERATIONS, type OperationName } from "@openclaw-cluster/contract/operations";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
 import { openChaosProxy, type ChaosProxy } from "../../../tests/support/chaos-proxy.ts";
+import { deskOf } from "../../../tests/support/model-sight.ts";
+import { HER_REQUEST, plantedRequests } from "../../../tests/support/planted-tasks.ts";
 import { createToken } from "../trust/token.ts";
 
 let api: TestApi;
@@ -51,7 +54,7 @@ const studio = "studio" as NodeId;
 
 beforeEach(async () => {
   proxy = await openChaosProxy();
-  api = await startApi({ allowedHosts: [`127.0.0.1:${proxy.port}`] });
+  api = await startApi({ allowedHosts: [`127.0.0.1:${proxy.port}`], models: deskOf(plantedRequests()) });
   proxy.target = { port: api.port };
 });
 afterEach(async () => {
@@ -103,6 +106,9 @@ describe.each([
       storeMigration: () => plain.storeMigration(),
       nodes: () => plain.nodes(),
       models: () => plain.models(),
+      modelRequests: () => plain.modelRequests({ node: studio, limit: 5 }),
+      modelRequest: () => plain.modelRequest({ id: ModelRequestId.parse(HER_REQUEST) }),
+      planModel: () => plain.planModel({ model: "auto", messages: [{ role: "user", content: "hello" }] }),
       nodesOnline: () => plain.nodesOnline(),
       nodesWithSkill: () => plain.nodesWithSkill({ skill: "summarize" }),
       enrol: () => plain.enrol({ id: studio, publicKey: `U${"A".repeat(55)}` }),

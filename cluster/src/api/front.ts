@@ -3,6 +3,7 @@ import type { RequestListener } from "node:http";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import type { ModelSight } from "../models/models.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import { problem } from "./answers.ts";
@@ -25,11 +26,12 @@ export interface FrontParts {
   readonly surplus: Surplus;
   readonly log: Log;
   readonly clock: Clock;
+  readonly sight?: () => ModelSight | undefined;
 }
 
-export function openFront({ coordinator, gate, surplus, log, clock }: FrontParts): Front {
+export function openFront({ coordinator, gate, surplus, log, clock, sight }: FrontParts): Front {
   const streams = openStreams(clock);
-  const app = mountRoutes({ coordinator, gate, bodies: openBodies(), streams, clock, log });
+  const app = mountRoutes({ coordinator, gate, bodies: openBodies(), streams, clock, log, ...(sight !== undefined && { sight }) });
   const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), { errorHandler: malformed });
   const turnAway = openDoorkeeper({ coordinator, gate, surplus, clock });
   return {

@@ -2,52 +2,17 @@
  * One small handler for each operation that answers with JSON: what the coordinator is asked, and how its answer is
  * laid out. Input is checked before a handler sees it. The table must be whole, or the server does not start.
  *
- * D1. Every task leaves through `taskFor`, every attempt through `attemptsFor`, every node that others than operators may see through `nodeFor`. What the table of operations refuses for others'
+ * D1. Every task leaves through `taskFor`, every attempt through `attemptsFor`, every request for a model through `modelRequestFor` (model-handlers.ts), every node that others than operators may see through `nodeFor`. What the table of operations refuses for others'
  *     tasks does not come here (routes.ts).
  */
 import type { BulkRequest } from "@openclaw-cluster/contract/bulk";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import type { Json } from "@openclaw-cluster/contract/json";
-import { LENT_MODELS_MAX, type LentModel } from "@openclaw-cluster/contract/models";
 import type { NodeSkill } from "@openclaw-cluster/contract/node";
-import type { OPERATIONS, OperationName, TaskFilter } from "@openclaw-cluster/contract/operations";
-import type { z } from "zod";
-import type { Asker, BulkOrder, Coordinator, Peer, TaskQuery } from "../coordinator/coordinator.ts";
+import type { TaskFilter } from "@openclaw-cluster/contract/operations";
+import type { Asker, BulkOrder, TaskQuery } from "../coordinator/coordinator.ts";
 import { attemptsFor, nodeFor, nodesFor, onlyOf, sees, taskFor, type Reader } from "../core/visibility.ts";
-
-type Operations = typeof OPERATIONS;
-type Part<N extends OperationName, P extends "params" | "query" | "body"> = Operations[N] extends {
-  readonly [K in P]: infer S extends z.ZodType;
-}
-  ? z.output<S>
-  : undefined;
-
-export interface Call<N extends OperationName> {
-  readonly params: Part<N, "params">;
-  readonly query: Part<N, "query">;
-  readonly body: Part<N, "body">;
-  /** Who asks, for the audit log; empty where the body itself proves it. */
-  readonly actor: string;
-  /** Who asks, as far as tasks are concerned. */
-  readonly reader: Reader;
-  /** The other end of the connection. */
-  peer(): Peer;
-  /** Where the body itself is the proof: to be called once it was found good (gate.ts). */
-  readonly proven?: () => void;
-  /** Aborts when the caller goes away or the server closes. */
-  signal(): AbortSignal;
-}
-
-/** Operations with a way of their own: the hot route and the streams. */
-export type OwnWay = "submit" | "events" | "logs";
-type Frozen<T> = T extends readonly (infer E)[] ? readonly Frozen<E>[] : T;
-type Reply<N extends OperationName> = {
-  readonly [K in keyof z.output<Operations[N]["reply"]>]: Frozen<z.output<Operations[N]["reply"]>[K]>;
-};
-type Handle<N extends OperationName> = (coordinator: Coordinator, call: Call<N>) => Reply<N> | Promise<Reply<N>>;
-export type Handlers = { readonly [N in Exclude<OperationName, OwnWay | "result">]: Handle<N> } & {
-  readonly result: (coordinator: Coordinator, call: Call<"result">) => Promise<Json>;
-};
+import type { Handlers } from "./handler.ts";
+import { MODEL_HANDLERS } from "./model-handlers.ts";
 
 export const HANDLERS: Handlers = {
   listTasks: async (coordinator, { query: { cursor, limit, ...filter }, reader }) => {
@@ -82,7 +47,7 @@ export const HANDLERS: Handlers = {
     return migration === undefined ? {} : { migration };
   },
   nodes: (coordinator, { query: { all }, reader }) => ({ nodes: nodesFor(reader, coordinator.nodes({ all: all === true })) }),
-  models: async (coordinator) => ({ models: [...(await coordinator.models())].sort(byPlace).slice(0, LENT_MODELS_MAX) }),
+  ...MODEL_HANDLERS,
   nodesOnline: (coordinator, { reader }) => ({ nodes: nodesFor(reader, coordinator.nodes()).filter(({ state }) => state === "ready") }),
   nodesWithSkill: (coordinator, { params: { skill }, reader }) => ({
     nodes: nodesFor(reader, coordinator.nodes()).filter(({ state, facts }) => state === "ready" && hasSkill(facts?.skills ?? [], skill)),
@@ -114,11 +79,6 @@ export const HANDLERS: Handlers = {
 };
 
 const askerOf = ({ actor, reader: { user } }: { readonly actor: string; readonly reader: Reader }): Asker => ({ actor, user });
-
-function byPlace(a: LentModel, b: LentModel): number {
-  const differing = (["id", "node", "endpoint"] as const).find((field) => a[field] !== b[field]);
-  return differing === undefined ? 0 : a[differing] < b[differing] ? -1 : 1;
-}
 
 function hasSkill(skills: readonly NodeSkill[], wanted: string): boolean {
   return skills.some(({ name, eligible }) => eligible && name === wanted);

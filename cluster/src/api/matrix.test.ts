@@ -1,6 +1,6 @@
 /**
- * Who may call what: every path and verb of the OpenAPI document, for everybody there is; and where it tells of tasks, on tasks of one's
- * own and of others. The document is what the server serves, so a route that nobody thought of fails here, and so does one whose scope
+ * Who may call what: every path and verb of the OpenAPI document, for everybody there is; and where it tells of tasks or of requests for models, on one's
+ * own and on others'. The document is what the server serves, so a route that nobody thought of fails here, and so does one whose scope
  * the document does not tell.
  */
 import { request } from "node:http";
@@ -8,7 +8,8 @@ import type { Others } from "@openclaw-cluster/contract/operation";
 import { permits, Scope } from "@openclaw-cluster/contract/scopes";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startApi, type Answered, type TestApi } from "../../../tests/support/api-server.ts";
-import { HERS, payloadOf, plantTasks } from "../../../tests/support/planted-tasks.ts";
+import { deskOf } from "../../../tests/support/model-sight.ts";
+import { HER_REQUEST, HERS, payloadOf, plantedRequests, plantTasks } from "../../../tests/support/planted-tasks.ts";
 import { createToken } from "../trust/token.ts";
 
 interface Cell {
@@ -25,7 +26,7 @@ const PLAIN: readonly Cell[] = ["/readyz", "/metrics", "/openapi.json"].map((pat
 let api: TestApi;
 let cells: readonly Cell[];
 beforeAll(async () => {
-  api = await startApi();
+  api = await startApi({ models: deskOf(plantedRequests()) });
   const { paths } = (await api.ask({ path: "/openapi.json" })).json as {
     paths: Record<string, Record<string, { "x-scope"?: Cell["scope"]; "x-others"?: Others }>>;
   };
@@ -98,7 +99,7 @@ test("of a token that is made up, nothing is said but that it is none", async ()
   await own.close();
 });
 
-describe("tasks of one's own and of others", () => {
+describe("tasks and requests of one's own and of others", () => {
   /** What a request needs to be carried out, where that is more than a path. */
   const BODIES: Readonly<Record<string, object>> = {
     "/api/v1/tasks/bulk": { action: "retry", filter: { all: true } },
@@ -107,11 +108,15 @@ describe("tasks of one's own and of others", () => {
   /** They tell of no payload, to anybody. */
   const BARE = ["/api/v1/queue", "/api/v1/tasks/{id}/why"];
 
-  /** On a task of ann's, which is as it was planted. */
+  const isRequest = (path: string): boolean => path.startsWith("/api/v1/models/");
+  /** What ann has at that path. */
+  const hersAt = (path: string): string => (isRequest(path) ? HER_REQUEST : HERS);
+
+  /** On a task of ann's, which is as it was planted, or a request. */
   async function ask({ method, path }: Cell, token: string): Promise<{ status: number; text: string }> {
     plantTasks(api.coordinator);
     const headers = { authorization: `Bearer ${token}` };
-    const filled = path.replaceAll(/\{id\}/g, HERS);
+    const filled = path.replaceAll(/\{id\}/g, hersAt(path));
     if (path.endsWith("/events")) return readEvents(filled, { ...headers, "last-event-id": "0" });
     const body = method === "GET" ? undefined : (BODIES[path] ?? {});
     return api.ask({ method, path: filled, headers, ...(body !== undefined && { body }) });
@@ -139,15 +144,17 @@ describe("tasks of one's own and of others", () => {
   const below = ["viewer", "submitter"] as const;
   const isChange = ({ method }: Cell): boolean => method !== "GET";
 
-  test("the document says for each operation on tasks what becomes of others'", () => {
-    expect(cells.filter(({ path, others }) => path.startsWith("/api/v1/tasks/") && others === undefined)).toEqual([]);
-    expect([about("outline").length, about("refused").length, about("absent").length]).toEqual([5, 7, 1]);
+  test("the document says for each operation on tasks and requests what becomes of others'", () => {
+    const tells = /^\/api\/v1\/(tasks|models\/requests)(\/|$)/;
+    const silent = cells.filter(({ path, others }) => tells.test(path) && others === undefined);
+    expect(silent.map(({ method, path }) => `${method} ${path}`)).toEqual(["POST /api/v1/tasks"]);
+    expect([about("outline").length, about("refused").length, about("absent").length]).toEqual([7, 7, 1]);
   });
 
   test.each([
     ...Scope.options.map((scope) => ({ scope, user: "ann", whose: "her own" })),
     ...(["operator", "admin"] as const).map((scope) => ({ scope, user: "bob", whose: "another's" })),
-  ])("$scope $user: $whose task is told whole, and changed where the scope permits", async ({ scope, user }) => {
+  ])("$scope $user: $whose is told whole, and changed where the scope permits", async ({ scope, user }) => {
     const token = api.coordinator.tokenFor(scope, user);
     for (const cell of cells.filter(({ others }) => others !== undefined)) {
       const { status, text } = await ask(cell, token);
@@ -165,7 +172,11 @@ describe("tasks of one's own and of others", () => {
     const token = api.coordinator.tokenFor(scope, "bob");
     for (const cell of cells.filter((one) => one.others !== undefined && permits(scope, one.scope as Scope))) {
       const { status, text } = await ask(cell, token);
-      const tells = { hers: text.includes(`"${HERS}"`), payload: text.includes(payloadOf("ann")), hidden: text.includes('"hidden":true') };
+      const tells = {
+        hers: text.includes(`"${hersAt(cell.path)}"`),
+        payload: text.includes(payloadOf("ann")),
+        hidden: text.includes('"hidden":true'),
+      };
       // The report of a bulk names what it has refused.
       const isReport = cell.path.endsWith("/bulk");
       const expected = {
@@ -189,7 +200,7 @@ describe("tasks of one's own and of others", () => {
       expect(api.coordinator.listFilters.at(-1)).toMatchObject({ owner: "bob" });
       expect((await api.ask({ path: "/api/v1/tasks?alike=agent_failed-00c0ffee&owner=ann", headers })).status).toBe(400);
       for (const { path } of cells.filter(({ method, path: its }) => method === "GET" && !/\/(events|logs)$/.test(its))) {
-        for (const id of [HERS, "studio"]) {
+        for (const id of [HERS, HER_REQUEST, "studio"]) {
           const { text } = await api.ask({ path: path.replaceAll(/\{\w+\}/g, id), headers });
           expect({ path, told: text.includes(payloadOf("ann")) }).toEqual({ path, told: false });
         }

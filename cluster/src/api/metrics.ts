@@ -1,8 +1,7 @@
-/** GET /metrics: the cluster's state in the Prometheus text format, by hand; a client library would add more than it saves. */
+/** GET /metrics: the cluster's state; that of models is model-metrics.ts. */
 import type { ClusterView } from "@openclaw-cluster/contract/cluster";
 import type { Node } from "@openclaw-cluster/contract/node";
-
-type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+import { counted, metric, one, type Sample } from "./prometheus.ts";
 
 export function metrics(cluster: ClusterView, nodes: readonly Node[]): string {
   const { rss } = process.memoryUsage();
@@ -48,25 +47,4 @@ export function metrics(cluster: ClusterView, nodes: readonly Node[]): string {
     metric("process_resident_memory_bytes", "gauge", "Memory of the coordinator's process.", one(rss)),
     metric("process_cpu_seconds_total", "counter", "CPU time of the coordinator's process.", one((user + system) / 1e6)),
   ].join("");
-}
-
-function metric(name: string, type: "gauge" | "counter", help: string, samples: readonly Sample[]): string {
-  const full = `openclaw_cluster_${name}`;
-  const lines = samples.map(([labels, value]) => `${full}${braces(labels)} ${value}\n`);
-  return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${lines.join("")}`;
-}
-
-function one(value: number): Sample[] {
-  return [[{}, value]];
-}
-
-function counted(label: string, counts: Readonly<Record<string, number>>): Sample[] {
-  return Object.entries(counts).map(([key, count]) => [{ [label]: key }, count]);
-}
-
-function braces(labels: Readonly<Record<string, string>>): string {
-  const pairs = Object.entries(labels).map(
-    ([name, value]) => `${name}="${value.replaceAll(/[\\"\n]/g, (char) => (char === "\n" ? "\\n" : `\\${char}`))}"`,
-  );
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
 }

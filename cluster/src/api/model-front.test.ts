@@ -215,6 +215,27 @@ describe("a question", () => {
 });
 
 describe("an answer", () => {
+  test("says under which id it is in the book, and why that node gave it; a refusal too", async () => {
+    const made = await stage();
+    const why = "studio: loaded, first token expected in 120 ms; 3 others are slower";
+    made.answer = async () => told("{}", { id: "abcdefg2", why });
+    const answered = await made.ask("/v1/chat/completions", CHAT);
+    expect(answered.headers).toMatchObject({ "x-cluster-request": "abcdefg2", "x-cluster-why": why, "x-cluster-node": "gaming" });
+    made.answer = () => Promise.reject(new RouteRefusal(502, "node_lost", "gone", { attempts: 1, id: "abcdefg3", why }));
+    const refused = await made.ask("/v1/chat/completions", CHAT);
+    expect(refused.headers).toMatchObject({ "x-cluster-request": "abcdefg3", "x-cluster-why": why });
+    // Of an older build, or of one that says more than a header takes.
+    made.answer = async () => told("{}");
+    const silent = await made.ask("/v1/chat/completions", CHAT);
+    expect(Object.keys(silent.headers)).not.toContain("x-cluster-request");
+    expect(Object.keys(silent.headers)).not.toContain("x-cluster-why");
+    made.answer = async () => told("{}", { id: "a\r\nset-cookie: a=b", why: `\u5bb6 ${"x".repeat(9_000)}` });
+    const odd = await made.ask("/v1/chat/completions", CHAT);
+    expect([odd.status, odd.headers["set-cookie"], odd.headers["x-cluster-request"]]).toEqual([200, undefined, "a??set-cookie: a=b"]);
+    expect(odd.headers["x-cluster-why"]).toMatch(/^\? x{500}/);
+    expect(odd.headers["x-cluster-why"]?.length).toBeLessThan(1_000);
+  });
+
   test("that is refused says why, where and when to come again", async () => {
     const made = await stage();
     made.answer = () => Promise.reject(new RouteRefusal(503, "node_lost", "all are down", { retryAfterMs: 10, attempts: 3 }));

@@ -22,6 +22,7 @@ import type { Log } from "../system/log.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
 import { SECURITY_HEADERS } from "./answers.ts";
+import { userOf } from "../core/visibility.ts";
 import { isSending } from "./body.ts";
 
 export const MODELS_PREFIX = "/v1/";
@@ -44,6 +45,7 @@ const SMALL_BYTES_MAX = 64 * 1024;
 const LINGER_MS = 1_000;
 const SESSION_HEADER = "x-openclaw-session-key";
 const SESSION_CHARS_MAX = 256;
+const WHY_CHARS_MAX = 512;
 /** OpenAI's word for what may wait. */
 const FLEX = "flex";
 
@@ -81,12 +83,14 @@ export function openModelFront({ router, admit, log }: ModelFrontParts) {
   return { serve: (incoming: IncomingMessage, outgoing: ServerResponse): void => void serve(incoming, outgoing) };
 }
 
-/** For whom a token speaks. */
-export function askerOf({ id, user }: ApiTokenRow): ModelAsker {
-  return { token: id, ...(user !== undefined && { name: user }) };
+/** For whom a token speaks, as with tasks. */
+export function askerOf(token: ApiTokenRow): ModelAsker {
+  return { token: token.id, name: userOf(token) };
 }
 
-function send(outgoing: ServerResponse, { status, contentType, body, node, model, attempts }: RoutedAnswer, log: Log): void {
+function send(outgoing: ServerResponse, answer: RoutedAnswer, log: Log): void {
+  const { status, contentType, body, node, model, attempts } = answer;
+  tellWhy(outgoing, answer);
   outgoing.writeHead(status, {
     ...SECURITY_HEADERS,
     // What a node says of its answer is not for a browser to judge.
@@ -99,6 +103,13 @@ function send(outgoing: ServerResponse, { status, contentType, body, node, model
     // Each answer that is left ends so.
     if (error && error.code !== "ERR_STREAM_PREMATURE_CLOSE") log.debug({ err: error }, "an answer of a model was cut");
   });
+}
+
+/** Another build may have said it: a character that no header takes would end the answer. */
+function tellWhy(outgoing: ServerResponse, { id, why }: Pick<RoutedAnswer, "id" | "why"> | RouteRefusal): void {
+  const plain = (text: string): string => text.slice(0, WHY_CHARS_MAX).replaceAll(/[^ -~]/g, "?");
+  if (id !== undefined) outgoing.setHeader("x-cluster-request", plain(id));
+  if (why !== undefined) outgoing.setHeader("x-cluster-why", plain(why));
 }
 
 interface OpenBodies {
@@ -214,6 +225,7 @@ function refuse(incoming: IncomingMessage, outgoing: ServerResponse, thrown: unk
   const refusal = refusalOf(thrown, log);
   if (outgoing.headersSent) return void outgoing.destroy();
   if (refusal.retryAfterMs !== undefined) outgoing.setHeader("retry-after", String(Math.max(1, Math.ceil(refusal.retryAfterMs / 1_000))));
+  tellWhy(outgoing, refusal);
   if (refusal.attempts > 0) outgoing.setHeader("x-cluster-attempts", String(refusal.attempts));
   if (refusal.status === 401) outgoing.setHeader("www-authenticate", "Bearer");
   if (incoming.complete) return sendJson(outgoing, refusal.status, errorBody(refusal));

@@ -24,10 +24,13 @@ const FURTHER: Readonly<Record<string, readonly ErrorCode[]>> = {
   migrateStore: ["state_conflict"],
   /** Of one task's events, a task that is not there. */
   events: ["not_found"],
+  /** Whoever leads has models off. */
+  modelRequests: ["not_found"],
+  planModel: ["not_found"],
 };
 
 const OTHERS: Readonly<Record<Others, string>> = {
-  outline: "Below the scope operator, tasks of other users come without their payloads.",
+  outline: "Below the scope operator, what is other users' comes without its payload.",
   refused: "Below the scope operator, only for tasks of one's own.",
   absent: "Below the scope operator, only of tasks of one's own.",
 };

@@ -9,6 +9,8 @@ import type { TaskId } from "@openclaw-cluster/contract/ids";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startApi, type Question, type TestApi } from "../../../tests/support/api-server.ts";
 import { lentModel } from "../../../tests/support/fake-models.ts";
+import { deskOf } from "../../../tests/support/model-sight.ts";
+import { plantedRequests } from "../../../tests/support/planted-tasks.ts";
 import { silentLog } from "../system/log.ts";
 import { systemClock } from "../system/clock.ts";
 import { tokenId } from "../trust/token.ts";
@@ -43,6 +45,9 @@ const GOOD: Record<Exclude<OperationName, "events" | "logs">, Omit<Question, "me
   storeMigration: { path: "/store/migration" },
   nodes: { path: "/nodes" },
   models: { path: "/models" },
+  modelRequests: { path: "/models/requests?node=studio&model=auto&limit=5" },
+  modelRequest: { path: "/models/requests/aaaaaaaa" },
+  planModel: { path: "/models/plan", body: { model: "auto", messages: [{ role: "user", content: "hello" }], stream: true } },
   nodesOnline: { path: "/nodes/online" },
   nodesWithSkill: { path: "/nodes/skills/summarize" },
   enrol: { path: "/nodes", body: { id: "nas2", publicKey: `U${"A".repeat(55)}` } },
@@ -79,7 +84,7 @@ const plain = Object.keys(GOOD) as (keyof typeof GOOD)[];
 
 let api: TestApi;
 beforeAll(async () => {
-  api = await startApi();
+  api = await startApi({ models: deskOf(plantedRequests()) });
   await api.coordinator.addToken({ id: "77777777", hash: "none", scope: "viewer", name: "old", createdAt: 0 });
   await api.ask({ method: "POST", path: "/api/v1/tasks", body: { tasks: [echo, echo] } });
   api.coordinator.finish(["t2" as TaskId], { result: "hello" });
@@ -240,7 +245,9 @@ test("an operation without a handler or a scope stops the start", () => {
   );
   expect(() => mountRoutes(parts, { queue: { ...OPERATIONS.queue, scope: "" as "viewer" } })).toThrow("operation queue has no scope");
   const { others: _others, ...silent } = OPERATIONS.cancel;
-  expect(() => mountRoutes(parts, { cancel: silent })).toThrow("/tasks/{id}/cancel does not say what becomes of others' tasks");
+  expect(() => mountRoutes(parts, { cancel: silent })).toThrow("/tasks/{id}/cancel does not say what becomes of those of others");
+  const { others: _its, ...mute } = OPERATIONS.modelRequests;
+  expect(() => mountRoutes(parts, { modelRequests: mute })).toThrow("/models/requests does not say what becomes of those of others");
 });
 
 test("probes: the bare one is open, the others are not", async () => {

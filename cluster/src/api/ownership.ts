@@ -7,9 +7,13 @@ import { mustSee, type Reader } from "../core/visibility.ts";
 /** Throws forbidden for another's task. `params` are those of the operation, checked. */
 export type MayUse = (coordinator: Pick<Coordinator, "task">, reader: Reader, params: unknown) => Promise<void>;
 
+/** Whatever is somebody's: tasks, and requests for models. */
+const OWNED = ["/tasks/", "/models/requests"];
+
 /** undefined: the operation itself minds whose tasks it tells of, or it tells of none. Throws where the table does not say. */
 export function ownership({ path, others, params }: Operation): MayUse | undefined {
-  if (path.startsWith("/tasks/") && others === undefined) throw new Error(`${path} does not say what becomes of others' tasks`);
+  if (others === undefined && OWNED.some((one) => path.startsWith(one)))
+    throw new Error(`${path} does not say what becomes of those of others`);
   if (others !== "refused" || params === undefined) return undefined;
   return async (coordinator, reader, its) => {
     // Whose it is never changes, so nothing can come between this look and what follows.

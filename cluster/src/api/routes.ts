@@ -5,8 +5,8 @@
  * R1. An operation without a handler or a known scope stops the start: nothing is served by accident or unguarded.
  * R2. Every path, known or not, is behind the token, but the bare /healthz, and operations whose body is itself the proof.
  * R3. Methods are an allow-list: what is not in the table is refused, HEAD and OPTIONS included.
- * R4. What the table refuses for tasks of others is refused here, before a handler sees it; and an operation on tasks that does not
- *     say what becomes of others' stops the start.
+ * R4. What the table refuses for tasks of others is refused here, before a handler sees it; and an operation on tasks, or on
+ *     requests for models, that does not say what becomes of others' stops the start.
  */
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { HttpBindings } from "@hono/node-server";
@@ -18,6 +18,7 @@ import { Hono, type Context } from "hono";
 import type { z } from "zod";
 import type { Coordinator, Peer } from "../coordinator/coordinator.ts";
 import { readerOf, type Reader } from "../core/visibility.ts";
+import type { ModelSight } from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Clock } from "../system/clock.ts";
 import { failpoint, isArmed } from "../system/failpoint.ts";
@@ -27,9 +28,12 @@ import { isSending, refuseForm, refuseUnread, type Bodies } from "./body.ts";
 import { check, checkBody } from "./check.ts";
 import { streamEvents, type EventQuery } from "./event-stream.ts";
 import type { Gate, Judge } from "./gate.ts";
-import { HANDLERS, type Call, type OwnWay } from "./handlers.ts";
+import type { Call, OwnWay } from "./handler.ts";
+import { HANDLERS } from "./handlers.ts";
 import { streamLogs, type LogQuery } from "./log-stream.ts";
 import { metrics } from "./metrics.ts";
+import { sightOf } from "./model-handlers.ts";
+import { modelMetrics } from "./model-metrics.ts";
 import { openApiDocument } from "./openapi.ts";
 import { ownership } from "./ownership.ts";
 import { event, type Streams } from "./stream.ts";
@@ -42,6 +46,8 @@ export interface RouteParts {
   readonly streams: Streams;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of whoever leads; undefined where no requests for models come through. */
+  readonly sight?: () => ModelSight | undefined;
 }
 
 /** A body of somebody who has proved nothing yet. */
@@ -84,8 +90,9 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
   // The table's type has proved each handler against its own operation; here they are all alike.
   const handle = HANDLERS[name as Exclude<OperationName, OwnWay>] as (coordinator: Coordinator, call: unknown) => unknown;
   const input = readInput(operation);
-  const bytesMax = scope === "proof" ? STRANGERS_BYTES_MAX : undefined;
+  const bytesMax = scope === "proof" ? STRANGERS_BYTES_MAX : operation.bodyBytesMax;
   const mayUse = ownership(operation);
+  const sight = (): ModelSight => sightOf(parts.sight?.());
   const serve = (context: Context<Env>, token?: ApiTokenRow, judge?: Judge): Response | Promise<Response> => {
     const { incoming, outgoing } = context.env;
     const { params, query } = input(context);
@@ -99,7 +106,7 @@ function serveOperation(parts: RouteParts, name: string, operation: Operation): 
     const peer = (): Peer => ({ address: incoming.socket.remoteAddress ?? "", port: incoming.socket.remotePort ?? 0 });
     const answer = async (body: unknown): Promise<Response> => {
       if (mayUse !== undefined) await mayUse(parts.coordinator, reader, params);
-      const call = { params, query, body, signal, peer, actor, reader };
+      const call = { params, query, body, signal, peer, actor, reader, token, sight };
       const reply =
         judge === undefined ? handle(parts.coordinator, call) : judge(async (proven) => handle(parts.coordinator, { ...call, proven }));
       return json(operation.status, await reply);
@@ -199,7 +206,7 @@ function queryValues(context: Context<Env>): Record<string, unknown> {
 }
 
 /** What stands outside the table: probes, metrics and the document about the rest. */
-function mountPlain(app: Hono<Env>, { coordinator, gate }: RouteParts, operations: Readonly<Record<string, Operation>>): void {
+function mountPlain(app: Hono<Env>, { coordinator, gate, sight }: RouteParts, operations: Readonly<Record<string, Operation>>): void {
   let document: unknown;
   app.get("/healthz", ({ env }) => {
     gate.checkOrigin(env.incoming);
@@ -213,7 +220,7 @@ function mountPlain(app: Hono<Env>, { coordinator, gate }: RouteParts, operation
   });
   app.get("/metrics", async ({ env }) => {
     gate.admit(env.incoming, "viewer");
-    return text(metrics(await coordinator.cluster(), coordinator.nodes()));
+    return text(metrics(await coordinator.cluster(), coordinator.nodes()) + modelMetrics(sight?.()));
   });
   app.get("/openapi.json", async ({ env }) => {
     gate.admit(env.incoming, "viewer");

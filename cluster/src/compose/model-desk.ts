@@ -38,6 +38,7 @@ export function openModelDesk({ config, clock, log }: Ground, coordinator: Pick<
   };
   return {
     router,
+    sight: router,
     attach(node: NodeId, way: LineWay, socket: Duplex) {
       // Its proof was judged while another one began to lead.
       if (isClosed) return void socket.destroy();

@@ -1,5 +1,6 @@
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { NodeId, TaskId } from "@openclaw-cluster/contract/ids";
+import { ModelRequestRecord as RequestForm, type ModelRequestId, type ModelRequestRecord } from "@openclaw-cluster/contract/model-requests";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Attempt, Task } from "@openclaw-cluster/contract/task";
 import { ClusterEvent as EventForm } from "@openclaw-cluster/contract/events";
@@ -8,7 +9,7 @@ import { Scope } from "@openclaw-cluster/contract/scopes";
 import { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { describe, expect, it } from "vitest";
 import { facts } from "./scheduling/fixtures.ts";
-import { attemptsFor, eventFor, mustSee, nodesFor, notYours, onlyOf, readerOf, sees, taskFor } from "./visibility.ts";
+import { attemptsFor, eventFor, modelRequestFor, mustSee, nodesFor, notYours, onlyOf, readerOf, sees, taskFor } from "./visibility.ts";
 
 const SECRET = "canary";
 const ID = "t7" as TaskId;
@@ -128,6 +129,33 @@ describe("others", () => {
       code: "forbidden",
       detail: "t7 belongs to ann; for tasks of others a token needs the scope operator.",
     });
+  });
+});
+
+describe("a request for a model", () => {
+  const place = { node: NODE, endpoint: "ollama", model: "qwen3:8b" };
+  const request: ModelRequestRecord = {
+    ...{ id: "aaaaaaaa" as ModelRequestId, at: 1, user: "ann", lane: "batch", path: "/responses", name: "auto", on: NODE },
+    ...{ promptTokens: 1, outputTokens: 2, streams: true, state: "failed", waitedMs: 3, endedAt: 4, candidates: [] },
+    passedOver: [{ ...place, code: "forbidden", detail: "is not lent" }],
+    passedOverMore: 1,
+    attempts: [{ ...place, waitedMs: 3, firstTokenMs: 1, tokens: 2, tokensPerS: 3, ending: "cut", error: SECRET }],
+    refusal: { code: "node_lost", message: SECRET },
+  };
+
+  it("V4, V6: is whole for whoever asked and for operators", () => {
+    for (const reader of ENTITLED) expect(modelRequestFor(reader, request)).toBe(request);
+  });
+
+  it("V3, V6: is an outline for others, without what servers said, and without a field that nobody thought of", () => {
+    const odd = { ...request, later: SECRET, attempts: request.attempts.map((one) => ({ ...one, later: SECRET })) };
+    for (const reader of STRANGERS) {
+      const shown = modelRequestFor(reader, odd);
+      expect(JSON.stringify(shown)).not.toContain(SECRET);
+      const attempts = request.attempts.map(({ error: _its, ...rest }) => rest);
+      expect(shown).toStrictEqual({ ...request, attempts, refusal: { code: "node_lost", message: "" }, hidden: true });
+      expect(RequestForm.safeParse(shown).error).toBeUndefined();
+    }
   });
 });
 

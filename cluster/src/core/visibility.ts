@@ -10,10 +10,12 @@
  * V4. Who may see it all gets the very object: no copy on the hot path.
  * V5. Of a node's policy, operators see all that the node tells; others what decides where their tasks go: neither lines of rules,
  *     whose arguments and folders can tell of its owner, nor names of its owner's conversations.
+ * V6. A request for a model belongs to whoever asked. Others see where it went and why, and not what servers said of it: that can quote it.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { ClusterEvent } from "@openclaw-cluster/contract/events";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
+import type { ModelAttempt, ModelRequestRecord } from "@openclaw-cluster/contract/model-requests";
 import type { Node } from "@openclaw-cluster/contract/node";
 import { permits, type Scope } from "@openclaw-cluster/contract/scopes";
 import type { Attempt, Progress, Task } from "@openclaw-cluster/contract/task";
@@ -85,6 +87,32 @@ export function eventFor(reader: Reader, event: ClusterEvent): ClusterEvent {
     ...{ state, reason, seq, attempt },
     ...(node !== undefined && { node }),
     ...(startedAt !== undefined && { startedAt }),
+  };
+}
+
+/** V6. */
+export function modelRequestFor(reader: Reader, request: ModelRequestRecord): ModelRequestRecord {
+  if (sees(reader, request.user)) return request;
+  const { id, at, user, lane, path, name, on, promptTokens, outputTokens, streams, state, candidates, passedOver } = request;
+  const { passedOverMore, attempts, refusal, endedAt, waitedMs } = request;
+  return {
+    ...{ id, at, user, lane, path, name, promptTokens, outputTokens, streams, state, candidates, passedOver, waitedMs },
+    ...(on !== undefined && { on }),
+    ...(passedOverMore !== undefined && { passedOverMore }),
+    attempts: attempts.map(attemptOutline),
+    ...(refusal !== undefined && { refusal: { code: refusal.code, message: "" } }),
+    ...(endedAt !== undefined && { endedAt }),
+    hidden: true,
+  };
+}
+
+function attemptOutline({ node, endpoint, model, waitedMs, firstTokenMs, tokens, tokensPerS, ending }: ModelAttempt): ModelAttempt {
+  return {
+    ...{ node, endpoint, model, waitedMs },
+    ...(firstTokenMs !== undefined && { firstTokenMs }),
+    ...(tokens !== undefined && { tokens }),
+    ...(tokensPerS !== undefined && { tokensPerS }),
+    ...(ending !== undefined && { ending }),
   };
 }
 

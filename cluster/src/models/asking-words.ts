@@ -27,11 +27,24 @@ export function wishesIn({ "x-session": session, "x-lane": lane, "x-on": on }: L
   };
 }
 
-export function answerOf({ status, contentType, node, model, attempts, body }: RoutedAnswer): LineAnswer {
+/** What is told of each answer, refusals too. */
+type Told = Pick<RoutedAnswer, "attempts" | "id" | "why">;
+
+export const toldHeaders = ({ attempts, id, why }: Told | RouteRefusal): Record<string, string> => ({
+  "x-attempts": String(attempts),
+  ...(id !== undefined && { "x-id": id }),
+  ...(why !== undefined && { "x-why": why }),
+});
+
+export function toldIn({ "x-attempts": attempts = "0", "x-id": id, "x-why": why }: LineAnswer["headers"]): Told {
+  return { attempts: Number(attempts), ...(id !== undefined && { id }), ...(why !== undefined && { why }) };
+}
+
+export function answerOf({ status, contentType, node, model, body, ...told }: RoutedAnswer): LineAnswer {
   return {
     status,
     headers: {
-      ...{ "content-type": contentType, "x-attempts": String(attempts) },
+      ...{ "content-type": contentType, ...toldHeaders(told) },
       ...(node !== undefined && { "x-node": node }),
       ...(model !== undefined && { "x-model": model }),
     },
@@ -42,9 +55,9 @@ export function answerOf({ status, contentType, node, model, attempts, body }: R
 /** Rejects with RouteRefusal where it is none. */
 export async function answerIn(answer: LineAnswer): Promise<RoutedAnswer> {
   await throwIfRefused(answer);
-  const { "x-node": node, "x-model": model, "x-attempts": attempts = "0", "content-type": contentType = "" } = answer.headers;
+  const { "x-node": node, "x-model": model, "content-type": contentType = "" } = answer.headers;
   return {
-    ...{ status: answer.status, contentType, body: answer.body, attempts: Number(attempts) },
+    ...{ status: answer.status, contentType, body: answer.body, ...toldIn(answer.headers) },
     ...(node !== undefined && { node }),
     ...(model !== undefined && { model }),
   };
@@ -56,19 +69,20 @@ export const plain = (status: number, type: string, text: string): LineAnswer =>
   body: Readable.from([Buffer.from(text)]),
 });
 
-export function refused({ status, code, message, retryAfterMs, attempts }: RouteRefusal): LineAnswer {
+export function refused(refusal: RouteRefusal): LineAnswer {
+  const { status, code, message, retryAfterMs } = refusal;
   const more = retryAfterMs === undefined ? {} : { "x-retry-after-ms": String(Math.ceil(retryAfterMs)) };
   return {
     ...plain(status, "text/plain", message.slice(0, MESSAGE_CHARS_MAX)),
-    headers: { [REFUSAL]: code, "x-attempts": String(attempts), ...more },
+    headers: { [REFUSAL]: code, ...toldHeaders(refusal), ...more },
   };
 }
 
 export async function throwIfRefused({ status, headers, body }: LineAnswer): Promise<void> {
-  const { [REFUSAL]: code, "x-attempts": attempts } = headers;
+  const { [REFUSAL]: code } = headers;
   if (code === undefined) return;
   const message = (await readWhole(body, MESSAGE_BYTES_MAX)).toString();
   if (!Number.isInteger(status)) throw new ModelFault("garbage", message);
   const retryAfterMs = Number(headers["x-retry-after-ms"]);
-  throw new RouteRefusal(status, code, message, { attempts: Number(attempts), ...(retryAfterMs > 0 && { retryAfterMs }) });
+  throw new RouteRefusal(status, code, message, { ...toldIn(headers), ...(retryAfterMs > 0 && { retryAfterMs }) });
 }

@@ -41,7 +41,7 @@ async function stage(): Promise<Stage> {
 }
 
 const told = (said: string | Readable, contentType = "application/json"): RoutedAnswer => ({
-  ...{ status: 200, contentType, attempts: 2, node: "gaming", model: "家/m" },
+  ...{ status: 200, contentType, attempts: 2, node: "gaming", model: "家/m", id: "r1", why: "gaming: loaded" },
   body: typeof said === "string" ? Readable.from([Buffer.from(said)]) : said,
 });
 const request = (more: Partial<ModelRequest> = {}): ModelRequest => ({
@@ -54,7 +54,15 @@ describe("a request", () => {
   test("and its answer cross whole, and who asks is the line's node (A1)", async () => {
     const { cluster, asked } = await stage();
     const answer = await cluster.answer(request({ session: "a session, with 家" }), never);
-    expect(answer).toMatchObject({ status: 200, contentType: "application/json", attempts: 2, node: "gaming", model: "家/m" });
+    expect(answer).toMatchObject({
+      status: 200,
+      contentType: "application/json",
+      attempts: 2,
+      node: "gaming",
+      model: "家/m",
+      id: "r1",
+      why: "gaming: loaded",
+    });
     expect(await text(answer.body)).toBe("{}");
     expect(asked[0]?.request).toEqual({ ...request(), asker: LAPTOP, session: "a session, with 家" });
     await cluster.answer(request({ lane: "batch", on: "gaming" as NodeId }), never);

@@ -8,7 +8,10 @@
 import type { Duplex, Readable } from "node:stream";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { LentModel, ModelServerKind, NodeModelOffer } from "@openclaw-cluster/contract/models";
+import type { ModelPlan } from "@openclaw-cluster/contract/model-requests";
 import type { Lane } from "../core/models/model-queue.ts";
+import type { Place } from "../core/models/place.ts";
+import type { RequestBook } from "../core/models/request-book.ts";
 import { jsonOf } from "../system/json-of.ts";
 
 export interface ModelEndpoint {
@@ -101,11 +104,9 @@ export interface OwnPlace {
   /** Resolves when it has begun to answer. Rejects with ModelFault and RouteRefusal where it could not: another node may. */
   begin(grant: OwnGrant): Promise<OwnRun>;
 }
-export interface OwnGrant {
+export interface OwnGrant extends Pick<RoutedAnswer, "attempts" | "id" | "why"> {
   readonly model: string;
   readonly endpoint: string;
-  /** As in RoutedAnswer. */
-  readonly attempts: number;
 }
 export interface OwnRun {
   /** It is a stream, and its first token has come. */
@@ -124,6 +125,10 @@ export interface RoutedAnswer extends ModelAnswer {
   readonly model?: string;
   /** Nodes that were asked for it, the last one included. */
   readonly attempts: number;
+  /** Under which it is in the book of whoever leads. */
+  readonly id?: string;
+  /** Of that node, in one sentence (core/models/why-sentence.ts). */
+  readonly why?: string;
   /** The node that asks answers by itself: there is no body. */
   readonly isOwn?: true;
 }
@@ -146,22 +151,60 @@ export class RouteRefusal extends Error {
   readonly code: string;
   readonly retryAfterMs: number | undefined;
   readonly attempts: number;
+  /** As of an answer. */
+  readonly id: string | undefined;
+  readonly why: string | undefined;
 
-  constructor(status: number, code: string, message: string, more: { retryAfterMs?: number; attempts?: number } = {}) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    more: { retryAfterMs?: number; attempts?: number; id?: string; why?: string } = {},
+  ) {
     super(message);
     this.status = status;
     this.code = code;
     this.retryAfterMs = more.retryAfterMs;
     this.attempts = more.attempts ?? 0;
+    this.id = more.id;
+    this.why = more.why;
+  }
+
+  /** The same of the request with that id. */
+  of(id: string): RouteRefusal {
+    const { status, code, message, retryAfterMs, attempts, why } = this;
+    return new RouteRefusal(status, code, message, {
+      ...{ attempts, id },
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(why !== undefined && { why }),
+    });
   }
 }
 
 /** lend: whoever leads asks the node; ask: the node asks whoever leads. */
 export type LineWay = "lend" | "ask";
 
+/** What goes on at a place: those that wait for their turn, and those that have it. */
+export interface PlaceWork {
+  readonly place: Place;
+  readonly queued: number;
+  readonly inFlight: number;
+}
+
+/** What people can see of requests for models, at whoever leads. */
+export interface ModelSight {
+  readonly book: RequestBook;
+  /** What would become of it now; nobody is asked. */
+  plan(request: Omit<ModelRequest, "lane">): ModelPlan;
+  /** Places where nothing goes on are left out. */
+  loads(): readonly PlaceWork[];
+}
+
 /** What whoever leads has for the nodes. */
 export interface ModelDesk {
   readonly router: ModelRouter;
+  /** Absent where its router keeps no book. */
+  readonly sight?: ModelSight;
   /** A node that has proved itself has opened a line. */
   attach(node: NodeId, way: LineWay, socket: Duplex): void;
 }

@@ -58,12 +58,17 @@ async function stage(own: OwnEnd["ask"], ...others: Ask[]): Promise<Stage> {
 
 test("a node whose own model is chosen answers by itself, and its bytes go over no line", async () => {
   const asked: unknown[] = [];
-  const { cluster, laptop } = await stage(async (question) => (asked.push(question), good(question, never)), good);
+  const { cluster, laptop, router } = await stage(async (question) => (asked.push(question), good(question, never)), good);
   const request = chat({ seed: 1 });
-  const { node, model, attempts, status, body } = await cluster.answer(request, never);
+  const { node, model, attempts, status, body, id, why } = await cluster.answer(request, never);
+  expect(why).toMatch(/^laptop: loaded/);
   expect([node, model, attempts, status, await text(body)]).toEqual(["laptop", "m", 1, 200, WHOLE]);
   expect(asked).toEqual([{ path: "/chat/completions", model: "m", endpoint: "ollama", body: request.body }]);
   expect(laptop.asked).toEqual([]);
+  await vi.waitFor(
+    () => expect(router.book.find(id ?? "")).toMatchObject({ state: "answered", attempts: [{ node: "laptop", tokens: 4 }] }),
+    SOON,
+  );
 });
 
 test("it has its slot like everybody, until its end: another one waits, or goes elsewhere", async () => {

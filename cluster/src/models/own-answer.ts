@@ -18,14 +18,14 @@ export type OwnOutcome =
   | { readonly kind: "elsewhere"; readonly said: LineAnswer };
 
 export async function answerOwn(
-  { id, model, endpoint, attempts }: Granted,
+  { second, model, endpoint, ...told }: Granted,
   { path, body }: ModelRequest,
   { line, ask, node }: { readonly line: Pick<AskingEnd, "ask">; readonly ask: AskOwn; readonly node: string },
   signal: AbortSignal,
 ): Promise<OwnOutcome> {
   const words = new PassThrough();
   const tell = (word: OwnWord): void => void (words.writableEnded || words.write(`${JSON.stringify(word)}\n`));
-  const next = line.ask({ path: `${OWN_PREFIX}${id}`, headers: {}, body: words }, signal);
+  const next = line.ask({ path: `${OWN_PREFIX}${second}`, headers: {}, body: words }, signal);
   // Where it is not waited for, it is of no matter: the line may end before this answer does.
   next.catch(() => undefined);
   const streams = path !== "/embeddings" && body["stream"] === true;
@@ -40,7 +40,7 @@ export async function answerOwn(
       },
     });
     if (streams && heard.status < 300) tell({ kind: "begun" });
-    return { kind: "answered", answer: { ...heard, node, model, attempts } };
+    return { kind: "answered", answer: { ...heard, node, model, ...told } };
   } catch (error) {
     if (signal.aborted) throw error;
     tell(failedWord(error));

@@ -4,6 +4,7 @@
  * line of JSON for each: begun, over, failed. That request's answer is what comes next: nothing where all was said, or another answer.
  */
 import { z } from "zod";
+import { toldHeaders, toldIn } from "./asking-words.ts";
 import { ModelFault, RouteRefusal, type ModelFaultKind, type OwnGrant, type Over } from "./models.ts";
 
 export const OWN_PREFIX = "/own/";
@@ -13,16 +14,17 @@ const MESSAGE_CHARS_MAX = 1_000;
 export const OFFER = "x-own";
 const GRANT = "x-own-id";
 
-/** `id`: of the second request. */
-export const grantHeaders = (id: string, { model, endpoint, attempts }: OwnGrant): Record<string, string> => ({
-  ...{ [GRANT]: id, "x-model": model, "x-endpoint": endpoint, "x-attempts": String(attempts) },
+export const grantHeaders = (second: string, { model, endpoint, ...told }: OwnGrant): Record<string, string> => ({
+  ...{ [GRANT]: second, "x-model": model, "x-endpoint": endpoint },
+  ...toldHeaders(told),
 });
 
-export type Granted = OwnGrant & { readonly id: string };
+/** `second`: the id of the second request. */
+export type Granted = OwnGrant & { readonly second: string };
 
 export function grantIn(headers: Readonly<Record<string, string>>): Granted | undefined {
-  const { [GRANT]: id, "x-model": model = "", "x-endpoint": endpoint = "", "x-attempts": attempts = "1" } = headers;
-  return id === undefined ? undefined : { id, model, endpoint, attempts: Number(attempts) };
+  const { [GRANT]: second, "x-model": model = "", "x-endpoint": endpoint = "" } = headers;
+  return second === undefined ? undefined : { second, model, endpoint, ...toldIn(headers) };
 }
 
 const KINDS = [

@@ -10,7 +10,7 @@ import { slotsOf, placeKey, type Place, type PlaceKey } from "../core/models/pla
 import { ModelQueue, type Waiting } from "../core/models/model-queue.ts";
 import type { PlaceLoad } from "../core/models/predict.ts";
 import type { Clock } from "../system/clock.ts";
-import { RouteRefusal } from "./models.ts";
+import { RouteRefusal, type PlaceWork } from "./models.ts";
 
 /** P2: whoever waited in vain has seen how busy it is. */
 const WAIT_AGAIN_MS = 30_000;
@@ -147,7 +147,7 @@ export class Places {
   }
 
   /** Of each place where somebody is at work or waits. */
-  loads(): { readonly place: Place; readonly queued: number; readonly inFlight: number }[] {
+  loads(): PlaceWork[] {
     return [...this.lines.values()].map(({ place, queue: { queued, inFlight } }) => ({ place, queued, inFlight }));
   }
 

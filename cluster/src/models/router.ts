@@ -9,51 +9,43 @@
  * R4. An answer that is cut after its first token ends with an error event, whose code is node_lost.
  * R5. A node that asks, and whose own model is chosen, answers by itself, and is in that model's line like everybody.
  */
-import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import type { ModelPlan } from "@openclaw-cluster/contract/model-requests";
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import { chooseModel, type ModelCandidate, type ModelChoice } from "../core/models/choose.ts";
 import { resolveModel, type Aliases } from "../core/models/model-names.ts";
-import { needsOf, type ModelNeeds } from "../core/models/model-needs.ts";
 import { placeKey, placeName, type PlaceKey } from "../core/models/place.ts";
 import { PlaceKnowledge } from "../core/models/place-knowledge.ts";
-import { prefixChain, type PrefixChain } from "../core/models/prefix-chain.ts";
-import { promptParts, type PromptKind } from "../core/models/prompt-parts.ts";
+import { RequestBook } from "../core/models/request-book.ts";
+import type { RequestNotes } from "../core/models/request-notes.ts";
+import { planOf, refusedPlan } from "../core/models/request-views.ts";
+import { whySentence } from "../core/models/why-sentence.ts";
 import { nameHash } from "../core/scheduling/hash.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
-import { randomId } from "../system/random-id.ts";
 import { Attempt } from "./attempt.ts";
 import { lostEvent } from "./first-token.ts";
-import { CONTEXT_CODE, hear } from "./hearing.ts";
+import { Going, isTooLong, userOf } from "./going.ts";
+import { hear } from "./hearing.ts";
 import type { Lender } from "./lending.ts";
 import {
   ModelFault,
   RouteRefusal,
   type ModelAsker,
-  type ModelPath,
   type ModelRequest,
   type ModelRouter,
+  type ModelSight,
+  type OwnGrant,
   type OwnPlace,
+  type PlaceWork,
   type RoutedAnswer,
 } from "./models.ts";
 import { Places, type Move } from "./places.ts";
-import { endingOf, isFault, lost, refusalOf } from "./route-refusals.ts";
+import { endingOf, lost, refusalOf } from "./route-refusals.ts";
 
-/** R1: the first, and two more. */
-const ATTEMPTS_MAX = 3;
-/** R1: with those that do not take it. */
-const PLACES_MAX = 16;
 /** Until it is measured: over a network at home, there and back. */
 const ROUND_TRIP_MS = 2;
-/** A line is left after that long: OpenAI's clients wait 10 minutes for a first byte, of which the answer needs some. */
-const WAIT_MS_MAX = 300_000;
-const PROMPTS: Readonly<Record<ModelPath, PromptKind>> = {
-  "/chat/completions": "chat",
-  "/responses": "responses",
-  "/embeddings": "embeddings",
-};
 
 export interface RouterParts {
   readonly aliases: () => Aliases;
@@ -63,26 +55,8 @@ export interface RouterParts {
   readonly log: Log;
 }
 
-/** A request on its way. */
-interface Going {
-  readonly id: string;
-  readonly request: ModelRequest;
-  readonly session: string | undefined;
-  readonly needs: ModelNeeds;
-  readonly chain: PrefixChain;
-  /** Places that are not chosen again. */
-  readonly passed: Set<PlaceKey>;
-  readonly failures: Error[];
-  /** Nodes that it was sent to. */
-  asked: number;
-  /** A server with so many was too small for it. */
-  contextAbove: number;
-  readonly streams: boolean;
-  /** It waits in lines for no longer, in all. */
-  waitLeftMs: number;
-}
-
-export class Router implements ModelRouter {
+export class Router implements ModelRouter, ModelSight {
+  readonly book = new RequestBook();
   private readonly parts: RouterParts;
   private readonly lenders = new Map<NodeId, Lender>();
   private readonly places: Places;
@@ -110,9 +84,17 @@ export class Router implements ModelRouter {
     return Promise.resolve(this.models);
   }
 
-  /** Where somebody is at work or waits. */
-  loads(): ReturnType<Places["loads"]> {
+  loads(): readonly PlaceWork[] {
     return this.places.loads();
+  }
+
+  plan(request: Omit<ModelRequest, "lane">): ModelPlan {
+    try {
+      return planOf(this.choose(new Going({ ...request, lane: "interactive" })));
+    } catch (error) {
+      if (error instanceof RouteRefusal) return refusedPlan(error.code, error.message);
+      throw error;
+    }
   }
 
   close(): void {
@@ -120,17 +102,40 @@ export class Router implements ModelRouter {
   }
 
   async answer(request: ModelRequest, signal: AbortSignal): Promise<RoutedAnswer> {
-    const { log } = this.parts;
-    const going = begin(request);
+    const { clock } = this.parts;
+    const going = new Going(request);
+    const notes = this.note(going);
+    try {
+      return await this.route(going, notes, signal);
+    } catch (error) {
+      const now = clock.monotonic();
+      if (signal.aborted) notes.over("given_up", undefined, now);
+      if (!(error instanceof RouteRefusal)) throw error;
+      notes.refused(error.code, error.message, now);
+      throw error.of(going.id);
+    }
+  }
+
+  private note({ id, request, needs, streams }: Going): RequestNotes {
+    const { path, body, asker, lane, on } = request;
+    const { promptTokens, outputTokens } = needs;
+    const { clock } = this.parts;
+    const asked = { id, at: clock.wall(), user: userOf(asker), lane, path, name: body["model"], promptTokens, outputTokens, streams };
+    return this.book.open({ ...asked, ...(on !== undefined && { on }) }, clock.monotonic());
+  }
+
+  private async route(going: Going, notes: RequestNotes, signal: AbortSignal): Promise<RoutedAnswer> {
+    const { clock, log } = this.parts;
     for (;;) {
       signal.throwIfAborted();
-      if (isSpent(going)) throw lost(going.asked, going.failures);
-      const candidate = this.next(going);
+      if (going.isSpent) throw lost(going.asked, going.failures);
+      const candidate = this.next(going, notes);
       try {
-        return await this.tryAt(candidate, going, signal);
+        return await this.tryAt(candidate, going, notes, signal);
       } catch (error) {
         if (signal.aborted) throw error;
-        going.failures.push(error as Error);
+        going.failed(error as Error);
+        notes.failed(endingOf(error), (error as Error).message, clock.monotonic());
         log.info({ err: error, node: candidate.model.node, model: candidate.model.id }, "a node did not answer for a model");
       }
     }
@@ -147,15 +152,16 @@ export class Router implements ModelRouter {
   }
 
   /** Throws RouteRefusal where there is none. */
-  private next(going: Going): ModelCandidate {
+  private next(going: Going, notes: RequestNotes): ModelCandidate {
     const choice = this.choose(going);
-    if (choice.kind === "chosen") return choice.candidates[0] as ModelCandidate;
-    throw going.failures.length === 0 ? refusalOf(choice.refusal) : lost(going.asked, going.failures);
+    notes.chose(choice);
+    if (choice.kind === "refused") throw going.failures.length === 0 ? refusalOf(choice.refusal) : lost(going.asked, going.failures);
+    return first(choice, going);
   }
 
   /** Throws RouteRefusal where nobody has a model of that name. */
   private choose(going: Going): ModelChoice {
-    const { id, request, needs, chain, session, passed, contextAbove, failures } = going;
+    const { id, request, needs, chain, session, failures } = going;
     const { clock, aliases, objection } = this.parts;
     const { models } = this;
     const { rates, prompts, breakers, sessions, room } = this.knowledge;
@@ -167,10 +173,9 @@ export class Router implements ModelRouter {
       const status = named.reason === "unknown_model" ? 404 : 400;
       throw new RouteRefusal(status, named.reason === "unknown_model" ? "model_not_found" : "bad_request", named.detail);
     }
-    const isLeft = (model: LentModel): boolean => !passed.has(placeKey(model)) && (model.contextTokens ?? Infinity) > contextAbove;
     const now = clock.monotonic();
     return chooseModel({
-      groups: named.groups.map((group) => ({ ...group, models: group.models.filter(isLeft) })),
+      groups: named.groups.map((group) => ({ ...group, models: group.models.filter((model) => going.isLeft(model)) })),
       needs,
       rates,
       lastPlace: session === undefined ? undefined : sessions.last(session, now),
@@ -186,47 +191,52 @@ export class Router implements ModelRouter {
     });
   }
 
-  private async tryAt(candidate: ModelCandidate, going: Going, signal: AbortSignal): Promise<RoutedAnswer> {
-    const at = await this.wait(candidate, going, signal);
-    const attempt = this.begin(at, going);
+  private async tryAt(candidate: ModelCandidate, going: Going, notes: RequestNotes, signal: AbortSignal): Promise<RoutedAnswer> {
+    const at = await this.wait(candidate, going, notes, signal);
+    const attempt = this.begin(at, going, notes);
+    const { model } = at;
     try {
-      const answer = await this.ask(at.model, going, attempt, signal);
-      const { session, chain } = going;
-      if (answer.status < 400) this.knowledge.answered(at.model, chain, session, this.parts.clock.monotonic());
-      return { ...answer, node: at.model.node, model: at.model.id, attempts: going.asked };
+      going.asked++;
+      const { id, why, asked: attempts, session, chain } = going;
+      const told = { id, attempts, ...(why !== undefined && { why }) };
+      const answer = await this.ask(model, going, attempt, told, signal);
+      if (answer.status < 400) this.knowledge.answered(model, chain, session, this.parts.clock.monotonic());
+      return { ...answer, ...told, node: model.node, model: model.id };
     } catch (error) {
       attempt.failed(signal.aborted ? "given_up" : endingOf(error));
-      if (error instanceof RouteRefusal && error.code === CONTEXT_CODE) going.contextAbove = at.model.contextTokens ?? 0;
+      if (isTooLong(error)) going.tooLongFor(model);
       throw error;
     }
   }
 
   /** Until it has a slot: there, or where one became free sooner. */
-  private async wait(candidate: ModelCandidate, going: Going, signal: AbortSignal): Promise<ModelCandidate> {
+  private async wait(candidate: ModelCandidate, going: Going, notes: RequestNotes, signal: AbortSignal): Promise<ModelCandidate> {
     const { id, request, waitLeftMs } = going;
     const { clock } = this.parts;
     const since = clock.monotonic();
     let at = candidate;
     const wouldMove = (to: PlaceKey): Move | undefined => {
       const better = this.better(going);
-      if (better === undefined || placeKey(better.model) !== to) return undefined;
-      at = better;
-      return { model: better.model, workMs: workMs(better) };
+      if (better === undefined || placeKey(better.candidates[0]?.model as LentModel) !== to) return undefined;
+      at = first(better, going);
+      notes.waits(at.model, clock.monotonic());
+      return { model: at.model, workMs: workMs(at) };
     };
-    const waiting = { id, user: request.asker.name ?? request.asker.token, lane: request.lane, workMs: workMs(candidate) };
+    const waiting = { id, user: userOf(request.asker), lane: request.lane, workMs: workMs(candidate) };
+    notes.waits(candidate.model, since);
     try {
       await this.places.enter({ model: candidate.model, request: waiting, wouldMove, waitMs: waitLeftMs }, signal);
       return at;
     } finally {
-      going.passed.add(placeKey(at.model));
+      going.pass(at.model);
       going.waitLeftMs -= clock.monotonic() - since;
     }
   }
 
-  private better(going: Going): ModelCandidate | undefined {
+  private better(going: Going): Chosen | undefined {
     try {
       const choice = this.choose(going);
-      return choice.kind === "chosen" ? choice.candidates[0] : undefined;
+      return choice.kind === "chosen" ? choice : undefined;
     } catch {
       // Nobody has it any more; it will be told when its turn comes.
       return undefined;
@@ -234,7 +244,7 @@ export class Router implements ModelRouter {
   }
 
   /** The node may have gone while it waited, and those before it may all have failed. */
-  private begin({ model, prediction, hit }: ModelCandidate, { id, needs }: Going): Attempt {
+  private begin({ model, prediction, hit }: ModelCandidate, { id, needs }: Going, notes: RequestNotes): Attempt {
     const { clock } = this.parts;
     const { knowledge, places } = this;
     const waitMs = knowledge.breakers.waitMs(model, clock.monotonic());
@@ -245,57 +255,45 @@ export class Router implements ModelRouter {
     }
     const { inFlight, beside } = places.load(model, 0, 0);
     const work = { unreadTokens: needs.promptTokens * (1 - hit), readMs: prediction.terms.read, beside: inFlight - 1 + beside };
-    return new Attempt({ id, model, work, knowledge, places, clock });
+    return new Attempt({ id, model, work, knowledge, places, notes, clock });
   }
 
-  private async ask(model: LentModel, going: Going, attempt: Attempt, signal: AbortSignal): Promise<RoutedAnswer> {
+  private async ask(model: LentModel, going: Going, attempt: Attempt, told: Told, signal: AbortSignal): Promise<Answer> {
     const { request, streams } = going;
-    going.asked++;
-    const attempts = going.asked;
-    if (request.own?.node === model.node) return askItself(request.own, model, attempt, attempts);
-    const question = { path: request.path, model: model.id, endpoint: model.endpoint, body: request.body };
-    const lender = this.lenders.get(model.node) as Lender;
-    const answer = await lender.ask(question, request.asker, signal);
+    const { id, endpoint, node } = model;
+    if (request.own?.node === node) return askItself(request.own, { model: id, endpoint, ...told }, attempt);
+    const lender = this.lenders.get(node) as Lender;
+    const answer = await lender.ask({ path: request.path, model: id, endpoint, body: request.body }, request.asker, signal);
     const heard = await hear(answer, {
       streams,
-      errorEvent: (fault) =>
-        lostEvent(`${model.node}, which was answering for ${model.id}, is gone or its server failed: ${fault.message}`),
+      errorEvent: (fault) => lostEvent(`${node}, which was answering for ${id}, is gone or its server failed: ${fault.message}`),
       over: (over) => attempt.over(over),
     });
     if (streams && heard.status < 300) attempt.first();
-    return { ...heard, attempts };
+    return heard;
   }
 }
 
+type Chosen = Extract<ModelChoice, { kind: "chosen" }>;
+type Told = Pick<RoutedAnswer, "attempts" | "id" | "why">;
+type Answer = Pick<RoutedAnswer, "status" | "contentType" | "body" | "isOwn">;
+
+/** Where it goes, and why. */
+function first({ candidates }: Chosen, going: Going): ModelCandidate {
+  const [candidate, ...others] = candidates as [ModelCandidate, ...ModelCandidate[]];
+  going.why = whySentence(candidate, others);
+  return candidate;
+}
+
 /** R5. */
-async function askItself(own: OwnPlace, { id, endpoint }: LentModel, attempt: Attempt, attempts: number): Promise<RoutedAnswer> {
-  const run = await own.begin({ model: id, endpoint, attempts });
+async function askItself(own: OwnPlace, grant: OwnGrant, attempt: Attempt): Promise<Answer> {
+  const run = await own.begin(grant);
   if (run.isStream) attempt.first();
   void run.over.then((over) => attempt.over(over));
-  return { status: 200, contentType: "", body: Readable.from([]), attempts, isOwn: true };
+  return { status: 200, contentType: "", body: Readable.from([]), isOwn: true };
 }
-
-function begin(request: ModelRequest): Going {
-  const path = PROMPTS[request.path];
-  const parts = promptParts(path, request.body);
-  return {
-    ...{ id: randomId(), request, passed: new Set(), failures: [], asked: 0, contextAbove: 0, waitLeftMs: WAIT_MS_MAX },
-    session: request.session === undefined ? undefined : sessionKey(request.asker, request.session),
-    needs: needsOf(path, request.body, parts),
-    chain: prefixChain(parts, hashed),
-    streams: path !== "embeddings" && request.body["stream"] === true,
-  };
-}
-
-const isSpent = ({ failures, passed, waitLeftMs }: Going): boolean =>
-  failures.filter(isFault).length >= ATTEMPTS_MAX || passed.size >= PLACES_MAX || waitLeftMs <= 0;
 
 const tripMs = (model: LentModel, { own }: ModelRequest): number => (own?.node === model.node ? 0 : ROUND_TRIP_MS);
 
 /** From its turn to its end. */
 const workMs = ({ prediction: { endMs, terms } }: ModelCandidate): number => endMs - terms.queue - terms.trip;
-
-const hashed = (previous: string, block: string): string => createHash("sha1").update(previous).update(block).digest("base64url");
-
-/** Two people's sessions of one name are two. */
-const sessionKey = ({ token, name }: ModelAsker, session: string): string => JSON.stringify([name ?? token, session]);

@@ -1,4 +1,4 @@
-/** `models`: the language models that nodes lend; list them, look at one wherever it is. */
+/** `models`: the language models that nodes lend; list them, look at one wherever it is, ask why a request went where it went. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { LentModel } from "@openclaw-cluster/contract/models";
@@ -10,6 +10,7 @@ import { readNodeId } from "../ids.ts";
 import { modelFacts, modelTable } from "../model-view.ts";
 import type { Session } from "../session.ts";
 import { configureConnection } from "./models-connect.ts";
+import { configureWhy } from "./models-why.ts";
 
 const NEXT =
   "Start Ollama, LM Studio, llama.cpp, vLLM or MLX on a node: its models are listed here within seconds, if that node's policy.yaml lends them (docs/models.md).";
@@ -31,6 +32,7 @@ export function configure(command: Command, act: Act): void {
     "models show qwen3:8b",
     "models show auto:tools",
   ).action(act(show));
+  configureWhy(command, act);
   configureConnection(command, act);
 }
 
