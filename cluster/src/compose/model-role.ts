@@ -119,6 +119,7 @@ function ownLender(shelf: ModelShelf): Lender {
     onChange: (listener) => shelf.onChange(listener),
     ask: (question, _asker, signal) => shelf.ask(question, signal),
     ended: new Promise(() => undefined),
+    roundTripMs: 0,
     close: () => undefined,
   };
 }

@@ -78,6 +78,18 @@ const question = (more: Partial<ModelQuestion> = {}): ModelQuestion => ({
   ...more,
 });
 
+test("a lender is as far away as its line, which is measured again and again", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  try {
+    const { lender } = await stage();
+    expect(lender.roundTripMs).toBeUndefined();
+    vi.advanceTimersByTime(2_000);
+    await vi.waitFor(() => expect(lender.roundTripMs).toBeGreaterThan(0), SOON);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 describe("the list", () => {
   const ids = ({ models }: Lender): string[] => models.map(({ id }) => id);
 

@@ -125,7 +125,11 @@ export function borrowOver(socket: Duplex): Lender {
     .catch(() => undefined)
     .finally(() => line.close());
   return {
-    ...line,
+    ended: line.ended,
+    close: () => line.close(),
+    get roundTripMs() {
+      return line.roundTripMs;
+    },
     get models() {
       return models;
     },
