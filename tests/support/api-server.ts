@@ -3,6 +3,7 @@ import { request, type IncomingHttpHeaders } from "node:http";
 import { request as requestTls } from "node:https";
 import { connect, type Socket } from "node:net";
 import { openApi, type Api } from "../../cluster/src/api/api.ts";
+import type { ModelDesk } from "../../cluster/src/models/models.ts";
 import { systemClock, type Clock } from "../../cluster/src/system/clock.ts";
 import { silentLog, type Log } from "../../cluster/src/system/log.ts";
 import type { ServerCertificate } from "../../cluster/src/trust/authority.ts";
@@ -46,6 +47,7 @@ interface ApiOptions {
   readonly clock?: Clock;
   readonly log?: Log;
   readonly allowedHosts?: readonly string[];
+  readonly models?: ModelDesk;
   /** It speaks TLS then, which `ask` does not. */
   readonly certificate?: ServerCertificate;
 }
