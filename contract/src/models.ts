@@ -40,6 +40,8 @@ export const NodeModelOffer = z.object({
   /** Each answer costs money: it is asked only where an alias names it. */
   paid: z.boolean().optional(),
   state: ModelState,
+  /** Its machine runs on its battery, and lends all the same: it is asked where others are clearly slower. */
+  onBattery: z.boolean().optional(),
   /** How many requests it answers side by side, and how many it does, other programs' included, where that can be seen. */
   slots: z.object({ total: z.int().min(1), busy: z.int().min(0) }).optional(),
 });

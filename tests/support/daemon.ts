@@ -35,7 +35,7 @@ export interface WorkerOptions {
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly diskFloorMiB?: number;
-  /** What its policy.yaml says; the default policy without. */
+  /** What its policy.yaml says; the default policy without, and LENDING where it has models. */
   readonly policy?: object | string;
   readonly openclaw?: { readonly url: string; readonly token: string };
   /** As the settings have it. */
@@ -70,6 +70,9 @@ export interface CliEnd extends ProcessEnd {
   // oxlint-disable-next-line typescript/no-explicit-any -- what a command says is for expect to judge
   readonly json: any;
 }
+
+/** The default policy, but that models are lent also on a laptop that tests on its battery. */
+const LENDING = { allow: { agents: ["*"], models: ["*"] }, battery: { models: true } };
 
 const WAIT_MS = 30_000;
 const LOOK_MS = 10;
@@ -150,7 +153,7 @@ export async function startCluster(
       async addWorker(id, { policy, openclaw, inside = [], env = {}, command, ...own } = {}) {
         const place = path.join(folder, id);
         await mkdir(place, { recursive: true, mode: 0o700 });
-        if (policy !== undefined) await writePolicy(place, policy);
+        if (policy !== undefined || own.models !== undefined) await writePolicy(place, policy ?? LENDING);
         const gatewayFile = path.join(place, "gateway.token");
         if (openclaw !== undefined) await writeFile(gatewayFile, openclaw.token, { mode: 0o600 });
         const gateway = openclaw && { openclaw: { url: openclaw.url, tokenFile: gatewayFile } };

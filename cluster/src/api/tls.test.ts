@@ -9,6 +9,7 @@ import { nodeTransport } from "@openclaw-cluster/contract/client/node-transport"
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
 import { makeAuthority } from "../../../tests/support/authority.ts";
+import { good, routerOf } from "../../../tests/support/fake-lender.ts";
 import { openTlsListener } from "../../../tests/support/tls-listener.ts";
 import type { Authority } from "../trust/authority.ts";
 import { watchConnections } from "./connections.ts";
@@ -53,6 +54,20 @@ test("it says https, and a client that believes its authority calls, streams and
   const [task] = await plain.submitMany([{ kind: "echo", input: {} }]);
   api.coordinator.finish([task!.id]);
   expect((await next).value).toMatchObject({ type: "task" });
+});
+
+test("a chat goes over the same connection: nobody's word and no token reaches whoever its authority has not certified", async () => {
+  const { router } = routerOf(good);
+  api.takeRole({ coordinator: api.coordinator, models: { router, attach: (_node, _way, socket) => void socket.destroy() } });
+  const said = async (believed: Trust): Promise<number> => {
+    let pieces = 0;
+    for await (const _piece of client(api.url, believed).chat({ model: "m", messages: [{ role: "user", content: "hi" }] })) pieces += 1;
+    return pieces;
+  };
+  expect(await said(trust)).toBeGreaterThan(0);
+  await expect(said({ authorities: [other.certificate], file: "/home/ann/other.pem" })).rejects.toMatchObject({
+    code: "certificate_refused",
+  });
 });
 
 test("it speaks TLS 1.3, also 1.2, and nothing older", async () => {

@@ -79,7 +79,12 @@ export const COMMANDS: readonly Entry[] = [
     load: () => import("./commands/cluster.ts"),
   },
   { name: "nodes", group: CLUSTER, summary: "list, label, drain, stop and remove nodes", load: () => import("./commands/nodes.ts") },
-  { name: "models", group: CLUSTER, summary: "list the language models that nodes lend", load: () => import("./commands/models.ts") },
+  {
+    name: "models",
+    group: CLUSTER,
+    summary: "list and measure the language models that nodes lend",
+    load: () => import("./commands/models.ts"),
+  },
   {
     name: "promote",
     group: CLUSTER,

@@ -39,6 +39,7 @@ export function modelFacts(terminal: Terminal, model: LentModel): string {
     ["weights", quantization && plainLine(quantization)],
     ["busy", slots && `${slots.busy} of ${slots.total} at a time`],
     ["paid", model.paid === true ? "each answer costs money: it is asked only where an alias names it" : undefined],
+    ["power", model.onBattery === true ? "on its battery: others are asked first" : undefined],
     ["digest", digest && plainLine(digest)],
   ]);
 }

@@ -25,12 +25,15 @@ allow:
     - [say, "two words"]
     - { run: make, sandbox: required, network: true, folders: [/srv/a], reads: [/srv/b] }
   cwds: [/tmp]
+  models: ["qwen3*"]
 deny:
   kinds: [echo]
   agents: [private]
   commands: [uname -r]
+  models: ["*:70b"]
 users: { allow: [ann, "token:k3f7q2ab"], deny: [bob] }
 hours: { quiet: ["22:00-07:00"], days: [mon], timeZone: Europe/Berlin, pinned: true }
+battery: { models: true }
 limits: { memoryMiB: 2048, processes: 64 }
 sandbox: preferred
 `;
@@ -65,8 +68,10 @@ folders: a fresh one for each task, or one in /tmp
 variables: none
 sandbox: preferred
 limits: 2048 MiB of memory, 64 processes, 16384 MiB in one file, 4096 open files, nice 5
+models: qwen3*, never *:70b
 users: ann, token:k3f7q2ab, never bob
 quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken all the same
+battery: models are lent
 `,
     );
     expect(JSON.parse((await cli("check", "--json")).stdout)).toEqual({
@@ -81,7 +86,7 @@ quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken a
     const { code, stdout } = await cli("check");
     expect(code).toBe(0);
     expect(stdout).toContain(
-      "what is shipped counts:\n\necho      allowed\nagents    any\ntools     none\ncommands  none\nusers     everybody\n",
+      "what is shipped counts:\n\necho      allowed\nagents    any\ntools     none\ncommands  none\nmodels    any\nusers     everybody\n",
     );
     expect(JSON.parse((await cli("check", "--json")).stdout)).toMatchObject({ ok: true, source: "default", policy: DEFAULT_POLICY });
   });
@@ -167,7 +172,7 @@ describe("policy show", () => {
 
 it("policy schema knows every field", async () => {
   const schema = JSON.parse((await cli("schema")).stdout) as { properties: object; additionalProperties: boolean };
-  expect(Object.keys(schema.properties)).toEqual(["version", "allow", "deny", "users", "hours", "limits", "sandbox"]);
+  expect(Object.keys(schema.properties)).toEqual(["version", "allow", "deny", "users", "hours", "battery", "limits", "sandbox"]);
   expect(schema.additionalProperties).toBe(false);
 });
 

@@ -15,6 +15,7 @@ import { LAN, TAILSCALE } from "../system/config-schema.ts";
 import { cacheFolder, foldersOf, readSecret, type Environment, type Folders } from "../system/folders.ts";
 import { silentLog } from "../system/log.ts";
 import { outwardAddresses, ownAddresses } from "../system/own-addresses.ts";
+import { powerReader } from "../system/power-reading.ts";
 import { askTailscale, tailnetAddress, type Tailscale } from "../system/tailscale.ts";
 import { compareVersions, isAtLeast } from "../system/version.ts";
 import { policyFaultText, readPolicy } from "../worker/policy-reading.ts";
@@ -22,6 +23,7 @@ import { checkAuthority, checkJoinedAuthority, checkShownCertificate } from "./c
 import { checkDisk, checkFolders, checkPort } from "./check-places.ts";
 import { checkCommands } from "./check-commands.ts";
 import { checkConnection, checkModels } from "./check-models.ts";
+import { checkPower } from "./check-power.ts";
 import { checkTailscale } from "./check-tailscale.ts";
 import { fail, ok, warn, type Check } from "./check.ts";
 import { lanAddress } from "./listening-place.ts";
@@ -71,8 +73,13 @@ function checkParts(config: ClusterConfig, folders: Folders, env: Environment): 
     ...(leads ? [checkAuthority(folders), checkShownCertificate(folders)] : [checkJoinedAuthority(config, folders)]),
     tailscale.then((found) => checkTailscale(config, found)),
     ...(roles.includes("worker") && openclaw.enabled === "auto" ? [checkOpenClaw(config, env)] : []),
-    ...(models.enabled === "auto" ? [checkModels(folders), checkConnection(folders, env)] : []),
+    ...(models.enabled === "auto" ? [checkModels(folders), checkConnection(folders, env), checkLending(config, folders, env)] : []),
   ];
+}
+
+/** undefined: a machine that only leads lends nothing. */
+async function checkLending({ roles }: ClusterConfig, folders: Folders, env: Environment): Promise<Check | undefined> {
+  return roles.includes("worker") ? checkPower(folders, powerReader({ platform: process.platform, env })) : undefined;
 }
 
 /** The address behind `api.host`; where it cannot be told, what there is to say of a port. */

@@ -1,26 +1,24 @@
 /** A node's part in sharing models: its servers, its lines to whoever leads, and the endpoint on its loopback. */
 import { randomBytes } from "node:crypto";
 import { openModelEndpoint } from "../api/model-endpoint.ts";
-import { lends, modelRefusal } from "../core/model-rule.ts";
-import type { Moment } from "../core/quiet-hours.ts";
 import { routerOver } from "../models/asking.ts";
-import { lendOver, type Lender, type LendingRule } from "../models/lending.ts";
+import { lendOver, type Lender } from "../models/lending.ts";
 import type { ModelEndpoint, ModelShelf } from "../models/models.ts";
 import { NodeRouter } from "../models/node-router.ts";
 import { Router } from "../models/router.ts";
 import { openModelShelf } from "../models/shelf.ts";
-import { localTimeZone } from "../system/clock.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
 import { choosePort } from "../system/free-port.ts";
+import { openPowerWatch } from "../system/power.ts";
+import { powerReader } from "../system/power-reading.ts";
 import type { PolicyFile } from "../worker/policy-file.ts";
 import type { Ground } from "./ground.ts";
+import { lendingRule } from "./lending-rule.ts";
 import { keepLine, type LineWhere } from "./model-line.ts";
 
 const HOST = "127.0.0.1";
 const PORT = 7_801;
 const KEY_BYTES = 32;
-/** Quiet hours begin and end without a change of any file. */
-const RULE_LOOK_MS = 30_000;
 
 export async function openModelRole(
   ground: Ground,
@@ -37,7 +35,9 @@ export async function openModelRole(
   own.lends(node, ownLender(shelf));
   const router = new NodeRouter(own);
   const line = { node, keys, where, clock, random: Math.random, log };
-  const lending = keepLine({ ...line, way: "lend", use: (socket) => lendOver(socket, shelf, ruleOf(ground, policy)) });
+  const power = openPowerWatch({ read: powerReader({ platform: process.platform, env: ground.env }), clock, log });
+  const rule = lendingRule({ node, policy, power, clock });
+  const lending = keepLine({ ...line, way: "lend", use: (socket) => lendOver(socket, shelf, rule) });
   open.push(async () => lending.close());
   const asking = keepLine({
     ...line,
@@ -88,28 +88,6 @@ async function ownKey(file: string): Promise<string> {
   return key;
 }
 
-function ruleOf({ config, clock }: Ground, policy: PolicyFile): LendingRule {
-  const moment = (): Moment => ({ now: clock.wall(), timeZone: localTimeZone() });
-  return {
-    lends: (model) => lends(policy.current(), model.id, moment()),
-    // Its own requests need no leave.
-    refusal: (model, asker) => (asker.token === config.nodeId ? undefined : modelRefusal(policy.current(), model, asker, moment())),
-    onChange(listener) {
-      const changes = policy.onChange(listener);
-      let timer = clock.after(RULE_LOOK_MS, function look() {
-        listener();
-        timer = clock.after(RULE_LOOK_MS, look);
-      });
-      return {
-        stop() {
-          changes.stop();
-          timer.cancel();
-        },
-      };
-    },
-  };
-}
-
 /** Without a line: this machine's own models, for itself. */
 function ownLender(shelf: ModelShelf): Lender {
   return {
@@ -119,6 +97,7 @@ function ownLender(shelf: ModelShelf): Lender {
     onChange: (listener) => shelf.onChange(listener),
     ask: (question, _asker, signal) => shelf.ask(question, signal),
     ended: new Promise(() => undefined),
+    roundTripMs: 0,
     close: () => undefined,
   };
 }

@@ -59,6 +59,8 @@ export const Policy = z.strictObject({
   /** Everybody, unless said. */
   users: Users.optional(),
   hours: Hours.optional(),
+  /** While the machine runs on its battery. `models`: others may use its models all the same. */
+  battery: z.strictObject({ models: z.boolean().default(false) }).prefault({}),
   /** What one command may take of the machine. */
   limits: Limits.prefault({}),
   /** required: a command runs in a sandbox or not at all. preferred: without one where there is none. */

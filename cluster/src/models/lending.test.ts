@@ -55,17 +55,21 @@ afterEach(() => pair?.end());
 const rules = {
   refused: undefined as string | undefined,
   hidden: new Set<string>(),
+  onBattery: false,
   listeners: new Set<() => void>(),
   asked: [] as unknown[],
 };
 
 async function stage(): Promise<{ shelf: FakeShelf; lender: Lender }> {
-  Object.assign(rules, { refused: undefined, hidden: new Set(), listeners: new Set(), asked: [] });
+  Object.assign(rules, { refused: undefined, hidden: new Set(), onBattery: false, listeners: new Set(), asked: [] });
   const shelf = new FakeShelf();
   pair = await linePair();
   lendOver(pair.near, shelf, {
     refusal: (model, asker) => (rules.asked.push([model, asker]), rules.refused),
     lends: ({ id }) => !rules.hidden.has(id),
+    get onBattery() {
+      return rules.onBattery;
+    },
     onChange: (listener) => (rules.listeners.add(listener), { stop: () => rules.listeners.delete(listener) }),
   });
   const lender = borrowOver(pair.far);
@@ -76,6 +80,18 @@ async function stage(): Promise<{ shelf: FakeShelf; lender: Lender }> {
 const question = (more: Partial<ModelQuestion> = {}): ModelQuestion => ({
   ...{ path: "/chat/completions", model: "m", endpoint: "ollama", body: { messages: [] } },
   ...more,
+});
+
+test("a lender is as far away as its line, which is measured again and again", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  try {
+    const { lender } = await stage();
+    expect(lender.roundTripMs).toBeUndefined();
+    vi.advanceTimersByTime(2_000);
+    await vi.waitFor(() => expect(lender.roundTripMs).toBeGreaterThan(0), SOON);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 describe("the list", () => {
@@ -91,11 +107,14 @@ describe("the list", () => {
     for (const listener of rules.listeners) listener();
     await vi.waitFor(() => expect(ids(lender)).toEqual(["m"]), SOON);
     expect(heard).toBe(2);
+    rules.onBattery = true;
+    for (const listener of rules.listeners) listener();
+    await vi.waitFor(() => expect(lender.models).toMatchObject([{ id: "m", onBattery: true }]), SOON);
     shelf.show("m", "n");
     listening.stop();
     shelf.show();
     await vi.waitFor(() => expect(ids(lender)).toEqual([]), SOON);
-    expect(heard).toBe(2);
+    expect(heard).toBe(3);
   });
 
   test("of changes that nobody reads yet only the last one waits", async () => {

@@ -47,6 +47,8 @@ export interface LendingRule {
   refusal(model: string, asker: ModelAsker): string | undefined;
   /** Is it lent to anybody, now? */
   lends(model: NodeModelOffer): boolean;
+  /** The machine runs on its battery: what it lends all the same is told with that. */
+  readonly onBattery?: boolean;
   onChange(listener: () => void): { stop(): void };
 }
 
@@ -82,7 +84,9 @@ function told(shelf: ModelShelf, rule: LendingRule, gone: AbortSignal): LineAnsw
   const body = new PassThrough();
   let last = "";
   const tell = (): void => {
-    const now = `${JSON.stringify({ models: shelf.models.filter((model) => rule.lends(model)) } satisfies NodeModels)}\n`;
+    const mark = rule.onBattery === true ? { onBattery: true } : {};
+    const models = shelf.models.filter((model) => rule.lends(model)).map((model) => ({ ...model, ...mark }));
+    const now = `${JSON.stringify({ models } satisfies NodeModels)}\n`;
     if (now === last || body.destroyed || body.writableNeedDrain) return;
     last = now;
     body.write(now);
@@ -125,7 +129,11 @@ export function borrowOver(socket: Duplex): Lender {
     .catch(() => undefined)
     .finally(() => line.close());
   return {
-    ...line,
+    ended: line.ended,
+    close: () => line.close(),
+    get roundTripMs() {
+      return line.roundTripMs;
+    },
     get models() {
       return models;
     },

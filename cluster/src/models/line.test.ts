@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket, type AddressInfo } fro
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterEach, expect, test, vi } from "vitest";
+import { linePair } from "../../../tests/support/line-pair.ts";
 import { answerOver, askOver, type Answerer, type AskingEnd } from "./line.ts";
 import { QuestionRoom, readJson, readLines, readWhole } from "./line-body.ts";
 import { ModelFault } from "./models.ts";
@@ -159,5 +160,39 @@ test("an end that is not heard any more is given up, and what was under way fail
     await asking.ended;
   } finally {
     vi.useRealTimers();
+  }
+});
+
+test("how far the other side is away is the shortest of the last few pings (L5)", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  const [one, two] = [await linePair(), await linePair()];
+  try {
+    one.far.pipe(two.near);
+    two.near.pipe(one.far);
+    const answering = answerOver(two.far, async ({ path }) => saying(path));
+    const asking = askOver(one.near);
+    open = { server: createServer(), sockets: [], ends: [answering, asking] };
+    /** The answer to a ping comes before that to a question that was asked behind it. */
+    const ping = async (heldMs: number): Promise<number | undefined> => {
+      one.far.pause();
+      vi.advanceTimersByTime(2_000);
+      const asked = asking.ask({ path: "/a", headers: {} }, never);
+      await new Promise((resolve) => setTimeout(resolve, heldMs));
+      one.far.resume();
+      await text((await asked).body);
+      return asking.roundTripMs;
+    };
+    expect(asking.roundTripMs).toBeUndefined();
+    expect(answering.roundTripMs).toBeUndefined();
+    expect(await ping(250)).toBeGreaterThan(200);
+    const quick = (await ping(0)) as number;
+    expect(quick).toBeGreaterThan(0);
+    const held = quick + 60;
+    for (let slow = 0; slow < 4; slow++) expect(await ping(held)).toBe(quick);
+    expect(await ping(held)).toBeGreaterThan(quick);
+    expect(answering.roundTripMs).toBeGreaterThan(0);
+  } finally {
+    vi.useRealTimers();
+    for (const pair of [one, two]) pair.end();
   }
 });

@@ -6,6 +6,8 @@
  * L2. An end that is not heard any more is given up after PING_MS and PONG_MS; what was under way then fails.
  * L3. Whoever asked and goes away is told to whoever answers, by the signal.
  * L4. An answer that was cut never looks like one that is over: its body fails.
+ * L5. How far the other side is away is the shortest of the last ROUND_TRIPS_KEPT pings: a busy moment at either end makes one
+ *     longer, and nothing makes one shorter than the way.
  */
 import { connect, constants, performServerHandshake, type ClientHttp2Stream, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import { PassThrough, pipeline, Readable, type Duplex } from "node:stream";
@@ -18,6 +20,8 @@ const STREAMS_MAX = 512;
 const HEADER_PAIRS_MAX = 64;
 const PING_MS = 2_000;
 const PONG_MS = 4_000;
+/** L5: ten seconds of them, so that a way that has become longer is soon known. */
+const ROUND_TRIPS_KEPT = 5;
 
 const SETTINGS = { initialWindowSize: WINDOW_BYTES, maxConcurrentStreams: STREAMS_MAX, enablePush: false } as const;
 const OPTIONS = { settings: SETTINGS, maxHeaderListPairs: HEADER_PAIRS_MAX };
@@ -38,6 +42,8 @@ export interface LineAnswer {
 export interface LineEnd {
   /** Resolves when the line is gone, however. */
   readonly ended: Promise<void>;
+  /** L5. undefined until the first ping is answered, PING_MS after the beginning, and where there is nothing to ping. */
+  readonly roundTripMs?: number | undefined;
   close(): void;
 }
 
@@ -81,8 +87,13 @@ export interface AskingEnd extends LineEnd {
 
 export function askOver(socket: Duplex): AskingEnd {
   const session = connect("http://line", { createConnection: () => socket, ...OPTIONS });
+  const end = endOf(session, socket);
   return {
-    ...endOf(session, socket),
+    ended: end.ended,
+    get roundTripMs() {
+      return end.roundTripMs;
+    },
+    close: () => end.close(),
     ask: ({ path, headers, body }, signal) =>
       new Promise((resolve, reject) => {
         if (session.destroyed || session.closed || signal.aborted) return reject(gone());
@@ -133,7 +144,7 @@ function decoded(value: string): string {
   }
 }
 
-/** L2. */
+/** L2, L5. */
 function endOf(session: Http2Session, socket: Duplex): LineEnd {
   // L4: without an error what is under way would end as if it were over.
   const end = (): void => session.destroy(gone());
@@ -142,17 +153,25 @@ function endOf(session: Http2Session, socket: Duplex): LineEnd {
   const ended = new Promise<void>((resolve) => session.on("close", resolve));
   session.on("error", () => undefined);
   let pongDue: NodeJS.Timeout | undefined;
+  let roundTrips: number[] = [];
   const pinging = setInterval(() => {
     if (pongDue !== undefined || session.destroyed) return;
     pongDue = setTimeout(end, PONG_MS);
-    session.ping(() => {
+    session.ping((error: Error | null, tookMs: number) => {
       clearTimeout(pongDue);
       pongDue = undefined;
+      if (error === null) roundTrips = [...roundTrips, tookMs].slice(-ROUND_TRIPS_KEPT);
     });
   }, PING_MS);
   void ended.then(() => {
     clearInterval(pinging);
     clearTimeout(pongDue);
   });
-  return { ended, close: end };
+  return {
+    ended,
+    get roundTripMs() {
+      return roundTrips.length === 0 ? undefined : Math.min(...roundTrips);
+    },
+    close: end,
+  };
 }

@@ -41,9 +41,12 @@ export function mustRead<T extends z.ZodType>(schema: T, heard: Heard, what: str
   return read;
 }
 
-/** What a server tells of a model; undefined and what the contract cannot say are left out. What it costs only the settings know. */
+/**
+ * What a server tells of a model; undefined and what the contract cannot say are left out. What it costs only the settings know, and what
+ * feeds its machine only the system.
+ */
 export type Known = {
-  readonly [Field in keyof Omit<NodeModelOffer, "paid">]-?: undefined extends NodeModelOffer[Field]
+  readonly [Field in keyof Omit<NodeModelOffer, "paid" | "onBattery">]-?: undefined extends NodeModelOffer[Field]
     ? NodeModelOffer[Field] | undefined
     : NodeModelOffer[Field];
 };

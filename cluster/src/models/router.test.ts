@@ -80,6 +80,22 @@ describe("before the first token another node is asked (R1)", () => {
     expect(lenders.map(({ asked }) => asked.length)).toEqual([1, 0, 0]);
   });
 
+  test("a node that is far away, or runs on its battery, comes behind an equal one", async () => {
+    const { router } = routerOf();
+    const nodes: readonly (readonly [string, number, object])[] = [
+      ["far", 900, {}],
+      ["tired", 1, { onBattery: true }],
+      ["near", 1, {}],
+    ];
+    for (const [node, roundTripMs, more] of nodes) {
+      const model = lent(node, "m", more);
+      router.lends(model.node, Object.assign(lender([model], fails(new ModelFault("unreachable", "gone"))), { roundTripMs }));
+    }
+    await refusal(router.answer(chat({ max_tokens: 100 }), never));
+    const [{ attempts } = { attempts: [] }] = router.book.list({ limit: 1 });
+    expect(attempts.map(({ node }) => node)).toEqual(["near", "tired", "far"]);
+  });
+
   test("an answer that is wanted whole is read whole before it counts", async () => {
     const whole = { choices: [{ message: { content: "hello" } }] };
     const cut = (): ModelAnswer => ({

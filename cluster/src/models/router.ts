@@ -19,6 +19,7 @@ import { placeKey, placeName, type PlaceKey } from "../core/models/place.ts";
 import { PlaceKnowledge } from "../core/models/place-knowledge.ts";
 import { RequestBook } from "../core/models/request-book.ts";
 import type { RequestNotes } from "../core/models/request-notes.ts";
+import { placeWeight } from "../core/models/place-weight.ts";
 import { planOf, refusedPlan } from "../core/models/request-views.ts";
 import { whySentence } from "../core/models/why-sentence.ts";
 import { nameHash } from "../core/scheduling/hash.ts";
@@ -181,14 +182,19 @@ export class Router implements ModelRouter, ModelSight {
       lastPlace: session === undefined ? undefined : sessions.last(session, now),
       requestHash: nameHash(id),
       view: {
-        load: (model) => this.places.load(model, tripMs(model, request), room.displacesMs(model, models, rates, now), id),
+        load: (model) => this.places.load(model, this.tripMs(model, request), room.displacesMs(model, models, rates, now), id),
         hit: (model) => prompts.hit(model, chain, now),
         breakerMs: (model) => breakers.waitMs(model, now),
         // What a machine asks of its own models needs no leave.
         forbidden: ({ node }) => (node === request.own?.node ? undefined : objection?.(node, request.asker)),
-        weight: () => 1,
+        weight: placeWeight,
       },
     });
+  }
+
+  /** There and back. Nothing where it is the asking node's own. */
+  private tripMs({ node }: LentModel, { own }: ModelRequest): number {
+    return own?.node === node ? 0 : (this.lenders.get(node)?.roundTripMs ?? ROUND_TRIP_MS);
   }
 
   private async tryAt(candidate: ModelCandidate, going: Going, notes: RequestNotes, signal: AbortSignal): Promise<RoutedAnswer> {
@@ -292,8 +298,6 @@ async function askItself(own: OwnPlace, grant: OwnGrant, attempt: Attempt): Prom
   void run.over.then((over) => attempt.over(over));
   return { status: 200, contentType: "", body: Readable.from([]), isOwn: true };
 }
-
-const tripMs = (model: LentModel, { own }: ModelRequest): number => (own?.node === model.node ? 0 : ROUND_TRIP_MS);
 
 /** From its turn to its end. */
 const workMs = ({ prediction: { endMs, terms } }: ModelCandidate): number => endMs - terms.queue - terms.trip;

@@ -90,6 +90,10 @@ allow:
 #   timeZone: Europe/Berlin
 #   pinned: false
 
+# A machine that runs on its battery lends its models to nobody, unless this is true.
+# battery:
+#   models: false
+
 # Do such programs run in a sandbox (bubblewrap, on Linux)? none; preferred: where there is one; required: or not at all.
 # sandbox: none
 

@@ -259,8 +259,11 @@ class Addresses implements Channel {
 }
 
 function faultOf({ status, retryAfter }: Pick<HttpReply, "status" | "retryAfter">, text: string): ClusterError | undefined {
+  if (!CANNOT_SERVE.has(status)) return undefined;
   // How long it wants to be left alone does not matter to the others.
-  return CANNOT_SERVE.has(status) ? errorFrom(status, text, retryAfter === undefined ? undefined : "0") : undefined;
+  const error = errorFrom(status, text, retryAfter === undefined ? undefined : "0");
+  // It was served, to its end: a node that was asked for a model could not.
+  return error.code === "node_lost" ? undefined : error;
 }
 
 /** A certificate that is not believed is found out before anything is said. */

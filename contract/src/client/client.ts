@@ -14,6 +14,7 @@ import type { TaskSpec } from "../task-spec.ts";
 import type { OutputChunk } from "../wire.ts";
 import { openAddresses } from "./addresses.ts";
 import { call, type Line } from "./call.ts";
+import { chat, type ChatPiece, type ChatRequest } from "./chat.ts";
 import { Follower, type Ended } from "./follower.ts";
 import { parseData, resumable } from "./resume.ts";
 import { RETRY_MANY } from "./retry.ts";
@@ -67,6 +68,8 @@ export interface Client extends Calls {
   events(options?: EventOptions): AsyncIterable<ClusterEvent>;
   /** What the task printed; goes on by itself after a broken connection. */
   logs(id: TaskId, options?: LogOptions): AsyncIterable<OutputChunk>;
+  /** Asks a model of the cluster, once, and gives its answer piece by piece. */
+  chat(request: ChatRequest, options?: { signal?: AbortSignal }): AsyncIterable<ChatPiece>;
   /** Ends every stream and connection; what still waits is rejected. */
   close(): Promise<void>;
 }
@@ -113,6 +116,7 @@ export function openClient({ token, transport, ...where }: ClientOptions): Clien
     runMany: async (specs) => Promise.all(await follower.follow(() => submits.many(specs))),
     events,
     logs,
+    chat: (request, options) => chat(line, request, options?.signal),
     close: () => {
       closing.abort();
       line.channel.close();

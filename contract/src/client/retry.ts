@@ -2,6 +2,7 @@
  * When to try again, and when not. A request is repeated only when that is safe: a read, a submit with its
  * Idempotency-Key, or anything that surely was not carried out.
  */
+import { z } from "zod";
 import { ClusterError, ERRORS, Problem, type ErrorCode } from "../errors.ts";
 import { ConnectionBroken } from "./transport.ts";
 
@@ -108,22 +109,30 @@ export function asClusterError(thrown: unknown): ClusterError {
   return new ClusterError("coordinator_unreachable", `The coordinator does not answer: ${detail}.`, { cause: thrown });
 }
 
-/** The error that an answer tells of. Whatever is no problem of ours came from something in between. */
+/** OpenAI's shape of an error, in which requests for models are refused. Ours has a code of the table; a model's server has its own. */
+const Refused = z.object({ error: z.object({ message: z.string(), code: z.unknown() }) });
+
+/** The error that an answer tells of. Whatever is no problem of ours came from something in between, or from a model's server. */
 export function errorFrom(status: number, text: string, retryAfter: string | undefined): ClusterError {
   const seconds = Number(retryAfter);
   const options = retryAfter !== undefined && Number.isFinite(seconds) ? { retryAfterMs: seconds * 1_000 } : {};
-  const problem = Problem.safeParse(parseOrUndefined(text));
+  const told = parseOrUndefined(text);
+  const problem = Problem.safeParse(told);
   if (problem.success) {
     const { code, detail, proof } = problem.data;
     return new ClusterError(code, detail, { ...options, ...(proof !== undefined && { proof }) });
   }
   const byStatus = (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code].status === status);
-  return new ClusterError(
-    status >= 500 ? "unavailable" : (byStatus ?? "bad_request"),
-    `The answer has status ${status} and is not from a coordinator.`,
-    options,
-  );
+  const likely = status >= 500 ? "unavailable" : (byStatus ?? "bad_request");
+  const refused = Refused.safeParse(told);
+  if (refused.success) {
+    const { code, message } = refused.data.error;
+    return new ClusterError(isCode(code) ? code : likely, message, options);
+  }
+  return new ClusterError(likely, `The answer has status ${status} and is not from a coordinator.`, options);
 }
+
+const isCode = (code: unknown): code is ErrorCode => typeof code === "string" && Object.hasOwn(ERRORS, code);
 
 function parseOrUndefined(text: string): unknown {
   try {

@@ -1,19 +1,14 @@
-/** `models`: the language models that nodes lend; list them, look at one wherever it is, ask why a request went where it went. */
-import { ClusterError } from "@openclaw-cluster/contract/errors";
+/** `models`: the language models that nodes lend; list them, look at one wherever it is, ask why a request went where it went, measure them. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { LentModel } from "@openclaw-cluster/contract/models";
 import type { Command } from "commander";
-import type { ModelGroup } from "../../core/models/auto-groups.ts";
-import { resolveModel } from "../../core/models/model-names.ts";
 import { examples, type Act } from "../command.ts";
 import { readNodeId } from "../ids.ts";
+import { NOTHING_NEXT, placesOf } from "../model-places.ts";
 import { modelFacts, modelTable } from "../model-view.ts";
 import type { Session } from "../session.ts";
+import { configureBench } from "./models-bench.ts";
 import { configureConnection } from "./models-connect.ts";
 import { configureWhy } from "./models-why.ts";
-
-const NEXT =
-  "Start Ollama, LM Studio, llama.cpp, vLLM or MLX on a node: its models are listed here within seconds, if that node's policy.yaml lends them (docs/models.md).";
 
 export function configure(command: Command, act: Act): void {
   examples(command, "models", "models --node studio", "models show qwen3:8b");
@@ -33,6 +28,7 @@ export function configure(command: Command, act: Act): void {
     "models show auto:tools",
   ).action(act(show));
   configureWhy(command, act);
+  configureBench(command, act);
   configureConnection(command, act);
 }
 
@@ -53,17 +49,4 @@ async function show(session: Session, _options: object, name: string): Promise<v
 }
 
 const nothingText = (node: NodeId | undefined): string =>
-  `${node === undefined ? "no node lends any" : `${node} lends no`} model\n\n${NEXT}\n`;
-
-const modelsOf = (groups: readonly ModelGroup[]): readonly LentModel[] => [...new Set(groups.flatMap(({ models }) => models))];
-
-/** By the router's own rule, but for aliases: those are in the settings of whoever leads. */
-function placesOf(name: string, models: readonly LentModel[]): readonly LentModel[] {
-  const named = resolveModel(name, models, {});
-  if (named.kind === "found") return modelsOf(named.groups);
-  // A paid one is asked only where an alias names it; to look at it is free.
-  const paid = resolveModel(name, models, { [name]: [name] });
-  if (paid.kind === "found") return modelsOf(paid.groups);
-  if (named.reason === "not_a_name") throw new ClusterError("usage", named.detail);
-  throw new ClusterError("not_found", models.length === 0 ? `no node lends any model; ${NEXT}` : named.detail);
-}
+  `${node === undefined ? "no node lends any" : `${node} lends no`} model\n\n${NOTHING_NEXT}\n`;
