@@ -28,6 +28,7 @@ export function policyText(terminal: Terminal, policy: Policy, moment: Moment): 
           ["sandbox", policy.sandbox] as const,
           ["limits", limitsText(policy)] as const,
         ]),
+    ["models", shut(policy, "model") ?? listed(allow.models, deny.models)],
     ["users", policy.users === undefined ? "everybody" : listed(policy.users.allow, policy.users.deny, "everybody")],
     ["quiet", policy.hours === undefined ? "never" : quietText(policy.hours, moment)],
   ];

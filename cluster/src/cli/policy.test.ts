@@ -65,6 +65,7 @@ folders: a fresh one for each task, or one in /tmp
 variables: none
 sandbox: preferred
 limits: 2048 MiB of memory, 64 processes, 16384 MiB in one file, 4096 open files, nice 5
+models: none
 users: ann, token:k3f7q2ab, never bob
 quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken all the same
 `,
@@ -81,7 +82,7 @@ quiet: 22:00-07:00 on mon (Europe/Berlin); tasks for this node alone are taken a
     const { code, stdout } = await cli("check");
     expect(code).toBe(0);
     expect(stdout).toContain(
-      "what is shipped counts:\n\necho      allowed\nagents    any\ntools     none\ncommands  none\nusers     everybody\n",
+      "what is shipped counts:\n\necho      allowed\nagents    any\ntools     none\ncommands  none\nmodels    any\nusers     everybody\n",
     );
     expect(JSON.parse((await cli("check", "--json")).stdout)).toMatchObject({ ok: true, source: "default", policy: DEFAULT_POLICY });
   });

@@ -1,7 +1,7 @@
 /** The filter's check of models that a node lends, for tasks of kind `model`. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { LentModel } from "@openclaw-cluster/contract/models";
 import type { LentHere } from "@openclaw-cluster/contract/node";
+import { asLent } from "../models/lent-here.ts";
 import { misfit } from "../models/model-needs.ts";
 import { resolveModel } from "../models/model-names.ts";
 import { nearNames } from "../models/near-names.ts";
@@ -12,9 +12,6 @@ export interface Lack {
   readonly detail: string;
   readonly remedy: string;
 }
-
-/** For the rules about names it is one of the router's; where it is and whether it is loaded, they do not ask. */
-export const asLent = (model: LentHere, node: NodeId): LentModel => ({ ...model, node, endpoint: "", server: "openai", state: "cold" });
 
 /** undefined: one of them will do. */
 export function lentLack(lends: readonly LentHere[], node: NodeId, { name, needs }: ModelWish): Lack | undefined {
