@@ -1,4 +1,4 @@
-/** `models`: the language models that nodes lend; list them, look at one wherever it is. */
+/** `models`: the language models that nodes lend; list them, look at one wherever it is, ask one for each row of a file. */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { LentModel } from "@openclaw-cluster/contract/models";
@@ -9,6 +9,7 @@ import { examples, type Act } from "../command.ts";
 import { readNodeId } from "../ids.ts";
 import { modelFacts, modelTable } from "../model-view.ts";
 import type { Session } from "../session.ts";
+import { configureBatch } from "./models-batch.ts";
 import { configureConnection } from "./models-connect.ts";
 
 const NEXT =
@@ -31,6 +32,7 @@ export function configure(command: Command, act: Act): void {
     "models show qwen3:8b",
     "models show auto:tools",
   ).action(act(show));
+  configureBatch(command, act);
   configureConnection(command, act);
 }
 
