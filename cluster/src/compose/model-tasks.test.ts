@@ -5,7 +5,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { startModelShape, type ModelShape } from "../../../tests/support/model-shapes.ts";
 import { Policy } from "../core/policy.ts";
 import { lends } from "../core/model-rule.ts";
-import type { ModelShelf } from "../models/models.ts";
+import type { ModelReply } from "../executors/model.ts";
+import { ModelFault, type ModelRequest, type ModelRouter, type ModelShelf } from "../models/models.ts";
 import { NodeRouter } from "../models/node-router.ts";
 import { Router } from "../models/router.ts";
 import { openModelShelf } from "../models/shelf.ts";
@@ -62,9 +63,13 @@ afterEach(async () => {
   await server.stop();
 });
 
+const CUT = new ModelFault("unreachable", "the line has ended");
+const answering = (answer: ModelRouter["answer"]): ModelRouter => ({ answer, list: () => Promise.resolve([]) });
+
+/** How it ended: the reply's kind, or an error's code. */
 const codeOf = (asking: Promise<unknown>): Promise<unknown> =>
   asking.then(
-    () => "answered",
+    (reply) => (reply as ModelReply).kind,
     (error: unknown) => (error instanceof ClusterError ? error.code : error),
   );
 
@@ -80,7 +85,7 @@ test("nothing is told where the policy lends nothing, or has no tasks for models
   }
 });
 
-test("a listener hears of another list, and of no look (T2)", async () => {
+test("a listener hears of another list, and of no look (T3)", async () => {
   let heard = 0;
   tasks.onChange(() => heard++);
   server.settings.busy = 2;
@@ -96,11 +101,12 @@ test("a listener hears of another list, and of no look (T2)", async () => {
 });
 
 test("an answer, whole, of which model it was", async () => {
-  const { status, json, model } = await tasks.ask(hello, never);
-  expect([status, model]).toEqual([200, "m"]);
-  expect(json).toMatchObject({ choices: [{ message: { content: "alpha bravo charlie delta" }, finish_reason: "stop" }] });
-  expect((await tasks.ask({ path: "embeddings", body: { model: "e", input: ["a", "b"] } }, never)).json).toMatchObject({
-    data: [{ embedding: [0.1, 0.2, 0.3] }, { index: 1 }],
+  expect(await tasks.ask(hello, never)).toMatchObject({
+    ...{ kind: "answered", status: 200, model: "m" },
+    json: { choices: [{ message: { content: "alpha bravo charlie delta" }, finish_reason: "stop" }] },
+  });
+  expect(await tasks.ask({ path: "embeddings", body: { model: "e", input: ["a", "b"] } }, never)).toMatchObject({
+    json: { data: [{ embedding: [0.1, 0.2, 0.3] }, { index: 1 }] },
   });
 });
 
@@ -109,11 +115,22 @@ test.each<[string, string, () => unknown]>([
   ["an answer that is a page", "model_failed", () => (server.settings.mode = "garbage")],
   ["an answer that is cut", "model_failed", () => (server.settings.mode = "dieMidStream")],
   ["a server that is gone", "model_failed", () => server.stop()],
-  ["a model that is not lent any more", "model_unavailable", () => (policy = Policy.parse({ version: 1 }))],
-  ["no line to whoever leads", "model_unavailable", () => (router.cluster = undefined)],
+  ["a model that is not lent any more", "unasked", () => (policy = Policy.parse({ version: 1 }))],
+  ["a line that is cut while it asks", "model_unavailable", () => (router.cluster = answering(() => Promise.reject(CUT)))],
+  ["no line to whoever leads", "unasked", () => (router.cluster = undefined)],
 ])("%s: %s", async (_what, code, change) => {
   await change();
   expect(await codeOf(tasks.ask(hello, never))).toBe(code);
+});
+
+test("it waits behind people, and is asked here or nowhere", async () => {
+  const asked: ModelRequest[] = [];
+  const { cluster } = router;
+  router.cluster = answering((request, signal) => (asked.push(request), (cluster as ModelRouter).answer(request, signal)));
+  await tasks.ask(hello, never);
+  expect(asked).toEqual([
+    { path: "/chat/completions", body: hello.body, lane: "batch", on: STUDIO, asker: { token: STUDIO, name: "node:studio" } },
+  ]);
 });
 
 test("a prompt that no context holds, and what the model cannot do, are not asked again", async () => {
@@ -122,12 +139,11 @@ test("a prompt that no context holds, and what the model cannot do, are not aske
   expect(await codeOf(tasks.ask({ path: "embeddings", body: { model: "m", input: "a" } }, never))).toBe("model_refused");
 });
 
-test("a place that failed again and again is left alone, and the task told for how long", async () => {
+test("a place that failed again and again is not asked, and the task told so (T2)", async () => {
   server.settings.mode = "error";
   for (let count = 0; count < 5; count++) await codeOf(tasks.ask(hello, never));
   const asked = server.questions.length;
-  const error = await tasks.ask(hello, never).catch((thrown: unknown) => thrown as ClusterError);
-  expect(error).toMatchObject({ code: "model_unavailable", retryAfterMs: expect.any(Number) as number });
+  expect(await codeOf(tasks.ask(hello, never))).toBe("unasked");
   expect(server.questions).toHaveLength(asked);
 });
 

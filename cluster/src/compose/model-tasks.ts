@@ -2,7 +2,9 @@
  * Ties tasks of kind `model` to what this node lends: what of it is told among the node's facts, and how a task asks.
  *
  * T1. What costs money is neither told nor asked.
- * T2. A listener hears of a list that differs: a server tells every few seconds how busy it is, and facts are not gathered for that.
+ * T2. Of a place that is left alone because it failed again and again, of a model that whoever leads does not see there, and while there is
+ *     no line, it is told that nobody was asked: another node may do at once.
+ * T3. A listener hears of a list that differs: a server tells every few seconds how busy it is, and facts are not gathered for that.
  */
 import { ClusterError, type ErrorCode } from "@openclaw-cluster/contract/errors";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
@@ -11,7 +13,8 @@ import { decide, type PolicySource } from "../core/policy.ts";
 import type { LentModels, ModelReply } from "../executors/model.ts";
 import type { LendingRule } from "../models/lending.ts";
 import { readWhole } from "../models/line-body.ts";
-import { ModelFault, RouteRefusal, type ModelFaultKind, type ModelRouter, type ModelShelf } from "../models/models.ts";
+import { ModelFault, RouteRefusal, type ModelFaultKind, type ModelShelf } from "../models/models.ts";
+import type { NodeRouter } from "../models/node-router.ts";
 import { jsonOf } from "../system/json-of.ts";
 
 /** As much as the router takes of an answer that comes in one piece. */
@@ -21,13 +24,13 @@ const ANY_MODEL = { kind: "model", input: { prompt: "hello" } } as const;
 export interface ModelTasks extends LentModels {
   /** For the node's facts; undefined: its policy lends nothing to anybody. */
   told(): LentHere[] | undefined;
-  /** T2. */
+  /** T3. */
   onChange(listener: () => void): { stop(): void };
 }
 
 export interface ModelTaskParts {
   readonly node: NodeId;
-  readonly router: Pick<ModelRouter, "answer">;
+  readonly router: Pick<NodeRouter, "answer" | "cluster">;
   readonly shelf: Pick<ModelShelf, "models" | "onChange">;
   readonly rule: Pick<LendingRule, "lends" | "onChange">;
   readonly policy: PolicySource;
@@ -55,19 +58,29 @@ export function openModelTasks({ node, router, shelf, rule, policy }: ModelTaskP
       return { stop: () => listening.forEach((one) => one.stop()) };
     },
     async ask({ path, body }, signal): Promise<ModelReply> {
+      if (router.cluster === undefined) return unasked("There is no line to the control node that leads.");
       const at = path === "chat" ? "/chat/completions" : "/embeddings";
       try {
         // Whoever leads goes by the node that asks; for whom it is, the executor has asked the policy.
         const asker = { token: node, name: `node:${node}` };
         const answer = await router.answer({ path: at, body, asker, lane: "batch", on: node }, signal);
         const said = await readWhole(answer.body, ANSWER_BYTES_MAX);
-        return { status: answer.status, json: jsonOf(said), model: answer.model };
+        return { kind: "answered", status: answer.status, json: jsonOf(said), model: answer.model };
       } catch (error) {
+        if (error instanceof RouteRefusal && isUnasked(error)) return unasked(error.message);
         throw asClusterError(error);
       }
     },
   };
 }
+
+const unasked = (reason: string): ModelReply => ({ kind: "unasked", reason });
+/** With this status the router says of a place that it is left alone. */
+const LEFT_ALONE = 503;
+
+/** T2. */
+const isUnasked = ({ code, status, attempts }: RouteRefusal): boolean =>
+  (code === "model_not_found" && attempts === 0) || (code === "node_lost" && status === LEFT_ALONE);
 
 /** The router's words in those of tasks; what has none here is judged by its status. */
 const OF_REFUSALS: Readonly<Record<string, ErrorCode>> = {
@@ -88,15 +101,11 @@ const OF_FAULTS: Readonly<Record<ModelFaultKind, ErrorCode>> = {
   crowded: "throttled",
   unsupported: "model_refused",
 };
-/** The router leaves a place alone that failed again and again: nobody was asked. */
-const LEFT_ALONE = 503;
-
 function asClusterError(error: unknown): unknown {
   if (error instanceof ModelFault) return new ClusterError(OF_FAULTS[error.kind], error.message, { cause: error });
   if (!(error instanceof RouteRefusal)) return error;
   const { code, status, message, retryAfterMs } = error;
-  const known = status === LEFT_ALONE && code === "node_lost" ? "model_unavailable" : OF_REFUSALS[code];
-  return new ClusterError(known ?? (status >= 500 ? "model_failed" : "model_refused"), message, {
+  return new ClusterError(OF_REFUSALS[code] ?? (status >= 500 ? "model_failed" : "model_refused"), message, {
     cause: error,
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });

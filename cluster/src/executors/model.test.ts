@@ -18,7 +18,7 @@ const SCHEMA = { type: "object", properties: { n: { type: "integer" } }, require
 const HERE = [lends("big:70b", { can: { embeddings: true } }), lends("qwen3:8b")];
 
 const said = (content: unknown, finish = "stop"): ModelReply => ({
-  status: 200,
+  ...{ kind: "answered", status: 200 },
   json: {
     choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: finish }],
     usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 },
@@ -55,7 +55,7 @@ function run(
     log: silentLog,
     output: () => expect.unreachable("it prints nothing"),
     progress: () => undefined,
-    acted: () => expect.unreachable("a replay is harmless (Q3)"),
+    acted: () => expect.unreachable("a replay is harmless (Q4)"),
   });
   return { outcome, asked };
 }
@@ -78,7 +78,12 @@ test("which of its models answers is the router's choice, where the task names n
 });
 
 test("vectors in the order of the texts, and no others", async () => {
-  const vectors = (...data: object[]): ModelReply => ({ status: 200, json: { data, usage: { prompt_tokens: 4 } }, model: "big:70b" });
+  const vectors = (...data: object[]): ModelReply => ({
+    kind: "answered",
+    status: 200,
+    json: { data, usage: { prompt_tokens: 4 } },
+    model: "big:70b",
+  });
   const two = [
     { index: 1, embedding: [3, 4] },
     { index: 0, embedding: [1, 2] },
@@ -125,7 +130,7 @@ test("what was cut is an answer where nothing was said of its form", async () =>
   expect(await ended({ prompt: "x" }, said("hi", "length"))).toMatchObject({ kind: "succeeded", result: { finish: "length" } });
 });
 
-test.each<[string, ModelReply, string]>([
+test.each<[string, { status: number; json: unknown }, string]>([
   ["a request that its server does not take", { status: 400, json: { error: { message: "no", code: "x" } } }, "model_refused"],
   ["an error that is a text", { status: 400, json: { error: "no" } }, "model_refused"],
   ["an error without a word", { status: 400, json: undefined }, "model_refused"],
@@ -133,7 +138,7 @@ test.each<[string, ModelReply, string]>([
   ["what is no completion", { status: 200, json: { choices: [] } }, "model_failed"],
   ["what is no JSON", { status: 200, json: undefined }, "model_failed"],
 ])("%s", async (_what, reply, code) => {
-  expect(await ended({ prompt: "x" }, reply)).toMatchObject({ kind: "failed", error: { code } });
+  expect(await ended({ prompt: "x" }, { kind: "answered", ...reply })).toMatchObject({ kind: "failed", error: { code } });
 });
 
 test("what the way to it says is the attempt's end, with the time after which to come again", async () => {
@@ -163,6 +168,13 @@ test("a model that is gone since the task was placed is looked for elsewhere", a
     error: { code: "model_unavailable", message: expect.stringContaining("phi4") as string },
   });
   expect(asked).toEqual([]);
+});
+
+test("where nobody was asked no try is spent (Q3)", async () => {
+  expect(await ended({ prompt: "x" }, { kind: "unasked", reason: "left alone" })).toEqual({
+    kind: "refused",
+    error: { code: "model_unavailable", message: "left alone" },
+  });
 });
 
 test("an abort ends the request (X1)", async () => {

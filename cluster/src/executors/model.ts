@@ -4,7 +4,8 @@
  *
  * Q1. It is asked here or nowhere: never of another node, never of a model that is not lent, never of one that costs money.
  * Q2. Where a schema was asked for, only what holds to it is an answer. What was cut holds to nothing.
- * Q3. Whether it was asked does not matter to a replay: nothing is changed by it.
+ * Q3. Where nobody was asked, the attempt was none: the task goes to another node, and no try of its own is spent.
+ * Q4. Whether it was asked does not matter to a replay: nothing is changed by it.
  */
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { Json } from "@openclaw-cluster/contract/json";
@@ -26,14 +27,18 @@ export interface ModelQuestion {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** An answer of the model's server, well or not. */
-export interface ModelReply {
+/** What the model's server has said, well or not. */
+interface Answer {
+  readonly kind: "answered";
   readonly status: number;
   /** undefined: it is none. */
   readonly json: unknown;
   /** Which model it was. */
   readonly model?: string | undefined;
 }
+
+/** unasked: it cannot be asked here at this moment, and nobody was. */
+export type ModelReply = Answer | { readonly kind: "unasked"; readonly reason: string };
 
 /** This node's models, and the way to ask them. */
 export interface LentModels {
@@ -74,12 +79,12 @@ async function answerOf({ lent, schemas }: ModelParts, input: ModelInput, { node
     {},
   );
   // Placed by what this node told a moment ago.
-  if (named.kind === "refused")
-    return { kind: "refused", error: { code: "model_unavailable", message: `${node} does not lend ${name} any more.` } };
+  if (named.kind === "refused") return unasked(`${node} does not lend ${name} any more.`);
   // With the node's name it is no alias, which may lead to a model that costs money (Q1).
   const id = named.groups[0]?.models[0]?.id;
   const model = isAutoName(name) ? name : `${id}@${node}`;
   const reply = await lent.ask({ path: pathOf(input), body: { ...requestOf(input), model } }, signal);
+  if (reply.kind === "unasked") return unasked(reply.reason);
   if (reply.status >= 400) return refused(reply);
   const who = { model: reply.model ?? id ?? name, node };
   if (input.embed !== undefined) {
@@ -118,6 +123,8 @@ function invalid({ text }: Chat, reason: string, message: string): Outcome {
   return { kind: "failed", error: { code: "answer_invalid", message, data: { reason, answer: text.slice(0, ANSWER_CHARS_SHOWN) } } };
 }
 
+/** Q3. */
+const unasked = (message: string): Outcome => ({ kind: "refused", error: { code: "model_unavailable", message } });
 const succeeded = (result: Json): Outcome => ({ kind: "succeeded", result });
 const garbage = (what: string): Outcome => ({
   kind: "failed",
@@ -125,7 +132,7 @@ const garbage = (what: string): Outcome => ({
 });
 
 /** By its server: of what it says of itself the router has asked again already. */
-function refused({ status, json }: ModelReply): Outcome {
+function refused({ status, json }: Answer): Outcome {
   const { message, code } = readError(json);
   const data = { status, ...(code !== undefined && { code }) };
   return { kind: "failed", error: { code: status >= 500 ? "model_failed" : "model_refused", message, data } };
