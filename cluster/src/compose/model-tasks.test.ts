@@ -20,6 +20,7 @@ const NOON = { now: Date.UTC(2026, 5, 1, 12), timeZone: "UTC" };
 const hello = { path: "chat", body: { model: "m", messages: [{ role: "user", content: "hello" }] } } as const;
 
 let server: ModelShape;
+let office: ModelShape;
 let shelf: ModelShelf;
 let router: NodeRouter;
 let policy: Policy;
@@ -28,9 +29,11 @@ let told: () => void;
 
 beforeEach(async () => {
   server = await startModelShape("ollama", { models: [{ id: "m" }, { id: "secret" }, { id: "e", embeddings: true }] });
+  office = await startModelShape("openai", { models: [{ id: "gpt" }] });
   const endpoints = [
     { name: "one", url: server.url },
-    { name: "office", url: server.url.replace("127.0.0.1", "localhost"), paid: true },
+    { name: "two", url: server.url.replace("127.0.0.1", "localhost") },
+    { name: "office", url: office.url, paid: true },
   ];
   shelf = openModelShelf({ endpoints, wellKnown: false, clock: systemClock, log: silentLog });
   await shelf.look();
@@ -61,6 +64,7 @@ beforeEach(async () => {
 afterEach(async () => {
   shelf.close();
   await server.stop();
+  await office.stop();
 });
 
 const CUT = new ModelFault("unreachable", "the line has ended");
@@ -74,6 +78,7 @@ const codeOf = (asking: Promise<unknown>): Promise<unknown> =>
   );
 
 test("what is lent is told, once each, and nothing that costs money (T1)", () => {
+  expect(shelf.models.map(({ id }) => id)).toContain("gpt");
   expect(tasks.told()?.map(({ id }) => id)).toEqual(["m", "e"]);
   expect(Object.keys(tasks.models()[0] ?? {}).toSorted()).toEqual(["can", "contextTokens", "digest", "id"]);
 });
