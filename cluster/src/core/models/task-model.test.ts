@@ -1,4 +1,3 @@
-import { ModelInput } from "@openclaw-cluster/contract/model-input";
 import { expect, test } from "vitest";
 import { requestOf, wishOf } from "./task-model.ts";
 
@@ -43,27 +42,4 @@ test("contexts are told in classes, of which a common context is never the wrong
     classes.add(contextTokens);
   }
   expect(classes.size).toBeLessThan(24);
-});
-
-test.each<[string, object, string]>([
-  ["nothing asked", {}, ""],
-  ["two ways of asking", { prompt: "a", embed: "b" }, ""],
-  ["a system's words in a conversation", { system: "a", messages: [{ role: "user", content: "b" }] }, "system"],
-  ["a schema for vectors", { embed: "a", schema: SCHEMA }, "schema"],
-  ["an address for a model", { prompt: "a", model: "http://10.0.0.1/v1" }, "model"],
-  ["a misspelt field", { prompt: "a", max_tokens: 1 }, ""],
-  ["a role that nobody has", { messages: [{ role: "tool", content: "b" }] }, "messages.0.role"],
-  ["more texts than one request takes", { embed: Array.from({ length: 2_049 }, () => "a") }, "embed"],
-  ["a type that JSON does not have", { prompt: "a", schema: { properties: { n: { type: "float" } } } }, "schema.properties.n.type"],
-  ["a pattern that is none", { prompt: "a", schema: { items: { pattern: "(" } } }, "schema.items.pattern"],
-  ["a schema that lies elsewhere", { prompt: "a", schema: { $ref: "https://example.org/x.json" } }, "schema.$ref"],
-  ["properties that are a list", { prompt: "a", schema: { anyOf: [{}, { properties: [] }] } }, "schema.anyOf.1.properties"],
-])("refused at the submit: %s", (_what, input, path) => {
-  const read = ModelInput.safeParse(input);
-  expect(read.error?.issues.map((issue) => issue.path.join("."))).toEqual([path]);
-});
-
-test("a property may have any keyword's name, and an unknown keyword any value", () => {
-  const schema = { properties: { type: { type: "string" }, pattern: true, required: { enum: [1] } }, example: [1], "x-note": {} };
-  expect(ModelInput.safeParse({ prompt: "a", schema }).success).toBe(true);
 });
