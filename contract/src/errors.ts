@@ -122,6 +122,15 @@ export const ERRORS = {
   gateway_refused: row(422, 1, "permanent", "The node's OpenClaw Gateway refused the request; the detail says why."),
   agent_failed: row(422, 1, "transient", "The agent's turn ended with an error; see its output."),
   tool_failed: row(422, 1, "permanent", "The tool answered with an error; see the detail."),
+  model_failed: row(422, 1, "transient", "The model's server failed, or its answer could not be read; see the detail."),
+  answer_invalid: row(422, 1, "transient", "The model's answer does not hold to the schema; ask for less at once, or name a larger model."),
+  model_refused: row(422, 1, "permanent", "The model's server does not take the request as it is; the detail says why."),
+  model_unavailable: row(
+    503,
+    1,
+    "infrastructure",
+    "That node could not ask the model: it is not lent there any more, or the way to the control node that leads was cut.",
+  ),
   result_too_large: row(422, 1, "permanent", "The result is larger than this cluster keeps."),
   node_lost: row(422, 1, "infrastructure", "The node vanished while the attempt ran; its outcome is unknown."),
   node_stopped: row(

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Confinement } from "./command-limits.ts";
 import { NodeId } from "./ids.ts";
+import { NODE_MODELS_MAX, NodeModelOffer } from "./models.ts";
 import { Protocol } from "./protocol.ts";
 import { Arch, Labels, Os, TaskKind } from "./task-spec.ts";
 
@@ -16,6 +17,10 @@ export type NodeSkill = z.infer<typeof NodeSkill>;
 
 export const NodeModel = z.object({ id: Text, provider: Text, contextWindow: z.int().optional() });
 export type NodeModel = z.infer<typeof NodeModel>;
+
+/** A language model of the node's own that its policy lends, as far as placing a task asks; whether it is loaded is the router's affair. */
+export const LentHere = NodeModelOffer.pick({ id: true, can: true, contextTokens: true, digest: true });
+export type LentHere = z.infer<typeof LentHere>;
 
 /** Slow facts, sent at connect and when they change. Lists are cut at their limit, never refused. */
 export const NodeFacts = z
@@ -40,6 +45,11 @@ export const NodeFacts = z
       })
       .optional(),
     skills: z.array(NodeSkill).max(512),
+    /**
+     * What it lends now, without what costs money. Where it is there, empty or not, the node runs tasks of kind `model`, which stands neither
+     * in `kinds` nor in the policy's: a coordinator of before that kind would refuse facts that name it.
+     */
+    lends: z.array(LentHere).max(NODE_MODELS_MAX).optional(),
     /** The node's policy in short, for placement only: the node itself decides (G7). */
     policy: z.object({
       kinds: z.array(TaskKind),

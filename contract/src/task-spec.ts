@@ -7,6 +7,7 @@ import { CommandLimits } from "./command-limits.ts";
 import { Json } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { NodeId } from "./ids.ts";
+import { ModelInput } from "./model-input.ts";
 
 const Name = z.string().min(1).max(LIMITS.labelCharsMax);
 const Names = z.array(Name).max(LIMITS.requireNamesMax);
@@ -210,11 +211,12 @@ export const TaskSpec = z
     z.strictObject({ kind: z.literal("command"), input: CommandInput, ...common }),
     z.strictObject({ kind: z.literal("agent"), input: AgentInput, ...common }),
     z.strictObject({ kind: z.literal("tool"), input: ToolInput, ...common }),
+    z.strictObject({ kind: z.literal("model"), input: ModelInput, ...common }),
   ])
   .meta({ id: "TaskSpec" });
 export type TaskSpec = z.infer<typeof TaskSpec>;
 
-export const TaskKind = z.enum(["echo", "command", "agent", "tool"]);
+export const TaskKind = z.enum(["echo", "command", "agent", "tool", "model"]);
 export type TaskKind = z.infer<typeof TaskKind>;
 
 /** A spec without its payload: what is shown of another's task (core/visibility.ts). A field is hidden unless it stands in `outline`. */

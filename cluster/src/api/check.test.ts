@@ -21,8 +21,8 @@ test.each([
   [{ ...echo, a: 1, b: 2 }, "unknown fields `a`, `b`"],
   [{ kind: "command", input: { argv: "ls" } }, "input.argv: Invalid input: expected array, received string"],
   [{ kind: "command", input: { argv: ["ls"], shell: true } }, "input: unknown field `shell`"],
-  [{ kind: "comand", input: {} }, "kind: Invalid discriminator value. Expected 'echo' | 'command' | 'agent' | 'tool'"],
-  [{ input: {} }, "kind: Invalid discriminator value. Expected 'echo' | 'command' | 'agent' | 'tool'"],
+  [{ kind: "comand", input: {} }, "kind: Invalid discriminator value. Expected 'echo' | 'command' | 'agent' | 'tool' | 'model'"],
+  [{ input: {} }, "kind: Invalid discriminator value. Expected 'echo' | 'command' | 'agent' | 'tool' | 'model'"],
   [
     { ...echo, require: { skills: Array.from({ length: 1_000 }, (_, n) => `s${n}`) } },
     "require.skills: Too big: expected array to have <=32 items",

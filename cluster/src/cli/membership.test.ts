@@ -45,7 +45,7 @@ describe("probe", () => {
     expect(text.stdout).toMatch(/^✔ task +t1, an echo, ran here, \d+ ms from asking to the answer$/m);
     expect(text.stdout).toMatch(/^✔ seen as +ready, 4 slots, echo agent$/m);
     expect(text.stdout).toMatch(/^! clock +\d+ s from the coordinator's\n +→ Let both machines/m);
-    expect(text.stdout).toMatch(/^✔ policy\.yaml +may run here: echo, agent$/m);
+    expect(text.stdout).toMatch(/^✔ policy\.yaml +may run here: echo, agent, model$/m);
     const { checks, ...rest } = JSON.parse((await here("probe", "--json")).stdout) as { checks: { name: string }[] };
     expect(rest).toMatchObject({ ok: true, node: "studio", echo: { task: "t1", ms: expect.any(Number) as number } });
     expect(checks.map(({ name }) => name)).toEqual(["cluster", "task", "seen as", "version", "clock", "policy.yaml", "OpenClaw", "disk"]);

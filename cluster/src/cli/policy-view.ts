@@ -28,7 +28,7 @@ export function policyText(terminal: Terminal, policy: Policy, moment: Moment): 
           ["sandbox", policy.sandbox] as const,
           ["limits", limitsText(policy)] as const,
         ]),
-    ["models", listed(allow.models, deny.models)],
+    ["models", `${listed(allow.models, deny.models)}${deny.kinds.includes("model") ? "; to no tasks" : ""}`],
     ["users", policy.users === undefined ? "everybody" : listed(policy.users.allow, policy.users.deny, "everybody")],
     ["quiet", policy.hours === undefined ? "never" : quietText(policy.hours, moment)],
     ...(allow.models.length === 0 ? [] : [["battery", policy.battery.models ? "models are lent" : "no models are lent"] as const]),

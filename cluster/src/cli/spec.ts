@@ -93,7 +93,7 @@ function common(options: CommonOptions): object {
   };
 }
 
-function readPriority(text: string): Priority {
+export function readPriority(text: string): Priority {
   const priority = Priority.safeParse(/^\d$/.test(text) ? Number(text) : text);
   if (!priority.success) throw new ClusterError("usage", `--priority ${text}: say critical, high, normal, low, or 0 to 9`);
   return priority.data;

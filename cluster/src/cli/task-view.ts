@@ -45,6 +45,10 @@ function asked({ spec }: Task): string {
       return spec.input.argv.join(" ");
     case "tool":
       return spec.input.tool;
+    case "model": {
+      const { prompt, messages, embed } = spec.input;
+      return prompt ?? messages?.at(-1)?.content ?? (typeof embed === "string" ? embed : `${embed?.length ?? 0} texts to embed`);
+    }
     case "echo":
       return "";
   }

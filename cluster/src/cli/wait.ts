@@ -9,8 +9,15 @@ import { remark } from "./terminal.ts";
 const ASKED_AT_ONCE = 8;
 const LOOK_S = 20;
 
+export interface Watch {
+  /** Called for each, in no order. */
+  over?(task: Task): void;
+  /** What is said when the person goes away first. */
+  left(): string;
+}
+
 /** In the order of the ids; undefined when the person went away first. */
-export async function waitForAll(session: Session, ids: readonly TaskId[]): Promise<Task[] | undefined> {
+export async function waitForAll(session: Session, ids: readonly TaskId[], watch?: Watch): Promise<Task[] | undefined> {
   const client = await session.client();
   const leave = new AbortController();
   const interrupt = session.terminal.onInterrupt(() => leave.abort());
@@ -22,6 +29,7 @@ export async function waitForAll(session: Session, ids: readonly TaskId[]): Prom
       let task = await client.getTask({ id, wait: LOOK_S }, { signal: leave.signal });
       while (!isOver(task)) task = await client.getTask({ id, wait: LOOK_S }, { signal: leave.signal });
       tasks[at] = task;
+      watch?.over?.(task);
     }
   };
   try {
@@ -29,7 +37,7 @@ export async function waitForAll(session: Session, ids: readonly TaskId[]): Prom
     return tasks;
   } catch (error) {
     if (!leave.signal.aborted) throw error;
-    remark(session.terminal, `\nleft ${ids.length} tasks running; see them: ${session.typed("ps")}`);
+    remark(session.terminal, `\n${watch?.left() ?? `left ${ids.length} tasks running; see them: ${session.typed("ps")}`}`);
     return undefined;
   } finally {
     leave.abort();

@@ -128,7 +128,7 @@ describe("a machine", () => {
     );
 
   it("is judged by its policy as the worker will judge it", async () => {
-    expect(await check("policy.yaml")).toMatchObject({ level: "ok", found: "may run here: echo, agent" });
+    expect(await check("policy.yaml")).toMatchObject({ level: "ok", found: "may run here: echo, agent, model" });
     await writeFile(join(home, "policy.yaml"), "version: 1\nallow: {commands: [uname -a]}\n", { mode: 0o600 });
     expect(await check("policy.yaml")).toMatchObject({ level: "ok", found: "may run here: echo, command" });
     await writeFile(join(home, "policy.yaml"), "version: 1\nallow: {comands: []}\n");

@@ -4,7 +4,7 @@
  */
 import { homedir } from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { DEFAULT_POLICY } from "../core/policy.ts";
+import { decide, DEFAULT_POLICY } from "../core/policy.ts";
 import { summary } from "../core/policy-facts.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { ownSide, reachOf } from "../system/address.ts";
@@ -176,10 +176,11 @@ export function checkPolicy({ policy: file }: Folders): Check {
     );
   const policy = reading.kind === "read" ? reading.policy : DEFAULT_POLICY;
   const { kinds, users, hours } = summary(policy, { now: Date.now(), timeZone: localTimeZone() });
-  if (kinds.length === 0) return warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`);
+  const all = decide(policy, { kind: "model", input: { prompt: "hello" } }).allow ? [...kinds, "model"] : kinds;
+  if (all.length === 0) return warn("policy.yaml", "nothing may run here", `Allow something in ${file}.`);
   const quiet = hours?.quiet && ` (nothing new now${hours.quiet.text === undefined ? "" : `, until ${hours.quiet.text}`})`;
   const whom = users === undefined ? "" : `, for ${usersText(users)}`;
-  return ok("policy.yaml", `may run here: ${kinds.join(", ")}${whom}${quiet ?? ""}`);
+  return ok("policy.yaml", `may run here: ${all.join(", ")}${whom}${quiet ?? ""}`);
 }
 
 function usersText({ allow, deny }: { allow: readonly string[]; deny: readonly string[] }): string {

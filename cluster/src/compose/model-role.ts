@@ -1,4 +1,4 @@
-/** A node's part in sharing models: its servers, its lines to whoever leads, and the endpoint on its loopback. */
+/** A node's part in sharing models: its servers, its lines to whoever leads, the endpoint on its loopback, and what tasks ask of them. */
 import { randomBytes } from "node:crypto";
 import { openModelEndpoint } from "../api/model-endpoint.ts";
 import { routerOver } from "../models/asking.ts";
@@ -15,19 +15,21 @@ import type { PolicyFile } from "../worker/policy-file.ts";
 import type { Ground } from "./ground.ts";
 import { lendingRule } from "./lending-rule.ts";
 import { keepLine, type LineWhere } from "./model-line.ts";
+import { openModelTasks, type ModelTasks } from "./model-tasks.ts";
 
 const HOST = "127.0.0.1";
 const PORT = 7_801;
 const KEY_BYTES = 32;
 
+/** undefined: the settings want none. */
 export async function openModelRole(
   ground: Ground,
   policy: PolicyFile,
   where: () => Promise<LineWhere | undefined>,
   open: (() => Promise<void>)[],
-): Promise<void> {
+): Promise<ModelTasks | undefined> {
   const { config, folders, keys, clock, log } = ground;
-  if (config.models.enabled === "off") return;
+  if (config.models.enabled === "off") return undefined;
   const node = config.nodeId;
   const shelf = openModelShelf({ endpoints: await endpointsOf(ground), wellKnown: true, clock, log });
   open.push(async () => shelf.close());
@@ -62,6 +64,7 @@ export async function openModelRole(
   open.push(() => endpoint.close());
   if (kept !== endpoint.port) await writePrivateFile(folders.modelsPort, `${endpoint.port}\n`);
   log.info({ url: endpoint.url }, "the models of all nodes are at hand");
+  return openModelTasks({ node, router, shelf, rule, policy });
 }
 
 async function endpointsOf({ config }: Ground): Promise<ModelEndpoint[]> {

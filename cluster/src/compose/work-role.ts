@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { ClusterId } from "@openclaw-cluster/contract/ids";
+import type { TaskKind } from "@openclaw-cluster/contract/task-spec";
 import type { Enrolled } from "@openclaw-cluster/contract/operations";
 import type { Bus, Subscription } from "../bus/bus.ts";
 import { openEnvelopes } from "../bus/envelopes.ts";
@@ -13,8 +14,10 @@ import { commandExecutor, type CommandParts } from "../executors/command.ts";
 import { openCommandGuard } from "../executors/command-guard.ts";
 import { openConfinement } from "../executors/confinement.ts";
 import { echoExecutor } from "../executors/echo.ts";
-import type { Executor, Executors } from "../executors/executors.ts";
+import type { Executor } from "../executors/executors.ts";
 import { withSecrets } from "../executors/secrets.ts";
+import { modelExecutor } from "../executors/model.ts";
+import { openSchemaCheck } from "../executors/schema-check.ts";
 import { toolExecutor } from "../executors/tool.ts";
 import { discoverGateway } from "../openclaw/discover.ts";
 import { connectGateway } from "../openclaw/gateway.ts";
@@ -68,7 +71,12 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   const guard = openCommandGuard(() => confinement.ours());
   open.push(async () => guard.close());
   let graceMs = STOP_GRACE_MS;
+  // Before the worker, and so closed after it: what it still asks of a model when it stops goes over the node's line.
+  const models = await openModelRole(ground, policy, where, open);
+  const schemas = openSchemaCheck(clock);
+  open.push(() => schemas.close());
   const executors = executorsFor(ground, { policy, guard, confinement }, gateway);
+  if (models !== undefined) executors.set("model", modelExecutor({ lent: models, schemas, policy, clock }) as Executor);
   const worker = await openWorker({
     node: config.nodeId,
     cluster: ClusterId.parse(cluster),
@@ -88,6 +96,7 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
       clock,
       log,
       ...(gateway !== undefined && { gateway }),
+      ...(models !== undefined && { lends: () => models.told() }),
     }),
     folder: worksIn,
     slots: config.slots,
@@ -100,10 +109,11 @@ export async function openWorkRole(ground: Ground, lead: LeadRole | undefined, o
   following = follow(worker);
   policy.onChange(() => worker.refreshFacts());
   gateway?.onStatus(() => worker.refreshFacts());
-  // Either may have changed while the worker was being opened.
+  const lent = models?.onChange(() => worker.refreshFacts());
+  open.push(async () => lent?.stop());
+  // Any of them may have changed while the worker was being opened.
   worker.refreshFacts();
   open.push(() => worker.stop({ graceMs }));
-  await openModelRole(ground, policy, where, open);
   const sleep = openSleepWatch({
     clock,
     log,
@@ -219,7 +229,11 @@ async function openGateway({ config, folders, env, log, clock }: Ground): Promis
   return connectGateway({ url: found.url, token: found.token, identityFile: path.join(folders.home, "gateway-device.json"), log, clock });
 }
 
-function executorsFor({ clock, env, folders }: Ground, commands: Omit<CommandParts, "inherited">, gateway: Gateway | undefined): Executors {
+function executorsFor(
+  { clock, env, folders }: Ground,
+  commands: Omit<CommandParts, "inherited">,
+  gateway: Gateway | undefined,
+): Map<TaskKind, Executor> {
   const { policy } = commands;
   const command = withSecrets(commandExecutor({ ...commands, inherited: env }), { policy, file: folders.secrets });
   const all: Executor[] = [echoExecutor({ clock }) as Executor, command as Executor];

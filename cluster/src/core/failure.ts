@@ -54,8 +54,15 @@ export function isPoison(last: Failure | undefined, now: Failure, code: ErrorCod
   return last !== undefined && last.print === now.print && last.node !== now.node && isOwnFault(code);
 }
 
+/**
+ * A model answers anew each time, well or not; and of a server that failed nobody knows whether the request was what broke it, or all
+ * servers of a batch were down. Both end with the retries.
+ */
+const OF_CHANCE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["answer_invalid", "model_failed"]);
+
 /** Lost nodes, Gateways that are down and providers in demand say nothing of the task; a worker that it breaks does. */
 function isOwnFault(code: ErrorCode): boolean {
+  if (OF_CHANCE.has(code)) return false;
   const its = ERRORS[code].class;
   return code === "worker_failed" || (its !== "infrastructure" && its !== "throttled");
 }

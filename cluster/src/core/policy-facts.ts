@@ -19,13 +19,14 @@ const LINE_CHARS_MAX = 256;
 /** `agents`: those of this node's OpenClaw, where it is known. A list that is absent means any. */
 export function summary(policy: Policy, moment: Moment, agents?: readonly string[]): PolicyFacts {
   const { allow, deny, users, hours } = policy;
-  const open: Record<TaskKind, boolean> = {
+  // Of models a node tells what it lends (contract/src/node.ts, `lends`).
+  const open: Record<Exclude<TaskKind, "model">, boolean> = {
     echo: allow.echo,
     agent: allow.agents.length > 0,
     tool: allow.tools.length > 0,
     command: allow.commands.length > 0,
   };
-  const kinds = TaskKind.options.filter((kind) => open[kind] && !deny.kinds.includes(kind));
+  const kinds = TaskKind.options.filter((kind) => kind !== "model" && open[kind] && !deny.kinds.includes(kind));
   const everyAgent = allow.agents.includes("*") && deny.agents.length === 0;
   const everyTool = allow.tools.includes("*") && deny.tools.length === 0;
   const programs = allow.commands.map((rule) => programOf(wordsOf(rule)));

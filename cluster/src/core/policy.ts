@@ -17,6 +17,8 @@ import { Limits } from "./bounds.ts";
 import { CommandRule, isAbsolute, matches, ruleAllows, ruleDenies } from "./command-rule.ts";
 import type { Command } from "./given-code.ts";
 import { Hours, hoursText, isQuiet, quietness, untilText, type Moment } from "./quiet-hours.ts";
+import { isAutoName } from "./models/auto-groups.ts";
+import { modelNameOf } from "./models/task-model.ts";
 import { isNobodys, readSession, sessionRule } from "./session-rule.ts";
 import { judgeUser, Users, userText } from "./users.ts";
 import { allowsVariable, VariableRule } from "./variable-rule.ts";
@@ -110,8 +112,9 @@ const ECHO: Decision = allowed("allow.echo");
 export function admit(policy: Policy, asked: Asked, here: Here): Decision {
   const { hours } = policy;
   const ever = mayGoOn(policy, asked);
-  if (!ever.allow || hours === undefined || !isQuiet(hours, here) || (hours.pinned && isPinned(asked.spec.require?.nodes, here.node)))
-    return ever;
+  if (!ever.allow || hours === undefined || !isQuiet(hours, here)) return ever;
+  // What lends models knows no task, and so none that only this node may run (model-rule.ts).
+  if (hours.pinned && asked.spec.kind !== "model" && isPinned(asked.spec.require?.nodes, here.node)) return ever;
   return denied(`no new work ${untilWords(hours, here)}`, `hours.quiet: ${hoursText(hours, here.timeZone)}`);
 }
 
@@ -149,7 +152,31 @@ export function decide(policy: Policy, spec: TaskSpec, found?: Found): Decision 
       return decideTool(policy, spec.input);
     case "command":
       return decideCommand(policy, spec.input, found);
+    case "model":
+      return decideModel(policy, modelNameOf(spec.input));
   }
+}
+
+/**
+ * Of any model, or of one by its name. How its server writes it is not known here: where one spelling is allowed the model is, and one that
+ * is not lent after all is not found when it is asked.
+ */
+function decideModel({ allow, deny }: Policy, name: string): Decision {
+  const any = allow.models[0];
+  if (any === undefined) return denied("no models are lent");
+  if (isAutoName(name)) return allowed(`allow.models: ${any}`);
+  const at = name.lastIndexOf("@");
+  const id = at > 0 ? name.slice(0, at) : name;
+  const against = deny.models.find((pattern) => matches(pattern, id));
+  if (against !== undefined) return denied(`model ${id} is denied`, `deny.models: ${against}`);
+  const open = allow.models.find((pattern) => spellings(id).some((one) => matches(pattern.toLowerCase(), one)));
+  return open === undefined ? denied(`model ${id} is not allowed`) : allowed(`allow.models: ${open}`);
+}
+
+/** M2 in models/model-names.ts. */
+function spellings(id: string): readonly string[] {
+  const lower = id.toLowerCase();
+  return [lower, `${lower}:latest`, lower.replace(/:latest$/, "")];
 }
 
 function decideAgent(policy: Policy, agent: string | undefined, session: string | undefined): Decision {

@@ -2,7 +2,13 @@
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 
 const MINUTE_MS = 60_000;
-const RUN_MS = { echo: 10 * MINUTE_MS, command: 10 * MINUTE_MS, agent: 30 * MINUTE_MS, tool: 10 * MINUTE_MS } as const;
+const RUN_MS = {
+  echo: 10 * MINUTE_MS,
+  command: 10 * MINUTE_MS,
+  agent: 30 * MINUTE_MS,
+  tool: 10 * MINUTE_MS,
+  model: 10 * MINUTE_MS,
+} as const;
 const AGENT_IDLE_MS = 5 * MINUTE_MS;
 /** After its run a large result may be on its way into the object store for some minutes. */
 const OVERRUN_MARGIN_MS = 10 * MINUTE_MS;

@@ -51,6 +51,16 @@ test.each(["policy_denied", "overloaded", "node_lost", "context_length_exceeded"
   },
 );
 
+test("what is asked on one node alone is never answered by this machine's own models instead (N3)", async () => {
+  const request: ModelRequest = { ...REQUEST, lane: "batch", on: "here" as never };
+  for (const cluster of [undefined, AWAY]) {
+    await expect(routerOf(cluster, answering("own")).answer(request, never)).rejects.toMatchObject({ kind: "unreachable" });
+  }
+  const unknown = refusing(404, "model_not_found", "cluster");
+  await expect(routerOf(unknown, answering("own")).answer(request, never)).rejects.toMatchObject({ code: "model_not_found" });
+  expect((await routerOf(answering("cluster"), answering("own")).answer(request, never)).node).toBe("cluster");
+});
+
 test("whoever has gone away is not answered here instead", async () => {
   const asked = routerOf(AWAY, answering("own")).answer(REQUEST, AbortSignal.abort());
   await expect(asked).rejects.toMatchObject({ kind: "unreachable" });

@@ -4,6 +4,8 @@
  *
  * N1. What the cluster does not know, and this machine has, is answered here, well or not: its owner need not lend it to use it.
  * N2. The cluster's refusal of anything else is the answer.
+ * N3. What is asked on one node alone (a task) is the cluster's to answer: not even this machine's own models stand in for it, because not
+ *     all of them are lent.
  */
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import { ModelFault, RouteRefusal, type ModelRequest, type ModelRouter, type RoutedAnswer } from "./models.ts";
@@ -29,12 +31,15 @@ export class NodeRouter implements ModelRouter {
 
   async answer(request: ModelRequest, signal: AbortSignal): Promise<RoutedAnswer> {
     const { cluster } = this;
-    if (cluster === undefined) return this.own.answer(request, signal);
+    if (cluster === undefined) {
+      if (request.on !== undefined) throw new ModelFault("unreachable", "there is no line to whoever leads");
+      return this.own.answer(request, signal);
+    }
     try {
       return await cluster.answer(request, signal);
     } catch (error) {
       const isAway = error instanceof ModelFault && error.kind === "unreachable";
-      if (signal.aborted || !(isAway || isUnknownTo(error))) throw error;
+      if (signal.aborted || request.on !== undefined || !(isAway || isUnknownTo(error))) throw error;
       try {
         return await this.own.answer(request, signal);
       } catch (own) {

@@ -1,9 +1,10 @@
 import { tmpdir } from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
-import { NodeFacts, NodeLoad } from "@openclaw-cluster/contract/node";
+import { NodeFacts, NodeLoad, type LentHere } from "@openclaw-cluster/contract/node";
 import type { TaskKind } from "@openclaw-cluster/contract/task-spec";
 import { expect, test } from "vitest";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
+import { lends } from "../core/scheduling/fixtures.ts";
 import { DEFAULT_POLICY, Policy } from "../core/policy.ts";
 import { echoExecutor } from "../executors/echo.ts";
 import type { Executor } from "../executors/executors.ts";
@@ -100,6 +101,20 @@ test("lists and texts are cut to the schema's limits, and the whole fits in a he
   const facts = NodeFacts.parse(await gatherFacts({ ...PARTS, gateway: { reachable: true, inventory: async () => many } })());
   expect(JSON.stringify(facts).length).toBeLessThan(300_000);
   expect(facts.skills.length).toBeGreaterThan(100);
+});
+
+test("that it lends models is told by them, and not by a kind that an older coordinator would refuse", async () => {
+  const { can, ...wide } = { ...lends("界".repeat(256)), digest: "界".repeat(256) };
+  const many = Array.from({ length: 300 }, (_, index) => ({ ...wide, can, contextTokens: index + 1 }));
+  const executors = new Map<TaskKind, Executor>([...PARTS.executors, ["model", { kind: "model" } as Executor]]);
+  const of = async (told: LentHere[] | undefined): Promise<NodeFacts> =>
+    NodeFacts.parse(await gatherFacts({ ...PARTS, executors, lends: () => told })());
+  expect(await of(undefined)).not.toHaveProperty("lends");
+  const few = await of(many.slice(0, 2));
+  expect([few.kinds, few.lends]).toEqual([["echo"], many.slice(0, 2)]);
+  const cut = await of(many);
+  expect(cut.lends).toHaveLength(256);
+  expect(cut.lends?.some(({ digest }) => digest !== undefined)).toBe(false);
 });
 
 test("the machine's load", async () => {

@@ -3,11 +3,12 @@
  * at the schema's limits, never refused.
  *
  * Z1. They fit in a heartbeat: first the reasons for which skills are not eligible are left out, then the policy's lines for
- *     people, then whole entries, and at last the policy's patterns of tools and sessions: without them, any is meant.
+ *     people, then whole entries (of lent models their digests before), and at last the policy's patterns of tools and sessions: without them, any is meant.
  * Z2. A Gateway that is down or slow does not hold the facts up; what it last said stays, marked unreachable.
  */
 import os from "node:os";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { NODE_MODELS_MAX } from "@openclaw-cluster/contract/models";
 import type { NodeFacts } from "@openclaw-cluster/contract/node";
 import { PROTOCOL } from "@openclaw-cluster/contract/protocol";
 import { Arch, Os, type Labels } from "@openclaw-cluster/contract/task-spec";
@@ -33,6 +34,8 @@ export interface FactsParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly gateway?: Pick<Gateway, "reachable" | "inventory">;
+  /** The models that it lends at that moment; undefined: none to anybody. */
+  readonly lends?: () => NodeFacts["lends"];
 }
 
 const INVENTORY_MS = 4_000;
@@ -55,15 +58,18 @@ export function gatherFacts(parts: FactsParts): () => Promise<NodeFacts> {
     const fresh = await inventoryOf(parts);
     if (fresh !== undefined) known = fresh;
     const disk = Math.floor((await diskFreeMiB(parts.folder)) / DISK_STEP_MIB) * DISK_STEP_MIB;
+    const lends = parts.lends?.();
     const confinement = await parts.confinement?.(parts.policy.current());
     const facts = {
       ...machine,
       diskFreeMiB: disk,
       version: parts.version,
       protocol: PROTOCOL,
-      kinds: [...parts.executors.keys()],
+      // That it carries out `model` is told by `lends` (contract/src/node.ts).
+      kinds: [...parts.executors.keys()].filter((kind) => kind !== "model"),
       labels: parts.labels,
       slots: parts.slots,
+      ...(lends !== undefined && { lends: lends.slice(0, NODE_MODELS_MAX) }),
       ...(confinement !== undefined && { confinement }),
     };
     return fitted({ ...facts, ...openclawFacts(known, fresh !== undefined, parts) });
@@ -102,18 +108,23 @@ function fitted(facts: NodeFacts): NodeFacts {
   let fit = facts;
   if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, skills: fit.skills.map(({ name, eligible }) => ({ name, eligible })) };
   if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, policy: withoutRules(fit.policy) };
+  if (sizeOf(fit) > FACTS_BYTES_MAX && fit.lends) fit = { ...fit, lends: fit.lends.map(({ digest: _its, ...model }) => model) };
   // What is left then has limits of its own, and a message holds four times as much.
-  while (sizeOf(fit) > FACTS_BYTES_MAX && (fit.skills.length > 0 || (fit.openclaw?.models.length ?? 0) > 0)) {
-    const { skills, openclaw } = fit;
+  while (sizeOf(fit) > FACTS_BYTES_MAX && hasEntries(fit)) {
+    const { skills, openclaw, lends } = fit;
     fit = {
       ...fit,
       skills: skills.slice(0, skills.length / 2),
+      ...(lends && { lends: lends.slice(0, lends.length / 2) }),
       ...(openclaw && { openclaw: { ...openclaw, models: openclaw.models.slice(0, openclaw.models.length / 2) } }),
     };
   }
   if (sizeOf(fit) > FACTS_BYTES_MAX) fit = { ...fit, policy: withoutPatterns(fit.policy) };
   return fit;
 }
+
+const hasEntries = ({ skills, openclaw, lends }: NodeFacts): boolean =>
+  skills.length + (openclaw?.models.length ?? 0) + (lends?.length ?? 0) > 0;
 
 function withoutRules({ rules: _rules, ...policy }: NodeFacts["policy"]): NodeFacts["policy"] {
   return policy;

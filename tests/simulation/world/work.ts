@@ -37,7 +37,8 @@ export function planOf(spec: TaskSpec): Plan {
     case "agent":
       return JSON.parse(spec.input.message) as Plan;
     case "tool":
-      throw new Error("no tool is ever submitted here");
+    case "model":
+      throw new Error(`no ${spec.kind} is ever submitted here`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** `models`: the language models that nodes lend; list them, look at one wherever it is, ask why a request went where it went, measure them. */
+/** `models`: the language models that nodes lend; list them, look at one wherever it is, ask why a request went where it went, measure them, ask one for each row of a file. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Command } from "commander";
 import { examples, type Act } from "../command.ts";
@@ -7,6 +7,7 @@ import { NOTHING_NEXT, placesOf } from "../model-places.ts";
 import { modelFacts, modelTable } from "../model-view.ts";
 import type { Session } from "../session.ts";
 import { configureBench } from "./models-bench.ts";
+import { configureBatch } from "./models-batch.ts";
 import { configureConnection } from "./models-connect.ts";
 import { configureWhy } from "./models-why.ts";
 
@@ -29,6 +30,7 @@ export function configure(command: Command, act: Act): void {
   ).action(act(show));
   configureWhy(command, act);
   configureBench(command, act);
+  configureBatch(command, act);
   configureConnection(command, act);
 }
 

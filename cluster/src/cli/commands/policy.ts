@@ -44,7 +44,7 @@ export function configure(command: Command, act: Act): void {
     command
       .command("test")
       .summary("say whether this node would take a task, and by which rule")
-      .argument("<task...>", "a task as JSON; or its kind and words: echo, agent <words>, tool <name>, command -- <argv...>")
+      .argument("<task...>", "a task as JSON; or its kind and words: echo, agent <words>, tool <name>, command -- <argv...>, model <name>")
       .option("--agent <name>", "the OpenClaw agent of an agent or tool task")
       .option("--session <name>", "the session of an agent or tool task")
       .option("--by <user>", "who submits it: the name of a token, and its id as token:<id>; may be repeated", collect)
@@ -151,8 +151,10 @@ function specOf(task: readonly string[], { agent, session }: TestOptions): TaskS
       return checkedSpec({ kind, input: { tool: rest[0], ...named } });
     case "command":
       return checkedSpec({ kind, input: { argv: rest } });
+    case "model":
+      return checkedSpec({ kind, input: { prompt: "hello", ...(rest[0] !== undefined && { model: rest[0] }) } });
     default:
-      throw new ClusterError("usage", `not a task: ${kind}; begin with echo, agent, tool or command, or with {`);
+      throw new ClusterError("usage", `not a task: ${kind}; begin with echo, agent, tool, command or model, or with {`);
   }
 }
 

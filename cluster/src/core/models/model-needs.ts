@@ -24,6 +24,9 @@ export interface ModelNeeds {
   readonly json: boolean;
 }
 
+/** What decides whether a model has it, without what says how long it takes. */
+export type FitNeeds = Omit<ModelNeeds, "promptTokens" | "outputTokens">;
+
 export type Misfit =
   | { readonly code: "context_too_small"; readonly detail: string; readonly contextTokens: number }
   | { readonly code: "no_chat" | "no_embeddings" | "no_tools" | "no_vision" | "no_json"; readonly detail: string };
@@ -62,7 +65,7 @@ export function needsOf(path: PromptKind, body: unknown, parts: readonly PromptP
 }
 
 /** undefined: it does. The detail completes "<model> …". */
-export function misfit({ can, contextTokens }: LentModel, needs: ModelNeeds): Misfit | undefined {
+export function misfit({ can, contextTokens }: LentModel, needs: FitNeeds): Misfit | undefined {
   if (needs.path === "embeddings") {
     if (!can.embeddings) return { code: "no_embeddings", detail: "makes no embeddings" };
   } else if (!can.chat) return { code: "no_chat", detail: "does not chat" };

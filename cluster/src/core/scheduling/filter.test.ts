@@ -4,7 +4,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { describe, expect, it } from "vitest";
 import type { SchedulableNode } from "../node.ts";
 import { refusal, type Verdict } from "./filter.ts";
-import { agent, command, echo, facts, id, node, task } from "./fixtures.ts";
+import { agent, command, echo, facts, id, lends, model, node, task } from "./fixtures.ts";
 import { Shapes } from "./shape.ts";
 
 const ask = (one: SchedulableNode, spec: TaskSpec): Verdict | undefined =>
@@ -19,6 +19,8 @@ const full = (diskFull: "floor" | "write"): SchedulableNode =>
   node("nas2", { load: { cpu: 0, memoryFreeMiB: 1, diskFreeMiB: 12, running: 0, held: 0, diskFull } });
 const skill = { name: "video", eligible: false, missing: ["bins: ffmpeg", "env: KEY"] };
 const openclaw = { version: "2026.9.6", reachable: true, agents: ["main"], models: [{ id: "llama3/8b", provider: "local" }] };
+
+const NIGHT = { text: "22:00-07:00 (UTC)", pinned: true, quiet: { until: 1, text: "07:00 (UTC)" } };
 
 describe("the filter lets through", () => {
   it.each<[string, SchedulableNode, TaskSpec]>([
@@ -51,6 +53,12 @@ describe("the filter lets through", () => {
     ["a program that its policy runs without a sandbox too", boxed(["make"]), command({}, "git")],
     ["a program that needs one, where there is one", boxed(["**"], true), command({}, "git")],
     ["as much as one command may take; of another kind more", boxed([]), command({ require: { memoryMiB: 512 } }, "git")],
+    ["any model that chats", nas({ lends: [lends("m")] }), model()],
+    ["a model by a name as people write it", nas({ lends: [lends("Qwen3:latest")] }), model({ model: "qwen3" })],
+    ["a model of this node by its name", nas({ lends: [lends("m")] }), model({ model: "m@nas2" })],
+    ["texts to embed", nas({ lends: [lends("e", { can: { chat: false, embeddings: true } })] }), model({ embed: "a" })],
+    ["as much as the context holds", nas({ lends: [lends("m", { contextTokens: 4_096 })] }), model({ prompt: "a".repeat(12_000) })],
+    ["one of two models of a name", nas({ lends: [lends("m", { can: { json: false } }), lends("m")] }), model({ model: "m", schema: {} })],
     ["all of its slots and nine tenths of its memory", nas(), echo({ require: { slots: 4, memoryMiB: 9_000 } })],
   ])("%s", (_name, one, spec) => {
     expect(ask(one, spec)).toBeUndefined();
@@ -139,6 +147,34 @@ describe("the filter refuses", () => {
       agent({ model: "gpt" }, { require: { models: ["local/tiny"] } }),
     ],
     ["models", "has no model 8", /on nas2/, nas({ openclaw }), agent({ model: "8" })],
+    ["kind", "lends no models", /allow.models/, nas(), model()],
+    ["policy", "does not allow the user ann", /./, lendsTo({ users: { allow: ["bob"], deny: [] } }), model()],
+    [
+      "models",
+      /^lends no model qwen3:9b, but qwen3:8b$/,
+      /takes names, not aliases/,
+      nas({ lends: [lends("qwen3:8b")] }),
+      model({ model: "qwen3:9b" }),
+    ],
+    ["models", /^lends no model zebra$/, /model server on nas2/, nas({ lends: [lends("qwen3:8b")] }), model({ model: "zebra" })],
+    ["models", "lends no model for auto", /models/, nas({ lends: [] }), model()],
+    ["models", "lends no model for auto:embed", /models/, nas({ lends: [lends("m")] }), model({ embed: "a" })],
+    ["models", "lends m, which makes no embeddings", /nas2/, nas({ lends: [lends("m")] }), model({ model: "m", embed: "a" })],
+    ["models", /JSON schema/, /nas2/, nas({ lends: [lends("m", { can: { json: false } })] }), model({ schema: {} })],
+    [
+      "models",
+      /a context of 4096 tokens/,
+      /nas2/,
+      nas({ lends: [lends("m", { contextTokens: 4_096 })] }),
+      model({ prompt: "a".repeat(13_000) }),
+    ],
+    [
+      "quiet_hours",
+      "does not lend models until 07:00 (UTC) by its policy",
+      /wait/,
+      lendsTo({ hours: NIGHT }, []),
+      model({}, { require: { nodes: [id("nas2")] } }),
+    ],
     ["slots_short", "has 4 slots in all, and the task takes 5", /at least 5 slots/, nas(), echo({ require: { slots: 5 } })],
     [
       "memory_short",
@@ -161,6 +197,10 @@ describe("the filter refuses", () => {
     expect(verdict?.remedy).toMatch(remedy);
   });
 });
+
+function lendsTo(more: Partial<NodeFacts["policy"]>, lent = [lends("m")]): SchedulableNode {
+  return nas({ lends: lent, policy: { ...facts().policy, ...more } });
+}
 
 /** `required`: programs that run in a sandbox only. */
 function boxed(required: string[], available = false): SchedulableNode {

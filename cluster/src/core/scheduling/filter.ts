@@ -15,6 +15,7 @@ import { protocolGap } from "../protocol-gap.ts";
 import { sessionRule } from "../session-rule.ts";
 import { judgeUser, userText } from "../users.ts";
 import { modelMatches, modelNames } from "./census.ts";
+import { lentLack } from "./lent.ts";
 import { MEMORY_SHARE } from "./member.ts";
 import type { Shape } from "./shape.ts";
 
@@ -30,7 +31,7 @@ type FactsCheck = (facts: NodeFacts, node: SchedulableNode, need: Shape) => Verd
 const no = (code: Refusal, detail: string, remedy: string): Verdict => ({ code, detail, remedy });
 
 const STANDING: readonly Check[] = [named, approved, ready, active, roomy];
-const ABILITY: readonly FactsCheck[] = [understood, kind, allowed, sandboxed, os, arch, labels, skills, models, slots, memory, awake];
+const ABILITY: readonly FactsCheck[] = [understood, kind, allowed, sandboxed, lent, os, arch, labels, skills, models, slots, memory, awake];
 
 /** undefined: the node can run it, if not at this moment. */
 export function refusal(node: SchedulableNode, need: Shape): Verdict | undefined {
@@ -94,6 +95,10 @@ function understood(facts: NodeFacts, { id }: SchedulableNode): Verdict | undefi
 }
 
 function kind(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
+  if (need.kind === "model")
+    return facts.lends === undefined
+      ? no("kind", "lends no models", `allow them in policy.yaml on ${id} (allow.models), or update openclaw-cluster there`)
+      : undefined;
   if (!facts.kinds.includes(need.kind))
     return no("kind", `does not run tasks of kind ${need.kind}`, `use a node that does, or update openclaw-cluster on ${id}`);
   if (need.kind !== "agent" && need.kind !== "tool") return undefined;
@@ -108,7 +113,8 @@ function allowed(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdic
   const { kinds, agents, tools, sessions, commands, users } = facts.policy;
   const denied = (what: string): Verdict => no("policy", `does not allow ${what}`, `allow it in policy.yaml on ${id}`);
   if (users !== undefined && !judgeUser(users, need.submitter).allow) return denied(userText(need.submitter));
-  if (!kinds.includes(need.kind)) return denied(`tasks of kind ${need.kind}`);
+  // Models are told of in `lends`.
+  if (need.kind !== "model" && !kinds.includes(need.kind)) return denied(`tasks of kind ${need.kind}`);
   const { tool, session, program } = need;
   const isOpen = (name: string): boolean => tools === undefined || (isAmong(tools.allow, name) && !isAmong(tools.deny, name));
   if (tool !== undefined && !isOpen(tool)) return denied(`the tool ${tool}`);
@@ -133,6 +139,19 @@ function sandboxed({ confinement }: NodeFacts, { id }: SchedulableNode, { kind: 
     `has no sandbox, without which its policy does not run ${program}${reason === undefined ? "" : `: ${reason}`}`,
     `install bubblewrap on ${id}, or change sandbox in policy.yaml there`,
   );
+}
+
+/** In quiet hours a node lends nothing; then these are what speaks against it, also to a task that only it may run. */
+function lent({ lends, policy: { hours } }: NodeFacts, { id }: SchedulableNode, { wish }: Shape): Verdict | undefined {
+  if (wish === undefined || lends === undefined) return undefined;
+  if (lends.length === 0 && hours?.quiet !== undefined)
+    return no(
+      "quiet_hours",
+      `does not lend models${untilWords(hours.quiet)} by its policy`,
+      `wait, or change hours in policy.yaml on ${id}`,
+    );
+  const lack = lentLack(lends, id, wish);
+  return lack && no("models", lack.detail, lack.remedy);
 }
 
 /** How a policy's summary calls the agent of a task that names none (core/policy.ts). */
@@ -221,11 +240,11 @@ function memory(facts: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict
 /** Last: what else is missing does not pass by itself. The node says it anew when the hours begin and end. */
 function awake({ policy: { hours } }: NodeFacts, { id }: SchedulableNode, need: Shape): Verdict | undefined {
   if (hours?.quiet === undefined || (hours.pinned && isPinned(need.nodes, id))) return undefined;
-  const until = hours.quiet.text === undefined ? "" : ` until ${hours.quiet.text}`;
   const remedy = `wait${hours.pinned ? `, name no other node in require.nodes (--on ${id})` : ""}, or change hours in policy.yaml on ${id}`;
-  return no("quiet_hours", `does not take work${until} by its policy`, remedy);
+  return no("quiet_hours", `does not take work${untilWords(hours.quiet)} by its policy`, remedy);
 }
 
+const untilWords = ({ text }: { readonly text?: string | undefined }): string => (text === undefined ? "" : ` until ${text}`);
 const list = (names: readonly string[]): string => names.join(", ");
 const either = (names: readonly string[]): string => names.join(" or ");
 export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -1,6 +1,7 @@
 /** Nodes, tasks and fast-check arbitraries for the tests in this folder. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
-import type { NodeFacts } from "@openclaw-cluster/contract/node";
+import type { ModelInput } from "@openclaw-cluster/contract/model-input";
+import type { LentHere, NodeFacts } from "@openclaw-cluster/contract/node";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import fc from "fast-check";
 import type { SchedulableNode } from "../node.ts";
@@ -50,6 +51,22 @@ export const agent = (input: Partial<Extract<TaskSpec, { kind: "agent" }>["input
   ...more,
 });
 
+export const model = (input: Partial<ModelInput> = {}, more: Common = {}): TaskSpec => ({
+  kind: "model",
+  input: { ...(input.embed === undefined && { prompt: "hello" }), ...input },
+  ...more,
+});
+
+/** A model that chats. */
+export const lends = (
+  name: string,
+  { can, ...more }: Partial<Omit<LentHere, "can">> & { can?: Partial<LentHere["can"]> } = {},
+): LentHere => ({
+  id: name,
+  can: { chat: true, tools: true, vision: false, json: true, embeddings: false, ...can },
+  ...more,
+});
+
 export function scheduler(nodes: readonly SchedulableNode[], strategy: TaskSpec["strategy"] & string = "balanced"): Scheduler {
   const made = new Scheduler({ strategy });
   for (const one of nodes) made.setNode(one);
@@ -82,9 +99,10 @@ export const anyNode: fc.Arbitrary<SchedulableNode> = fc
     memoryMiB: fc.constantFrom(2_000, 8_000),
     skills: fc.subarray(["summarize", "notes"]),
     room: fc.constantFrom("attic", "cellar"),
+    lent: fc.constantFrom(undefined, [], [lends("qwen3:8b")], [lends("qwen3:8b", { contextTokens: 1_024 })]),
     users: fc.constantFrom(undefined, undefined, { allow: ["ann"], deny: [] }, { allow: ["*"], deny: ["bob", "token:t2"] }),
   })
-  .map(({ name, slots, state, draining, os, memoryMiB, skills, room, users }) =>
+  .map(({ name, slots, state, draining, os, memoryMiB, skills, room, lent, users }) =>
     node(name, {
       slots,
       state: state as SchedulableNode["state"],
@@ -94,6 +112,7 @@ export const anyNode: fc.Arbitrary<SchedulableNode> = fc
         os: os as NodeFacts["os"],
         memoryMiB,
         skills: skills.map((skill) => ({ name: skill, eligible: true })),
+        ...(lent !== undefined && { lends: [...lent] }),
         ...(users !== undefined && { policy: { ...facts().policy, users: { allow: [...users.allow], deny: [...users.deny] } } }),
       },
     }),
@@ -131,7 +150,13 @@ const anyCommon: fc.Arbitrary<Common> = fc.record(
 
 export const anySpec: fc.Arbitrary<TaskSpec> = fc
   .tuple(
-    fc.constantFrom(echo, echo, command, (more: Common) => agent({}, more)),
+    fc.constantFrom(
+      echo,
+      echo,
+      command,
+      (more: Common) => agent({}, more),
+      (more: Common) => model({ model: "qwen3:8b" }, more),
+    ),
     fc.oneof(fc.constant({}), anyCommon),
   )
   .map(([kind, common]) => kind(common));

@@ -10,16 +10,17 @@ import { TaskKind } from "@openclaw-cluster/contract/task-spec";
 const NEWEST_SHARE = 0.1;
 /** A node's own average counts as much as everybody's after this many runs (shrinkage: a few runs prove little). */
 const PRIOR_RUNS = 5;
-/** Before a kind was ever run, in the order of echo, command, agent, tool. Only ratios between nodes matter. */
-const FIRST_GUESS_MS = [1, 1_000, 30_000, 1_000];
+/** Before a kind was ever run, in the order of echo, command, agent, tool, model. Only ratios between nodes matter. */
+const FIRST_GUESS_MS = [1, 1_000, 30_000, 1_000, 10_000];
 
 /** No attempt may run longer (timeouts.runMs). */
 const RUN_MS_MAX = 7 * 86_400_000;
 
 const KINDS = TaskKind.options;
+export const KIND_COUNT = KINDS.length;
 
 export function kindIndex(kind: TaskKind): number {
-  return kind === "echo" ? 0 : kind === "command" ? 1 : kind === "agent" ? 2 : 3;
+  return kind === "echo" ? 0 : kind === "command" ? 1 : kind === "agent" ? 2 : kind === "tool" ? 3 : 4;
 }
 
 class Mean {

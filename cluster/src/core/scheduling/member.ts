@@ -75,8 +75,8 @@ export class Member {
   /** Waits in the roster's list of nodes that may have room again. */
   stirred = false;
 
-  private readonly leading = [0, 0, 0, 0];
-  private readonly factor = [leadFactor(presumedRunMs("echo")), 1, 1, 1];
+  private readonly leading = [0, 0, 0, 0, 0];
+  private readonly factor = [leadFactor(presumedRunMs("echo")), 1, 1, 1, 1];
 
   constructor(id: NodeId, index: number) {
     this.id = id;

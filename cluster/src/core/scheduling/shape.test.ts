@@ -2,7 +2,7 @@ import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { refusal } from "./filter.ts";
-import { agent, anyNode, anySpec, command, echo } from "./fixtures.ts";
+import { agent, anyNode, anySpec, command, echo, model } from "./fixtures.ts";
 import { Shapes, SHAPES_KEPT, type Shaped } from "./shape.ts";
 
 const by = (spec: TaskSpec, token = "t1", owner = ""): Shaped => ({ spec, owner, token });
@@ -25,6 +25,11 @@ describe("shapes", () => {
     [false, "sessions of the machine's own", agent({ session: "daily" }), agent({ session: "main" })],
     [false, "a tool's session, which asks for the agent", tool(), tool({ session: "daily" })],
     [false, "tools in sessions of the machine's own", tool({ session: "main" }), tool({ session: "agent:main:x" })],
+    [true, "inputs of one batch", model({ prompt: "one" }), model({ prompt: "another", temperature: 1 })],
+    [false, "models", model({ model: "a" }), model({ model: "b" })],
+    [false, "answers held to a schema", model(), model({ schema: {} })],
+    [false, "texts to embed", model({ model: "a" }), model({ model: "a", embed: "x" })],
+    [false, "lengths of prompts", model(), model({ prompt: "a".repeat(20_000) })],
     [false, "kinds", echo(), command()],
     [false, "programs", command({}, "ls"), command({}, "git")],
     [false, "agents", agent(), agent({ agent: "coder" })],

@@ -12,7 +12,8 @@ import type { Submitter } from "@openclaw-cluster/contract/submitter";
 import { Strategy, type Prefer, type Require, type TaskKind, type TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { machineSession } from "../session-rule.ts";
 import { submitterOf, type TaskRecord } from "../task.ts";
-import { kindIndex } from "./history.ts";
+import { wishOf, type ModelWish } from "../models/task-model.ts";
+import { KIND_COUNT, kindIndex } from "./history.ts";
 import { mayLead } from "./window.ts";
 
 export interface Shape {
@@ -36,6 +37,8 @@ export interface Shape {
   readonly session: string | undefined;
   /** argv[0] of a command. */
   readonly program: string | undefined;
+  /** Of a task of kind `model`. */
+  readonly wish: ModelWish | undefined;
   readonly wishes: NonNullable<Prefer["labels"]>;
 }
 
@@ -115,6 +118,7 @@ export class Shapes {
       tool: spec.kind === "tool" ? spec.input.tool : undefined,
       session: machineSession(openclaw?.session),
       program: spec.kind === "command" ? spec.input.argv[0] : undefined,
+      wish: spec.kind === "model" ? wishOf(spec.input) : undefined,
       wishes: prefer?.labels ?? [],
     };
   }
@@ -160,7 +164,7 @@ export class Shapes {
 }
 
 function codeOf(spec: TaskSpec, strategy: Strategy): number {
-  return (STRATEGIES.indexOf(strategy) * 4 + kindIndex(spec.kind)) * 2 + (mayLead(spec) ? 1 : 0);
+  return (STRATEGIES.indexOf(strategy) * KIND_COUNT + kindIndex(spec.kind)) * 2 + (mayLead(spec) ? 1 : 0);
 }
 
 /** A longer command counts as its beginning: a shape's name stays small. */
@@ -185,6 +189,10 @@ function inputName(spec: TaskSpec): string {
       const session = machineSession(spec.input.session);
       const isPlain = agent === undefined && skill === undefined && model === undefined && session === undefined;
       return isPlain ? "" : JSON.stringify([agent, skill, model, session]);
+    }
+    case "model": {
+      const { name, needs } = wishOf(spec.input);
+      return JSON.stringify([name, needs.path, needs.json, needs.contextTokens]);
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { agent, command, echo } from "./fixtures.ts";
+import { agent, command, echo, model } from "./fixtures.ts";
 import { mayLead, WINDOW_SLOTS_MAX, windowSlots } from "./window.ts";
 
 describe("the window", () => {
@@ -40,6 +40,7 @@ describe("the window", () => {
     [true, "a command that says the defaults", command({ require: { slots: 1, memoryMiB: 0 }, onLost: "retry" })],
     [true, "a tool", { kind: "tool", input: { tool: "search" } }],
     [false, "an agent turn", agent()],
+    [false, "a request to a model", model()],
     [false, "an echo that pretends to work", { kind: "echo", input: { delayMs: 10 } }],
     [false, "what takes two slots", command({ require: { slots: 2 } })],
     [false, "what takes memory", command({ require: { memoryMiB: 1 } })],

@@ -39,9 +39,9 @@ export function presumedRunMs(kind: TaskKind): number | undefined {
   return kind === "echo" ? 0 : undefined;
 }
 
-/** W1. An echo that pretends to work says itself that it is not short. */
+/** W1. An echo that pretends to work says itself that it is not short; of a model the next answer may take a thousand times the last one's. */
 export function mayLead(spec: TaskSpec): boolean {
-  if (spec.kind === "agent" || (spec.kind === "echo" && spec.input.delayMs)) return false;
+  if (spec.kind === "agent" || spec.kind === "model" || (spec.kind === "echo" && spec.input.delayMs)) return false;
   if (spec.onLost === "ask" || spec.onLost === "fail") return false;
   return spec.require === undefined || ((spec.require.slots ?? 1) === 1 && !spec.require.memoryMiB);
 }
