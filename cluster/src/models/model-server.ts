@@ -6,12 +6,13 @@
  * L3. A kept connection that the server closed just as it was used again is no fault: the request is sent once more, on a new one.
  */
 import type { Agent, ClientRequest, IncomingMessage, request as HttpRequest } from "node:http";
+import type { Socket } from "node:net";
 import type { Clock } from "../system/clock.ts";
 import { jsonOf } from "../system/json-of.ts";
 import { ModelFault } from "./models.ts";
 
-/** One answer to a look. A server that is well says its lists within a few ms; one that loads a model may need a second. */
-export const HEAR_MS = 2_000;
+/** One answer to a look. A server that is well says its lists within a few ms; one whose machine loads a model may need a second or two. */
+export const HEAR_MS = 3_000;
 /** Ollama's list takes about 600 bytes a model, LM Studio's 1 KiB: room for thousands. */
 const HEAR_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -45,6 +46,9 @@ export class ModelServer {
   private readonly agent: Agent;
   private readonly start: typeof HttpRequest;
   private readonly looks = new Set<AbortController>();
+  /** Of answers under way: how much their connection had brought when they began. */
+  private readonly answers = new Map<Socket, number>();
+  private endedBytes = 0;
 
   constructor({ url, apiKey, clock }: ServerParts) {
     this.root = rootOf(url);
@@ -56,24 +60,31 @@ export class ModelServer {
     this.start = http.request;
   }
 
+  /** What its answers, and not its lists, have brought so far: a server for which this grows is at work. */
+  get spokenBytes(): number {
+    return [...this.answers].reduce((sum, [{ bytesRead }, before]) => sum + bytesRead - before, this.endedBytes);
+  }
+
   /** Resolves with the headers. Rejects with what node:http says, or with the signal's reason. */
   async open(path: string, request: Request): Promise<IncomingMessage> {
-    try {
-      return await this.openOnce(path, request);
-    } catch (error) {
-      // L3
-      if (!(error instanceof StaleConnection) || request.signal.aborted) throw error;
-      return await this.openOnce(path, request);
-    }
+    const answer = await this.openFresh(path, request);
+    const { socket } = answer;
+    const before = socket.bytesRead;
+    this.answers.set(socket, before);
+    answer.once("close", () => {
+      this.answers.delete(socket);
+      this.endedBytes += socket.bytesRead - before;
+    });
+    return answer;
   }
 
   /** L2. Whatever the status is. `body`: posted as JSON. */
-  async hear(path: string, body?: object): Promise<Heard> {
+  async hear(path: string, { body, limitMs = HEAR_MS }: { readonly body?: object; readonly limitMs?: number } = {}): Promise<Heard> {
     const over = new AbortController();
     this.looks.add(over);
-    const timer = this.clock.after(HEAR_MS, () => over.abort(new ModelFault("silent", `no answer within ${HEAR_MS} ms`)));
+    const timer = this.clock.after(limitMs, () => over.abort(new ModelFault("silent", `no answer within ${limitMs} ms`)));
     try {
-      const answer = await this.open(path, { body: body && JSON.stringify(body), signal: over.signal });
+      const answer = await this.openFresh(path, { body: body && JSON.stringify(body), signal: over.signal });
       const text = await textOf(answer);
       return { status: answer.statusCode ?? 0, server: String(answer.headers["server"] ?? ""), text, json: jsonOf(text) };
     } catch (error) {
@@ -90,6 +101,16 @@ export class ModelServer {
   close(): void {
     for (const look of this.looks) look.abort();
     this.agent.destroy();
+  }
+
+  private async openFresh(path: string, request: Request): Promise<IncomingMessage> {
+    try {
+      return await this.openOnce(path, request);
+    } catch (error) {
+      // L3
+      if (!(error instanceof StaleConnection) || request.signal.aborted) throw error;
+      return await this.openOnce(path, request);
+    }
   }
 
   private openOnce(path: string, { body, signal }: Request): Promise<IncomingMessage> {
