@@ -64,6 +64,75 @@ describe("a breaker", () => {
     expect(breakers.isOpen(place, 1)).toBe(false);
   });
 
+  it("counts a request that is repeated once, whoever repeats it (K5)", () => {
+    const breakers = new Breakers();
+    for (let i = 0; i < 3 * FAILURES_MAX; i++) breakers.end(place, "faulty", 0, { asker: `t${i % 2}`, request: "poison" });
+    for (const asker of ["t0", "t1", undefined]) expect(breakers.isOpen(place, 0, asker)).toBe(false);
+    // What is no fault of the request counts each time.
+    for (let i = 1; i < FAILURES_MAX; i++) breakers.end(place, "unreachable", 0, { asker: "t0", request: "poison" });
+    expect(breakers.isOpen(place, 0, "t2")).toBe(true);
+  });
+
+  it("is open for nobody else where all faults come from one asker, and for all when another one meets one (K6)", () => {
+    const other = { asker: "ann", request: "hers" };
+    const shut = (): Breakers => {
+      const breakers = new Breakers();
+      for (let i = 0; i < FAILURES_MAX; i++) breakers.end(place, "faulty", 0, { asker: "bob", request: `his${i}` });
+      expect([breakers.waitMs(place, 10, "bob"), breakers.waitMs(place, 10, "ann")]).toEqual([OPEN_MS - 10, 0]);
+      return breakers;
+    };
+    // An answer to her closes it for him too (K2).
+    const answered = shut();
+    answered.begin(place, 1, "ann");
+    expect(answered.waitMs(place, 1, "bob")).toBe(OPEN_MS - 1);
+    answered.end(place, "answered", 2, other);
+    expect(answered.isOpen(place, 2, "bob")).toBe(false);
+    for (const ending of FAULTS) {
+      const failed = shut();
+      failed.end(place, ending, 1_000, other);
+      expect(failed.waitMs(place, 1_000, "ann")).toBe(OPEN_MS - 1_000);
+    }
+    // Half open it is for him alone, too: what she gives up or fails of is not his one request.
+    const halfOpen = shut();
+    halfOpen.begin(place, OPEN_MS, "bob");
+    halfOpen.end(place, "given_up", OPEN_MS, other);
+    expect([halfOpen.waitMs(place, OPEN_MS, "bob"), halfOpen.waitMs(place, OPEN_MS, "ann")]).toEqual([PROBE_MS_MAX, 0]);
+    halfOpen.end(place, "faulty", OPEN_MS, { asker: "bob", request: "his0" });
+    expect([halfOpen.waitMs(place, OPEN_MS, "bob"), halfOpen.waitMs(place, OPEN_MS, "ann")]).toEqual([OPEN_MS, 0]);
+  });
+
+  it("is for all as soon as two askers, or a connection that broke, are among the failures (K6)", () => {
+    for (const last of [
+      ["faulty", "ann"],
+      ["unreachable", "bob"],
+    ] as const) {
+      const breakers = new Breakers();
+      for (let i = 1; i < FAILURES_MAX; i++) breakers.end(place, "faulty", 0, { asker: "bob", request: `his${i}` });
+      breakers.end(place, last[0], 0, { asker: last[1], request: "last" });
+      expect(breakers.isOpen(place, 0, "carol")).toBe(true);
+    }
+  });
+
+  it("is never open for one asker by what another one's requests make of the server (K5, K6)", () => {
+    const anyEnd = fc.record({
+      ending: fc.constantFrom<Ending>("answered", "wrong", "given_up", "faulty"),
+      request: fc.constantFrom("a", "b", "c", "d", "e", "f", "g"),
+      passMs: fc.constantFrom(0, 1, OPEN_MS, PROBE_MS_MAX),
+    });
+    fc.assert(
+      fc.property(fc.array(anyEnd, { maxLength: 80 }), (ends) => {
+        const breakers = new Breakers();
+        let now = 0;
+        for (const { ending, request, passMs } of ends) {
+          now += passMs;
+          breakers.begin(place, now, "bob");
+          breakers.end(place, ending, now, { asker: "bob", request });
+          expect(breakers.isOpen(place, now, "ann")).toBe(false);
+        }
+      }),
+    );
+  });
+
   it("behaves as its model does, whatever happens in whatever order", () => {
     const anyStep = fc.oneof(
       fc.record({ kind: fc.constant("pass" as const), ms: fc.constantFrom(1, OPEN_MS / 2, OPEN_MS, PROBE_MS_MAX) }),
