@@ -135,6 +135,7 @@ describe("a question", () => {
     ["a list", []],
     ["null", "null"],
     ["a text", '"m"'],
+    ["of too many pieces", `{"model":"m","messages":[${"{},".repeat(131_072)}{}]}`],
     ["nested too deep", `{"model":"m","x":${"[".repeat(5_000)}${"]".repeat(5_000)}}`],
     ["a compressed one", Buffer.from([0x1f, 0x8b, 8, 0])],
     ...["base_url", "api_base", "api_key", "endpoint", "url"].map((name): [string, object] => [

@@ -11,6 +11,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import {
   QUESTION_BYTES_MAX,
+  QUESTION_FIELDS_MAX,
   RouteRefusal,
   type ModelAsker,
   type ModelPath,
@@ -21,6 +22,7 @@ import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
+import { hasMoreThan } from "../system/json-size.ts";
 import { SECURITY_HEADERS } from "./answers.ts";
 import { isSending } from "./body.ts";
 
@@ -147,6 +149,8 @@ function chunksOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Pr
 }
 
 function bodyOf(text: Buffer): Record<string, unknown> {
+  if (hasMoreThan(QUESTION_FIELDS_MAX, text))
+    throw new RouteRefusal(400, "bad_request", `A request has at most ${QUESTION_FIELDS_MAX} lists, objects and fields.`);
   const body = isTooDeep(text) ? undefined : jsonOf(text.toString());
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw new RouteRefusal(400, "bad_request", "The body is no JSON object that can be read.");

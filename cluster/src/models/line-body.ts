@@ -2,7 +2,8 @@
 import type { Readable } from "node:stream";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
-import { ModelFault } from "./models.ts";
+import { hasMoreThan } from "../system/json-size.ts";
+import { ModelFault, QUESTION_FIELDS_MAX } from "./models.ts";
 
 /** Rejects with ModelFault too_large, and with what the stream fails of. */
 export function readWhole(stream: Readable, bytesMax: number): Promise<Buffer> {
@@ -48,6 +49,8 @@ export async function readJson(
   { bytesMax, room, over }: { readonly bytesMax: number; readonly room: QuestionRoom; readonly over: AbortSignal },
 ): Promise<Readonly<Record<string, unknown>>> {
   const bytes = await gather(room.counted(stream.iterator({ destroyOnReturn: false }), over), bytesMax);
+  if (hasMoreThan(QUESTION_FIELDS_MAX, bytes))
+    throw new ModelFault("garbage", `more than ${QUESTION_FIELDS_MAX} lists, objects and fields`);
   const value = isTooDeep(bytes) ? undefined : jsonOf(bytes.toString());
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ModelFault("garbage", "the request is no JSON object");
   return value as Readonly<Record<string, unknown>>;
