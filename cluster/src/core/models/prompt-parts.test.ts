@@ -8,7 +8,7 @@ describe("the parts of a prompt", () => {
   it.each([
     ["messages", "chat", { messages: Array.from({ length: MANY }, () => message("x")) }],
     ["messages without anything", "chat", { messages: Array.from({ length: MANY }, () => 0) }],
-    ["one message of many pieces", "chat", { messages: [message(Array.from({ length: MANY }, () => "x"))] }],
+    ["one message of many pieces", "chat", { messages: [message([Array(MANY).fill("x"), Array(MANY).fill("x")])] }],
     [
       "a first message of many pieces, and then tools",
       "chat",
