@@ -20,6 +20,7 @@ import {
 } from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
 import { hasMoreThan } from "../system/json-size.ts";
@@ -114,14 +115,14 @@ function openBodies(): OpenBodies {
     async read(incoming, outgoing) {
       let bytes = 0;
       outgoing.once("close", () => (heldBytes -= bytes));
-      const chunks = await chunksOf(incoming, (chunk) => {
+      const text = await textOf(incoming, (chunk) => {
         bytes += chunk.length;
         heldBytes += chunk.length;
         if (bytes > QUESTION_BYTES_MAX) throw tooLarge();
         if (bytes > SMALL_BYTES_MAX && heldBytes > BODIES_BYTES_MAX)
           throw new RouteRefusal(429, "overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS });
       });
-      return bodyOf(Buffer.concat(chunks));
+      return bodyOf(text);
     },
   };
 }
@@ -129,20 +130,20 @@ function openBodies(): OpenBodies {
 const tooLarge = (): RouteRefusal => new RouteRefusal(413, "request_too_large", `A request has at most ${QUESTION_BYTES_MAX} bytes.`);
 
 /** Not `for await`: leaving that early would end the connection, and whoever sends would not hear why. */
-function chunksOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Promise<Buffer[]> {
+function textOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     if (Number(incoming.headers["content-length"] ?? 0) > QUESTION_BYTES_MAX) return reject(tooLarge());
-    const chunks: Buffer[] = [];
+    const text = new GrowingBytes();
     incoming.on("data", (chunk: Buffer) => {
       try {
         judge(chunk);
-        chunks.push(chunk);
+        text.add(chunk);
       } catch (error) {
         incoming.removeAllListeners("data").pause();
         reject(error as Error);
       }
     });
-    incoming.on("end", () => resolve(chunks));
+    incoming.on("end", () => resolve(text.all));
     const cut = (): void => reject(new RouteRefusal(400, "bad_request", "The body did not arrive whole."));
     incoming.on("error", cut).on("close", cut);
   });

@@ -1,5 +1,6 @@
 /** Reads bodies within a limit: as a whole, as JSON, or line by line as they come. */
 import type { Readable } from "node:stream";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
 import { hasMoreThan } from "../system/json-size.ts";
@@ -11,14 +12,12 @@ export function readWhole(stream: Readable, bytesMax: number): Promise<Buffer> {
 }
 
 async function gather(pieces: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of pieces) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new ModelFault("too_large", `more than ${bytesMax} bytes`);
-    chunks.push(chunk);
+  const whole = new GrowingBytes();
+  for await (const piece of pieces) {
+    if (whole.length + piece.length > bytesMax) throw new ModelFault("too_large", `more than ${bytesMax} bytes`);
+    whole.add(piece);
   }
-  return Buffer.concat(chunks);
+  return whole.all;
 }
 
 /** What the questions of one line hold in memory together, each until its answer is over. */

@@ -8,6 +8,7 @@
 import type { Agent, ClientRequest, IncomingMessage, request as HttpRequest } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "../system/clock.ts";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { jsonOf } from "../system/json-of.ts";
 import { ModelFault } from "./models.ts";
 
@@ -126,6 +127,11 @@ export class ModelServer {
       const isStale = request.reusedSocket && (cause.code === "ECONNRESET" || cause.code === "EPIPE");
       reject(isStale ? new StaleConnection("the kept connection was closed", { cause }) : cause);
     });
+    // Who wants to speak another protocol from now on is no model server; without a listener nobody would hear of the connection's end.
+    request.on("upgrade", (_answer, socket) => {
+      socket.destroy();
+      reject(new Error("the server wants to speak another protocol"));
+    });
     request.end(body);
     return promise;
   }
@@ -137,12 +143,10 @@ class StaleConnection extends Error {}
 export const rootOf = (url: string): string => url.replace(/\/+$/, "").replace(/\/v1$/, "");
 
 async function textOf(answer: IncomingMessage): Promise<string> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
+  const whole = new GrowingBytes();
   for await (const piece of answer as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > HEAR_BYTES_MAX) throw new ModelFault("too_large", `an answer of more than ${HEAR_BYTES_MAX} bytes`);
-    pieces.push(piece);
+    whole.add(piece);
+    if (whole.length > HEAR_BYTES_MAX) throw new ModelFault("too_large", `an answer of more than ${HEAR_BYTES_MAX} bytes`);
   }
-  return Buffer.concat(pieces).toString();
+  return whole.all.toString();
 }
