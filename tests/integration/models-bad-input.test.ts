@@ -3,7 +3,7 @@
  * in OpenAI's words, no daemon takes in more than it can hold, and another stream goes on. Then the same from the other side: requests.
  */
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { connect, type AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rssMiB } from "../../scripts/bench/usage.ts";
@@ -262,6 +262,28 @@ describe("a model server that misbehaves", () => {
     const rest = JSON.stringify({ ...bodyFor("text", false), x: "" }).length;
     const told = await laptop.ask("/v1/chat/completions", { ...bodyFor("text", false), x: "x".repeat(16 * MIB - rest) });
     expect(told.status, told.text.slice(0, 300)).toBe(200);
+  });
+
+  test("a request that comes byte by byte takes no more memory than its bytes", { timeout: TEST_MS }, async () => {
+    bad.heal("text");
+    const first = JSON.stringify({ ...bodyFor("text", false), x: "" }).slice(0, -2);
+    const head = [
+      "POST /v1/chat/completions HTTP/1.1",
+      `host: ${new URL(laptop.url).host}`,
+      `authorization: Bearer ${laptop.key}`,
+      "transfer-encoding: chunked",
+      "connection: close",
+    ].join("\r\n");
+    const chunk = (words: string): string => `${words.length.toString(16)}\r\n${words}\r\n`;
+    const said = `${head}\r\n\r\n${chunk(first)}${chunk("x").repeat(2 * MIB)}${chunk('"}')}${chunk("")}`;
+    const heard = await beside("a request byte by byte", async () => {
+      const socket = connect(Number(new URL(laptop.url).port), "127.0.0.1");
+      socket.write(said);
+      let answer = "";
+      for await (const piece of socket as AsyncIterable<Buffer>) answer += piece.toString();
+      return answer;
+    });
+    expect(heard).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   test.each([
