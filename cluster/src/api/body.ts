@@ -9,6 +9,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { problemHeaders, problemText } from "./answers.ts";
 import { jsonFault } from "./json-fault.ts";
@@ -78,20 +79,19 @@ function readBody(incoming: IncomingMessage, bytesMax: number, hasRoomFor: (byte
   const tooLarge = (): ClusterError => new ClusterError("payload_too_large", `The body is larger than ${bytesMax} bytes.`);
   if (Number(incoming.headers["content-length"] ?? 0) > bytesMax) throw tooLarge();
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const whole = new GrowingBytes();
     const stop = (error: ClusterError): void => {
       incoming.removeAllListeners("data").pause();
       reject(error);
     };
     incoming.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
+      const bytes = whole.length + chunk.length;
       if (bytes > bytesMax) stop(tooLarge());
       else if (!hasRoomFor(bytes))
         stop(new ClusterError("overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS }));
-      else chunks.push(chunk);
+      else whole.add(chunk);
     });
-    incoming.on("end", () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    incoming.on("end", () => resolve(whole.all));
     incoming.on("error", (cause) => reject(new ClusterError("bad_request", "The body did not arrive whole.", { cause })));
     incoming.on("close", () => {
       if (!incoming.complete) reject(new ClusterError("bad_request", "The body did not arrive whole."));

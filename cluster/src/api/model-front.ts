@@ -3,7 +3,6 @@
  *
  * O1. What OpenAI's clients understand: paths, errors and streams have OpenAI's shapes.
  * O2. Nothing is read ahead of a reader, and a reader that goes away ends the request where it is answered.
- * O3. No request says where it goes to but by a model's name: one that brings an address, or a key, is refused.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream";
@@ -11,6 +10,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import {
   QUESTION_BYTES_MAX,
+  QUESTION_FIELDS_MAX,
   RouteRefusal,
   type ModelAsker,
   type ModelPath,
@@ -19,8 +19,10 @@ import {
 } from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
+import { hasMoreThan } from "../system/json-size.ts";
 import { SECURITY_HEADERS } from "./answers.ts";
 import { userOf } from "../core/visibility.ts";
 import { isSending } from "./body.ts";
@@ -31,8 +33,6 @@ const PATHS: Readonly<Record<string, ModelPath>> = {
   "/v1/responses": "/responses",
   "/v1/embeddings": "/embeddings",
 };
-/** With which other gateways let a caller choose the server. */
-const ADDRESSES = ["base_url", "api_base", "api_key", "endpoint", "url"];
 const ONE_PREFIX = "/v1/models/";
 const EVENTS = "text/event-stream";
 const JSON_TYPE = "application/json";
@@ -123,14 +123,14 @@ function openBodies(): OpenBodies {
     async read(incoming, outgoing) {
       let bytes = 0;
       outgoing.once("close", () => (heldBytes -= bytes));
-      const chunks = await chunksOf(incoming, (chunk) => {
+      const text = await textOf(incoming, (chunk) => {
         bytes += chunk.length;
         heldBytes += chunk.length;
         if (bytes > QUESTION_BYTES_MAX) throw tooLarge();
         if (bytes > SMALL_BYTES_MAX && heldBytes > BODIES_BYTES_MAX)
           throw new RouteRefusal(429, "overloaded", "Too many large requests at once.", { retryAfterMs: BODIES_AGAIN_MS });
       });
-      return bodyOf(Buffer.concat(chunks));
+      return bodyOf(text);
     },
   };
 }
@@ -138,32 +138,31 @@ function openBodies(): OpenBodies {
 const tooLarge = (): RouteRefusal => new RouteRefusal(413, "request_too_large", `A request has at most ${QUESTION_BYTES_MAX} bytes.`);
 
 /** Not `for await`: leaving that early would end the connection, and whoever sends would not hear why. */
-function chunksOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Promise<Buffer[]> {
+function textOf(incoming: IncomingMessage, judge: (chunk: Buffer) => void): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     if (Number(incoming.headers["content-length"] ?? 0) > QUESTION_BYTES_MAX) return reject(tooLarge());
-    const chunks: Buffer[] = [];
+    const text = new GrowingBytes();
     incoming.on("data", (chunk: Buffer) => {
       try {
         judge(chunk);
-        chunks.push(chunk);
+        text.add(chunk);
       } catch (error) {
         incoming.removeAllListeners("data").pause();
         reject(error as Error);
       }
     });
-    incoming.on("end", () => resolve(chunks));
+    incoming.on("end", () => resolve(text.all));
     const cut = (): void => reject(new RouteRefusal(400, "bad_request", "The body did not arrive whole."));
     incoming.on("error", cut).on("close", cut);
   });
 }
 
 function bodyOf(text: Buffer): Record<string, unknown> {
+  if (hasMoreThan(QUESTION_FIELDS_MAX, text))
+    throw new RouteRefusal(400, "bad_request", `A request has at most ${QUESTION_FIELDS_MAX} lists, objects and fields.`);
   const body = isTooDeep(text) ? undefined : jsonOf(text.toString());
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw new RouteRefusal(400, "bad_request", "The body is no JSON object that can be read.");
-  const address = ADDRESSES.find((name) => name in body);
-  if (address !== undefined)
-    throw new RouteRefusal(400, "bad_request", `${address}: where a model is says each node's own settings, and no request.`);
   return body as Record<string, unknown>;
 }
 

@@ -12,8 +12,12 @@ import type { Clock, Timer } from "../system/clock.ts";
 import { ModelFault } from "./models.ts";
 import type { Passing } from "./passing.ts";
 
-/** A long answer has a few MiB; a batch of embeddings as text about 100. */
+/** A batch of embeddings as text has about 100 MiB. */
 export const ANSWER_BYTES_MAX = 256 * 1024 * 1024;
+/** A long answer as a stream has a few MiB, one of 128,000 tokens 40: for each word there are some 300 bytes of JSON. */
+export const STREAM_BYTES_MAX = 64 * 1024 * 1024;
+/** A piece for each event, and for its length; a server that sends byte by byte would keep three machines at work for minutes. */
+const PIECES_MAX = 1_048_576;
 
 export interface BodyParts {
   readonly source: IncomingMessage;
@@ -31,6 +35,7 @@ export class AnswerBody extends Readable {
   private readonly first = Promise.withResolvers<void>();
   private timer: Timer | undefined;
   private bytes = 0;
+  private pieces = 0;
   private isOver = false;
 
   constructor(parts: BodyParts) {
@@ -79,8 +84,10 @@ export class AnswerBody extends Readable {
     if (this.isOver) return;
     this.timer?.cancel();
     this.bytes += piece.length;
+    this.pieces += 1;
     const { passing, bytesMax, source } = this.parts;
     if (this.bytes > bytesMax) return void this.destroy(new ModelFault("too_large", `an answer of more than ${bytesMax} bytes`));
+    if (this.pieces > PIECES_MAX) return void this.destroy(new ModelFault("too_large", `an answer in more than ${PIECES_MAX} pieces`));
     const isWanted = this.pass(() => passing.take(piece));
     if (passing.isOver) this.finish();
     else if (isWanted) this.wait();

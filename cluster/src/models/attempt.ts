@@ -15,6 +15,8 @@ import { endingOf } from "./route-refusals.ts";
 export interface AttemptParts {
   /** Of the request. */
   readonly id: string;
+  /** Who asks. */
+  readonly user: string;
   readonly model: LentModel;
   readonly work: Work;
   readonly knowledge: PlaceKnowledge;
@@ -32,7 +34,7 @@ export class Attempt {
   constructor(parts: AttemptParts) {
     this.parts = parts;
     this.begunAt = parts.clock.monotonic();
-    parts.knowledge.breakers.begin(parts.model, this.begunAt);
+    parts.knowledge.breakers.begin(parts.model, this.begunAt, parts.user);
     parts.notes.turn(parts.model, this.begunAt);
   }
 
@@ -63,8 +65,8 @@ export class Attempt {
 
   private end(ending: Ending): void {
     this.isOver = true;
-    const { places, knowledge, model, id, clock } = this.parts;
-    knowledge.breakers.end(model, ending, clock.monotonic());
+    const { places, knowledge, model, id, user, clock } = this.parts;
+    knowledge.breakers.end(model, ending, clock.monotonic(), user);
     places.leave(model, id);
   }
 }

@@ -6,6 +6,7 @@ import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { startModelShape, type ModelShape, type ShapeOptions } from "../../../tests/support/model-shapes.ts";
 import type { Shape } from "../../../tests/support/model-shape-stage.ts";
 import { systemClock, type Clock } from "../system/clock.ts";
+import { STREAM_BYTES_MAX } from "./answer-body.ts";
 import { askServer, FIRST_BYTE_MS, IDLE_MS } from "./call.ts";
 import { FOLDED_BYTES_MAX } from "./fold.ts";
 import { ModelServer } from "./model-server.ts";
@@ -232,6 +233,31 @@ describe("what goes wrong", () => {
       response.write(`data: ${"x".repeat(2 * 1024 * 1024)}`);
     });
     await expect(ask({ stream: true })).rejects.toMatchObject({ kind: "too_large" });
+  });
+
+  it("so is whoever wants to speak another protocol unreachable, and is not waited for", async () => {
+    const ask = await scripted((response) => response.socket?.end("HTTP/1.1 101 Over\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"));
+    await expect(ask()).rejects.toMatchObject({ kind: "unreachable" });
+  });
+
+  it("a stream without end is ended at its limit", async () => {
+    const { shape, ask } = await ground({ mode: "endless", wordBytes: 256 * 1024, tokensPerSecond: 1e9 });
+    const { body } = await ask({ stream: true });
+    let bytes = 0;
+    const read = async (): Promise<void> => {
+      for await (const piece of body) bytes += (piece as Buffer).length;
+    };
+    await expect(read()).rejects.toMatchObject({ kind: "too_large" });
+    expect(bytes).toBeLessThanOrEqual(STREAM_BYTES_MAX);
+    await expect.poll(() => shape.questions[0]?.aborted).toBe(true);
+  });
+
+  it("so is an answer that comes byte by byte", async () => {
+    const ask = await scripted((response) => {
+      response.socket?.write("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n");
+      response.socket?.write("1\r\n \r\n".repeat(1_048_576));
+    });
+    await expect(ask()).rejects.toThrow(/an answer in more than \d+ pieces/);
   });
 
   it("silence has its time, before the first byte and after", async () => {

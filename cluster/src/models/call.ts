@@ -12,7 +12,8 @@ import { Readable } from "node:stream";
 import type { ModelServerKind } from "@openclaw-cluster/contract/models";
 import { z } from "zod";
 import type { Clock } from "../system/clock.ts";
-import { ANSWER_BYTES_MAX, AnswerBody } from "./answer-body.ts";
+import { GrowingBytes } from "../system/growing-bytes.ts";
+import { ANSWER_BYTES_MAX, AnswerBody, STREAM_BYTES_MAX } from "./answer-body.ts";
 import { Fold, FOLDED_BYTES_MAX } from "./fold.ts";
 import { ModelFault, type ModelAnswer, type ModelQuestion } from "./models.ts";
 import { everything, PassingEvents, PassingJson, type Passing } from "./passing.ts";
@@ -55,11 +56,11 @@ export async function askServer(parts: CallParts, question: ModelQuestion, signa
   }
   if (isJson(source)) {
     if (isChat) return await wholeChat(call, isStream);
-    return isStream ? notAStream(call) : await passed(call, new PassingJson(), JSON_TYPE);
+    return isStream ? notAStream(call) : await passed(call, new PassingJson(), JSON_TYPE, ANSWER_BYTES_MAX);
   }
   if (isChat && !isStream) return await folded(call);
-  if (isStream) return await passed(call, new PassingEvents({ isChat, dropUsage: isChat && !wantsUsage(asked) }), EVENTS);
-  return await passed(call, new PassingJson(), JSON_TYPE);
+  if (isStream) return await passed(call, new PassingEvents({ isChat, dropUsage: isChat && !wantsUsage(asked) }), EVENTS, STREAM_BYTES_MAX);
+  return await passed(call, new PassingJson(), JSON_TYPE, ANSWER_BYTES_MAX);
 }
 
 interface Call {
@@ -104,8 +105,8 @@ const answerOf = (status: number, json: object): ModelAnswer => ({
 });
 
 /** A2 */
-async function passed({ body }: Call, passing: Passing, contentType: string): Promise<ModelAnswer> {
-  const answer = body(passing, ANSWER_BYTES_MAX);
+async function passed({ body }: Call, passing: Passing, contentType: string, bytesMax: number): Promise<ModelAnswer> {
+  const answer = body(passing, bytesMax);
   await answer.begun();
   return { status: 200, contentType, body: answer };
 }
@@ -113,7 +114,7 @@ async function passed({ body }: Call, passing: Passing, contentType: string): Pr
 async function folded({ body }: Call): Promise<ModelAnswer> {
   const reader = new SseReader();
   const fold = new Fold();
-  for await (const piece of body(new PassingEvents({ isChat: true, dropUsage: false }), ANSWER_BYTES_MAX) as AsyncIterable<Buffer>) {
+  for await (const piece of body(new PassingEvents({ isChat: true, dropUsage: false }), STREAM_BYTES_MAX) as AsyncIterable<Buffer>) {
     for (const { data } of reader.take(piece)) if (data !== undefined) fold.take(data);
   }
   const { status, json } = fold.result();
@@ -153,7 +154,7 @@ async function refusal(call: Call, { path }: ModelQuestion): Promise<ModelAnswer
 }
 
 async function textOf({ body }: Call, bytesMax: number): Promise<string> {
-  const pieces: Buffer[] = [];
-  for await (const piece of body(everything(), bytesMax) as AsyncIterable<Buffer>) pieces.push(piece);
-  return Buffer.concat(pieces).toString();
+  const whole = new GrowingBytes();
+  for await (const piece of body(everything(), bytesMax) as AsyncIterable<Buffer>) whole.add(piece);
+  return whole.all.toString();
 }

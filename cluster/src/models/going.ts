@@ -4,6 +4,7 @@ import { needsOf, type ModelNeeds } from "../core/models/model-needs.ts";
 import { placeKey, type PlaceKey } from "../core/models/place.ts";
 import { prefixChain, type PrefixChain } from "../core/models/prefix-chain.ts";
 import { promptParts, type PromptKind } from "../core/models/prompt-parts.ts";
+import { objection } from "../core/models/request-form.ts";
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import { randomId } from "../system/random-id.ts";
 import { CONTEXT_CODE } from "./hearing.ts";
@@ -40,9 +41,12 @@ export class Going {
   /** A server with so many was too small for it. */
   private contextAbove = 0;
 
+  /** Throws RouteRefusal where it holds what no request may. */
   constructor(request: ModelRequest) {
     const path = PROMPTS[request.path];
     const parts = promptParts(path, request.body);
+    const wrong = objection(request.body, parts);
+    if (wrong !== undefined) throw new RouteRefusal(400, "bad_request", wrong);
     this.request = request;
     this.session = request.session === undefined ? undefined : JSON.stringify([userOf(request.asker), request.session]);
     this.needs = needsOf(path, request.body, parts);

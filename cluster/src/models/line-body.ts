@@ -1,8 +1,10 @@
 /** Reads bodies within a limit: as a whole, as JSON, or line by line as they come. */
 import type { Readable } from "node:stream";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
-import { ModelFault } from "./models.ts";
+import { hasMoreThan } from "../system/json-size.ts";
+import { ModelFault, QUESTION_FIELDS_MAX } from "./models.ts";
 
 /** Rejects with ModelFault too_large, and with what the stream fails of. */
 export function readWhole(stream: Readable, bytesMax: number): Promise<Buffer> {
@@ -10,14 +12,12 @@ export function readWhole(stream: Readable, bytesMax: number): Promise<Buffer> {
 }
 
 async function gather(pieces: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of pieces) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new ModelFault("too_large", `more than ${bytesMax} bytes`);
-    chunks.push(chunk);
+  const whole = new GrowingBytes();
+  for await (const piece of pieces) {
+    if (whole.length + piece.length > bytesMax) throw new ModelFault("too_large", `more than ${bytesMax} bytes`);
+    whole.add(piece);
   }
-  return Buffer.concat(chunks);
+  return whole.all;
 }
 
 /** What the questions of one line hold in memory together, each until its answer is over. */
@@ -48,6 +48,8 @@ export async function readJson(
   { bytesMax, room, over }: { readonly bytesMax: number; readonly room: QuestionRoom; readonly over: AbortSignal },
 ): Promise<Readonly<Record<string, unknown>>> {
   const bytes = await gather(room.counted(stream.iterator({ destroyOnReturn: false }), over), bytesMax);
+  if (hasMoreThan(QUESTION_FIELDS_MAX, bytes))
+    throw new ModelFault("garbage", `more than ${QUESTION_FIELDS_MAX} lists, objects and fields`);
   const value = isTooDeep(bytes) ? undefined : jsonOf(bytes.toString());
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ModelFault("garbage", "the request is no JSON object");
   return value as Readonly<Record<string, unknown>>;

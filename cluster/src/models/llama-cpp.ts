@@ -43,6 +43,8 @@ const Slots = z.array(z.object({ is_processing: z.boolean() }));
 type Entry = z.output<typeof Entry>;
 type Props = z.output<typeof Props>;
 
+/** C3. Between two batches of a machine that is quick enough; a longer wait would only hold up the next look. */
+const BUSY_MS = 1_000;
 /** Statuses of a switch that is off, or of a server that never had it. */
 const OFF = new Set([401, 403, 404, 501]);
 const LOADING = 503;
@@ -59,7 +61,7 @@ export function llamaCppLister(server: ModelServer, endpoint: string): Lister {
 
   async function readBusy(way: string, query: string, read: (heard: Heard) => number | undefined): Promise<number | undefined> {
     if (off.has(way)) return undefined;
-    const heard = await server.hear(`${way}${query}`);
+    const heard = await server.hear(`${way}${query}`, { limitMs: BUSY_MS });
     if (OFF.has(heard.status)) off.add(way);
     return heard.status === 200 ? read(heard) : undefined;
   }

@@ -6,12 +6,14 @@
  * L3. A kept connection that the server closed just as it was used again is no fault: the request is sent once more, on a new one.
  */
 import type { Agent, ClientRequest, IncomingMessage, request as HttpRequest } from "node:http";
+import type { Socket } from "node:net";
 import type { Clock } from "../system/clock.ts";
+import { GrowingBytes } from "../system/growing-bytes.ts";
 import { jsonOf } from "../system/json-of.ts";
 import { ModelFault } from "./models.ts";
 
-/** One answer to a look. A server that is well says its lists within a few ms; one that loads a model may need a second. */
-export const HEAR_MS = 2_000;
+/** One answer to a look. A server that is well says its lists within a few ms; one whose machine loads a model may need a second or two. */
+export const HEAR_MS = 3_000;
 /** Ollama's list takes about 600 bytes a model, LM Studio's 1 KiB: room for thousands. */
 const HEAR_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -45,6 +47,9 @@ export class ModelServer {
   private readonly agent: Agent;
   private readonly start: typeof HttpRequest;
   private readonly looks = new Set<AbortController>();
+  /** Of answers under way: how much their connection had brought when they began. */
+  private readonly answers = new Map<Socket, number>();
+  private endedBytes = 0;
 
   constructor({ url, apiKey, clock }: ServerParts) {
     this.root = rootOf(url);
@@ -56,24 +61,31 @@ export class ModelServer {
     this.start = http.request;
   }
 
+  /** What its answers, and not its lists, have brought so far: a server for which this grows is at work. */
+  get spokenBytes(): number {
+    return [...this.answers].reduce((sum, [{ bytesRead }, before]) => sum + bytesRead - before, this.endedBytes);
+  }
+
   /** Resolves with the headers. Rejects with what node:http says, or with the signal's reason. */
   async open(path: string, request: Request): Promise<IncomingMessage> {
-    try {
-      return await this.openOnce(path, request);
-    } catch (error) {
-      // L3
-      if (!(error instanceof StaleConnection) || request.signal.aborted) throw error;
-      return await this.openOnce(path, request);
-    }
+    const answer = await this.openFresh(path, request);
+    const { socket } = answer;
+    const before = socket.bytesRead;
+    this.answers.set(socket, before);
+    answer.once("close", () => {
+      this.answers.delete(socket);
+      this.endedBytes += socket.bytesRead - before;
+    });
+    return answer;
   }
 
   /** L2. Whatever the status is. `body`: posted as JSON. */
-  async hear(path: string, body?: object): Promise<Heard> {
+  async hear(path: string, { body, limitMs = HEAR_MS }: { readonly body?: object; readonly limitMs?: number } = {}): Promise<Heard> {
     const over = new AbortController();
     this.looks.add(over);
-    const timer = this.clock.after(HEAR_MS, () => over.abort(new ModelFault("silent", `no answer within ${HEAR_MS} ms`)));
+    const timer = this.clock.after(limitMs, () => over.abort(new ModelFault("silent", `no answer within ${limitMs} ms`)));
     try {
-      const answer = await this.open(path, { body: body && JSON.stringify(body), signal: over.signal });
+      const answer = await this.openFresh(path, { body: body && JSON.stringify(body), signal: over.signal });
       const text = await textOf(answer);
       return { status: answer.statusCode ?? 0, server: String(answer.headers["server"] ?? ""), text, json: jsonOf(text) };
     } catch (error) {
@@ -92,6 +104,16 @@ export class ModelServer {
     this.agent.destroy();
   }
 
+  private async openFresh(path: string, request: Request): Promise<IncomingMessage> {
+    try {
+      return await this.openOnce(path, request);
+    } catch (error) {
+      // L3
+      if (!(error instanceof StaleConnection) || request.signal.aborted) throw error;
+      return await this.openOnce(path, request);
+    }
+  }
+
   private openOnce(path: string, { body, signal }: Request): Promise<IncomingMessage> {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const headers = {
@@ -105,6 +127,11 @@ export class ModelServer {
       const isStale = request.reusedSocket && (cause.code === "ECONNRESET" || cause.code === "EPIPE");
       reject(isStale ? new StaleConnection("the kept connection was closed", { cause }) : cause);
     });
+    // Who wants to speak another protocol from now on is no model server; without a listener nobody would hear of the connection's end.
+    request.on("upgrade", (_answer, socket) => {
+      socket.destroy();
+      reject(new Error("the server wants to speak another protocol"));
+    });
     request.end(body);
     return promise;
   }
@@ -116,12 +143,10 @@ class StaleConnection extends Error {}
 export const rootOf = (url: string): string => url.replace(/\/+$/, "").replace(/\/v1$/, "");
 
 async function textOf(answer: IncomingMessage): Promise<string> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
+  const whole = new GrowingBytes();
   for await (const piece of answer as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > HEAR_BYTES_MAX) throw new ModelFault("too_large", `an answer of more than ${HEAR_BYTES_MAX} bytes`);
-    pieces.push(piece);
+    whole.add(piece);
+    if (whole.length > HEAR_BYTES_MAX) throw new ModelFault("too_large", `an answer of more than ${HEAR_BYTES_MAX} bytes`);
   }
-  return Buffer.concat(pieces).toString();
+  return whole.all.toString();
 }

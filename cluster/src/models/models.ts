@@ -43,6 +43,11 @@ export const MODEL_PATHS = ["/chat/completions", "/responses", "/embeddings"] as
 export type ModelPath = (typeof MODEL_PATHS)[number];
 /** A question as JSON: a chat with pictures in it. */
 export const QUESTION_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * Lists, objects and fields in it: ten thousand messages with calls of tools, or a thousand tools. To read more holds up everybody else:
+ * sixteen megabytes of them take a second here, at whoever leads, and at the node that lends.
+ */
+export const QUESTION_FIELDS_MAX = 131_072;
 
 export interface ModelQuestion {
   readonly path: ModelPath;

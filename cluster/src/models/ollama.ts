@@ -47,7 +47,7 @@ export function ollamaLister(server: ModelServer, endpoint: string): Lister {
     for (let at = 0; at < Math.min(tags.length, SHOWS_A_LOOK); at += SHOWS_AT_ONCE) {
       await Promise.all(
         tags.slice(at, at + SHOWS_AT_ONCE).map(async (tag) => {
-          const said = readAs(Show, await server.hear("/api/show", { model: tag.name }));
+          const said = readAs(Show, await server.hear("/api/show", { body: { model: tag.name } }));
           // One that it cannot show counts as shown with nothing said; asking again would get the same answer.
           shown.set(keyOf(tag), said ?? Show.parse({}));
         }),

@@ -79,12 +79,13 @@ const SPACE = /^\s$/;
 
 /** An object in JSON, by its first and last character: it may be 100 MB of numbers, and whoever asked parses it anyway. */
 export class PassingJson implements Passing {
+  private readonly decoder = new TextDecoder("utf-8", { fatal: true });
   private isBegun = false;
   private last = "";
   readonly isOver = false;
 
   take(piece: Buffer): Buffer {
-    const characters = piece.toString("latin1");
+    const characters = this.decoded(piece);
     if (!this.isBegun) {
       const first = characters.trimStart().charAt(0);
       if (first !== "" && first !== "{") throw new ModelFault("garbage", "the answer is no JSON");
@@ -100,7 +101,17 @@ export class PassingJson implements Passing {
   }
 
   end(): Buffer {
+    this.decoded();
     if (this.last !== "}") throw new ModelFault("garbage", "the answer is no whole JSON");
     return Buffer.alloc(0);
+  }
+
+  /** Without a piece: its end, which may be in the middle of a character. */
+  private decoded(piece?: Buffer): string {
+    try {
+      return this.decoder.decode(piece, { stream: piece !== undefined });
+    } catch (cause) {
+      throw new ModelFault("garbage", "the answer is no UTF-8", { cause });
+    }
   }
 }

@@ -180,6 +180,14 @@ describe("what is the answer (R2)", () => {
     expect((await refusal(routerOf(never2, never1).router.answer(chat(), never))).code).toBe("policy_denied");
   });
 
+  test("a request that says where it is answered from, or what is to be fetched for it, whoever asks", async () => {
+    const { router, lenders } = routerOf(good);
+    const picture = { type: "image_url", image_url: { url: "http://192.168.1.1/" } };
+    const bodies = [{ base_url: "http://10.0.0.1" }, { messages: [{ role: "user", content: [picture] }] }];
+    for (const body of bodies) expect(await refusal(router.answer(chat(body), never))).toMatchObject({ status: 400, code: "bad_request" });
+    expect(lenders[0]?.asked).toEqual([]);
+  });
+
   test("a name that nobody lends, an address, and what no model can", async () => {
     const { router } = routerOf(good);
     expect(await refusal(router.answer(chat({ model: "n" }), never))).toMatchObject({ status: 404, code: "model_not_found" });

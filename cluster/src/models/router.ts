@@ -184,7 +184,7 @@ export class Router implements ModelRouter, ModelSight {
       view: {
         load: (model) => this.places.load(model, this.tripMs(model, request), room.displacesMs(model, models, rates, now), id),
         hit: (model) => prompts.hit(model, chain, now),
-        breakerMs: (model) => breakers.waitMs(model, now),
+        breakerMs: (model) => breakers.waitMs(model, now, userOf(request.asker)),
         // What a machine asks of its own models needs no leave.
         forbidden: ({ node }) => (node === request.own?.node ? undefined : objection?.(node, request.asker)),
         weight: placeWeight,
@@ -250,10 +250,11 @@ export class Router implements ModelRouter, ModelSight {
   }
 
   /** The node may have gone while it waited, and those before it may all have failed. */
-  private begin({ model, prediction, hit }: ModelCandidate, { id, needs }: Going, notes: RequestNotes): Attempt {
+  private begin({ model, prediction, hit }: ModelCandidate, { id, needs, request }: Going, notes: RequestNotes): Attempt {
     const { clock } = this.parts;
     const { knowledge, places } = this;
-    const waitMs = knowledge.breakers.waitMs(model, clock.monotonic());
+    const user = userOf(request.asker);
+    const waitMs = knowledge.breakers.waitMs(model, clock.monotonic(), user);
     if (waitMs > 0 || !this.lenders.has(model.node)) {
       places.leave(model, id);
       if (waitMs === 0) throw new ModelFault("unreachable", "the node is gone");
@@ -261,7 +262,7 @@ export class Router implements ModelRouter, ModelSight {
     }
     const { inFlight, beside } = places.load(model, 0, 0);
     const work = { unreadTokens: needs.promptTokens * (1 - hit), readMs: prediction.terms.read, beside: inFlight - 1 + beside };
-    return new Attempt({ id, model, work, knowledge, places, notes, clock });
+    return new Attempt({ id, user, model, work, knowledge, places, notes, clock });
   }
 
   private async ask(model: LentModel, going: Going, attempt: Attempt, told: Told, signal: AbortSignal): Promise<Answer> {

@@ -2,10 +2,11 @@
  * One place of the shelf: an address where a model server is, or may be, and what it has as last seen.
  *
  * W1. One look at a time; who asks for another meanwhile gets the one that is under way.
- * W2. A server that refuses the call is gone at once; one that says nothing, or nothing that is understood, at the second time in a row,
- *     for a machine that loads a model is slow to answer.
+ * W2. A server that refuses the call is gone at once, and one that says nothing is when HEAR_MS are over, unless it brings an answer
+ *     meanwhile: then it is at work. One that says what is not understood is gone at the second time in a row.
  * W3. At an address that nobody set, only a program that is recognised is lent. A stranger there (somebody's own work on port 8000) is asked
  *     ever more rarely what it is, and in between only whether it is still there.
+ * W4. One that said nothing is still what it was: when it goes on (the machine was asleep, a debugger held it) it is no stranger.
  */
 import type { ModelServerKind, NodeModelOffer } from "@openclaw-cluster/contract/models";
 import type { Clock, Timer } from "../system/clock.ts";
@@ -21,9 +22,12 @@ import { recognise } from "./recognise.ts";
 import { HEAR_MS, ModelServer } from "./model-server.ts";
 import { vllmLister } from "./vllm.ts";
 
-/** A server that comes or goes is to be noticed within 5 s: a look, and the time that its answer may take. */
-export const LOOK_MS = 2_000;
-/** W2. After a look that failed, so that the second is soon. */
+/**
+ * From one look's beginning to the next. A server that comes or goes is to be noticed within 5 s: one that hangs is noticed after this
+ * and HEAR_MS, which leaves half a second for the way to whoever wants to know.
+ */
+export const LOOK_MS = 1_500;
+/** After a look that was not understood, so that the second is soon, and after one that took long. */
 const AGAIN_MS = 500;
 /** W3. It is asked anew after 2 s, 4 s, 8 s and so on; a server that takes its port over unnoticed is found in a minute. */
 const STRANGER_MS_MAX = 60_000;
@@ -92,10 +96,13 @@ export class ShelfPlace {
   look(): Promise<void> {
     if (this.isClosed) return Promise.resolve();
     this.timer?.cancel();
+    const { clock } = this.parts;
+    const begun = clock.monotonic();
     this.looking ??= this.lookOnce().finally(() => {
       this.looking = undefined;
       if (this.isClosed) return;
-      this.timer = this.parts.clock.after(this.failures > 0 ? AGAIN_MS : LOOK_MS, () => void this.look());
+      const restMs = this.failures > 0 ? 0 : LOOK_MS - (clock.monotonic() - begun);
+      this.timer = clock.after(Math.max(restMs, AGAIN_MS), () => void this.look());
     });
     return this.looking;
   }
@@ -107,6 +114,7 @@ export class ShelfPlace {
   }
 
   private async lookOnce(): Promise<void> {
+    const { spokenBytes } = this.server;
     try {
       this.found ??= await this.find();
       if (this.found === undefined) return this.show([]);
@@ -117,6 +125,7 @@ export class ShelfPlace {
       this.isTold = false;
       this.show(offers);
     } catch (error) {
+      if (isSilent(error) && this.server.spokenBytes > spokenBytes) return;
       this.fail(error);
     }
   }
@@ -151,11 +160,12 @@ export class ShelfPlace {
     if (this.isClosed) return;
     const { url, log, isSet } = this.parts;
     this.failures += 1;
-    const isGone = error instanceof ModelFault && error.kind === "unreachable";
+    const isGone = isSilent(error) || (error instanceof ModelFault && error.kind === "unreachable");
     if (!isGone && this.failures < 2) return;
     const isNews = !this.isTold && (isSet || this.found !== undefined);
     this.failures = 0;
-    this.found = undefined;
+    // W4
+    if (!isSilent(error)) this.found = undefined;
     this.show([]);
     if (!isNews) return;
     this.isTold = true;
@@ -168,3 +178,5 @@ export class ShelfPlace {
     this.parts.onChange();
   }
 }
+
+const isSilent = (error: unknown): boolean => error instanceof ModelFault && error.kind === "silent";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { PassingEvents } from "./passing.ts";
+import { PassingEvents, PassingJson } from "./passing.ts";
 import { SseReader } from "./sse.ts";
 
 const STREAM = Buffer.from(
@@ -34,6 +34,31 @@ describe("events", () => {
 
   it.each(["<!doctype html>", "{}\n", "dataless", "x\n\n"])("E2: %j is none", (words) => {
     expect(() => new SseReader().take(Buffer.from(words))).toThrow(expect.objectContaining({ kind: "garbage" }));
+  });
+
+  it("E2: what is no UTF-8 is garbage, and a character that the network has cut is not", () => {
+    expect(() => new SseReader().take(Buffer.from("data: \xff\n", "latin1"))).toThrow(expect.objectContaining({ kind: "garbage" }));
+    const reader = new SseReader();
+    const events = [...Buffer.from("data: 家\n\n")].flatMap((byte) => reader.take(Buffer.from([byte])));
+    expect(events.map(({ data }) => data)).toEqual(["家"]);
+    const json = new PassingJson();
+    const bytes = Buffer.from('{"a":"家"}');
+    expect(Buffer.concat([...[...bytes].map((byte) => json.take(Buffer.from([byte]))), json.end()])).toEqual(bytes);
+    expect(() => new PassingJson().take(Buffer.from('{"a":"\xff"}', "latin1"))).toThrow(expect.objectContaining({ kind: "garbage" }));
+    const cut = new PassingJson();
+    cut.take(Buffer.from('{"a":1}').subarray(0, 7));
+    cut.take(Buffer.from("家").subarray(0, 1));
+    expect(() => cut.end()).toThrow(expect.objectContaining({ kind: "garbage" }));
+  });
+
+  it.each([
+    ["an event of small lines", ":\n", 1_025],
+    ["a stream of nothing", "\n", 1_048_577],
+    ["a stream of small events", "data:{}\n\n", 524_289],
+  ])("E2: %s ends at a number of lines", (_what, piece, times) => {
+    const reader = new SseReader();
+    reader.take(Buffer.from(piece.repeat(times - 1)));
+    expect(() => reader.take(Buffer.from(piece))).toThrow(expect.objectContaining({ kind: "too_large" }));
   });
 
   it("E2: neither a line nor an event goes on for ever", () => {

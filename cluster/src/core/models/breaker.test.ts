@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Breakers, FAILURES_MAX, OPEN_MS, PROBE_FAILURES_MAX, PROBE_MS_MAX, type Ending } from "./breaker.ts";
+import { Breakers, FAILURES_MAX, OPEN_MS, PROBE_MS_MAX, type Ending } from "./breaker.ts";
 import { lent } from "./fixtures.ts";
 
 const place = lent("a", "m");
@@ -54,14 +54,62 @@ describe("a breaker", () => {
     expect(breakers.isOpen(place, OPEN_MS - 1)).toBe(false);
   });
 
-  it("opens by looks of the node that fail, which a look alone does not undo", () => {
-    const breakers = new Breakers();
-    for (let i = 0; i < PROBE_FAILURES_MAX; i++) breakers.probed(place, false, 0);
-    expect(breakers.isOpen(place, 0)).toBe(true);
-    breakers.probed(place, true, 1);
-    expect(breakers.isOpen(place, 1)).toBe(true);
-    breakers.forget(place);
-    expect(breakers.isOpen(place, 1)).toBe(false);
+  it("is open for nobody else where all faults come from one asker, and for all when another one meets one (K5)", () => {
+    const shut = (): Breakers => {
+      const breakers = new Breakers();
+      for (let i = 0; i < FAILURES_MAX; i++) breakers.end(place, "faulty", 0, "bob");
+      expect([breakers.waitMs(place, 10, "bob"), breakers.waitMs(place, 10, "ann")]).toEqual([OPEN_MS - 10, 0]);
+      return breakers;
+    };
+    // An answer to her closes it for him too (K2).
+    const answered = shut();
+    answered.begin(place, 1, "ann");
+    expect(answered.waitMs(place, 1, "bob")).toBe(OPEN_MS - 1);
+    answered.end(place, "answered", 2, "ann");
+    expect(answered.isOpen(place, 2, "bob")).toBe(false);
+    for (const ending of FAULTS) {
+      const failed = shut();
+      failed.end(place, ending, 1_000, "ann");
+      expect(failed.waitMs(place, 1_000, "ann")).toBe(OPEN_MS - 1_000);
+    }
+    // Half open it is for him alone, too: what she gives up or fails of is not his one request.
+    const halfOpen = shut();
+    halfOpen.begin(place, OPEN_MS, "bob");
+    halfOpen.end(place, "given_up", OPEN_MS, "ann");
+    expect([halfOpen.waitMs(place, OPEN_MS, "bob"), halfOpen.waitMs(place, OPEN_MS, "ann")]).toEqual([PROBE_MS_MAX, 0]);
+    halfOpen.end(place, "faulty", OPEN_MS, "bob");
+    expect([halfOpen.waitMs(place, OPEN_MS, "bob"), halfOpen.waitMs(place, OPEN_MS, "ann")]).toEqual([OPEN_MS, 0]);
+  });
+
+  it("is for all as soon as two askers, or a connection that broke, are among the failures (K5)", () => {
+    for (const last of [
+      ["faulty", "ann"],
+      ["unreachable", "bob"],
+    ] as const) {
+      const breakers = new Breakers();
+      for (let i = 1; i < FAILURES_MAX; i++) breakers.end(place, "faulty", 0, "bob");
+      breakers.end(place, last[0], 0, last[1]);
+      expect(breakers.isOpen(place, 0, "carol")).toBe(true);
+    }
+  });
+
+  it("is never open for one asker by what another one's requests make of the server (K5)", () => {
+    const anyEnd = fc.record({
+      ending: fc.constantFrom<Ending>("answered", "wrong", "given_up", "faulty"),
+      passMs: fc.constantFrom(0, 1, OPEN_MS, PROBE_MS_MAX),
+    });
+    fc.assert(
+      fc.property(fc.array(anyEnd, { maxLength: 80 }), (ends) => {
+        const breakers = new Breakers();
+        let now = 0;
+        for (const { ending, passMs } of ends) {
+          now += passMs;
+          breakers.begin(place, now, "bob");
+          breakers.end(place, ending, now, "bob");
+          expect(breakers.isOpen(place, now, "ann")).toBe(false);
+        }
+      }),
+    );
   });
 
   it("behaves as its model does, whatever happens in whatever order", () => {

@@ -4,8 +4,16 @@
  *
  * R1. Nothing in a body is believed: what has another type than expected is taken as data like any other, or left out.
  * R2. Depth and size of a body cannot overflow the stack: it is walked with a list.
- * R3. The same body gives the same parts, and a body with one more message gives those of the shorter one, and more.
+ * R3. Up to R4's limit, the same body gives the same parts, and a body with one more message gives those of the shorter one, and more.
+ * R4. There are never more than PROMPT_PARTS_MAX + 2 of them, whatever a body holds, so that nothing that is done with them takes long.
+ *     With more than PROMPT_PARTS_MAX the body is to be refused: what is behind them was not read.
  */
+
+/**
+ * Ten thousand messages with what tools were called for in them, or a thousand tools. What is done with so many (to count and to hash
+ * them) takes whoever leads some 50 ms, in which nobody else is answered; sixteen megabytes can hold ten millions.
+ */
+export const PROMPT_PARTS_MAX = 131_072;
 
 export type PromptKind = "chat" | "responses" | "embeddings";
 
@@ -52,11 +60,18 @@ function addConversation(parts: PromptPart[], said: unknown, tools: unknown, ins
   if (typeof instructions === "string") addMessage(parts, { role: "system", content: instructions });
   for (const message of messages.slice(0, leading)) addMessage(parts, message);
   for (const tool of listOf(tools)) {
+    if (isFull(parts)) break;
     parts.push({ kind: "tool" });
     addData(parts, tool);
   }
-  for (const message of messages.slice(leading)) addMessage(parts, message);
+  for (const message of messages.slice(leading)) {
+    if (isFull(parts)) break;
+    addMessage(parts, message);
+  }
 }
+
+/** R4. */
+const isFull = (parts: readonly PromptPart[]): boolean => parts.length > PROMPT_PARTS_MAX;
 
 function addMessage(parts: PromptPart[], message: unknown): void {
   const { role, type } = fieldsOf(message) as { role?: unknown; type?: unknown };
@@ -71,11 +86,11 @@ const IMAGE_TYPES: ReadonlySet<unknown> = new Set(["image_url", "input_image", "
 /** Every text in it, and the names of fields that a template prints with it, in order (R2). */
 function addData(parts: PromptPart[], data: unknown): void {
   const ahead: unknown[] = [data];
-  while (ahead.length > 0) {
+  while (ahead.length > 0 && !isFull(parts)) {
     const value = ahead.pop();
     if (typeof value === "string") parts.push({ kind: "text", text: value });
     else if (typeof value === "number" || typeof value === "boolean") parts.push({ kind: "text", text: String(value) });
-    else if (Array.isArray(value)) for (let at = value.length - 1; at >= 0; at--) ahead.push(value[at]);
+    else if (Array.isArray(value)) for (let at = Math.min(value.length, PROMPT_PARTS_MAX + 1) - 1; at >= 0; at--) ahead.push(value[at]);
     else if (typeof value === "object" && value !== null) addFields(parts, ahead, value as Fields);
   }
 }
@@ -112,6 +127,7 @@ function imageText(fields: Fields): string {
 function addInputs(parts: PromptPart[], input: unknown): void {
   const inputs = typeof input === "string" || listOf(input).some((one) => typeof one === "number") ? [input] : listOf(input);
   for (const one of inputs) {
+    if (isFull(parts)) break;
     if (typeof one === "string") parts.push({ kind: "input", tokens: 0 }, { kind: "text", text: one });
     else parts.push({ kind: "input", tokens: listOf(one).length });
   }
