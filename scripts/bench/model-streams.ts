@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- --model-streams`: what the way through the cluster adds to a model's first token, on the node that has it and on
- * another one; and many streams side by side. Real daemons; the model server is scripted, so that it costs next to nothing itself.
+ * another one; how soon its server hears that nobody waits any more; and many streams side by side. Real daemons; the model server is
+ * scripted, so that it costs next to nothing itself.
  */
 import { readFile } from "node:fs/promises";
 import { Agent, request, type IncomingMessage } from "node:http";
@@ -8,10 +9,12 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startCluster, until, type TestDaemon } from "../../tests/support/daemon.ts";
-import { startModelShape } from "../../tests/support/model-shapes.ts";
+import { startModelShape, type ModelShape } from "../../tests/support/model-shapes.ts";
+import { percentiles, type Percentiles } from "./percentiles.ts";
 
 const ROUNDS = 300;
 const WARM_ROUNDS = 50;
+const ABORTS = 50;
 const MODEL = "bench";
 /** Some 33 KB, as OpenClaw's system prompt. */
 const PROMPT = "You are an agent of this machine. ".repeat(1_000);
@@ -46,46 +49,74 @@ export async function benchModelStreams(args: readonly string[]): Promise<void> 
   try {
     const lender = await cluster.addWorker("lender", { models: { endpoints: [{ name: "bench", url: server.url }] } });
     const asker = await cluster.addWorker("asker", {});
-    const [near, far] = [await placeOf(lender), await placeOf(asker)];
-    const direct = { url: server.url, key: "none" };
+    const places = { "same node": await placeOf(lender), "other node": await placeOf(asker) };
+    const far = places["other node"];
     await until("the model at the other node", async () => ((await stream(far).catch(() => undefined)) ? true : undefined));
-    const figures: Record<string, number> = {};
-    for (const [name, place] of [
-      ["direct", direct],
-      ["same node", near],
-      ["other node", far],
-    ] as const) {
-      for (let n = 0; n < WARM_ROUNDS; n += 1) await stream(place);
-      const firsts: number[] = [];
-      for (let n = 0; n < ROUNDS; n += 1) firsts.push((await stream(place)).firstMs);
-      firsts.sort((a, b) => a - b);
-      figures[`${name} p50`] = firsts[ROUNDS >> 1] as number;
-      figures[`${name} p95`] = firsts[Math.floor(ROUNDS * 0.95)] as number;
-    }
-    for (const [name, ms] of Object.entries(figures)) tell(`first token, ${name}`, `${ms.toFixed(2)} ms`);
-    tell("added on the same node, p50", `${((figures["same node p50"] ?? 0) - (figures["direct p50"] ?? 0)).toFixed(2)} ms`);
-    tell("added on another node, p50", `${((figures["other node p50"] ?? 0) - (figures["direct p50"] ?? 0)).toFixed(2)} ms`);
-
-    const words = Array.from({ length: seconds * rate }, (_, n) => ` w${n}`);
-    Object.assign(server.settings, { words, tokensPerSecond: rate });
-    const memory = [await memoryOf(cluster.lead), await memoryOf(lender), await memoryOf(asker)];
-    const beganAt = performance.now();
-    const stalled = stall(far);
-    const all = await Promise.all(Array.from({ length: streams }, () => stream(far)));
-    const tookS = (performance.now() - beganAt) / 1_000;
-    const whole = all.filter(({ text }) => text.includes("[DONE]") && text.includes(` w${words.length - 1}"`)).length;
-    const after = [await memoryOf(cluster.lead), await memoryOf(lender), await memoryOf(asker)];
-    (await stalled)();
-    tell(
-      `${streams} streams of ${rate} tokens/s for ${seconds} s`,
-      `${whole} whole, in ${tookS.toFixed(1)} s, beside one whose reader stood still`,
-    );
-    tell("memory of coordinator, lender, asker", memory.map((mib, n) => `${mib} → ${after[n]} MiB`).join(", "));
-    if (values.json) console.log(JSON.stringify({ figures, streams, whole, tookS, memory, after }));
+    const firsts = await firstTokens({ direct: { url: server.url, key: "none" }, ...places });
+    Object.assign(server.settings, { mode: "endless", tokensPerSecond: rate });
+    const aborts = await abortTimes(server, places);
+    Object.assign(server.settings, { mode: "ok", words: Array.from({ length: seconds * rate }, (_, n) => ` w${n}`) });
+    const many = await sideBySide(far, { streams, seconds, rate }, [cluster.lead, lender, asker]);
+    if (values.json) console.log(JSON.stringify({ firsts, aborts, many }));
   } finally {
     await cluster.end();
     await server.stop();
   }
+}
+
+type Places = Readonly<Record<string, Place>>;
+type Figures = Record<string, Percentiles>;
+
+async function firstTokens(places: Places): Promise<Figures> {
+  const figures: Figures = {};
+  for (const [name, place] of Object.entries(places)) {
+    for (let n = 0; n < WARM_ROUNDS; n += 1) await stream(place);
+    const tookMs: number[] = [];
+    for (let n = 0; n < ROUNDS; n += 1) tookMs.push((await stream(place)).firstMs);
+    const { p50, p95 } = (figures[name] = percentiles(tookMs));
+    tell(`first token, ${name}`, `p50 ${p50.toFixed(2)} ms, p95 ${p95.toFixed(2)} ms`);
+    const direct = figures["direct"]?.p50 ?? 0;
+    if (name !== "direct") tell(`added, ${name}`, `p50 ${(p50 - direct).toFixed(2)} ms`);
+  }
+  return figures;
+}
+
+/** From when a reader goes away until the model's server has heard of it. */
+async function abortTimes(server: ModelShape, places: Places): Promise<Figures> {
+  const figures: Figures = {};
+  for (const [name, place] of Object.entries(places)) {
+    const tookMs: number[] = [];
+    for (let n = 0; n < ABORTS; n += 1) {
+      const leftAt = await leave(place);
+      tookMs.push((await until("the server to hear of it", () => server.questions.at(-1)?.closedAt)) - leftAt);
+    }
+    const { p50, max } = (figures[name] = percentiles(tookMs));
+    tell(`an abort reaches the server, ${name}`, `p50 ${p50} ms, at most ${max} ms`);
+  }
+  return figures;
+}
+
+/** Beside one whose reader stands still. */
+async function sideBySide(
+  place: Place,
+  { streams, seconds, rate }: { readonly streams: number; readonly seconds: number; readonly rate: number },
+  daemons: readonly TestDaemon[],
+): Promise<object> {
+  const last = ` w${seconds * rate - 1}"`;
+  const memory = await Promise.all(daemons.map(memoryOf));
+  const beganAt = performance.now();
+  const stalled = await stall(place);
+  const all = await Promise.all(Array.from({ length: streams }, () => stream(place)));
+  const tookS = (performance.now() - beganAt) / 1_000;
+  const whole = all.filter(({ text }) => text.includes("[DONE]") && text.includes(last)).length;
+  const after = await Promise.all(daemons.map(memoryOf));
+  stalled();
+  tell(
+    `${streams} streams of ${rate} tokens/s for ${seconds} s`,
+    `${whole} whole, in ${tookS.toFixed(1)} s, beside one whose reader stood still`,
+  );
+  tell("memory of coordinator, lender, asker", memory.map((mib, n) => `${mib} → ${after[n]} MiB`).join(", "));
+  return { streams, whole, tookS, memory, after };
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 2_048 });
@@ -131,6 +162,23 @@ function stream(place: Place): Promise<Streamed> {
       reject,
     );
   });
+}
+
+/** Goes away with the first word; when that was. */
+function leave(place: Place): Promise<number> {
+  return new Promise((resolve, reject) =>
+    open(
+      place,
+      (response) => {
+        response.once("data", () => {
+          const at = Date.now();
+          response.destroy();
+          resolve(at);
+        });
+      },
+      reject,
+    ),
+  );
 }
 
 /** Reads nothing; gives how to end it. */

@@ -9,6 +9,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { JSON_DEPTH_MAX } from "@openclaw-cluster/contract/json";
 import { LIMITS } from "@openclaw-cluster/contract/limits";
 import type { Clock } from "../system/clock.ts";
+import { BodyRoom } from "../system/body-room.ts";
 import { GrowingBytes } from "../system/growing-bytes.ts";
 import { isTooDeep } from "../system/json-depth.ts";
 import { problemHeaders, problemText } from "./answers.ts";
@@ -21,7 +22,7 @@ const JSON_TYPE = /^application\/json *(;|$)/i;
 const LINGER_MS = 1_000;
 /** Large bodies in memory at once, from their first byte to the answer: twenty times what one client of ours sends together. */
 export const BODIES_BYTES_MAX = 64 * 1024 * 1024;
-/** Up to this size a body is not counted: what is let in is limited in number, and little beside the rest. */
+/** B1 in body-room.ts. */
 const SMALL_BYTES_MAX = 64 * 1024;
 const BODIES_AGAIN_MS = 2_000;
 /** In a larger body nobody looks for the place of its fault: nobody wrote it by hand, and the search would hold up the others. */
@@ -38,7 +39,7 @@ export interface Bodies {
 }
 
 export function openBodies(): Bodies {
-  let heldBytes = 0;
+  const room = new BodyRoom(BODIES_BYTES_MAX, SMALL_BYTES_MAX);
   return {
     async read(incoming, use, bytesMax = LIMITS.bodyBytesMax) {
       const type = incoming.headers["content-type"];
@@ -46,18 +47,12 @@ export function openBodies(): Bodies {
       const encoding = incoming.headers["content-encoding"];
       if (encoding !== undefined && encoding !== "identity")
         throw new ClusterError("unsupported_media_type", "A compressed body is not accepted.");
-      let ownBytes = 0;
-      const hasRoomFor = (bytes: number): boolean => {
-        if (bytes <= SMALL_BYTES_MAX) return true;
-        heldBytes += bytes - ownBytes;
-        ownBytes = bytes;
-        return heldBytes <= BODIES_BYTES_MAX;
-      };
+      const share = room.enter();
       try {
-        const raw = await readBody(incoming, bytesMax, hasRoomFor);
+        const raw = await readBody(incoming, bytesMax, share.hasRoomFor);
         return await use({ raw, value: parseJson(raw) });
       } finally {
-        heldBytes -= ownBytes;
+        share.leave();
       }
     },
   };

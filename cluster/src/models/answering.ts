@@ -5,11 +5,12 @@
  */
 import type { Duplex } from "node:stream";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
+import { BodyRoom } from "../system/body-room.ts";
 import type { Clock } from "../system/clock.ts";
 import { randomId } from "../system/random-id.ts";
 import { answerOf, plain, refused, wishesIn } from "./asking-words.ts";
-import { LINE_BYTES_MAX, LIST } from "./lending.ts";
-import { QuestionRoom, readJson } from "./line-body.ts";
+import { LINE_BYTES_MAX, LIST, SMALL_BYTES_MAX } from "./lending.ts";
+import { readJson } from "./line-body.ts";
 import { answerOver, type LineEnd } from "./line.ts";
 import { MODEL_PATHS, ModelFault, QUESTION_BYTES_MAX, RouteRefusal, type ModelAsker, type ModelRouter } from "./models.ts";
 import { OwnTalk } from "./own-talk.ts";
@@ -26,7 +27,7 @@ export interface AskerParts {
 }
 
 export function answerAsker(socket: Duplex, { router, asker, node, clock }: AskerParts): LineEnd {
-  const room = new QuestionRoom(LINE_BYTES_MAX);
+  const room = new BodyRoom(LINE_BYTES_MAX, SMALL_BYTES_MAX);
   const talks = new Map<string, OwnTalk>();
   return answerOver(socket, async ({ path, headers, body }, gone) => {
     try {

@@ -7,7 +7,8 @@ import { PassThrough, Readable, type Duplex } from "node:stream";
 import { NODE_MODELS_MAX, NodeModelOffer, type NodeModels } from "@openclaw-cluster/contract/models";
 import { z } from "zod";
 import { jsonOf } from "../system/json-of.ts";
-import { QuestionRoom, readJson, readLines, readWhole } from "./line-body.ts";
+import { BodyRoom } from "../system/body-room.ts";
+import { readJson, readLines, readWhole } from "./line-body.ts";
 import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
 import {
   MODEL_PATHS,
@@ -23,6 +24,8 @@ import { eachOf } from "./reading.ts";
 
 /** All that one line asks at a time: some hundred prompts of an agent's, or eight chats with pictures. */
 export const LINE_BYTES_MAX = 128 * 1024 * 1024;
+/** B1 in body-room.ts: of as many streams as a line has, 32 MiB. */
+export const SMALL_BYTES_MAX = 64 * 1024;
 /** A list of NODE_MODELS_MAX models. */
 const LIST_BYTES_MAX = 1024 * 1024;
 const MESSAGE_BYTES_MAX = 64 * 1024;
@@ -54,7 +57,7 @@ export interface LendingRule {
 
 /** The node's end. */
 export function lendOver(socket: Duplex, shelf: ModelShelf, rule: LendingRule): LineEnd {
-  const room = new QuestionRoom(LINE_BYTES_MAX);
+  const room = new BodyRoom(LINE_BYTES_MAX, SMALL_BYTES_MAX);
   return answerOver(socket, async ({ path, headers, body }, gone) => {
     if (path === LIST) return told(shelf, rule, gone);
     const known = MODEL_PATHS.find((one) => one === path);

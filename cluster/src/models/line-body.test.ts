@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { QuestionRoom, readJson, readWhole } from "./line-body.ts";
+import { BodyRoom } from "../system/body-room.ts";
+import { readJson, readWhole } from "./line-body.ts";
 import { QUESTION_FIELDS_MAX } from "./models.ts";
 
 const MIB = 1024 * 1024;
@@ -8,7 +9,7 @@ const over = new AbortController().signal;
 
 describe("a question from the line", () => {
   const read = (text: string): Promise<object> =>
-    readJson(Readable.from([Buffer.from(text)]), { bytesMax: 8 * MIB, room: new QuestionRoom(16 * MIB), over });
+    readJson(Readable.from([Buffer.from(text)]), { bytesMax: 8 * MIB, room: new BodyRoom(16 * MIB, 0), over });
   const fields = (count: number): string => `{"a":[${Array.from({ length: count - 3 }, () => "[]").join()}]}`;
 
   it("has so many lists, objects and fields, and is not parsed where it has more", async () => {

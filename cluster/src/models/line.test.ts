@@ -5,7 +5,8 @@ import { text } from "node:stream/consumers";
 import { afterEach, expect, test, vi } from "vitest";
 import { linePair } from "../../../tests/support/line-pair.ts";
 import { answerOver, askOver, type Answerer, type AskingEnd } from "./line.ts";
-import { QuestionRoom, readJson, readLines, readWhole } from "./line-body.ts";
+import { BodyRoom } from "../system/body-room.ts";
+import { readJson, readLines, readWhole } from "./line-body.ts";
 import { ModelFault } from "./models.ts";
 
 const never = new AbortController().signal;
@@ -107,7 +108,7 @@ test("an answerer that throws ends its own request", async () => {
 });
 
 test("questions of one line hold so much together, each until its answer is over", async () => {
-  const room = new QuestionRoom(100);
+  const room = new BodyRoom(100, 0);
   const [first, second] = [new AbortController(), new AbortController()];
   const read = (size: number, over: AbortSignal): Promise<unknown> =>
     readJson(Readable.from([Buffer.from(JSON.stringify({ a: "x".repeat(size) }))]), { bytesMax: 1_000, room, over });

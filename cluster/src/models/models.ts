@@ -12,7 +12,9 @@ import type { ModelPlan } from "@openclaw-cluster/contract/model-requests";
 import type { Lane } from "../core/models/model-queue.ts";
 import type { Place } from "../core/models/place.ts";
 import type { RequestBook } from "../core/models/request-book.ts";
+import { isTooDeep } from "../system/json-depth.ts";
 import { jsonOf } from "../system/json-of.ts";
+import { hasMoreThan } from "../system/json-size.ts";
 
 export interface ModelEndpoint {
   /** Unique on this machine. */
@@ -48,6 +50,16 @@ export const QUESTION_BYTES_MAX = 16 * 1024 * 1024;
  * sixteen megabytes of them take a second here, at whoever leads, and at the node that lends.
  */
 export const QUESTION_FIELDS_MAX = 131_072;
+
+/** Throws ModelFault garbage. */
+export function questionIn(bytes: Buffer): Readonly<Record<string, unknown>> {
+  if (hasMoreThan(QUESTION_FIELDS_MAX, bytes))
+    throw new ModelFault("garbage", `A request has at most ${QUESTION_FIELDS_MAX} lists, objects and fields.`);
+  const body = isTooDeep(bytes) ? undefined : jsonOf(bytes);
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    throw new ModelFault("garbage", "The body is no JSON object that can be read.");
+  return body as Readonly<Record<string, unknown>>;
+}
 
 export interface ModelQuestion {
   readonly path: ModelPath;
