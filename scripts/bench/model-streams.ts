@@ -5,11 +5,11 @@
  */
 import { readFile } from "node:fs/promises";
 import { Agent, request, type IncomingMessage } from "node:http";
-import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startCluster, until, type TestDaemon } from "../../tests/support/daemon.ts";
 import { startModelShape, type ModelShape } from "../../tests/support/model-shapes.ts";
+import { nodeEndpoint } from "../../tests/support/node-endpoint.ts";
 import { percentiles, type Percentiles } from "./percentiles.ts";
 
 const ROUNDS = 300;
@@ -49,7 +49,7 @@ export async function benchModelStreams(args: readonly string[]): Promise<void> 
   try {
     const lender = await cluster.addWorker("lender", { models: { endpoints: [{ name: "bench", url: server.url }] } });
     const asker = await cluster.addWorker("asker", {});
-    const places = { "same node": await placeOf(lender), "other node": await placeOf(asker) };
+    const places = { "same node": await nodeEndpoint(lender), "other node": await nodeEndpoint(asker) };
     const far = places["other node"];
     await until("the model at the other node", async () => ((await stream(far).catch(() => undefined)) ? true : undefined));
     const firsts = await firstTokens({ direct: { url: server.url, key: "none" }, ...places });
@@ -121,11 +121,6 @@ async function sideBySide(
 
 const agent = new Agent({ keepAlive: true, maxSockets: 2_048 });
 const tell = (what: string, figure: string): void => console.error(`${what.padEnd(48)} ${figure}`);
-
-async function placeOf({ home }: TestDaemon): Promise<Place> {
-  const port = (await readFile(path.join(home, "data", "models.port"), "utf8")).trim();
-  return { url: `http://127.0.0.1:${port}`, key: (await readFile(path.join(home, "models.key"), "utf8")).trim() };
-}
 
 function open({ url, key }: Place, heard: (response: IncomingMessage) => void, failed: (error: Error) => void): void {
   const body = JSON.stringify({

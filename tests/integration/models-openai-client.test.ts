@@ -2,8 +2,6 @@
  * OpenAI's own client for Node, as it is, against the models of all nodes: real daemons, and behind them a real llama-server and a
  * scripted server for what a real one does too seldom. What the client makes of an answer is what counts.
  */
-import { readFile } from "node:fs/promises";
-import path from "node:path";
 import OpenAI, {
   APIError,
   APIUserAbortError,
@@ -19,6 +17,7 @@ import { startCluster, until, type TestCluster } from "../support/daemon.ts";
 import { CHAIN, chainText, PACED } from "../support/gguf-model.ts";
 import { whyNoLlama } from "../support/llama-program.ts";
 import { startLlamaServer, type LlamaServer } from "../support/llama-server.ts";
+import { nodeEndpoint } from "../support/node-endpoint.ts";
 import { startModelShape, type ModelShape } from "../support/model-shapes.ts";
 
 const FOUND_MS = 10_000;
@@ -60,9 +59,8 @@ describe("OpenAI's own client", () => {
     }
     cluster = await startCluster();
     await cluster.addWorker("rig", { models: { endpoints } });
-    const { home } = await cluster.addWorker("laptop", {});
-    const port = (await readFile(path.join(home, "data", "models.port"), "utf8")).trim();
-    key = { baseURL: `http://127.0.0.1:${port}/v1`, apiKey: (await readFile(path.join(home, "models.key"), "utf8")).trim() };
+    const laptop = await nodeEndpoint(await cluster.addWorker("laptop", {}));
+    key = { baseURL: `${laptop.url}/v1`, apiKey: laptop.key };
     client = new OpenAI({ ...key, maxRetries: 0 });
     const names = ["scripted", ...real.map(({ model }) => model)];
     const seen = async (): Promise<true | undefined> => {

@@ -1,45 +1,20 @@
 /** Models of every node behind one endpoint: real daemons, scripted model servers behind two of them, programs that ask on a third. */
-import { readFile } from "node:fs/promises";
-import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startCluster, until, type TestCluster, type TestDaemon } from "../support/daemon.ts";
 import { startModelShape, type ModelShape } from "../support/model-shapes.ts";
+import { endpointAt, nodeEndpoint, type NodeEndpoint, type Told } from "../support/node-endpoint.ts";
 
 const FOUND_MS = 5_000;
 const TEST_MS = 60_000;
-
-interface Told {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly text: string;
-}
 
 describe("models of all nodes", () => {
   let cluster: TestCluster;
   let ollama: ModelShape;
   let studio: ModelShape;
   const workers: Record<string, TestDaemon> = {};
-  const endpoint = async (worker: string): Promise<{ url: string; key: string }> => {
-    const { home } = workers[worker] as TestDaemon;
-    const port = (await readFile(path.join(home, "data", "models.port"), "utf8")).trim();
-    return { url: `http://127.0.0.1:${port}`, key: (await readFile(path.join(home, "models.key"), "utf8")).trim() };
-  };
-  const askAt = async (worker: string, place: string, body?: object, more: Record<string, string> = {}): Promise<Told> => {
-    const { url, key } = await endpoint(worker);
-    return tell(`${url}${place}`, key, body, more);
-  };
-  const tell = async (url: string, key: string, body?: object, more: Record<string, string> = {}): Promise<Told> => {
-    const answer = await fetch(url, {
-      method: body === undefined ? "GET" : "POST",
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", ...more },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    return { status: answer.status, headers: answer.headers, text: await answer.text() };
-  };
-  const listed = async (worker: string): Promise<string[]> => {
-    const { data } = JSON.parse((await askAt(worker, "/v1/models")).text) as { data: { id: string }[] };
-    return data.map(({ id }) => id).sort();
-  };
+  const at = (worker: string): Promise<NodeEndpoint> => nodeEndpoint(workers[worker] as TestDaemon);
+  const askAt = async (worker: string, place: string, body?: object): Promise<Told> => (await at(worker)).ask(place, body);
+  const listed = async (worker: string): Promise<string[]> => [...(await (await at(worker)).listed())].sort();
   const chat = (model: string, more: object = {}): object => ({ model, messages: [{ role: "user", content: "hello" }], ...more });
 
   beforeAll(async () => {
@@ -81,7 +56,7 @@ describe("models of all nodes", () => {
     const whole = await askAt("laptop", "/v1/chat/completions", chat("qwen3"));
     expect(whole.status, whole.text).toBe(200);
     expect(whole.headers.get("x-cluster-node")).toBe("studio");
-    expect(JSON.parse(whole.text)).toMatchObject({
+    expect(whole.json).toMatchObject({
       object: "chat.completion",
       choices: [{ message: { content: "alpha bravo charlie delta" } }],
     });
@@ -92,10 +67,10 @@ describe("models of all nodes", () => {
   });
 
   test("answer at the coordinator with a token of the cluster", async () => {
-    const told = await tell(`${cluster.url}/v1/chat/completions`, cluster.token, chat("auto"));
+    const told = await endpointAt(cluster.url, cluster.token).ask("/v1/chat/completions", chat("auto"));
     expect(told.status, told.text).toBe(200);
     expect(["gaming", "studio"]).toContain(told.headers.get("x-cluster-node"));
-    expect((await tell(`${cluster.url}/v1/models`, "wrong")).status).toBe(401);
+    expect((await endpointAt(cluster.url, "wrong").ask("/v1/models")).status).toBe(401);
   });
 
   test("a node that fails before its first token is replaced by another one, unseen", async () => {
@@ -123,32 +98,25 @@ describe("models of all nodes", () => {
 
   test("wrong requests are refused in OpenAI's words", async () => {
     const unknown = await askAt("laptop", "/v1/chat/completions", chat("qwen"));
-    expect([unknown.status, JSON.parse(unknown.text)]).toMatchObject([
+    expect([unknown.status, unknown.json]).toMatchObject([
       404,
       { error: { code: "model_not_found", message: expect.stringContaining("qwen3") as string } },
     ]);
     for (const body of [chat("http://10.0.0.1/v1"), { ...chat("qwen3"), base_url: "http://10.0.0.1" }]) {
       const refused = await askAt("laptop", "/v1/chat/completions", body);
-      expect([refused.status, JSON.parse(refused.text)]).toMatchObject([400, { error: { type: "invalid_request_error" } }]);
+      expect([refused.status, refused.json]).toMatchObject([400, { error: { type: "invalid_request_error" } }]);
     }
-    const { url } = await endpoint("laptop");
-    expect((await tell(`${url}/v1/models`, "ocm_wrong")).status).toBe(401);
-    expect((await tell(`${url}/v1/models`, (await endpoint("laptop")).key, undefined, { origin: "https://evil.example" })).status).toBe(
-      403,
-    );
+    const laptop = await at("laptop");
+    expect((await endpointAt(laptop.url, "ocm_wrong").ask("/v1/models")).status).toBe(401);
+    expect((await laptop.ask("/v1/models", undefined, { headers: { origin: "https://evil.example" } })).status).toBe(403);
     expect((await askAt("laptop", "/v1/models/pull", { name: "x" })).status).toBe(404);
   });
 
   test("whoever goes away ends the answer where it is made", { timeout: TEST_MS }, async () => {
     studio.settings.mode = "endless";
-    const { url, key } = await endpoint("laptop");
     const leaving = new AbortController();
-    const answer = await fetch(`${url}/v1/chat/completions`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${key}` },
-      body: JSON.stringify(chat("qwen3", { stream: true })),
-      signal: leaving.signal,
-    });
+    const asked = chat("qwen3", { stream: true });
+    const answer = await (await at("laptop")).open("/v1/chat/completions", asked, { signal: leaving.signal });
     await answer.body?.getReader().read();
     const request = studio.questions.at(-1);
     leaving.abort();
@@ -157,7 +125,7 @@ describe("models of all nodes", () => {
   });
 
   async function both(id: string): Promise<boolean> {
-    const { data } = JSON.parse((await askAt("laptop", "/v1/models")).text) as { data: { id: string; owned_by: string }[] };
+    const { data } = (await askAt("laptop", "/v1/models")).json as { data: { id: string; owned_by: string }[] };
     return data.find((one) => one.id === id)?.owned_by.split(",").length === 2;
   }
 });

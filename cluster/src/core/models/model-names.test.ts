@@ -113,4 +113,6 @@ it("what costs money is found only where an alias names it (M6)", () => {
   };
   expect([ids("gpt"), ids("gpt@office"), ids("auto")]).toEqual([["unknown_model"], ["unknown_model"], ["small"]]);
   expect(ids("smart", { smart: ["auto", "gpt"] })).toEqual(["small", "gpt"]);
+  for (const name of ["gpt", "gpt@office"])
+    expect(resolveModel(name, models, {})).toMatchObject({ detail: expect.stringContaining("costs money") as string });
 });

@@ -7,8 +7,8 @@
  *     that finds something decides for all nodes.
  * M3. The same digest is the same model: where an id was found, it is found under its other names too.
  * M4. An alias's entries are no aliases themselves: they lead nowhere round in circles.
- * M6. What costs money is found only by an alias's entry that names it: neither by its own name nor by `auto…`.
  * M5. A name never says where to connect to: what looks like an address is refused.
+ * M6. What costs money is found only by an alias's entry that names it: neither by its own name nor by `auto…`.
  */
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import { autoGroups, AUTO_NAMES, isAutoName, type ModelGroup } from "./auto-groups.ts";
@@ -111,6 +111,9 @@ function unknownText(
 ): { detail: string; near: string[] } {
   if (isAutoName(name) && entries === undefined) return { detail: `no node lends a model for ${name}`, near: [] };
   if (entries !== undefined) return { detail: `${name} stands for ${entries.join(", ")}, and no node lends any of them`, near: [] };
+  // M6.
+  if (groupsOf(name, models).length > 0)
+    return { detail: `${name} costs money: it is asked only where an alias in models.aliases names it`, near: [] };
   const near = nearNames(name, [...models.map(({ id }) => id), ...Object.keys(aliases), ...AUTO_NAMES]);
   return { detail: `no node lends a model ${name}${near.length > 0 ? `; there is ${near.join(", ")}` : ""}`, near };
 }
