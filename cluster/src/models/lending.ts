@@ -11,12 +11,12 @@ import { BodyRoom } from "../system/body-room.ts";
 import { readJson, readLines, readWhole } from "./line-body.ts";
 import { answerOver, askOver, type LineAnswer, type LineEnd } from "./line.ts";
 import {
+  MODEL_FAULTS,
   MODEL_PATHS,
   ModelFault,
   QUESTION_BYTES_MAX,
   type ModelAnswer,
   type ModelAsker,
-  type ModelFaultKind,
   type ModelQuestion,
   type ModelShelf,
 } from "./models.ts";
@@ -31,15 +31,6 @@ const LIST_BYTES_MAX = 1024 * 1024;
 const MESSAGE_BYTES_MAX = 64 * 1024;
 /** Beside MODEL_PATHS: what there is to ask. */
 export const LIST = "/models";
-const FAULTS: readonly string[] = [
-  "unreachable",
-  "silent",
-  "garbage",
-  "too_large",
-  "crowded",
-  "unknown_model",
-  "unsupported",
-] satisfies ModelFaultKind[];
 /** One that a newer build tells of in a new way does not hide the others. */
 const Told = z.object({ models: eachOf(NodeModelOffer) });
 const FAULT = "x-fault";
@@ -151,7 +142,7 @@ export function borrowOver(socket: Duplex): Lender {
       if (kind === undefined) return { status: answer.status, contentType: answer.headers["content-type"] ?? "", body: answer.body };
       const message = (await readWhole(answer.body, MESSAGE_BYTES_MAX)).toString();
       if (kind === POLICY) throw new PolicyRefusal(message);
-      throw new ModelFault(FAULTS.includes(kind) ? (kind as ModelFaultKind) : "garbage", message);
+      throw new ModelFault(MODEL_FAULTS.find((one) => one === kind) ?? "garbage", message);
     },
   };
 }

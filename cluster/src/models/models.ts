@@ -80,7 +80,8 @@ export interface ModelAnswer {
  * unreachable: no connection, or it ended before an answer. silent: no first byte in time. garbage: no answer that can be read. too_large: beyond a
  * limit. crowded: too much is asked at once. unknown_model: this machine does not have it (any more). unsupported: its server does not do that.
  */
-export type ModelFaultKind = "unreachable" | "silent" | "garbage" | "too_large" | "crowded" | "unknown_model" | "unsupported";
+export const MODEL_FAULTS = ["unreachable", "silent", "garbage", "too_large", "crowded", "unknown_model", "unsupported"] as const;
+export type ModelFaultKind = (typeof MODEL_FAULTS)[number];
 
 export class ModelFault extends Error {
   override name = "ModelFault";

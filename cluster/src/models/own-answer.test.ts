@@ -102,6 +102,11 @@ test.each(failures)("where its own server %s, another node answers, and nobody n
   expect([node, attempts, await text(body)]).toEqual(["one", 2, WHOLE]);
 });
 
+test("where its own server is too busy and nobody else has it, it is told when to come again", async () => {
+  const { cluster } = await stage(async () => told(429, { error: { message: "later" } }));
+  expect(await refusal(cluster.answer(chat(), never))).toMatchObject({ status: 429, code: "overloaded", retryAfterMs: 1_000 });
+});
+
 test("where nobody else has it, it is refused with what its own server said", async () => {
   const { cluster, router } = await stage(async () => told(500, { error: { message: "no memory" } }));
   const refused = await refusal(cluster.answer(chat(), never));

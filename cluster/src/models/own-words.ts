@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { toldHeaders, toldIn } from "./asking-words.ts";
-import { ModelFault, RouteRefusal, type ModelFaultKind, type OwnGrant, type Over } from "./models.ts";
+import { MODEL_FAULTS, ModelFault, RouteRefusal, type OwnGrant, type Over } from "./models.ts";
 
 export const OWN_PREFIX = "/own/";
 const MESSAGE_CHARS_MAX = 1_000;
@@ -27,17 +27,16 @@ export function grantIn(headers: Readonly<Record<string, string>>): Granted | un
   return second === undefined ? undefined : { second, model, endpoint, ...toldIn(headers) };
 }
 
-const KINDS = [
-  "unreachable",
-  "silent",
-  "garbage",
-  "too_large",
-  "crowded",
-  "unknown_model",
-  "unsupported",
-] as const satisfies ModelFaultKind[];
-const Fault = z.object({ kind: z.enum(KINDS).catch("garbage"), message: z.string().transform((text) => text.slice(0, MESSAGE_CHARS_MAX)) });
-const Refused = z.object({ status: z.int().min(400).max(599), code: z.string().max(64), message: Fault.shape.message });
+const Fault = z.object({
+  kind: z.enum(MODEL_FAULTS).catch("garbage"),
+  message: z.string().transform((text) => text.slice(0, MESSAGE_CHARS_MAX)),
+});
+const Refused = z.object({
+  status: z.int().min(400).max(599),
+  code: z.string().max(64),
+  message: Fault.shape.message,
+  retryAfterMs: z.int().min(0).optional(),
+});
 const tokens = z.int().min(0).max(100_000_000);
 
 export const OwnWord = z.discriminatedUnion("kind", [
@@ -54,7 +53,10 @@ export function overWord(over: Over): OwnWord {
 }
 
 export function failedWord(error: unknown): OwnWord {
-  if (error instanceof RouteRefusal) return { kind: "failed", refused: { status: error.status, code: error.code, message: error.message } };
+  if (error instanceof RouteRefusal) {
+    const { status, code, message, retryAfterMs } = error;
+    return { kind: "failed", refused: { status, code, message, ...(retryAfterMs !== undefined && { retryAfterMs }) } };
+  }
   if (error instanceof ModelFault) return { kind: "failed", fault: { kind: error.kind, message: error.message } };
   return { kind: "failed", fault: { kind: "garbage", message: String(error) } };
 }
@@ -62,6 +64,9 @@ export function failedWord(error: unknown): OwnWord {
 export const faultOf = ({ kind, message }: z.infer<typeof Fault>): ModelFault => new ModelFault(kind, message);
 
 export function failureIn({ fault, refused }: Extract<OwnWord, { kind: "failed" }>): Error {
-  if (refused !== undefined) return new RouteRefusal(refused.status, refused.code, refused.message);
+  if (refused !== undefined) {
+    const { status, code, message, retryAfterMs } = refused;
+    return new RouteRefusal(status, code, message, retryAfterMs === undefined ? {} : { retryAfterMs });
+  }
   return faultOf(fault ?? { kind: "garbage", message: "its own server did not answer" });
 }
