@@ -119,6 +119,7 @@ export const LISTS: Readonly<Record<Shape, List>> = {
             is_sleeping: isSleeping,
             build_info: "b11669-shape",
             model_ftype: asked.quantization,
+            model_path: `/srv/models/${asked.file ?? `${asked.id}.gguf`}`,
             modalities: { vision: asked.vision },
           },
           ...{

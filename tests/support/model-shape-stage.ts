@@ -17,6 +17,8 @@ export interface ShapedModel {
   readonly sizeBytes: number;
   readonly quantization: string;
   readonly digest: string;
+  /** llama-server: of its file, without a folder; its id, unless said. */
+  readonly file?: string;
   readonly tools: boolean;
   readonly vision: boolean;
   readonly embeddings: boolean;

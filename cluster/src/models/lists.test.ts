@@ -142,6 +142,16 @@ describe("llama.cpp", () => {
     expect(at.asked("/slots")).toBe(0);
   });
 
+  it("C4: is the same model in another folder and under another name, and no other of its size is", async () => {
+    const digestOf = async (id: string, file?: string): Promise<string | undefined> => {
+      await using at = await ground("llamacpp", llamaCppLister, { models: [{ ...models[0], id, ...(file !== undefined && { file }) }] });
+      return (await at.one(id))?.digest;
+    };
+    const chain = await digestOf("chain");
+    expect(await digestOf("alias", "Chain.GGUF")).toBe(chain);
+    expect(await digestOf("chain-coder")).not.toBe(chain);
+  });
+
   it("C2: counts slots where there are no metrics, and does without both", async () => {
     await using at = await ground("llamacpp", llamaCppLister, { models, busy: 2, hasMetrics: false });
     expect(await at.one("chain")).toMatchObject({ slots: { total: 4, busy: 2 } });

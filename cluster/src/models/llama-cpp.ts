@@ -6,6 +6,8 @@
  * C2. /props, /metrics and /slots can each be switched off; then what only they say is not known.
  * C3. /metrics and /slots are answered between two batches, seconds late while a long prompt is read. That is no sign of being ill: the
  *     number from before stands.
+ * C4. Its release tells no digest, and the file may not be ours to read. Size and weights alone do not name it: all that was trained from
+ *     one model has the same ones. So its file's name is a part of its fingerprint.
  */
 import type { ModelState } from "@openclaw-cluster/contract/models";
 import { z } from "zod";
@@ -35,6 +37,7 @@ const Props = z.object({
   is_sleeping: flag,
   build_info: text,
   model_ftype: text,
+  model_path: text,
   modalities: maybe(z.object({ vision: flag })),
   chat_template_caps: maybe(z.object({ supports_tools: flag, supports_tool_calls: flag })),
   default_generation_settings: maybe(z.object({ n_ctx: count })),
@@ -119,8 +122,7 @@ function knownOf({ id, meta }: Entry, props: Props | undefined, endpoint: string
   const tools = caps === undefined || (caps.supports_tools !== false && caps.supports_tool_calls !== false);
   return {
     ...{ id, endpoint, server: "llamacpp", state: "loaded", slots: undefined },
-    // Its release tells no digest, and the file may not be ours to read.
-    digest: fingerprintOf("llamacpp", meta?.size, meta?.n_params, ftype),
+    digest: fingerprintOf("llamacpp", fileOf(props?.model_path ?? id), meta?.size, meta?.n_params, ftype),
     sizeBytes: meta?.size,
     quantization: ftype,
     // Both are what one slot has, not their sum.
@@ -128,6 +130,9 @@ function knownOf({ id, meta }: Entry, props: Props | undefined, endpoint: string
     can: embeds ? EMBEDDER : { chat: true, tools, vision: props?.modalities?.vision ?? false, json: true, embeddings: false },
   };
 }
+
+/** C4. Without its folder, which is another one on each machine. */
+const fileOf = (path: string): string => (path.split(/[/\\]/).at(-1) ?? "").toLowerCase().replace(/\.gguf$/, "");
 
 function processing({ text: metrics }: Heard): number | undefined {
   const found = /^llamacpp:requests_processing(?:\{[^}]*\})?\s+([\d.]+)/m.exec(metrics)?.[1];
