@@ -57,7 +57,7 @@ describe("a daemon that dies while a model answers", () => {
     const killedAt = performance.now();
     await studio.kill();
     const { text } = await rest;
-    console.log(`models: a killed node is told of after ${Math.round(performance.now() - killedAt)} ms`);
+    process.stdout.write(`models: a killed node is told of after ${Math.round(performance.now() - killedAt)} ms\n`);
     expect(lastOf(text)).toMatchObject(LOST);
     await listed("auto,near");
     await studio.start();
@@ -71,7 +71,7 @@ describe("a daemon that dies while a model answers", () => {
       const stoppedAt = performance.now();
       const { text } = await rest;
       const tookMs = performance.now() - stoppedAt;
-      console.log(`models: a frozen node is told of after ${Math.round(tookMs)} ms`);
+      process.stdout.write(`models: a frozen node is told of after ${Math.round(tookMs)} ms\n`);
       expect(tookMs).toBeLessThan(FROZEN_MS);
       expect(lastOf(text)).toMatchObject(LOST);
       await listed("auto,near");

@@ -165,7 +165,9 @@ describe.skipIf(whyNot !== undefined)(`OpenClaw with models of other nodes${whyN
     const killedAt = performance.now();
     await attic.kill();
     await until("the Gateway hears of it", async () => (await heardOfIt()) || undefined);
-    console.log(`models: a node that is killed while it answers is told of after ${Math.round(performance.now() - killedAt)} ms`);
+    process.stdout.write(
+      `models: a node that is killed while it answers is told of after ${Math.round(performance.now() - killedAt)} ms\n`,
+    );
     const task = await untilOver(cluster, id, TURN_MS);
     expect(task, JSON.stringify(task)).toMatchObject({ state: "succeeded", attempt: 1 });
     expect(await heardOfIt(), "the Gateway's log").toBe(true);
