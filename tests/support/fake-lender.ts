@@ -2,7 +2,7 @@
 import { PassThrough, Readable } from "node:stream";
 import type { LentModel } from "@openclaw-cluster/contract/models";
 import { lent } from "../../cluster/src/core/models/fixtures.ts";
-import type { Lender } from "../../cluster/src/models/lending.ts";
+import type { Lender } from "../../cluster/src/models/lines/lending.ts";
 import {
   ModelFault,
   RouteRefusal,
@@ -11,7 +11,7 @@ import {
   type ModelRequest,
   type RoutedAnswer,
 } from "../../cluster/src/models/models.ts";
-import { Router } from "../../cluster/src/models/router.ts";
+import { Router } from "../../cluster/src/models/routing/router.ts";
 import { silentLog } from "../../cluster/src/system/log.ts";
 import { HandClock } from "./hand-clock.ts";
 

@@ -11,7 +11,7 @@ import { makeAuthority } from "../../../tests/support/authority.ts";
 import { FakeCoordinator } from "../../../tests/support/fake-coordinator.ts";
 import { COORDINATOR_KEY } from "../../../tests/support/fake-keys.ts";
 import { HandClock } from "../../../tests/support/hand-clock.ts";
-import { answerOver, askOver } from "../models/line.ts";
+import { answerOver, askOver } from "../models/lines/line.ts";
 import { LINE_SESSION, LINE_UPGRADE, linePath, type LineWay, type ModelDesk } from "../models/models.ts";
 import { silentLog } from "../system/log.ts";
 import { createNodeKeys } from "../trust/keys.ts";

@@ -8,7 +8,7 @@ import { delta, DONE, event, fails, hangs, lender, ROLE, streamed, type Ask, typ
 import { lentModel } from "../../../tests/support/fake-models.ts";
 import { runCli, startCli, type CliOptions, type CliRun } from "../../../tests/support/terminal.ts";
 import { ModelFault, type ModelQuestion } from "../models/models.ts";
-import { Router } from "../models/router.ts";
+import { Router } from "../models/routing/router.ts";
 import { systemClock } from "../system/clock.ts";
 import { silentLog } from "../system/log.ts";
 

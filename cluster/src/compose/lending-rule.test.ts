@@ -8,7 +8,7 @@ import { HandClock } from "../../../tests/support/hand-clock.ts";
 import { linePair, type LinePair } from "../../../tests/support/line-pair.ts";
 import { lent } from "../core/models/fixtures.ts";
 import { DEFAULT_POLICY, Policy } from "../core/policy.ts";
-import { borrowOver, lendOver, PolicyRefusal, type Lender, type LendingRule } from "../models/lending.ts";
+import { borrowOver, lendOver, PolicyRefusal, type Lender, type LendingRule } from "../models/lines/lending.ts";
 import type { ModelQuestion, ModelShelf } from "../models/models.ts";
 import { silentLog } from "../system/log.ts";
 import { openPowerWatch, POWER_LOOK_MS } from "../system/power.ts";

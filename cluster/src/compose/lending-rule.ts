@@ -1,7 +1,7 @@
 /** A node's rule of what it lends now: its policy, asked at each request, by the clock on the wall and by what the machine runs on. */
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { lends, modelRefusal, type LendingMoment } from "../core/model-rule.ts";
-import type { LendingRule } from "../models/lending.ts";
+import type { LendingRule } from "../models/lines/lending.ts";
 import { localTimeZone, type Clock } from "../system/clock.ts";
 import type { PowerWatch } from "../system/power.ts";
 import type { PolicyFile } from "../worker/policy-file.ts";

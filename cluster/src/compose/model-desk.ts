@@ -4,11 +4,11 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import type { Node } from "@openclaw-cluster/contract/node";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { judgeUser, userText } from "../core/users.ts";
-import { answerAsker } from "../models/answering.ts";
-import { borrowOver } from "../models/lending.ts";
-import type { LineEnd } from "../models/line.ts";
+import { answerAsker } from "../models/lines/answering.ts";
+import { borrowOver } from "../models/lines/lending.ts";
+import type { LineEnd } from "../models/lines/line.ts";
 import type { LineWay, ModelAsker, ModelDesk } from "../models/models.ts";
-import { Router } from "../models/router.ts";
+import { Router } from "../models/routing/router.ts";
 import type { Timer } from "../system/clock.ts";
 import type { Ground } from "./ground.ts";
 

@@ -9,7 +9,7 @@ import type { Socket } from "node:net";
 import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { Session } from "@openclaw-cluster/contract/join";
-import type { LineEnd } from "../models/line.ts";
+import type { LineEnd } from "../models/lines/line.ts";
 import { LINE_PROOF, LINE_SESSION, LINE_UPGRADE, linePath, packed, unpacked, type LineWay } from "../models/models.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";

@@ -1,12 +1,12 @@
 /** A node's part in sharing models: its servers, its lines to whoever leads, the endpoint on its loopback, and what tasks ask of them. */
 import { randomBytes } from "node:crypto";
 import { openModelEndpoint } from "../api/model-endpoint.ts";
-import { routerOver } from "../models/asking.ts";
-import { lendOver, type Lender } from "../models/lending.ts";
+import { routerOver } from "../models/lines/asking.ts";
+import { lendOver, type Lender } from "../models/lines/lending.ts";
 import type { ModelEndpoint, ModelShelf } from "../models/models.ts";
-import { NodeRouter } from "../models/node-router.ts";
-import { Router } from "../models/router.ts";
-import { openModelShelf } from "../models/shelf.ts";
+import { NodeRouter } from "../models/routing/node-router.ts";
+import { Router } from "../models/routing/router.ts";
+import { openModelShelf } from "../models/servers/shelf.ts";
 import { readSecret, readTextFile, writePrivateFile } from "../system/folders.ts";
 import { choosePort } from "../system/free-port.ts";
 import { openPowerWatch } from "../system/power.ts";

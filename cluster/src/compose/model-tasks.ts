@@ -11,10 +11,10 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { LentHere } from "@openclaw-cluster/contract/node";
 import { decide, type PolicySource } from "../core/policy.ts";
 import type { LentModels, ModelReply } from "../executors/model.ts";
-import type { LendingRule } from "../models/lending.ts";
-import { readWhole } from "../models/line-body.ts";
+import type { LendingRule } from "../models/lines/lending.ts";
+import { readWhole } from "../models/lines/line-body.ts";
 import { ModelFault, RouteRefusal, type ModelFaultKind, type ModelShelf } from "../models/models.ts";
-import type { NodeRouter } from "../models/node-router.ts";
+import type { NodeRouter } from "../models/routing/node-router.ts";
 import { jsonOf } from "../system/json-of.ts";
 
 /** As much as the router takes of an answer that comes in one piece. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { PassingEvents, PassingJson } from "./passing.ts";
+import { PassingEvents, PassingJson } from "./servers/passing.ts";
 import { SseReader } from "./sse.ts";
 
 const STREAM = Buffer.from(
