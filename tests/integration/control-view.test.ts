@@ -51,8 +51,9 @@ it("shows who leads and who stands by, with term and lag, and what the store and
     return row?.epoch === epoch && row.lagMs === 0 ? row : undefined;
   });
   expect(nas).toMatchObject({ state: "standby", version: expect.any(String) });
-  const view = await cluster.client.cluster();
-  expect(rowOf(view, "lead")).toMatchObject({ state: "leader", epoch });
+  // Each says now and then how far it is; until the leader has, its row has the term before.
+  const view = await seen((one) => (rowOf(one, "lead")?.epoch === epoch ? one : undefined));
+  expect(rowOf(view, "lead")).toMatchObject({ state: "leader" });
   expect(rowOf(view, "lead")?.lagMs).toBeUndefined();
   expect(view.standsBy).toBeUndefined();
   expect(view.store.members?.map(({ name }) => name)).toStrictEqual(["m0", "m1", "m2"]);
@@ -62,7 +63,11 @@ it("shows who leads and who stands by, with term and lag, and what the store and
 });
 
 it("is answered by one that stands by too, which says so", async () => {
-  const view = await (asked as Client).cluster();
+  // It tells of none until it has seen itself among them.
+  const view = await until("its own row", async () => {
+    const one = await (asked as Client).cluster();
+    return rowOf(one, "nas") === undefined ? undefined : one;
+  });
   expect(view).toMatchObject({ coordinator: "nas", standsBy: { staleMs: 0 } });
   expect(rowOf(view, "nas")).toMatchObject({ state: "standby", lagMs: 0 });
   const env = { OPENCLAW_CLUSTER_URL: otherUrl, OPENCLAW_CLUSTER_TOKEN: cluster.token, OPENCLAW_CLUSTER_HOME: cluster.folder };

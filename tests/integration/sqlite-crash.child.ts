@@ -6,7 +6,16 @@ import { writeSync } from "node:fs";
 import { openSqliteStore } from "../../cluster/src/store/sqlite.ts";
 import { newTask, settled } from "./sqlite-crash.tasks.ts";
 
-const say = (line: string): number => writeSync(1, `${line}\n`);
+/** Whoever reads may be busy for a moment, and a pipe takes no more than it holds. */
+function say(line: string): void {
+  for (let rest = Buffer.from(`${line}\n`); rest.length > 0;) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+    }
+  }
+}
 
 say("opening");
 const store = await openSqliteStore({ path: process.argv[2] as string });

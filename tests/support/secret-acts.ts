@@ -117,9 +117,19 @@ const askApi = ({ recorder, cluster }: Stage, question: Question): Promise<Answe
 /** Every question that changes nothing, of this table and of those to come. The events, which do not end, are listened to. */
 async function askEverything(stage: Stage, task: TaskId): Promise<void> {
   const forms = Object.values(OPERATIONS).filter(({ method, path: form }) => method === "get" && form !== "/events");
-  const paths = forms.map(({ path: form }) => form.replace("{id}", form.startsWith("/nodes") ? "studio" : task).replace("{skill}", "none"));
+  const request = await askModel(stage);
+  const idFor = (form: string): string => (form.startsWith("/nodes") ? "studio" : form.startsWith("/models") ? request : task);
+  const paths = forms.map(({ path: form }) => form.replace("{id}", idFor(form)).replace("{skill}", "none"));
   for (const one of [...paths.map((form) => `/api/v1${form}`), "/healthz", "/readyz", "/metrics", "/openapi.json"])
     expect({ one, status: (await askApi(stage, { path: one })).status }).toEqual({ one, status: 200 });
+}
+
+/** One that nobody has, about something that is nobody's business: its id. */
+async function askModel(stage: Stage): Promise<string> {
+  const body = { model: "nowhere", messages: [{ role: "user", content: IN_PAYLOAD }] };
+  const { status, headers } = await askApi(stage, { method: "POST", path: "/v1/chat/completions", body });
+  expect(status).toBe(404);
+  return String(headers["x-cluster-request"]);
 }
 
 async function askByCommand({ say, studio, joined }: Stage, task: TaskId): Promise<void> {
