@@ -12,12 +12,13 @@ import type { ModelRates } from "./model-rates.ts";
 import { placeKey, type PlaceKey } from "./place.ts";
 
 /** O2: after so long without a request it would have been put away by itself (Ollama: 5 minutes), or as well might be. */
-const MISSED_MS = 600_000;
+const MISSED_MS = 900_000;
 /**
- * Whoever comes back waits for the load, and so do those behind. Tried with 1 to 4 in the made-up home of
- * scripts/bench/models.ts: below 3 there were clearly more loads, and 4 delayed the first token in one of two busy traces.
+ * Whoever comes back waits for the load, and so do those behind. Tried with 1 to 5 in the made-up home of scripts/bench/models.ts, on
+ * 18 traces: below 3 there were clearly more loads; with 4 (and 15 minutes above, for 5, 10 and 20) each trace had a third of round
+ * robin's or fewer, and most of them earlier first tokens than with 3; 5 was no better.
  */
-const HARM_FACTOR = 3;
+const HARM_FACTOR = 4;
 /** Places and endpoints remembered; those silent for longest go first. */
 const REMEMBERED_MAX = 4_096;
 
