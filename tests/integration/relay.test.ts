@@ -78,6 +78,7 @@ test("whoever cannot be sure that it leads answers nothing, until it is or stand
   expect(await asked({ path: "/api/v1/tasks" })).toMatchObject({ status: 200 });
   isSure = false;
   expect(await asked({ path: "/api/v1/tasks" })).toMatchObject({ status: 503, json: { code: "unavailable" } });
+  expect(await asked({ path: "/v1/models" })).toMatchObject({ status: 503, json: { error: { code: "unavailable" } } });
 });
 
 test("whether it lives is answered without a quorum's word", async () => {
@@ -89,6 +90,18 @@ test("without a leader a change is refused for a while, and its caller may ask a
   present = undefined;
   const answer = await asked({ method: "POST", path: "/api/v1/tasks", body: { kind: "echo", input: {} } });
   expect(answer).toMatchObject({ status: 503, json: { code: "unavailable" }, headers: { "retry-after": "1" } });
+});
+
+test("a request for a model is refused in OpenAI's words, as whoever leads would", async () => {
+  const question = { method: "POST", path: "/v1/chat/completions", body: { model: "auto", messages: [] } };
+  present = undefined;
+  const refused = await asked(question);
+  expect(refused).toMatchObject({ status: 503, json: { error: { type: "server_error", code: "unavailable" } } });
+  expect(Number(refused.headers["retry-after"])).toBeGreaterThanOrEqual(1);
+  expect(await standby.ask({ ...question, headers: { authorization: "Bearer wrong" } })).toMatchObject({
+    status: 401,
+    json: { error: { type: "authentication_error" } },
+  });
 });
 
 test("a stranger is not relayed, and neither is what proves itself", async () => {

@@ -17,11 +17,11 @@ import { bracketed, isEvery, needsTls, ownSide } from "../system/address.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Log } from "../system/log.ts";
 import type { ServerCertificate } from "../trust/authority.ts";
-import { problemText, refuse } from "./answers.ts";
+import { problemText } from "./answers.ts";
 import { watchConnections, type Surplus } from "./connections.ts";
 import { openFront, type Front } from "./front.ts";
 import { openGate, type Gate } from "./gate.ts";
-import { askerOf, MODELS_PREFIX, openModelFront } from "./model-front.ts";
+import { askerOf, MODELS_PREFIX, openModelFront, refuseByPath } from "./model-front.ts";
 import { isLineRequest, openLine } from "./model-lines.ts";
 import { openRelay, type Relaying } from "./relay.ts";
 
@@ -104,7 +104,7 @@ export async function openApi({ host, port, certificate, allowedHosts = [], log,
       log,
     });
     if (role.relaying !== undefined) return openRelay({ ...role.relaying, own, gate, log });
-    return role.holds === undefined ? own : { ...own, serve: (incoming, outgoing) => serveWhile(role, own, incoming, outgoing) };
+    return role.holds === undefined ? own : { ...own, serve: (incoming, outgoing) => serveWhile(role, own, incoming, outgoing, log) };
   };
   let front = frontFor(first);
   server.on("clientError", refuseMalformed);
@@ -156,12 +156,10 @@ function withModels({ models }: Role, own: Front, { gate, surplus, log }: { gate
   };
 }
 
-function serveWhile({ holds }: Role, own: Front, incoming: IncomingMessage, outgoing: ServerResponse): void {
+function serveWhile({ holds }: Role, own: Front, incoming: IncomingMessage, outgoing: ServerResponse, log: Log): void {
   if (holds?.() !== false) return own.serve(incoming, outgoing);
-  refuse(
-    outgoing,
-    new ClusterError("unavailable", "This control node cannot be sure that it leads; ask again.", { retryAfterMs: AGAIN_MS }),
-  );
+  const unsure = new ClusterError("unavailable", "This control node cannot be sure that it leads; ask again.", { retryAfterMs: AGAIN_MS });
+  refuseByPath(incoming, outgoing, unsure, log);
 }
 
 function serverFor(certificate: ServerCertificate | undefined, listener: RequestListener): Server {

@@ -10,7 +10,7 @@ import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
-import { SECURITY_HEADERS } from "./answers.ts";
+import { refuse as refuseProblem, SECURITY_HEADERS } from "./answers.ts";
 import { userOf } from "../core/visibility.ts";
 import { isSending } from "./body.ts";
 import { openModelBodies } from "./model-body.ts";
@@ -112,6 +112,12 @@ const TYPES: Readonly<Record<number, string>> = {
   413: "invalid_request_error",
   429: "rate_limit_error",
 };
+
+/** Whoever asks for a model is told in OpenAI's words, all others as the cluster's API tells. */
+export function refuseByPath(incoming: IncomingMessage, outgoing: ServerResponse, error: ClusterError, log: Log): void {
+  if (incoming.url?.startsWith(MODELS_PREFIX) === true) refuse(incoming, outgoing, error, log);
+  else refuseProblem(outgoing, error);
+}
 
 function refuse(incoming: IncomingMessage, outgoing: ServerResponse, thrown: unknown, log: Log): void {
   const refusal = refusalOf(thrown, log);

@@ -14,9 +14,10 @@ import type { Trust } from "@openclaw-cluster/contract/client/certificate";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
 import { OPERATIONS } from "@openclaw-cluster/contract/operations";
 import type { Log } from "../system/log.ts";
-import { asClusterError, refuse } from "./answers.ts";
+import { asClusterError } from "./answers.ts";
 import type { Front } from "./front.ts";
 import type { Gate } from "./gate.ts";
+import { refuseByPath } from "./model-front.ts";
 
 export interface Relaying {
   /** Who leads, as far as is known. `signal` aborts when it leads no more. */
@@ -82,7 +83,7 @@ export function openRelay({ own, gate, leader, freshness, trust, log }: RelayPar
     });
     request.on("error", (error: NodeJS.ErrnoException) => {
       if (outgoing.headersSent || !isUnsent(error)) return void outgoing.destroy();
-      refuse(outgoing, nobody(`whoever leads cannot be reached: ${error.code}`));
+      refuseByPath(incoming, outgoing, nobody(`whoever leads cannot be reached: ${error.code}`), log);
     });
     outgoing.on("close", () => request.destroy());
     incoming.pipe(request);
@@ -99,7 +100,7 @@ export function openRelay({ own, gate, leader, freshness, trust, log }: RelayPar
         gate.admit(incoming, "viewer");
         relay(incoming, outgoing);
       } catch (thrown) {
-        refuse(outgoing, asClusterError(thrown, log));
+        refuseByPath(incoming, outgoing, asClusterError(thrown, log), log);
       }
     },
     close: () => {
