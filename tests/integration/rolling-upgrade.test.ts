@@ -8,7 +8,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Client } from "@openclaw-cluster/contract/client/client";
 import { NodeId } from "@openclaw-cluster/contract/ids";
-import { PROTOCOL } from "@openclaw-cluster/contract/protocol";
+import { PROTOCOL, protocolText } from "@openclaw-cluster/contract/protocol";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { openTrio, type Trio } from "../../scripts/control-trio.ts";
 import { startDaemon } from "../../scripts/daemon.ts";
@@ -119,7 +119,7 @@ describe("builds that speak several versions of the protocol", () => {
       });
       expect(refused.find(({ node }) => node === "distant")).toMatchObject({
         code: "protocol",
-        detail: `speaks versions ${newest + 1} to ${newest + 2} of the cluster's protocol, and the coordinator version ${newest} of the cluster's protocol`,
+        detail: `speaks ${protocolText({ oldest: newest + 1, newest: newest + 2 })}, and the coordinator ${protocolText(PROTOCOL)}`,
       });
       const { nodes } = await cluster.client.nodes({});
       expect(nodes.map(({ apart }) => apart)).toEqual([

@@ -76,6 +76,8 @@ export class Heartbeat {
   private readonly leases: LeaseClock;
   /** As the last answer said. */
   private leaseMs = 0;
+  /** Of the protocol, as it is spoken with whoever answered last; until then the newest, for what cannot be read is told again. */
+  version = PROTOCOL.newest;
   /** Of the latest heartbeats, by their numbers. */
   private readonly sentAtMs = new Map<number, number>();
   /** The first one since the last answer, over this connection. */
@@ -207,7 +209,9 @@ export class Heartbeat {
     try {
       const { epoch, leaseMs, stop = [], protocol, places } = readReply(await bus.request(heartbeatFrom(node), message, ANSWER_MS));
       if (!this.parts.admits(epoch)) return;
-      if (spoken(PROTOCOL, protocol) === undefined) return this.apart(protocol);
+      const version = spoken(PROTOCOL, protocol);
+      if (version === undefined) return this.apart(protocol);
+      this.version = version;
       if (message.facts !== undefined && message.facts === this.facts) this.factsDue = false;
       this.leaseMs = leaseMs;
       this.answered(sentAtMs, leaseMs);

@@ -11,6 +11,7 @@ import type { NodeId } from "@openclaw-cluster/contract/ids";
 import { ReportReply, type AttemptRef, type Finished, type Report } from "@openclaw-cluster/contract/wire";
 import type { Bus } from "../bus/bus.ts";
 import { reportFrom } from "../bus/subjects.ts";
+import { inWordsOf } from "../core/older-words.ts";
 import type { Clock, Timer } from "../system/clock.ts";
 import { failpoint } from "../system/failpoint.ts";
 import type { Log } from "../system/log.ts";
@@ -54,6 +55,8 @@ export interface OutboxParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly spool: Spool;
+  /** Of the protocol, as it is spoken with whoever leads. */
+  version(): number;
 }
 
 export class Outbox {
@@ -188,7 +191,7 @@ export class Outbox {
         ...(one.latest && { progress: one.latest }),
         ...(one.hasActed && { acted: true }),
       })),
-      finished: flight.finished.map((one) => one.finished),
+      finished: flight.finished.map((one) => inWordsOf(this.parts.version(), one.finished)),
     };
     try {
       const body = await bus.deliver(this.subject, report, ANSWER_MS);

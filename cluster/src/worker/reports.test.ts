@@ -57,6 +57,23 @@ describe("reports", () => {
     expect(ground.heartbeats.at(-1)?.held).toEqual([]);
   });
 
+  test("a coordinator of an older build is told in words that it knows, once it has said what it speaks", async () => {
+    await ground.open();
+    ground.verdict = () => undefined;
+    ground.offer({ n: 1, spec: COMMAND });
+    await ground.started(ground.command.runs);
+    ground.command.last().end({ kind: "failed", error: { code: "model_failed", message: "no memory" } });
+    await ground.end(1);
+    const codes = (): (string | undefined)[] =>
+      ground.ends(1).map(({ outcome }) => (outcome.kind === "failed" ? outcome.error.code : undefined));
+    ground.protocol = { oldest: 1, newest: 1 };
+    await ground.pass(12_000, 500);
+    expect(codes().at(-1)).toBe("agent_failed");
+    ground.protocol = { oldest: 1, newest: 2 };
+    await ground.pass(12_000, 500);
+    expect(codes().at(-1)).toBe("model_failed");
+  });
+
   test("nobody listens: the results wait for the coordinator, in order", async () => {
     await ground.open();
     ground.bus.set(false);

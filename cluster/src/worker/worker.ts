@@ -115,7 +115,7 @@ class OpenWorker implements Worker, Surroundings {
     this.spool = (parts.openSpool ?? Spool.open)(spoolFile(parts.folder), cluster, clock.wall(), log);
     let said = 0;
     const count = (): number => ++said;
-    this.outbox = new Outbox({ node, count, bus, clock, log, spool: this.spool });
+    this.outbox = new Outbox({ node, count, bus, clock, log, spool: this.spool, version: () => this.heartbeat.version });
     this.slots = new Slots(parts.slots, this);
     this.seen = new Seen(() => this.slots.held());
     this.room = new DiskRoom({ folder: parts.folder, floorMiB: parts.diskFloorMiB, log, changed: (isFull) => this.roomChanged(isFull) });
