@@ -7,11 +7,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream";
 import { ClusterError } from "@openclaw-cluster/contract/errors";
+import { userOf } from "../core/visibility.ts";
 import { RouteRefusal, type ModelAsker, type ModelPath, type ModelRouter, type RoutedAnswer } from "../models/models.ts";
 import type { ApiTokenRow } from "../store/store.ts";
 import type { Log } from "../system/log.ts";
 import { refuse as refuseProblem, SECURITY_HEADERS } from "./answers.ts";
-import { userOf } from "../core/visibility.ts";
 import { isSending } from "./body.ts";
 import { openModelBodies } from "./model-body.ts";
 import { listOf, oneOf } from "./model-list.ts";

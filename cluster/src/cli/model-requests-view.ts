@@ -1,5 +1,6 @@
 /** Requests for models as one line each, and the words that a single one shares with them. */
 import type { ModelAttempt, ModelRequestRecord, ModelRequestState } from "@openclaw-cluster/contract/model-requests";
+import { placeName } from "../core/models/place.ts";
 import { table } from "./table.ts";
 import type { Style, Terminal } from "./terminal.ts";
 import { clockTime, duration } from "./time.ts";
@@ -42,4 +43,4 @@ export function requestTable(terminal: Terminal, requests: readonly ModelRequest
 
 /** As it can be asked for. */
 export const placeOf = (place: Pick<ModelAttempt, "model" | "node"> | undefined): string | undefined =>
-  place && `${place.model}@${place.node}`;
+  place && placeName({ node: place.node, id: place.model });

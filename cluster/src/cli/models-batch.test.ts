@@ -2,11 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TaskId } from "@openclaw-cluster/contract/ids";
-import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
-import { FakeCoordinator } from "../../../tests/support/fake-coordinator.ts";
 import { runCli, startCli } from "../../../tests/support/terminal.ts";
 
 let api: TestApi;
@@ -14,11 +12,6 @@ let home: string;
 let env: Record<string, string>;
 beforeEach(async () => {
   api = await startApi();
-  const { coordinator } = api;
-  coordinator.waitFor = async (id, ms, signal) => {
-    const task = await coordinator.task(id);
-    return TERMINAL.has(task.state) ? task : FakeCoordinator.prototype.waitFor.call(coordinator, id, ms, signal);
-  };
   home = await mkdtemp(join(tmpdir(), "cli-batch-"));
   env = { OPENCLAW_CLUSTER_HOME: home, OPENCLAW_CLUSTER_URL: api.url, OPENCLAW_CLUSTER_TOKEN: api.tokens.admin };
 });

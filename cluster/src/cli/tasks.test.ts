@@ -2,24 +2,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TaskId } from "@openclaw-cluster/contract/ids";
-import { TERMINAL } from "@openclaw-cluster/contract/task";
 import type { TaskSpec } from "@openclaw-cluster/contract/task-spec";
 import type { OutputChunk, OutputStream } from "@openclaw-cluster/contract/wire";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { startApi, type TestApi } from "../../../tests/support/api-server.ts";
-import { FakeCoordinator } from "../../../tests/support/fake-coordinator.ts";
 import { runCli, startCli, type CliOptions } from "../../../tests/support/terminal.ts";
 
 let api: TestApi;
 let env: Record<string, string>;
 beforeEach(async () => {
   api = await startApi();
-  // As the real coordinator does, and its fake does not: a task that is over is answered at once.
-  const { coordinator } = api;
-  coordinator.waitFor = async (id, ms, signal) => {
-    const task = await coordinator.task(id);
-    return TERMINAL.has(task.state) ? task : FakeCoordinator.prototype.waitFor.call(coordinator, id, ms, signal);
-  };
   env = { OPENCLAW_CLUSTER_HOME: "/nonexistent/cluster", OPENCLAW_CLUSTER_URL: api.url, OPENCLAW_CLUSTER_TOKEN: api.tokens.admin };
 });
 afterEach(() => api.close());

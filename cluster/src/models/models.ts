@@ -61,6 +61,10 @@ export function questionIn(bytes: Buffer): Readonly<Record<string, unknown>> {
   return body as Readonly<Record<string, unknown>>;
 }
 
+/** Is it answered piece by piece? Vectors never are, whatever is asked. */
+export const isStreamed = ({ path, body }: Pick<ModelQuestion, "path" | "body">): boolean =>
+  path !== "/embeddings" && body["stream"] === true;
+
 export interface ModelQuestion {
   readonly path: ModelPath;
   readonly model: string;

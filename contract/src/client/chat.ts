@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { ClusterError } from "../errors.ts";
 import { authorization, type Line } from "./call.ts";
-import { asClusterError, errorFrom } from "./retry.ts";
+import { asClusterError, errorFrom, parseOrUndefined } from "./retry.ts";
 import { EVENT_CHARS_MAX } from "./sse.ts";
 import { ConnectionBroken } from "./transport.ts";
 
@@ -84,7 +84,7 @@ async function* dataOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
 }
 
 function pieceOf(data: string): ChatPiece {
-  const json = jsonOf(data);
+  const json = parseOrUndefined(data);
   const piece = ChatPiece.safeParse(json);
   if (isObject(json) && json["error"]) throw errorFrom(LOST_STATUS, data, undefined);
   if (!piece.success) throw new ClusterError("internal", "The model's server sent an event that is no piece of a chat.");
@@ -92,11 +92,3 @@ function pieceOf(data: string): ChatPiece {
 }
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-}

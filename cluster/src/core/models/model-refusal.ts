@@ -21,6 +21,14 @@ export type ModelRefusal =
   | { readonly reason: "context_too_small"; readonly detail: string; readonly neededTokens: number; readonly largestTokens: number }
   | { readonly reason: "unable"; readonly detail: string; readonly lacks: Lack };
 
+/** As whoever asked is told, in HTTP's and OpenAI's words. */
+export const REFUSED_AS: Readonly<Record<ModelRefusal["reason"], { readonly status: number; readonly code: string }>> = {
+  all_breakers_open: { status: 503, code: "node_lost" },
+  forbidden: { status: 403, code: "policy_denied" },
+  context_too_small: { status: 400, code: "context_length_exceeded" },
+  unable: { status: 400, code: "unsupported" },
+};
+
 export type Lack = "chat" | "embeddings" | "tools" | "vision" | "json";
 
 export function refuse(passedOver: readonly PassedOver[], needs: ModelNeeds): ModelRefusal {

@@ -7,7 +7,7 @@ import {
   type ModelRefusalView,
 } from "@openclaw-cluster/contract/model-requests";
 import type { ModelCandidate, ModelChoice } from "./choose.ts";
-import type { ModelRefusal, PassedOver } from "./model-refusal.ts";
+import { REFUSED_AS, type PassedOver } from "./model-refusal.ts";
 import type { Place } from "./place.ts";
 import type { PredictionTerms } from "./predict.ts";
 
@@ -54,18 +54,10 @@ export function judgedView(choice: ModelChoice): Judged {
   };
 }
 
-/** As requests that are refused so are answered. */
-const REFUSAL_CODES: Readonly<Record<ModelRefusal["reason"], string>> = {
-  all_breakers_open: "node_lost",
-  forbidden: "policy_denied",
-  context_too_small: "context_length_exceeded",
-  unable: "unsupported",
-};
-
 export function planOf(choice: ModelChoice): ModelPlan {
   if (choice.kind === "chosen") return judgedView(choice);
   const { reason, detail } = choice.refusal;
-  return { ...judgedView(choice), refusal: refusalView(REFUSAL_CODES[reason], detail) };
+  return { ...judgedView(choice), refusal: refusalView(REFUSED_AS[reason].code, detail) };
 }
 
 /** Of a name that stands for nothing. */

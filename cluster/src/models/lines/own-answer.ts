@@ -6,7 +6,7 @@ import { PassThrough } from "node:stream";
 import { lostEvent } from "../routing/first-token.ts";
 import { hear } from "../routing/hearing.ts";
 import type { AskingEnd, LineAnswer } from "./line.ts";
-import type { ModelAnswer, ModelQuestion, ModelRequest, RoutedAnswer } from "../models.ts";
+import { isStreamed, type ModelAnswer, type ModelQuestion, type ModelRequest, type RoutedAnswer } from "../models.ts";
 import { failedWord, overWord, OWN_PREFIX, type Granted, type OwnWord } from "./own-words.ts";
 
 /** Asks a server of this machine. Rejects with ModelFault. */
@@ -19,7 +19,7 @@ export type OwnOutcome =
 
 export async function answerOwn(
   { second, model, endpoint, ...told }: Granted,
-  { path, body }: ModelRequest,
+  request: ModelRequest,
   { line, ask, node }: { readonly line: Pick<AskingEnd, "ask">; readonly ask: AskOwn; readonly node: string },
   signal: AbortSignal,
 ): Promise<OwnOutcome> {
@@ -28,7 +28,8 @@ export async function answerOwn(
   const next = line.ask({ path: `${OWN_PREFIX}${second}`, headers: {}, body: words }, signal);
   // Where it is not waited for, it is of no matter: the line may end before this answer does.
   next.catch(() => undefined);
-  const streams = path !== "/embeddings" && body["stream"] === true;
+  const streams = isStreamed(request);
+  const { path, body } = request;
   try {
     const answer = await ask({ path, model, endpoint, body }, signal);
     const heard = await hear(answer, {

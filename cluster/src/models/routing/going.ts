@@ -1,14 +1,14 @@
 /** A request on its way through the router: what it needs, as it was read once, and what became of it so far. */
 import { createHash } from "node:crypto";
+import type { LentModel } from "@openclaw-cluster/contract/models";
 import { needsOf, type ModelNeeds } from "../../core/models/model-needs.ts";
 import { placeKey, type PlaceKey } from "../../core/models/place.ts";
 import { prefixChain, type PrefixChain } from "../../core/models/prefix-chain.ts";
 import { promptParts, type PromptKind } from "../../core/models/prompt-parts.ts";
 import { objection } from "../../core/models/request-form.ts";
-import type { LentModel } from "@openclaw-cluster/contract/models";
 import { randomId } from "../../system/random-id.ts";
 import { CONTEXT_CODE } from "./hearing.ts";
-import { RouteRefusal, type ModelAsker, type ModelPath, type ModelRequest } from "../models.ts";
+import { isStreamed, RouteRefusal, type ModelAsker, type ModelPath, type ModelRequest } from "../models.ts";
 import { isFault } from "./route-refusals.ts";
 
 /** R1 in router.ts: the first, and two more. */
@@ -51,7 +51,7 @@ export class Going {
     this.session = request.session === undefined ? undefined : JSON.stringify([userOf(request.asker), request.session]);
     this.needs = needsOf(path, request.body, parts);
     this.chain = prefixChain(parts, hashed);
-    this.streams = path !== "embeddings" && request.body["stream"] === true;
+    this.streams = isStreamed(request);
   }
 
   /** It is not sent there again. */

@@ -6,6 +6,7 @@
  * E2. That the prompt is longer than its context is thrown too: another server may have a larger one.
  */
 import { Readable } from "node:stream";
+import { REFUSED_AS } from "../../core/models/model-refusal.ts";
 import { jsonOf } from "../../system/json-of.ts";
 import { passOn, untilFirstToken } from "./first-token.ts";
 import { readWhole } from "../lines/line-body.ts";
@@ -20,9 +21,9 @@ const ERROR_CHARS_SHOWN = 300;
 const OF_ITSELF: ReadonlySet<number> = new Set([401, 403, 404, 408, 429]);
 /** A server that is too busy does not say for how long in a way that all share. */
 const BUSY_AGAIN_MS = 1_000;
+export const CONTEXT_CODE = REFUSED_AS.context_too_small.code;
 /** E2: llama-server's word, and OpenAI's. */
-const CONTEXT_EXCEEDED: ReadonlySet<unknown> = new Set(["exceed_context_size_error", "context_length_exceeded"]);
-export const CONTEXT_CODE = "context_length_exceeded";
+const CONTEXT_EXCEEDED: ReadonlySet<unknown> = new Set(["exceed_context_size_error", CONTEXT_CODE]);
 /** Usage stands at the end of an answer, but for what a server adds of its own: times, a fingerprint. */
 const USAGE_CHARS = 4_096;
 const WRITTEN = /"(?:completion|output)_tokens"\s*:\s*(\d{1,9})/;

@@ -1,6 +1,6 @@
 /** Why a place did not answer, and what is told to whoever asked when none did. */
 import type { Ending } from "../../core/models/breaker.ts";
-import type { ModelRefusal } from "../../core/models/model-refusal.ts";
+import { REFUSED_AS, type ModelRefusal } from "../../core/models/model-refusal.ts";
 import { PolicyRefusal } from "../lines/lending.ts";
 import { ModelFault, RouteRefusal } from "../models.ts";
 
@@ -51,14 +51,7 @@ function rankOf(failure: Error): number {
 }
 
 export function refusalOf(refusal: ModelRefusal): RouteRefusal {
-  switch (refusal.reason) {
-    case "all_breakers_open":
-      return new RouteRefusal(503, "node_lost", refusal.detail, { retryAfterMs: refusal.retryAfterMs });
-    case "forbidden":
-      return new RouteRefusal(403, "policy_denied", refusal.detail);
-    case "context_too_small":
-      return new RouteRefusal(400, "context_length_exceeded", refusal.detail);
-    case "unable":
-      return new RouteRefusal(400, "unsupported", refusal.detail);
-  }
+  const { status, code } = REFUSED_AS[refusal.reason];
+  const more = refusal.reason === "all_breakers_open" ? { retryAfterMs: refusal.retryAfterMs } : {};
+  return new RouteRefusal(status, code, refusal.detail, more);
 }

@@ -148,8 +148,9 @@ export class Router implements ModelRouter, ModelSight {
 
   /** What is new may be better for those that wait. */
   private sawModels(of: NodeId): void {
-    this.knowledge.saw(this.models);
-    for (const model of this.models) if (model.node === of) this.places.invite(model);
+    const { models } = this;
+    this.knowledge.saw(models);
+    for (const model of models) if (model.node === of) this.places.invite(model);
   }
 
   /** Throws RouteRefusal where there is none. */
